@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The few words a person types; CMake does the building. `make help` lists them.
+
+.DEFAULT_GOAL := build
+.PHONY: setup build run test bench asan tsan lint format clean help
+MAKEFLAGS += --no-print-directory
+
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
+NODE := node_modules/node-linux-$(ARCH)/bin/node
+FOLDERS := base transport store scheduler actors node-agent cli tests
+
+setup:
+	@scripts/setup.sh
+
+# The first build shows its progress, a build with nothing to do prints nothing.
+build: setup
+	@test -f build/build.ninja || cmake --preset default
+	@cmake --build build -- $(if $(wildcard build/bin/ctl),--quiet)
+
+run: build
+	@KEEP=$(KEEP) $(NODE) examples/airports/run.mjs
+
+test: build
+	@ctest --preset default
+
+bench: build
+	@found=; for f in tests/bench/*_bench.mjs; do \
+	    [ -e "$$f" ] || continue; found=yes; $(NODE) "$$f" || exit 1; \
+	done; [ -n "$$found" ] || echo "bench: tests/bench holds no benchmarks (*_bench.mjs)"
+
+# The C programs and their tests with sanitizers; JavaScript gains nothing from them.
+asan tsan: setup
+	@test -f build-$@/build.ninja || cmake --preset $@
+	@cmake --build build-$@ -- $(if $(wildcard build-$@/bin/ctl),--quiet)
+	@ctest --preset $@ --label-exclude '^(js|lint)$$'
+
+lint: setup
+	@tests/lint/format.sh
+	@tests/lint/arrows.sh
+
+format: setup
+	@find $(FOLDERS) -name '*.[ch]' -o -name '*.cc' -o -name '*.hh' | xargs -r clang-format -i
+
+clean:
+	@rm -rf build build-asan build-tsan
+
+help:
+	@echo 'make          the same as make build'
+	@echo 'make setup    install what is missing (Debian packages, npm ci); prints nothing when all is there'
+	@echo 'make build    node-agent, actor-host and ctl into build/bin'
+	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
+	@echo 'make test     every test'
+	@echo 'make bench    the comparisons'
+	@echo 'make asan     the C tests with AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make tsan     the C tests with ThreadSanitizer'
+	@echo 'make format   format the C sources'
+	@echo 'make lint     check the format and the include arrows'
+	@echo 'make clean    remove what was built (node_modules stays)'

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of an actor: activation, its mailbox, failure, and the end of an activation.
+ *
+ *   starting → idle ⇄ running → gone            the ordinary life; gone when an activation ends and nothing waits
+ *   starting → failed → starting                its module or its start failed; tried again with the next message, after a pause
+ *   running  → starting                         it crashed, or a newer release is there, and messages wait
+ *
+ * An activation starts from what is on disk. A crash drops what the turns that ran have changed and caused.
+ */
+#include "actors/internal.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/msgpack.h"
+
+/* Pause after the nth failed start in a row, ms: 100 × 2^(n-1), 30 s at the most. */
+#define RETRY_FIRST 100
+#define RETRY_MAX   30000
+
+static void set_state(struct isola_actor *a, enum isola_actor_state s)
+{
+    atomic_store(&a->state, (int)s);
+}
+
+static bool chain_has(struct isola_slice chain, struct isola_slice address)
+{
+    struct isola_slice item;
+    for (size_t i = 0; isola_mp_at(chain, i, &item); i++) {
+        struct isola_mp_reader r = isola_mp_reader(item);
+        struct isola_mp_item s;
+        if (isola_mp_next(&r, &s) == 0 && s.type == ISOLA_MP_STR && isola_slice_eq(s.bytes, address))
+            return true;
+    }
+    return false;
+}
+
+/* "a → b → a", for a person. */
+static void chain_text(struct isola_slice chain, struct isola_slice last, struct isola_buf *out)
+{
+    struct isola_slice item;
+    for (size_t i = 0; isola_mp_at(chain, i, &item); i++) {
+        struct isola_mp_reader r = isola_mp_reader(item);
+        struct isola_mp_item s;
+        if (isola_mp_next(&r, &s) == 0 && s.type == ISOLA_MP_STR)
+            isola_buf_printf(out, "%.*s → ", ISOLA_FMT(s.bytes));
+    }
+    isola_buf_printf(out, "%.*s", ISOLA_FMT(last));
+}
+
+static void answer_failure(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
+{
+    if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
+        struct isola_origin origin = mail->origin;
+        mail->origin.realm = NULL;
+        isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+    }
+    isola_mail_free(mail);
+}
+
+static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const char *why)
+{
+    atomic_fetch_sub(&a->mailbox, 1);
+    if (mail->kind == ISOLA_MSG_EMIT)
+        isola__host_logf(a->worker->host, ISOLA_LOG_WARN, a->address, "\"%.*s\" was dropped: %s",
+                         ISOLA_FMT(mail->event), why);
+    answer_failure(a->worker->host, mail, code, why);
+}
+
+void isola__actor_fail_waiting(struct isola_actor *a, int code, const char *why)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&a->waiting)) != NULL)
+        drop(a, m, code, why);
+}
+
+void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
+{
+    if (mail->kind == ISOLA_MAIL_DRAIN) {
+        drop(a, mail, 0, "");
+        isola__actor_fail_waiting(a, ISOLA_EUNREACHABLE, "the node is shutting down");
+        return;
+    }
+    if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED) {
+        bool message = mail->kind != ISOLA_MSG_STOP && mail->kind != ISOLA_MAIL_UPGRADE;
+        if (message && isola_clock_ms() < a->retry_at) {
+            char why[600];
+            snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address),
+                     ISOLA_FMT(isola_buf_slice(&a->failure)));
+            drop(a, mail, ISOLA_EFAILED, why);
+            return;
+        }
+        set_state(a, ISOLA_ACTOR_STARTING);
+    }
+    if (mail->kind == ISOLA_MSG_ASK && a->nrunning > 0 && !a->type->def.reentrant &&
+        chain_has(mail->chain, a->address)) {
+        struct isola_buf chain = {0};
+        chain_text(mail->chain, a->address, &chain);
+        char why[600];
+        snprintf(why, sizeof(why), "the ask would wait for itself: %.*s", ISOLA_FMT(isola_buf_slice(&chain)));
+        isola_buf_free(&chain);
+        drop(a, mail, ISOLA_EDEADLOCK, why);
+        return;
+    }
+    isola_mailq_push(&a->waiting, mail);
+    isola__realm_touch(a->realm, a);
+}
+
+/* --- activation --- */
+
+static void read_done(struct isola_state_io *io, int code, struct isola_slice value, const char *why)
+{
+    struct isola_read *read = (struct isola_read *)(void *)((char *)io - offsetof(struct isola_read, io));
+    read->code = code;
+    if (code == 0)
+        isola_buf_append(&read->value, value.data, value.len);
+    else
+        snprintf(read->why, sizeof(read->why), "%s", why != NULL ? why : "");
+    isola__worker_read(read->actor->worker, read);
+}
+
+static void read_state(struct isola_actor *a)
+{
+    struct isola_host *h = a->worker->host;
+    struct isola_read *read = isola_zalloc(sizeof(*read));
+    read->actor = isola__actor_ref(a);
+    read->activation = a->activation;
+    read->io.done = read_done;
+    read->io.address = a->address;
+    a->reading = true;
+    isola__host_busy(h);
+    h->ops->state_read(h->arg, &read->io);
+}
+
+void isola__actor_read(struct isola_read *read)
+{
+    struct isola_actor *a = read->actor;
+    struct isola_host *h = a->worker->host;
+    if (read->activation == a->activation && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
+        a->reading = false;
+        if (read->code != 0 && read->code != ISOLA_ENOENT) {
+            struct isola_mail *why =
+                isola_mail_failure((struct isola_origin){0}, ISOLA_EIO, "its state cannot be read: %s", read->why);
+            isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
+            isola_mail_free(why);
+        } else {
+            isola_buf_free(&a->saved);
+            a->saved = read->value;
+            read->value = (struct isola_buf){0};
+            a->have_state = true;
+            isola__realm_touch(a->realm, a);
+            isola__realm_post(a->realm, NULL);
+        }
+    }
+    isola_buf_free(&read->value);
+    free(read);
+    isola__actor_unref(a);
+    isola__host_unbusy(h);
+}
+
+/* One step of an activation: as far as it goes without waiting. */
+static void start(struct isola_actor *a)
+{
+    struct isola_realm *r = a->realm;
+    if (a->serial == 0) {
+        a->serial = ++r->next_serial;
+        a->activation++;
+        isola_map_set(&r->actors, isola_slice(&a->serial, sizeof(a->serial)), a);
+        a->have_state = false;
+        read_state(a);
+    }
+    if (a->activating)
+        return;
+    struct isola_module *m = isola__realm_module(r, a->type);
+    if (m->state == ISOLA_MODULE_FAILED) {
+        isola__actor_fail(a, isola_buf_slice(&m->error));
+        return;
+    }
+    if (m->state != ISOLA_MODULE_READY || !a->have_state)
+        return;
+    a->activating = true;
+    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key, isola_buf_slice(&a->saved));
+}
+
+void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
+{
+    a->activating = false;
+    isola__realm_touch(a->realm, a);
+    if (error.len > 0) {
+        isola_buf_append(&a->start_error, error.data, error.len);
+        return;
+    }
+    a->failures = 0;
+    set_state(a, ISOLA_ACTOR_IDLE);
+    a->turn_ended = true; /* what it did while starting is saved and let out */
+}
+
+/* --- the mailbox --- */
+
+void isola__actor_pump(struct isola_actor *a)
+{
+    if (a->waiting.count == 0 || atomic_load(&a->worker->host->draining))
+        return;
+    if (atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
+        struct isola_mail *first = a->waiting.head;
+        if (a->serial == 0 && (first->kind == ISOLA_MSG_STOP || first->kind == ISOLA_MAIL_UPGRADE)) {
+            a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */
+            atomic_fetch_sub(&a->mailbox, 1);
+            isola__realm_touch(a->realm, a);
+            return;
+        }
+        start(a);
+        return;
+    }
+    struct isola_realm *r = a->realm;
+    while (a->waiting.count > 0 && r->budget > 0 && a->stopping == NULL && !a->turn_ended && a->crash.len == 0 &&
+           a->realm == r && (a->nrunning == 0 || a->type->def.reentrant)) {
+        int kind = a->waiting.head->kind;
+        if ((kind == ISOLA_MSG_STOP || kind == ISOLA_MAIL_UPGRADE) && a->nrunning > 0)
+            return;
+        r->budget--;
+        atomic_fetch_sub(&a->mailbox, 1);
+        isola__turn_begin(a, isola_mailq_pop(&a->waiting));
+    }
+    if (a->waiting.count > 0 && a->nrunning == 0 && a->stopping == NULL)
+        isola__realm_touch(r, a);
+}
+
+/* --- failure and the end --- */
+
+/* Takes all trace of the activation out of its realm. */
+static void leave_realm(struct isola_actor *a)
+{
+    struct isola_realm *r = a->realm;
+    struct isola_host *h = a->worker->host;
+    while (a->subs != NULL) {
+        struct isola_sub_of *sub = a->subs;
+        struct isola_slice none = {0};
+        struct isola_mail *m = isola_mail_new(ISOLA_MSG_UNSUB, a->address, isola_buf_slice(&sub->dst),
+                                              isola_buf_slice(&sub->event), none, none);
+        if (m != NULL) {
+            m->origin.id = sub->id;
+            isola__gate_release(h, m);
+        }
+        a->subs = sub->next;
+        isola_buf_free(&sub->dst);
+        isola_buf_free(&sub->event);
+        free(sub);
+    }
+    if (a->serial != 0) {
+        for (uint32_t i = 0; i < r->npending; i++)
+            if (r->pending[i]->what != ISOLA_PENDING_FREE && r->pending[i]->actor == a->serial)
+                isola__pending_free(r, r->pending[i]);
+        isola_map_del(&r->actors, isola_slice(&a->serial, sizeof(a->serial)));
+        if (r->js != NULL)
+            isola_js_deactivate(r->js, a->serial);
+        a->serial = 0;
+        a->activation++;
+    }
+    isola_buf_free(&a->saved);
+    isola_buf_free(&a->crash);
+    isola_buf_free(&a->start_error);
+    a->have_state = a->activating = a->turn_ended = a->reading = false;
+}
+
+/* A realm for the next activation, under the type that is current now. The old isolate goes, unless others live in it. */
+static void renew(struct isola_actor *a, const struct isola_type *type)
+{
+    struct isola_host *h = a->worker->host;
+    struct isola_realm *old = a->realm, *fresh = old;
+    struct isola_release_rt *old_release = a->type->release;
+    if (!type->def.shared)
+        fresh = isola__realm_new(h, a->worker, type->release, false, type->def.heap);
+    else if (type->release != old_release || !old->shared)
+        fresh = isola__worker_shared_realm(a->worker, type);
+    struct isola_directory_shard *shard = isola__directory_shard(h, a->address);
+    struct isola_mailq moved = {0}, others = {0};
+    pthread_mutex_lock(&shard->lock);
+    if (fresh != old) {
+        pthread_mutex_lock(&old->lock);
+        struct isola_mail *m;
+        while ((m = isola_mailq_pop(&old->inbox)) != NULL)
+            isola_mailq_push(m->actor == a ? &moved : &others, m);
+        isola_mailq_join(&old->inbox, &others);
+        pthread_mutex_unlock(&old->lock);
+        a->realm = fresh;
+    }
+    a->type = type;
+    pthread_mutex_unlock(&shard->lock);
+    if (fresh != old) {
+        if (!old->shared)
+            isola__realm_close(old);
+        isola__realm_unref(old);
+    }
+    isola__release_unref(old_release);
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&moved)) != NULL) {
+        m->actor = NULL;
+        isola__actor_take(a, m);
+        isola__actor_unref(a);
+    }
+}
+
+/* The realm of an actor that has left for good. */
+static void abandon_realm(struct isola_realm *r)
+{
+    if (!r->shared) {
+        isola__realm_close(r);
+        return;
+    }
+    if (r->actors.count > 0)
+        return;
+    struct isola_host *h = r->host;
+    pthread_rwlock_rdlock(&h->apps_lock);
+    bool current = isola_map_get(&h->apps, isola_slice_str(r->release->app)) == r->release;
+    pthread_rwlock_unlock(&h->apps_lock);
+    if (current)
+        return;
+    char *name = isola_format("%s/%s", r->release->app, r->release->id);
+    pthread_mutex_lock(&h->shared_lock);
+    struct isola_realm *was = isola_map_del(&r->worker->shared, isola_slice_str(name));
+    pthread_mutex_unlock(&h->shared_lock);
+    free(name);
+    if (was == r) {
+        isola__realm_close(r);
+        isola__realm_unref(r);
+    }
+}
+
+void isola__actor_end(struct isola_actor *a)
+{
+    struct isola_host *h = a->worker->host;
+    struct isola_realm *r = a->realm;
+    leave_realm(a);
+    if (isola__directory_leave(a)) {
+        abandon_realm(r);
+        return;
+    }
+    set_state(a, ISOLA_ACTOR_STARTING);
+    struct isola_err err;
+    const struct isola_type *type = isola__type_find(h, &a->at, &err);
+    if (type == NULL) {
+        /* Its type is gone. What waits is told so; what comes later finds no type at all. */
+        pthread_mutex_lock(&r->lock);
+        struct isola_mailq others = {0};
+        struct isola_mail *m;
+        while ((m = isola_mailq_pop(&r->inbox)) != NULL) {
+            if (m->actor == a) {
+                m->actor = NULL;
+                isola_mailq_push(&a->waiting, m);
+                isola__actor_unref(a);
+            } else {
+                isola_mailq_push(&others, m);
+            }
+        }
+        isola_mailq_join(&r->inbox, &others);
+        pthread_mutex_unlock(&r->lock);
+        isola__actor_fail_waiting(a, err.code, err.text);
+        if (isola__directory_leave(a))
+            abandon_realm(r);
+        else
+            isola__realm_touch(a->realm, a);
+        return;
+    }
+    renew(a, type);
+    isola__realm_touch(a->realm, a);
+    isola__realm_post(a->realm, NULL);
+}
+
+void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
+{
+    struct isola_host *h = a->worker->host;
+    struct isola_slice value;
+    struct isola_mp_error e = {0};
+    if (!isola_mp_at(error, 0, &value) || !isola_mp_read_error(value, &e))
+        e.message = isola_slice_str("unknown");
+    struct isola_slice said = e.stack.len > 0 ? e.stack : e.message;
+    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s", ISOLA_FMT(said));
+    a->failures++;
+    uint64_t pause = a->failures > 9 ? RETRY_MAX : (uint64_t)RETRY_FIRST << (a->failures - 1);
+    a->retry_at = isola_clock_ms() + (pause < RETRY_MAX ? pause : RETRY_MAX);
+    isola_buf_free(&a->failure);
+    isola_buf_printf(&a->failure, "%.*s", ISOLA_FMT(e.message));
+    isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&a->effects)) != NULL)
+        isola_mail_free(m);
+    char why[600];
+    snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address), ISOLA_FMT(e.message));
+    isola__actor_fail_waiting(a, ISOLA_EFAILED, why);
+    leave_realm(a);
+    set_state(a, ISOLA_ACTOR_FAILED);
+    isola__release_ref(a->type->release); /* renew drops one */
+    renew(a, a->type);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checking a release before it is used: each of its modules is loaded in an isolate of its own, on a worker, with nothing else in it.
+ *
+ * One realm per type, one after the other. A module that loops is stopped: its deadline is kept by a pool thread's wait, not by the worker
+ * it holds.
+ */
+#include "actors/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/msgpack.h"
+
+struct isola_check {
+    struct isola_host *host;
+    struct isola_release_rt *release;
+    uint64_t timeout_ms;
+    void (*done)(void *arg, int code, const char *why);
+    void *arg;
+    size_t at; /* the type being loaded */
+    bool started;
+    /* the present module */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct isola_realm *realm;
+    bool ended, stopped;
+    char why[900];
+};
+
+/* One thread per check: starts a realm for each type and waits for it, for as long as it may take. */
+static void *run(void *arg)
+{
+    struct isola_check *c = arg;
+    int code = 0;
+    for (c->at = 0; code == 0 && c->at < c->release->ntypes; c->at++) {
+        const struct isola_type *type = &c->release->types[c->at];
+        struct isola_worker *w = &c->host->workers[atomic_fetch_add(&c->host->next_worker, 1) % c->host->nworkers];
+        struct isola_realm *r = isola__realm_new(c->host, w, c->release, false, type->def.heap);
+        r->check = c;
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += (time_t)(c->timeout_ms / 1000);
+        pthread_mutex_lock(&c->lock);
+        c->started = c->ended = c->stopped = false;
+        c->realm = r;
+        isola__realm_post(r, NULL);
+        while (!c->ended) {
+            int waited = c->stopped ? pthread_cond_wait(&c->changed, &c->lock)
+                                    : pthread_cond_timedwait(&c->changed, &c->lock, &until);
+            if (waited == ETIMEDOUT && !c->ended) {
+                c->stopped = true;
+                snprintf(c->why, sizeof(c->why), "it has not finished loading after %llu s",
+                         (unsigned long long)(c->timeout_ms / 1000));
+                if (r->v8 != NULL)
+                    isola_v8_terminate(r->v8);
+                isola__realm_post(r, NULL);
+            }
+        }
+        if (c->why[0] != '\0')
+            code = ISOLA_EMODULE;
+        pthread_mutex_unlock(&c->lock);
+        isola__realm_close(r);
+        isola__realm_unref(r);
+        if (code != 0)
+            break;
+    }
+    char text[1000] = "";
+    if (code != 0)
+        snprintf(text, sizeof(text), "actor type %s (%s): %s", c->release->types[c->at].def.name,
+                 c->release->types[c->at].def.module, c->why);
+    c->done(c->arg, code, text);
+    isola__release_unref(c->release);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->changed);
+    free(c);
+    return NULL;
+}
+
+static void end(struct isola_check *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->ended = true;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct isola_slice error)
+{
+    struct isola_check *c = r->check;
+    (void)type;
+    if (c == NULL)
+        return;
+    struct isola_slice value;
+    struct isola_mp_error e;
+    pthread_mutex_lock(&c->lock);
+    if (error.len > 0 && !c->stopped) {
+        if (isola_mp_at(error, 0, &value) && isola_mp_read_error(value, &e))
+            snprintf(c->why, sizeof(c->why), "%.*s", ISOLA_FMT(e.stack.len > 0 && e.code != ISOLA_EMODULE ? e.stack : e.message));
+        else
+            snprintf(c->why, sizeof(c->why), "it threw something that is no Error");
+    }
+    pthread_mutex_unlock(&c->lock);
+    r->check = NULL;
+    end(c);
+}
+
+void isola__check_visit(struct isola_realm *r)
+{
+    struct isola_check *c = r->check;
+    pthread_mutex_lock(&c->lock);
+    bool start = !c->started, stopped = c->stopped;
+    c->started = true;
+    pthread_mutex_unlock(&c->lock);
+    if (stopped) { /* a top-level await that never ends */
+        r->check = NULL;
+        end(c);
+    } else if (start) {
+        isola__realm_module(r, &c->release->types[c->at]);
+    }
+}
+
+void isola_host_check(struct isola_host *h, const struct isola_host_release *def, uint64_t timeout_ms,
+                      void (*done)(void *arg, int code, const char *why), void *arg)
+{
+    struct isola_check *c = isola_zalloc(sizeof(*c));
+    c->host = h;
+    c->release = isola__release_new(def);
+    c->timeout_ms = timeout_ms;
+    c->done = done;
+    c->arg = arg;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run, c) != 0) {
+        done(arg, ISOLA_EIO, "no thread for the check");
+        isola__release_unref(c->release);
+        free(c);
+        return;
+    }
+    pthread_detach(thread);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which actors live here: address → actor, in shards with a lock each.
+ *
+ * Mail is handed over under the shard's lock, and an actor leaves, or changes its realm, under it too: so no mail is ever put
+ * into the inbox of a realm the actor has left, and none is lost or overtaken when an activation ends while more arrives.
+ */
+#include "actors/internal.h"
+
+#include "base/hash.h"
+
+struct isola_directory_shard *isola__directory_shard(struct isola_host *h, struct isola_slice address)
+{
+    return &h->directory[isola_hash(address.data, address.len, 1) % ISOLA_DIRECTORY_SHARDS];
+}
+
+struct isola_actor *isola__actor_ref(struct isola_actor *a)
+{
+    atomic_fetch_add(&a->refs, 1);
+    return a;
+}
+
+void isola__actor_unref(struct isola_actor *a)
+{
+    if (atomic_fetch_sub(&a->refs, 1) != 1)
+        return;
+    ISOLA_CHECK(a->waiting.count == 0 && a->running == NULL && a->commits == NULL);
+    isola__realm_unref(a->realm);
+    isola__release_unref(a->type->release);
+    isola_buf_free(&a->saved);
+    isola_buf_free(&a->crash);
+    isola_buf_free(&a->failure);
+    free((void *)(uintptr_t)a->address.data);
+    free(a);
+}
+
+/* The shard is locked. */
+static struct isola_actor *create(struct isola_host *h, struct isola_slice address, const struct isola_type *type)
+{
+    struct isola_actor *a = isola_zalloc(sizeof(*a));
+    atomic_init(&a->refs, 1); /* the directory's */
+    atomic_init(&a->state, ISOLA_ACTOR_STARTING);
+    a->address = isola_slice(isola_strndup((const char *)address.data, address.len), address.len);
+    ISOLA_CHECK(isola_address_parse(a->address, &a->at, NULL) == 0);
+    a->type = type;
+    a->commits_tail = &a->commits;
+    if (type->def.shared) {
+        a->worker = &h->workers[isola_hash(address.data, address.len, 2) % h->nworkers];
+        a->realm = isola__worker_shared_realm(a->worker, type);
+    } else {
+        a->worker = &h->workers[atomic_fetch_add(&h->next_worker, 1) % h->nworkers];
+        a->realm = isola__realm_new(h, a->worker, type->release, false, type->def.heap);
+    }
+    return a;
+}
+
+/* No actor is made for these: they mean nothing to one that is not there. */
+static bool wants_living(int kind)
+{
+    return kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_STOP || kind == ISOLA_MAIL_UPGRADE ||
+           kind == ISOLA_MAIL_DRAIN;
+}
+
+static void refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
+{
+    if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
+        struct isola_origin origin = mail->origin;
+        mail->origin.realm = NULL;
+        isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+    } else if (mail->kind == ISOLA_MSG_EMIT) {
+        isola__host_logf(h, ISOLA_LOG_WARN, mail->dst, "\"%.*s\" was dropped: %s", ISOLA_FMT(mail->event), why);
+    }
+    isola_mail_free(mail);
+}
+
+void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
+{
+    struct isola_address at;
+    struct isola_err err;
+    int r = isola_address_parse(mail->dst, &at, &err);
+    if (r != 0) {
+        refuse(h, mail, r, err.text);
+        return;
+    }
+    struct isola_directory_shard *shard = isola__directory_shard(h, mail->dst);
+    pthread_mutex_lock(&shard->lock);
+    struct isola_actor *a = isola_map_get(&shard->actors, mail->dst);
+    if (a == NULL && !wants_living(mail->kind) && !atomic_load(&h->draining)) {
+        const struct isola_type *type = isola__type_find(h, &at, &err);
+        if (type == NULL) {
+            pthread_mutex_unlock(&shard->lock);
+            refuse(h, mail, err.code, err.text);
+            return;
+        }
+        a = create(h, mail->dst, type);
+        isola_map_set(&shard->actors, mail->dst, a);
+    }
+    const char *why = NULL;
+    int code = 0;
+    if (atomic_load(&h->draining) && mail->kind != ISOLA_MAIL_DRAIN) {
+        code = ISOLA_EUNREACHABLE;
+        why = "the node is shutting down";
+    } else if (a != NULL && mail->kind < ISOLA_MAIL_PUBLISH && mail->kind != ISOLA_MSG_STOP &&
+               atomic_load(&a->mailbox) >= a->type->def.mailbox) {
+        code = ISOLA_EOVERLOAD;
+        why = "its mailbox is full";
+    }
+    if (a != NULL && why == NULL) {
+        mail->actor = isola__actor_ref(a);
+        atomic_fetch_add(&a->mailbox, 1);
+        isola__realm_post(a->realm, mail);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    if (why != NULL)
+        refuse(h, mail, code, why);
+    else if (a == NULL) { /* nobody there, and nobody wanted */
+        if (mail->kind == ISOLA_MSG_STOP) {
+            static const uint8_t no[] = {0x91, 0xc2}; /* [false] */
+            struct isola_origin origin = mail->origin;
+            mail->origin.realm = NULL;
+            isola__gate_release(h, isola_mail_answer(origin, true, isola_slice(no, sizeof(no))));
+        }
+        isola_mail_free(mail);
+    }
+}
+
+bool isola__directory_leave(struct isola_actor *a)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(a->worker->host, a->address);
+    pthread_mutex_lock(&shard->lock);
+    bool empty = atomic_load(&a->mailbox) == 0;
+    if (empty) {
+        struct isola_actor *was = isola_map_del(&shard->actors, a->address);
+        ISOLA_CHECK(was == a);
+        atomic_store(&a->state, ISOLA_ACTOR_GONE);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    if (empty)
+        isola__actor_unref(a);
+    return empty;
+}
+
+bool isola__directory_congested(struct isola_host *h, struct isola_slice address)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(h, address);
+    pthread_mutex_lock(&shard->lock);
+    struct isola_actor *a = isola_map_get(&shard->actors, address);
+    bool full = a != NULL && atomic_load(&a->mailbox) >= a->type->def.mailbox;
+    pthread_mutex_unlock(&shard->lock);
+    return full;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The output gate: nothing an actor causes is seen by anyone before the state it was caused in is on disk.
+ *
+ * Whatever a script sends (replies, emits, events, asks, subscriptions) is an effect in its actor's list. When the script has
+ * returned, and there are effects or a turn has ended, the state is encoded and compared with the last one. If it has changed it is
+ * written, and the effects wait for that write; if not, but a write is under way, they wait for that one; else they leave. So
+ * effects leave in the order they were caused. A write that fails turns the answers that wait into errors, drops the rest, and
+ * takes the actor back to what is on disk.
+ */
+#include "actors/internal.h"
+
+#include <stdio.h>
+
+void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
+{
+    if (mail == NULL)
+        return;
+    switch (mail->kind) {
+    case ISOLA_MSG_REPLY:
+    case ISOLA_MSG_FAIL:
+        if (mail->origin.realm != NULL)
+            isola__realm_post(mail->origin.realm, mail);
+        else if (mail->origin.link != 0)
+            h->ops->answer(h->arg, mail);
+        else
+            isola_mail_free(mail);
+        break;
+    case ISOLA_MAIL_PUBLISH:
+        isola__subs_publish(h, mail);
+        break;
+    default:
+        isola_host_post(h, mail);
+    }
+}
+
+static void release_all(struct isola_host *h, struct isola_mailq *q)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(q)) != NULL)
+        isola__gate_release(h, m);
+}
+
+/* Answers become errors, everything else is dropped. */
+static void refuse_all(struct isola_host *h, struct isola_mailq *q, int code, const char *why)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(q)) != NULL) {
+        if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) {
+            struct isola_origin origin = m->origin;
+            m->origin.realm = NULL;
+            isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+        }
+        isola_mail_free(m);
+    }
+}
+
+static void written(struct isola_state_io *io, int code, struct isola_slice value, const char *why)
+{
+    struct isola_commit *c = (struct isola_commit *)(void *)((char *)io - offsetof(struct isola_commit, io));
+    (void)value;
+    c->code = code;
+    if (code != 0)
+        snprintf(c->why, sizeof(c->why), "%s", why != NULL ? why : "");
+    isola__worker_committed(c->actor->worker, c);
+}
+
+/* The newest state this activation has sent to disk. */
+static struct isola_slice newest(const struct isola_actor *a)
+{
+    const struct isola_commit *last = NULL;
+    for (const struct isola_commit *c = a->commits; c != NULL; c = c->next)
+        if (c->activation == a->activation)
+            last = c;
+    return last != NULL ? isola_buf_slice(&last->value) : isola_buf_slice(&a->saved);
+}
+
+static struct isola_commit *last_commit(const struct isola_actor *a)
+{
+    struct isola_commit *c = a->commits;
+    while (c != NULL && c->next != NULL)
+        c = c->next;
+    return c;
+}
+
+static void write_state(struct isola_actor *a, struct isola_buf *value)
+{
+    struct isola_host *h = a->worker->host;
+    struct isola_commit *c = isola_zalloc(sizeof(*c));
+    c->actor = isola__actor_ref(a);
+    c->activation = a->activation;
+    c->value = *value;
+    *value = (struct isola_buf){0};
+    isola_mailq_join(&c->effects, &a->effects);
+    c->io.done = written;
+    c->io.address = a->address;
+    c->io.value = isola_buf_slice(&c->value);
+    *a->commits_tail = c;
+    a->commits_tail = &c->next;
+    isola__host_busy(h);
+    h->ops->state_write(h->arg, &c->io);
+}
+
+static void crash(struct isola_actor *a)
+{
+    struct isola_host *h = a->worker->host;
+    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "crashed: %.*s", ISOLA_FMT(isola_buf_slice(&a->crash)));
+    static const char why[] = "the actor crashed; it restarts from its last saved state";
+    refuse_all(h, &a->effects, ISOLA_EFAILED, why);
+    isola__turns_abandon(a, ISOLA_EFAILED, why);
+    if (a->stopping != NULL) {
+        struct isola_origin origin = a->stopping->origin;
+        a->stopping->origin.realm = NULL;
+        isola__gate_release(h, isola_mail_failure(origin, ISOLA_EFAILED, "%s", why));
+        isola_mail_free(a->stopping);
+        a->stopping = NULL;
+    }
+    isola__actor_end(a);
+}
+
+static void stop(struct isola_actor *a)
+{
+    static const uint8_t yes[] = {0x91, 0xc3}; /* [true] */
+    struct isola_mail *m = a->stopping;
+    a->stopping = NULL;
+    isola__actor_end(a);
+    if (m->kind == ISOLA_MSG_STOP) {
+        struct isola_origin origin = m->origin;
+        m->origin.realm = NULL;
+        isola__gate_release(a->worker->host, isola_mail_answer(origin, true, isola_slice(yes, sizeof(yes))));
+    }
+    isola_mail_free(m);
+}
+
+void isola__gate_settle(struct isola_actor *a)
+{
+    struct isola_host *h = a->worker->host;
+    if (a->start_error.len > 0) {
+        struct isola_buf error = a->start_error;
+        a->start_error = (struct isola_buf){0};
+        isola__actor_fail(a, isola_buf_slice(&error));
+        isola_buf_free(&error);
+        return;
+    }
+    if (a->crash.len > 0 && !a->activating) {
+        crash(a);
+        return;
+    }
+    if (a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended)) {
+        struct isola_buf value = {0};
+        struct isola_err err;
+        bool touched = false;
+        a->turn_ended = false;
+        if (isola_js_state(a->realm->js, a->serial, &value, &touched, &err) != 0) {
+            isola_buf_free(&value);
+            isola_buf_printf(&a->crash, "its state cannot be saved: %s", err.text);
+            crash(a);
+            return;
+        }
+        if (touched && !isola_slice_eq(isola_buf_slice(&value), newest(a)))
+            write_state(a, &value);
+        isola_buf_free(&value);
+    }
+    struct isola_commit *last = last_commit(a);
+    if (last != NULL)
+        isola_mailq_join(&last->effects, &a->effects);
+    else
+        release_all(h, &a->effects);
+    if (a->stopping != NULL && a->nrunning == 0 && last == NULL && !a->activating && !a->turn_ended)
+        stop(a);
+}
+
+void isola__gate_committed(struct isola_commit *c)
+{
+    struct isola_actor *a = c->actor;
+    struct isola_host *h = a->worker->host;
+    ISOLA_CHECK(a->commits == c); /* writes end in the order they began */
+    a->commits = c->next;
+    if (a->commits == NULL)
+        a->commits_tail = &a->commits;
+    bool current = c->activation == a->activation && a->serial != 0;
+    if (c->code == 0) {
+        release_all(h, &c->effects);
+        if (current) {
+            isola_buf_free(&a->saved);
+            a->saved = c->value;
+            c->value = (struct isola_buf){0};
+        }
+    } else {
+        char why[300];
+        snprintf(why, sizeof(why), "its state could not be saved: %s", c->why);
+        refuse_all(h, &c->effects, ISOLA_EIO, why);
+        if (current && a->crash.len == 0)
+            isola_buf_puts(&a->crash, why);
+    }
+    if (current && (a->crash.len > 0 || a->stopping != NULL)) {
+        isola__realm_touch(a->realm, a);
+        isola__realm_post(a->realm, NULL);
+    }
+    isola_buf_free(&c->value);
+    free(c);
+    isola__actor_unref(a);
+    isola__host_unbusy(h);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/host.h"
+
+#include <stdio.h>
+
+#include "actors/internal.h"
+
+int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads, struct isola_host **out,
+                     struct isola_err *err)
+{
+    struct isola_host *h = isola_zalloc(sizeof(*h));
+    h->ops = ops;
+    h->arg = arg;
+    h->nworkers = threads > 0 ? threads : 1;
+    pthread_rwlock_init(&h->apps_lock, NULL);
+    pthread_rwlock_init(&h->subs_lock, NULL);
+    pthread_mutex_init(&h->shared_lock, NULL);
+    for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
+        pthread_mutex_init(&h->directory[i].lock, NULL);
+    h->workers = isola_zalloc(h->nworkers * sizeof(*h->workers));
+    for (unsigned i = 0; i < h->nworkers; i++) {
+        int r = isola__worker_start(&h->workers[i], h, i, err);
+        if (r != 0)
+            return r; /* the process ends with it */
+    }
+    *out = h;
+    return 0;
+}
+
+void isola__host_busy(struct isola_host *h)
+{
+    atomic_fetch_add(&h->busy, 1);
+}
+
+static void drained_if_quiet(struct isola_host *h)
+{
+    if (atomic_load(&h->draining) && atomic_load(&h->busy) == 0 && !atomic_exchange(&h->drained, true))
+        h->ops->drained(h->arg);
+}
+
+void isola__host_unbusy(struct isola_host *h)
+{
+    if (atomic_fetch_sub(&h->busy, 1) == 1)
+        drained_if_quiet(h);
+}
+
+void isola__host_logf(struct isola_host *h, enum isola_log_level level, struct isola_slice address,
+                      const char *fmt, ...)
+{
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    if (n >= 0)
+        h->ops->log(h->arg, level, address, isola_slice(text, (size_t)n));
+    free(text);
+}
+
+/* Sends a mail of this kind to every actor of the app (NULL: of all) but those of release `except`. */
+static void tell_all(struct isola_host *h, int kind, const char *app, const struct isola_release_rt *except)
+{
+    struct isola_slice none = {0};
+    for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
+        struct isola_directory_shard *shard = &h->directory[i];
+        struct isola_mailq out = {0};
+        pthread_mutex_lock(&shard->lock);
+        ISOLA_MAP_EACH(&shard->actors, e)
+        {
+            struct isola_actor *a = e->value;
+            if ((app == NULL || isola_slice_is(a->at.app, app)) && (except == NULL || a->type->release != except)) {
+                struct isola_mail *m = isola_mail_new(kind, none, a->address, none, none, none);
+                if (m != NULL)
+                    isola_mailq_push(&out, m);
+            }
+        }
+        pthread_mutex_unlock(&shard->lock);
+        struct isola_mail *m;
+        while ((m = isola_mailq_pop(&out)) != NULL)
+            isola__directory_post(h, m);
+    }
+}
+
+void isola_host_drain(struct isola_host *h)
+{
+    atomic_store(&h->draining, true);
+    tell_all(h, ISOLA_MAIL_DRAIN, NULL, NULL);
+    drained_if_quiet(h);
+}
+
+void isola_host_set_release(struct isola_host *h, const struct isola_host_release *def)
+{
+    struct isola_slice app = isola_slice_str(def->app);
+    pthread_rwlock_wrlock(&h->apps_lock);
+    struct isola_release_rt *old = isola_map_get(&h->apps, app);
+    struct isola_release_rt *fresh = NULL;
+    if (old == NULL || strcmp(old->id, def->id) != 0) {
+        fresh = isola__release_new(def);
+        isola_map_set(&h->apps, app, fresh);
+    }
+    pthread_rwlock_unlock(&h->apps_lock);
+    if (fresh == NULL || old == NULL)
+        return;
+    tell_all(h, ISOLA_MAIL_UPGRADE, def->app, fresh);
+    isola__release_unref(old);
+}
+
+void isola_host_post(struct isola_host *h, struct isola_mail *mail)
+{
+    int node = mail->kind == ISOLA_MSG_EVENT ? 0 : h->ops->locate(h->arg, mail->dst);
+    if (node > 0 && mail->passed_on)
+        node = ISOLA_EUNREACHABLE;
+    if (node > 0) {
+        h->ops->forward(h->arg, node, mail);
+    } else if (node < 0) {
+        if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
+            struct isola_origin origin = mail->origin;
+            mail->origin.realm = NULL;
+            isola__gate_release(h, isola_mail_failure(origin, node, "no node can be reached for %.*s",
+                                                      ISOLA_FMT(mail->dst)));
+        }
+        isola_mail_free(mail);
+    } else if (mail->kind == ISOLA_MSG_SUB) {
+        isola__subs_add(h, mail);
+    } else if (mail->kind == ISOLA_MSG_UNSUB) {
+        isola__subs_remove(h, mail);
+    } else {
+        isola__directory_post(h, mail);
+    }
+}
+
+void isola_host_answer(struct isola_host *h, struct isola_mail *mail)
+{
+    if (mail->kind == ISOLA_MSG_EVENT)
+        isola__directory_post(h, mail);
+    else
+        isola__gate_release(h, mail);
+}
+
+void isola_host_each(struct isola_host *h, struct isola_slice app,
+                     void (*each)(const struct isola_host_info *info, void *arg), void *arg)
+{
+    static const char *const states[] = {"starting", "idle", "running", "failed", "gone"};
+    for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
+        struct isola_directory_shard *shard = &h->directory[i];
+        pthread_mutex_lock(&shard->lock);
+        ISOLA_MAP_EACH(&shard->actors, e)
+        {
+            struct isola_actor *a = e->value;
+            if (app.len > 0 && !isola_slice_eq(app, a->at.app))
+                continue;
+            struct isola_host_info info = {
+                .address = a->address,
+                .isolation = a->type->def.shared ? "shared" : "isolate",
+                .state = states[atomic_load(&a->state)],
+                .release = a->type->release->id,
+                .thread = a->worker->number,
+                .mailbox = atomic_load(&a->mailbox),
+                .turns = atomic_load(&a->turns),
+                .heap = atomic_load(&a->realm->heap_used),
+            };
+            each(&info, arg);
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
+}

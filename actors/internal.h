@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of actors/ share.
+ *
+ * Threads. An actor belongs to a worker for as long as it is in the directory: everything of it, of its realm, turns and effects
+ * is touched by that worker's thread alone, but for what is marked otherwise. Other threads reach it by putting a mail into its realm's
+ * inbox (under the directory shard's lock, so that an actor cannot leave while mail is on its way), or a finished state_io
+ * into the worker's list.
+ */
+#ifndef ISOLA_ACTORS_INTERNAL_H
+#define ISOLA_ACTORS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "actors/host.h"
+#include "actors/v8/realm.h"
+#include "base/check.h"
+#include "base/heap.h"
+#include "base/map.h"
+
+struct isola_worker;
+struct isola_check;
+
+/* --- releases (release.c) --- */
+
+struct isola_type {
+    struct isola_host_type def; /* strings and code owned by the release */
+    struct isola_release_rt *release;
+};
+
+/* A release some of whose actors may be alive. Immutable but for its count. */
+struct isola_release_rt {
+    atomic_uint refs;
+    char *app, *id;
+    size_t ntypes;
+    struct isola_type *types;
+};
+
+struct isola_release_rt *isola__release_new(const struct isola_host_release *def);
+struct isola_release_rt *isola__release_ref(struct isola_release_rt *r);
+void isola__release_unref(struct isola_release_rt *r);
+/* The current type of an address, with a reference to its release; NULL and an error sentence when there is none. */
+const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
+                                          struct isola_err *err);
+
+/* --- realms (realm.c) --- */
+
+/* An ask a script waits for, or a timer it set: something with a time, and an id scripts know it by. */
+struct isola_pending {
+    struct isola_heap_node due; /* ms of isola_clock_ms */
+    enum { ISOLA_PENDING_FREE, ISOLA_PENDING_ASK, ISOLA_PENDING_TIMER, ISOLA_PENDING_WAKE } what;
+    uint32_t index, generation;
+    uint32_t actor; /* serial */
+    uint64_t period; /* of a repeating timer, ms; 0 otherwise */
+    char *what_for; /* ASK: whom and what it asks, for the message; owned */
+    uint32_t next_free;
+};
+
+struct isola_module {
+    enum { ISOLA_MODULE_LOADING, ISOLA_MODULE_READY, ISOLA_MODULE_FAILED } state;
+    struct isola_buf error; /* args array with the Error value */
+};
+
+/* An isolate and what runs in it: a unit of scheduling. */
+struct isola_realm {
+    atomic_uint refs;
+    struct isola_host *host;
+    struct isola_worker *worker;
+    struct isola_release_rt *release;
+    bool shared;
+    uint64_t heap_limit;
+
+    pthread_mutex_t lock; /* guards the next four */
+    struct isola_mailq inbox;
+    enum { ISOLA_REALM_IDLE, ISOLA_REALM_READY, ISOLA_REALM_RUNNING, ISOLA_REALM_CLOSED } state;
+    struct isola_realm *next_ready; /* the worker's queue (under the worker's lock) */
+    bool tasks; /* V8 has posted some */
+
+    atomic_size_t heap_used; /* as of the last visit */
+
+    /* the worker's thread only */
+    struct isola_v8 *v8; /* NULL until the first visit */
+    struct isola_js *js; /* during a visit */
+    struct isola_map modules; /* type name → struct isola_module */
+    struct isola_map actors;  /* serial (4 bytes) → struct isola_actor */
+    struct isola_actor *touched; /* list: to be settled and pumped */
+    uint32_t next_serial, next_turn;
+    struct isola_heap due; /* of struct isola_pending */
+    struct isola_heap_node wake; /* in the worker's heap, by the least of `due` */
+    struct isola_pending **pending;
+    uint32_t npending, free_pending; /* free_pending: index + 1 */
+    unsigned budget; /* turns left in this visit */
+    bool closing;
+    struct isola_check *check; /* not NULL: only loads modules (check.c) */
+};
+
+struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
+                                     struct isola_release_rt *release, bool shared,
+                                     uint64_t heap_limit);
+ANY_THREAD struct isola_realm *isola__realm_ref(struct isola_realm *r);
+ANY_THREAD void isola__realm_unref(struct isola_realm *r);
+/* Puts a mail (NULL: nothing, only wake) into the inbox and makes the realm ready. */
+ANY_THREAD void isola__realm_post(struct isola_realm *r, struct isola_mail *mail);
+/* Worker: one visit. */
+void isola__realm_visit(struct isola_realm *r);
+/* Worker: no more visits; the isolate is closed after the present one. */
+void isola__realm_close(struct isola_realm *r);
+void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor, uint64_t ms);
+struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
+void isola__pending_free(struct isola_realm *r, struct isola_pending *p);
+uint64_t isola__pending_id(const struct isola_pending *p);
+extern const struct isola_v8_ops isola__v8_ops; /* script.c */
+struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial);
+/* Worker, in a visit: makes sure the module of `type` is loaded or loading. */
+struct isola_module *isola__realm_module(struct isola_realm *r, const struct isola_type *type);
+
+/* --- actors (actor.c, turn.c) --- */
+
+struct isola_turn {
+    struct isola_turn *next;
+    uint32_t id;
+    struct isola_mail *mail;
+};
+
+/* A write of state on its way, and the effects that wait for it. */
+struct isola_commit {
+    struct isola_state_io io;
+    struct isola_commit *next;      /* the actor's list, oldest first */
+    struct isola_commit *next_done; /* the worker's */
+    struct isola_actor *actor; /* counted */
+    uint32_t activation; /* the actor's, when it began */
+    struct isola_buf value;
+    struct isola_mailq effects;
+    int code;
+    char why[200];
+};
+
+/* A read of state on its way. */
+struct isola_read {
+    struct isola_state_io io;
+    struct isola_read *next;
+    struct isola_actor *actor; /* counted */
+    uint32_t activation;
+    struct isola_buf value;
+    int code;
+    char why[200];
+};
+
+struct isola_sub_of {
+    struct isola_sub_of *next;
+    uint64_t id;
+    struct isola_buf dst, event;
+};
+
+enum isola_actor_state {
+    ISOLA_ACTOR_STARTING,
+    ISOLA_ACTOR_IDLE,
+    ISOLA_ACTOR_RUNNING,
+    ISOLA_ACTOR_FAILED,
+    ISOLA_ACTOR_GONE, /* out of the directory */
+};
+
+struct isola_actor {
+    atomic_uint refs;
+    atomic_int state; /* enum isola_actor_state; written by the worker */
+    atomic_uint mailbox; /* mails in the inbox or waiting */
+    atomic_ullong turns;
+    struct isola_address at; /* into `address` */
+    struct isola_slice address; /* owned */
+    struct isola_worker *worker;
+    struct isola_realm *realm; /* written by the worker under the directory's lock; a counted reference */
+
+    /* the worker's thread only */
+    const struct isola_type *type; /* holds a reference to its release */
+    struct isola_actor *next_touched;
+    bool is_touched;
+    uint32_t serial; /* what its realm knows it by; 0: nothing yet */
+    uint32_t activation; /* counts them */
+    bool reading, have_state, activating;
+    struct isola_buf saved; /* the state as on disk, or empty */
+    struct isola_mailq waiting;
+    struct isola_turn *running;
+    unsigned nrunning;
+    bool turn_ended;
+    struct isola_mailq effects; /* caused since the last settle */
+    struct isola_commit *commits, **commits_tail;
+    struct isola_buf crash; /* what it crashed of; empty: it did not */
+    struct isola_buf start_error; /* args array with the Error its start ended with */
+    struct isola_mail *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
+    unsigned failures; /* activations that failed in a row */
+    uint64_t retry_at; /* FAILED: not before, ms */
+    struct isola_buf failure; /* FAILED: why */
+    struct isola_sub_of *subs;
+};
+
+ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);
+ANY_THREAD void isola__actor_unref(struct isola_actor *a);
+/* Worker, in a visit. A mail from the inbox for this actor. Takes it. */
+void isola__actor_take(struct isola_actor *a, struct isola_mail *mail);
+/* Worker, in a visit: starts what can be started: the activation, or turns. */
+void isola__actor_pump(struct isola_actor *a);
+/* Worker, in a visit: the activation has ended with success (error empty) or not. */
+void isola__actor_activated(struct isola_actor *a, struct isola_slice error);
+/* Worker: the state was read. */
+void isola__actor_read(struct isola_read *read);
+/* Worker, in a visit: ends the activation; the next message (or one that waits already) makes a new one. */
+void isola__actor_end(struct isola_actor *a);
+/* Worker, in a visit: activation or module failed: `error` is an args array with an Error value. */
+void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
+void isola__actor_fail_waiting(struct isola_actor *a, int code, const char *why);
+
+/* --- turns and the output gate (turn.c, gate.c) --- */
+
+void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail);
+void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args);
+/* Ends every running turn with an error, for a crash. */
+void isola__turns_abandon(struct isola_actor *a, int code, const char *why);
+struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);
+
+/* Worker, in a visit, after scripts of this actor have run: saves its state if that is due and lets its effects out, now or
+ * when the state is on disk. */
+void isola__gate_settle(struct isola_actor *a);
+/* Worker: a write has ended. */
+void isola__gate_committed(struct isola_commit *c);
+/* Sends one effect on its way. Takes it. */
+void isola__gate_release(struct isola_host *h, struct isola_mail *mail);
+
+/* --- directory (directory.c) --- */
+
+#define ISOLA_DIRECTORY_SHARDS 64
+
+struct isola_directory_shard {
+    pthread_mutex_t lock;
+    struct isola_map actors; /* address → struct isola_actor */
+};
+struct isola_directory_shard *isola__directory_shard(struct isola_host *h, struct isola_slice address);
+/* Hands a mail to the actor on this node, making the actor when there is none. Takes it. */
+ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
+/* Worker: takes the actor out unless mail waits for it; true when it is out. */
+bool isola__directory_leave(struct isola_actor *a);
+/* Is the receiver of an emit here, and its mailbox full? */
+ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
+
+/* --- subscriptions (subs.c) --- */
+
+ANY_THREAD bool isola__subs_heard(struct isola_host *h, struct isola_slice address, struct isola_slice event);
+ANY_THREAD void isola__subs_add(struct isola_host *h, struct isola_mail *sub);
+ANY_THREAD void isola__subs_remove(struct isola_host *h, struct isola_mail *unsub);
+/* Fans a PUBLISH out. */
+ANY_THREAD void isola__subs_publish(struct isola_host *h, struct isola_mail *mail);
+
+/* --- checks of a release (check.c) --- */
+
+/* Worker, in a visit of a realm that only loads a module. */
+void isola__check_visit(struct isola_realm *r);
+void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct isola_slice error);
+
+/* --- workers (worker.c) --- */
+
+struct isola_worker {
+    struct isola_host *host;
+    unsigned number;
+    pthread_t thread;
+    uv_loop_t loop;
+    uv_async_t async;
+    uv_timer_t timer;
+    pthread_mutex_t lock; /* guards the next four */
+    struct isola_realm *ready_head, **ready_tail;
+    struct isola_commit *committed, **committed_tail;
+    struct isola_read *reads, **reads_tail;
+    /* its own thread only */
+    struct isola_heap wakes; /* realms by their least deadline */
+    struct isola_map shared; /* "app\0release" → the realm many actors share */
+};
+
+int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number, struct isola_err *err);
+ANY_THREAD void isola__worker_ready(struct isola_worker *w, struct isola_realm *r);
+ANY_THREAD void isola__worker_committed(struct isola_worker *w, struct isola_commit *c);
+ANY_THREAD void isola__worker_read(struct isola_worker *w, struct isola_read *r);
+/* Worker: the realm's least deadline has changed. */
+void isola__worker_wake_at(struct isola_worker *w, struct isola_realm *r);
+/* ANY_THREAD would need a lock: only the directory calls it, for an actor of this worker that is being made. */
+struct isola_realm *isola__worker_shared_realm(struct isola_worker *w, const struct isola_type *type);
+
+/* --- the host (host.c) --- */
+
+struct isola_host {
+    const struct isola_host_ops *ops;
+    void *arg;
+    unsigned nworkers;
+    struct isola_worker *workers;
+    atomic_uint next_worker;
+    atomic_ullong next_sub;
+    struct isola_directory_shard directory[ISOLA_DIRECTORY_SHARDS];
+    pthread_rwlock_t apps_lock;
+    struct isola_map apps; /* app → struct isola_release_rt */
+    pthread_rwlock_t subs_lock;
+    struct isola_map subs; /* "address\0event" → struct isola_sub_list (subs.c) */
+    pthread_mutex_t shared_lock; /* guards every worker's `shared` map */
+    atomic_bool draining, drained;
+    atomic_ullong busy; /* running turns, reads and commits: what a drain waits for */
+};
+
+/* Counts something a drain waits for. */
+ANY_THREAD void isola__host_busy(struct isola_host *h);
+ANY_THREAD void isola__host_unbusy(struct isola_host *h);
+ANY_THREAD void isola__host_logf(struct isola_host *h, enum isola_log_level level, struct isola_slice address,
+                                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The connection of a program to the agent of its host: a unix socket that carries frames (docs/protocol.md).
+//
+// Happy path: the first message connects; `hello` goes ahead of it, asks are matched to replies by id, events go to whoever
+// subscribed. When nothing is awaited any more the socket no longer keeps the process alive.
+// Failure modes: the agent goes: asks it had fail with EUNREACHABLE (they may or may not have run), messages not yet sent
+// wait for it for PATIENCE ms, subscriptions are repeated when it is back. No agent at the first attempt: what waits fails at once.
+// A peer that breaks the wire format is cut off (EPROTO). Too much waiting: EOVERLOAD at the sender.
+// Invariants: every ask settles exactly once; an id is never used twice; nothing is sent before `hello`.
+import net from 'node:net';
+
+import { decodeArgs } from './codec.js';
+import { ASK, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, WIRE_VERSION, decodeEnvelope, encodeFrame } from './envelope.js';
+import { codeError, remoteError } from './errors.js';
+
+export const VERSION = '0.1.0';
+const CONGESTED = 1024 * 1024; // bytes waiting from which emit returns false
+const WAITING_MAX = 64 * 1024 * 1024; // bytes waiting at the most
+const QUEUE_MAX = 10_000; // messages waiting for a connection at the most
+const ASKS_MAX = 100_000;
+const BACKOFF_MIN = 50, BACKOFF_MAX = 2000; // ms between attempts, doubled each time, with jitter
+const PATIENCE = 5000; // ms that messages wait for an agent that was there before
+const HELLO_TIMEOUT = 10_000; // ms
+
+export class Connection {
+  #path;
+  #makeRef;
+  #on; // { up(hello), down(error), dropped(error) }
+  #state = 'idle'; // idle → connecting → up → waiting → connecting …; closed
+  #socket = null;
+  #held = true; // whether the socket keeps the process alive
+  #cause = null; // why the connection ended, or could not be made
+  #attempts = 0; // since the last hello
+  #lostAt = -Infinity; // when an agent that was there was lost
+  #retry = null;
+  #queue = []; // frames that wait for a connection: { frame, id }
+  #queued = 0; // their bytes
+  #asks = new Map(); // id → { resolve, reject, local, sent, timer, signal, abort }
+  #subs = new Map(); // id → { address, event, deliver(args), failed(error) }
+  #congested = new Set(); // functions to call when there is room again
+  #waiting = []; // who waits in ready()
+  #nextId = 1;
+
+  constructor(path, makeRef, on) {
+    this.#path = path;
+    this.#makeRef = makeRef;
+    this.#on = on;
+  }
+
+  get path() { return this.#path; }
+
+  /** Connects if need be; resolves when the agent has said hello, rejects when the attempt fails. */
+  ready() {
+    if (this.#state === 'closed') return Promise.reject(codeError('ECLOSED', 'the client was closed'));
+    if (this.#lostAt === Infinity) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#demand();
+    });
+  }
+
+  /** One way. False: much is waiting, `drained` will be called once when it has gone. Throws ECLONE, ETOOBIG, EOVERLOAD, ECLOSED. */
+  emit(address, event, args, drained) {
+    const room = this.#send(encodeFrame({ kind: EMIT, dst: address, event, args }));
+    if (!room) this.#congested.add(drained);
+    return room;
+  }
+
+  /** `timeout` in ms, 0 for none. Rejects, never throws. `caller` is the function whose caller the error's stack shows. */
+  ask({ dst, event, args, timeout = 0, signal, caller }) {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      if (this.#asks.size >= ASKS_MAX) throw codeError('EOVERLOAD', `${ASKS_MAX} asks are waiting for their replies already`);
+      const id = this.#nextId++;
+      const frame = encodeFrame({ kind: ASK, id, dst, event, args, timeout });
+      const ask = { resolve, reject, local: {}, sent: false, timer: null, signal, abort: null };
+      Error.captureStackTrace(ask.local, caller ?? this.ask);
+      this.#asks.set(id, ask);
+      try {
+        this.#send(frame, id);
+      } catch (error) {
+        this.#asks.delete(id);
+        throw error;
+      }
+      if (timeout > 0) {
+        ask.timer = setTimeout(() => this.#settle(id, ask,
+          codeError('ETIMEDOUT', `no reply to "${event}" from ${dst || 'the agent'} within ${timeout} ms`)), timeout);
+      }
+      if (signal !== undefined) {
+        ask.abort = () => this.#settle(id, ask, undefined, signal.reason);
+        signal.addEventListener('abort', ask.abort, { once: true });
+      }
+    });
+  }
+
+  /** Subscribes; returns the subscription's id. `deliver(args)` for each event, `failed(error)` at most once and then it is over. */
+  subscribe(address, event, deliver, failed) {
+    if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
+    const id = this.#nextId++;
+    this.#subs.set(id, { address, event, deliver, failed });
+    if (this.#state === 'up') this.#write(encodeFrame({ kind: SUB, id, dst: address, event }));
+    else this.#demand(); // repeated with all others when it is up
+    this.#hold();
+    return id;
+  }
+
+  unsubscribe(id) {
+    const sub = this.#subs.get(id);
+    if (sub === undefined) return;
+    this.#subs.delete(id);
+    if (this.#state === 'up') this.#write(encodeFrame({ kind: UNSUB, id, dst: sub.address, event: sub.event }));
+    this.#hold();
+  }
+
+  /** Sends what waits, fails asks with ECLOSED, ends the connection. Resolves when it has ended. Idempotent. */
+  close() {
+    const socket = this.#socket;
+    if (this.#state !== 'closed') {
+      const up = this.#state === 'up';
+      this.#state = 'closed';
+      clearTimeout(this.#retry);
+      this.#failQueue(codeError('ECLOSED', 'the client was closed'), false);
+      for (const [id, ask] of this.#asks) this.#settle(id, ask, codeError('ECLOSED', 'the client was closed while it waited for the reply'));
+      for (const { reject } of this.#waiting.splice(0)) reject(codeError('ECLOSED', 'the client was closed'));
+      this.#subs.clear();
+      this.#congested.clear();
+      if (up) {
+        while (socket.writableCorked > 0) socket.uncork();
+        socket.destroySoon();
+      } else socket?.destroy();
+    }
+    if (socket === null || socket.closed) return Promise.resolve();
+    socket.ref();
+    return new Promise((resolve) => { socket.once('close', () => resolve()); });
+  }
+
+  // --- sending ---
+
+  #send(frame, id = 0) {
+    if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
+    if (this.#state === 'up') {
+      if (this.#socket.writableLength + frame.length > WAITING_MAX)
+        throw codeError('EOVERLOAD', `${WAITING_MAX >> 20} MiB are waiting to be sent to the agent; wait for 'drain' when emit returns false`);
+      if (id !== 0) this.#asks.get(id).sent = true;
+      const room = this.#write(frame);
+      this.#hold();
+      return room;
+    }
+    if (this.#queue.length >= QUEUE_MAX || this.#queued + frame.length > WAITING_MAX)
+      throw codeError('EOVERLOAD', `${this.#queue.length} messages (${this.#queued} bytes) are waiting for a connection to the agent at ${this.#path}`);
+    this.#queue.push({ frame, id });
+    this.#queued += frame.length;
+    this.#demand();
+    return this.#queued < CONGESTED;
+  }
+
+  // What is written in one turn of the event loop leaves together.
+  #write(frame) {
+    const socket = this.#socket;
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(() => socket.uncork());
+    }
+    return socket.write(frame);
+  }
+
+  // --- connecting ---
+
+  #demand() {
+    if (this.#state === 'idle') this.#connect();
+    this.#hold();
+  }
+
+  #connect() {
+    this.#state = 'connecting';
+    this.#cause = null;
+    const socket = net.connect({ path: this.#path, writableHighWaterMark: CONGESTED });
+    const parser = new FrameParser();
+    this.#socket = socket;
+    this.#held = true;
+    socket.on('connect', () => this.#connected());
+    socket.on('data', (chunk) => {
+      try {
+        parser.push(chunk, (bytes) => {
+          if (!socket.destroyed) this.#frame(decodeEnvelope(bytes));
+        });
+      } catch (error) {
+        socket.destroy(error);
+      }
+    });
+    socket.on('drain', () => this.#drained());
+    socket.on('error', (error) => { this.#cause = error; });
+    socket.on('close', () => this.#lost());
+    this.#hold();
+  }
+
+  #connected() {
+    if (this.#state === 'closed') return;
+    this.#state = 'up';
+    this.#hello(this.#socket);
+    for (const [id, sub] of this.#subs) this.#write(encodeFrame({ kind: SUB, id, dst: sub.address, event: sub.event }));
+    const queue = this.#takeQueue();
+    let room = true;
+    for (const { frame, id } of queue) {
+      const ask = this.#asks.get(id);
+      if (id !== 0 && ask === undefined) continue; // timed out or aborted meanwhile
+      if (ask !== undefined) ask.sent = true;
+      room = this.#write(frame);
+    }
+    if (room) this.#drained();
+    this.#hold();
+  }
+
+  #hello(socket) {
+    this.ask({ dst: '', event: 'hello', args: [{ program: 'isola client', version: VERSION }], timeout: HELLO_TIMEOUT }).then((hello) => {
+      if (socket.destroyed) return;
+      if (hello?.wire !== WIRE_VERSION)
+        throw codeError('EPROTO', `the agent speaks wire version ${hello?.wire}, this library ${WIRE_VERSION}`);
+      this.#attempts = 0;
+      this.#lostAt = Infinity;
+      protect(() => this.#on.up(hello));
+      for (const { resolve } of this.#waiting.splice(0)) resolve();
+      this.#hold();
+    }).catch((error) => socket.destroy(error));
+  }
+
+  #takeQueue() {
+    const queue = this.#queue;
+    this.#queue = [];
+    this.#queued = 0;
+    return queue;
+  }
+
+  #drained() {
+    const waiting = [...this.#congested];
+    this.#congested.clear();
+    for (const drained of waiting) drained();
+  }
+
+  #lost() {
+    this.#socket = null;
+    if (this.#state === 'closed') return;
+    const wasUp = this.#state === 'up';
+    const wasReady = this.#lostAt === Infinity;
+    const error = this.#unreachable(wasUp);
+    this.#state = 'waiting';
+    if (wasReady) this.#lostAt = performance.now();
+    for (const [id, ask] of this.#asks) if (ask.sent) this.#settle(id, ask, this.#unreachable(wasUp));
+    // An agent that was there may be back in a moment; one that never was will not.
+    if (performance.now() - this.#lostAt > PATIENCE) this.#failQueue(error, true);
+    if (this.#demanded()) {
+      const ms = Math.min(BACKOFF_MAX, BACKOFF_MIN * 2 ** this.#attempts++) * (0.5 + Math.random() / 2);
+      this.#retry = setTimeout(() => this.#connect(), ms);
+    } else this.#state = 'idle';
+    if (wasReady) protect(() => this.#on.down(error));
+  }
+
+  #failQueue(error, report) {
+    let emits = 0;
+    for (const { id } of this.#takeQueue()) {
+      const ask = this.#asks.get(id);
+      if (ask !== undefined) this.#settle(id, ask, codeError(error.code, error.message));
+      else if (id === 0) emits++;
+    }
+    for (const { reject } of this.#waiting.splice(0)) reject(codeError(error.code, error.message));
+    if (report && (emits > 0 || this.#subs.size > 0)) this.#on.dropped(error, emits);
+  }
+
+  #unreachable(wasUp) {
+    const code = this.#cause?.code;
+    if (code === 'EPROTO') return codeError('EPROTO', `the connection to ${this.#path} was cut: ${this.#cause.message}`);
+    if (wasUp) {
+      return codeError('EUNREACHABLE',
+        `the connection to the agent at ${this.#path} ended while it had this request; it may or may not have been carried out`);
+    }
+    const why = code === 'ENOENT' || code === 'ECONNREFUSED' ? 'nothing listens there; start one with `node-agent`, or name another with ISOLA_NODE'
+      : code === 'EACCES' ? 'not permitted; it belongs to another user' : this.#cause?.message ?? 'the connection ended';
+    return codeError('EUNREACHABLE', `cannot reach an agent at ${this.#path}: ${why}`);
+  }
+
+  // Whether anything calls for a connection.
+  #demanded() {
+    return this.#queue.length > 0 || this.#subs.size > 0 || this.#waiting.length > 0;
+  }
+
+  // The socket keeps the process alive while something is awaited or not yet sent.
+  #hold() {
+    const held = this.#demanded() || this.#asks.size > 0;
+    if (this.#state === 'waiting' && !held) {
+      clearTimeout(this.#retry);
+      this.#state = 'idle';
+    }
+    if (this.#socket === null || held === this.#held) return;
+    this.#held = held;
+    if (held) this.#socket.ref();
+    else this.#socket.unref();
+  }
+
+  // --- receiving ---
+
+  #frame(message) {
+    switch (message.kind) {
+      case REPLY:
+      case FAIL: this.#answer(message); break;
+      case EVENT: this.#event(message); break;
+      case ASK:
+        this.#send(encodeFrame({ kind: FAIL, id: message.id,
+          args: [codeError('EINVAL', `a client program has no method "${message.event}"`)] }));
+        break;
+      default: // nothing that was asked for
+    }
+  }
+
+  #answer({ kind, id, args }) {
+    const ask = this.#asks.get(id);
+    const sub = ask === undefined ? this.#subs.get(id) : undefined;
+    if (ask === undefined && (sub === undefined || kind === REPLY)) return; // too late, or "subscribed"
+    let value, error;
+    try {
+      [value] = decodeArgs(args, this.#makeRef);
+    } catch (e) {
+      error = e;
+    }
+    if (sub !== undefined) {
+      this.#subs.delete(id);
+      this.#hold();
+      protect(() => sub.failed(error ?? remoteError(value)));
+    } else if (error !== undefined) this.#settle(id, ask, error);
+    else if (kind === FAIL) this.#settle(id, ask, undefined, remoteError(value, ask.local));
+    else this.#settle(id, ask, undefined, undefined, value);
+  }
+
+  // One of `ours`, an error of this library's that gets the stack of the ask, `thrown`, or `value`.
+  #settle(id, ask, ours, thrown, value) {
+    this.#asks.delete(id);
+    clearTimeout(ask.timer);
+    ask.signal?.removeEventListener('abort', ask.abort);
+    if (ours !== undefined) {
+      ours.stack = `Error: ${ours.message}\n${(ask.local.stack ?? '').split('\n').slice(1).join('\n')}`;
+      ask.reject(ours);
+    } else if (thrown !== undefined) ask.reject(thrown);
+    else ask.resolve(value);
+    this.#hold();
+  }
+
+  #event({ id, args }) {
+    const sub = this.#subs.get(id);
+    if (sub === undefined) return; // unsubscribed meanwhile
+    let values;
+    try {
+      values = decodeArgs(args, this.#makeRef);
+    } catch (error) {
+      protect(() => sub.failed(error, true));
+      return;
+    }
+    protect(() => sub.deliver(values));
+  }
+}
+
+// What a listener throws is the program's (uncaughtException, as with any EventEmitter), and no reason to lose frames.
+function protect(call) {
+  try {
+    call();
+  } catch (error) {
+    process.nextTick(() => { throw error; });
+  }
+}

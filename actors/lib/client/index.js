@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Isola for any Node.js program on the host of an agent: `import { actor, connect } from 'isola'`.
+import EventEmitter from 'node:events';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+import { Connection } from './connection.js';
+import { codeError } from './errors.js';
+import { Ref, addressOf } from './ref.js';
+
+/** $ISOLA_NODE, else agent.sock in $ISOLA_DATA, else in ~/.isola. */
+function defaultSocket() {
+  if (process.env.ISOLA_NODE) return process.env.ISOLA_NODE;
+  return join(process.env.ISOLA_DATA || join(homedir(), '.isola'), 'agent.sock');
+}
+
+function pathOf(socket) {
+  if (typeof socket !== 'string' || socket === '') throw new TypeError('socket is the path of an agent\'s socket');
+  const path = socket.startsWith('unix:') ? socket.slice('unix:'.length) : socket;
+  if (/^[a-z+]+:\/\//i.test(path)) throw codeError('EINVAL', `${socket}: this release reaches agents over their unix sockets only`);
+  if (Buffer.byteLength(path) > 107) throw codeError('EINVAL', `${path} is too long for a unix socket (107 bytes at the most)`);
+  return path;
+}
+
+/**
+ * A connection to an agent. Events: 'connect' (hello) each time it is made, 'disconnect' (error) when an agent that was there is
+ * lost; messages wait for it for a few seconds and subscriptions are repeated.
+ */
+export class Client extends EventEmitter {
+  #connection;
+  #node = null;
+
+  constructor({ socket = defaultSocket() } = {}) {
+    super();
+    this.#connection = new Connection(pathOf(socket), (address) => new Ref(this.#connection, address), {
+      up: (hello) => {
+        this.#node = hello.node;
+        this.emit('connect', hello);
+      },
+      down: (error) => this.emit('disconnect', error),
+      dropped: (error, emits) => process.emitWarning(
+        `${error.message}${emits > 0 ? `; ${emits} emitted message${emits === 1 ? ' was' : 's were'} dropped` : '; still trying'}`,
+        { type: 'IsolaWarning', code: error.code }),
+    });
+  }
+
+  /** The name of the agent's node, once connected. */
+  get node() { return this.#node; }
+  get socket() { return this.#connection.path; }
+
+  /** `actor('shop/Counter', 'user-42')` or `actor('shop/Counter/user-42')`: always valid, whether or not the actor runs. */
+  actor(type, key) {
+    return new Ref(this.#connection, addressOf(type, key));
+  }
+
+  /** A method of the agent itself (docs/protocol.md): `call('nodes')`. */
+  call(method, params = {}, { timeout = 30_000, signal } = {}) {
+    return this.#connection.ask({ dst: '', event: method, args: [params], timeout, signal, caller: this.call });
+  }
+
+  /** Sends what waits and ends the connection; asks without a reply fail with ECLOSED. */
+  close() {
+    return this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.close();
+  }
+
+  /** Connects now; rejects with EUNREACHABLE when there is no agent. */
+  async ready() {
+    await this.#connection.ready();
+    return this;
+  }
+}
+
+/** Connects to an agent: `await connect({ socket })`. Rejects with EUNREACHABLE when there is none. */
+export async function connect(options = {}) {
+  const client = new Client(options);
+  try {
+    return await client.ready();
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+let shared;
+
+/** A ref through the default agent ($ISOLA_NODE, $ISOLA_DATA, ~/.isola), which is connected to when the ref is first used. */
+export function actor(type, key) {
+  shared ??= new Client();
+  return shared.actor(type, key);
+}
+
+export { Ref };

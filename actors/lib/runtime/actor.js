@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The JavaScript half of an actor: the emitter a module's function receives as `self` (or a class's instance is), its
+// handlers, its state, and the turn a message makes.
+//
+// C decides when a message is delivered and keeps one turn at a time; here a turn is run to the end of the handler's promise and
+// then reported with native.done. `frame` is what travels along promise continuations (V8's continuation-preserved
+// embedder data): it says in whose turn a piece of code runs, also in an isolate that many actors share.
+import EventEmitter from 'events';
+
+export const kAddress = Symbol('isola.address'); // the codec sends whatever has it as a ref
+const kInner = Symbol('isola.actor');
+
+let native;
+let constructing = null; // the inner of the instance whose constructor runs
+
+export const actors = new Map(); // serial → inner
+
+export function attach(ops) {
+  native = ops;
+}
+
+const inner = (self) => {
+  if (self[kInner] === undefined) {
+    if (constructing === null) throw new TypeError('actors are created by their platform, not with new');
+    Object.defineProperty(self, kInner, { value: constructing });
+  }
+  return self[kInner];
+};
+
+export class Actor extends EventEmitter {
+  get app() { return inner(this).app; }
+  get type() { return inner(this).type; }
+  get key() { return inner(this).key; }
+  get address() { return inner(this).address; }
+  get [kAddress]() { return this[kInner]?.address ?? constructing?.address; }
+
+  // What is kept. Assigning replaces it; changing it in place is noticed at the end of the turn.
+  get state() {
+    const i = inner(this);
+    i.touched = true;
+    return i.state;
+  }
+  set state(value) {
+    const i = inner(this);
+    i.touched = true;
+    i.state = value;
+  }
+
+  // To one's own listeners at once, to every subscriber anywhere once the turn's state is on disk.
+  emit(event, ...args) {
+    const i = inner(this);
+    const heard = this.listenerCount(event) > 0 ? super.emit(event, ...args) : false;
+    if (typeof event !== 'string' || event === 'newListener' || event === 'removeListener') return heard;
+    return native.publish(i.serial, event, args) || heard;
+  }
+}
+
+// The names of a class's handlers: its own and inherited methods, but none of Actor's, no hooks, nothing that begins with _.
+const methodsOf = new WeakMap();
+function methods(prototype) {
+  let names = methodsOf.get(prototype);
+  if (names === undefined) {
+    names = new Set();
+    for (let p = prototype; p !== null && p !== Object.prototype && p !== Actor.prototype; p = Object.getPrototypeOf(p)) {
+      for (const name of Object.getOwnPropertyNames(p)) {
+        if (name === 'constructor' || name.startsWith('_') || /^on[A-Z]/.test(name)) continue;
+        if (typeof Object.getOwnPropertyDescriptor(p, name).value === 'function') names.add(name);
+      }
+    }
+    methodsOf.set(prototype, names);
+  }
+  return names;
+}
+
+const isClass = (f) => /^class\b/.test(Function.prototype.toString.call(f));
+
+// A class that does not extend Actor becomes one: Actor is put at the end of its chain of prototypes.
+function adopt(Class) {
+  if (Class.prototype instanceof Actor) return;
+  let last = Class.prototype;
+  while (Object.getPrototypeOf(last) !== Object.prototype && Object.getPrototypeOf(last) !== null)
+    last = Object.getPrototypeOf(last);
+  Object.setPrototypeOf(last, Actor.prototype);
+}
+
+/** What a module offers as an actor: a function of its emitter, or a class. Throws a TypeError that says what is wrong. */
+export function definition(namespace, type) {
+  let value = namespace.default;
+  // A CommonJS module that esbuild wrapped: `module.exports = { default: … }` as well as `module.exports = …`.
+  if (value !== null && typeof value === 'object' && typeof value.default === 'function') value = value.default;
+  if (value === undefined) value = namespace[type];
+  if (typeof value !== 'function') {
+    const got = value === undefined ? 'it exports neither' : `its default export is ${value === null ? 'null' : typeof value}`;
+    throw new TypeError(`the module must export a function or a class as its default (or as "${type}"); ${got}`);
+  }
+  if (!isClass(value)) return { setup: value };
+  adopt(value);
+  return { Class: value };
+}
+
+/** Starts an actor: its promise fulfils when it may take messages. */
+export async function activate(def, serial, app, type, key, state) {
+  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, touched: false, self: null, methods: null };
+  actors.set(serial, i);
+  native.setFrame({ actor: serial, turn: 0 });
+  constructing = i;
+  let result;
+  try {
+    if (def.Class !== undefined) {
+      i.self = new def.Class();
+      inner(i.self);
+      i.methods = methods(def.Class.prototype);
+    } else {
+      i.self = new Actor();
+      inner(i.self);
+    }
+  } finally {
+    constructing = null;
+  }
+  if (def.setup !== undefined) result = def.setup(i.self);
+  else if (typeof i.self.onActivate === 'function') result = i.self.onActivate();
+  await result;
+}
+
+export function deactivate(serial) {
+  actors.delete(serial);
+}
+
+const codeError = (code, message) => Object.assign(new Error(message), { code });
+export { codeError };
+
+const isThenable = (v) => v !== null && typeof v === 'object' && typeof v.then === 'function';
+
+// Calls every handler of the event; the first result that is not undefined is the answer.
+function handle(i, event, args) {
+  let answer;
+  let found = false;
+  if (i.methods !== null && i.methods.has(event)) {
+    found = true;
+    answer = i.self[event](...args);
+  }
+  for (const listener of i.self.listeners(event)) {
+    found = true;
+    const result = Reflect.apply(listener, i.self, args);
+    if (answer === undefined) answer = result;
+    else if (isThenable(result)) answer = Promise.all([answer, result]).then(([first]) => first);
+  }
+  return { found, answer };
+}
+
+/** One turn of actor `serial`: calls native.done(serial, turn, ok, value) exactly once, now or later. */
+export function deliver(serial, turn, isAsk, event, args) {
+  const i = actors.get(serial);
+  native.setFrame({ actor: serial, turn });
+  let outcome;
+  try {
+    outcome = handle(i, event, args);
+  } catch (error) {
+    native.done(serial, turn, false, error);
+    return;
+  }
+  if (!outcome.found) {
+    native.done(serial, turn, isAsk ? false : true,
+      isAsk ? codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`) : undefined);
+    if (!isAsk) native.log(serial, 2, `no handler for "${event}": the message was dropped`);
+    return;
+  }
+  run(serial, turn, outcome.answer);
+}
+
+/** The turn of a subscriber: `call` calls the ref's listeners. */
+export function hear(serial, turn, call) {
+  native.setFrame({ actor: serial, turn });
+  try {
+    run(serial, turn, call());
+  } catch (error) {
+    native.done(serial, turn, false, error);
+  }
+}
+
+/** The last turn of an activation. */
+export function hibernate(serial, turn) {
+  const i = actors.get(serial);
+  hear(serial, turn, () => (i.methods !== null && typeof i.self.onHibernate === 'function' ? i.self.onHibernate() : undefined));
+}
+
+function run(serial, turn, answer) {
+  if (!isThenable(answer)) {
+    native.done(serial, turn, true, answer);
+    return;
+  }
+  answer.then(
+    (value) => native.done(serial, turn, true, value),
+    (error) => native.done(serial, turn, false, error));
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A message inside the actor-host, with the place its answer goes to.
+ *
+ * One allocation holds the struct and all bytes. A mail has one owner at a time: a queue, a turn, an effect behind the output
+ * gate, or a connection.
+ */
+#ifndef ISOLA_ACTORS_MAIL_H
+#define ISOLA_ACTORS_MAIL_H
+
+#include "base/msg.h"
+
+struct isola_realm;
+struct isola_actor;
+
+/* Who waits for the answer: an ask of a script (`realm`, of which this is a counted reference), a connection (`link`), or nobody. */
+struct isola_origin {
+    struct isola_realm *realm;
+    uint64_t link; /* the owner's number for a connection; 0: none */
+    uint64_t id;   /* what the asker calls the ask or subscription */
+};
+
+/* Kinds beside those of enum isola_msg_kind, never on a wire. */
+enum {
+    ISOLA_MAIL_PUBLISH = 100, /* src: the actor; to be fanned out to its subscribers */
+    ISOLA_MAIL_UPGRADE,       /* end the activation after its turn: there is a newer release */
+    ISOLA_MAIL_DRAIN,         /* fail what waits: the host is going down */
+};
+
+struct isola_mail {
+    struct isola_mail *next;
+    struct isola_actor *actor; /* the receiver once it is known; a counted reference */
+    int kind;                  /* enum isola_msg_kind, or one of the above */
+    bool passed_on;            /* came from another actor-host: not to be sent to a third */
+    uint32_t timeout_ms;
+    struct isola_origin origin;
+    struct isola_slice src, dst, event, chain, args; /* into the mail itself */
+};
+
+/* Copies all slices. NULL when there is no memory. Free with isola_mail_free. */
+ANY_THREAD struct isola_mail *isola_mail_new(int kind, struct isola_slice src, struct isola_slice dst,
+                                             struct isola_slice event, struct isola_slice chain,
+                                             struct isola_slice args);
+/* An answer to `origin`, whose realm reference it takes over. */
+ANY_THREAD struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok,
+                                                struct isola_slice args);
+ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Drops its references too. NULL is allowed. */
+ANY_THREAD void isola_mail_free(struct isola_mail *m);
+
+struct isola_mailq {
+    struct isola_mail *head;
+    struct isola_mail **tail; /* NULL while empty */
+    size_t count;
+};
+static inline void isola_mailq_push(struct isola_mailq *q, struct isola_mail *m)
+{
+    m->next = NULL;
+    if (q->head == NULL)
+        q->head = m;
+    else
+        *q->tail = m;
+    q->tail = &m->next;
+    q->count++;
+}
+static inline struct isola_mail *isola_mailq_pop(struct isola_mailq *q)
+{
+    struct isola_mail *m = q->head;
+    if (m != NULL) {
+        q->head = m->next;
+        m->next = NULL;
+        q->count--;
+    }
+    return m;
+}
+/* Moves all of `from` to the end of `to`. */
+static inline void isola_mailq_join(struct isola_mailq *to, struct isola_mailq *from)
+{
+    if (from->head == NULL)
+        return;
+    if (to->head == NULL)
+        to->head = from->head;
+    else
+        *to->tail = from->head;
+    to->tail = from->tail;
+    to->count += from->count;
+    *from = (struct isola_mailq){0};
+}
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A realm: an isolate, the actors in it, and its visits.
+ *
+ * A realm is idle, ready (in its worker's queue), running (being visited) or closed; it is in the queue at most once. A visit first
+ * hands the inbox out, which needs no isolate; only when some actor then has something to run is the isolate made (at the first
+ * time) and entered. It ends after a bounded number of turns; what is left makes the realm ready again, behind the others.
+ */
+#include "actors/internal.h"
+
+#include "base/clock.h"
+#include "base/msgpack.h"
+
+/* Turns in one visit. */
+#define BUDGET 256
+/* Ids of pending asks and timers are numbers a script can hold exactly: 53 bits. */
+#define INDEX_BITS 24
+
+struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
+                                     struct isola_release_rt *release, bool shared, uint64_t heap_limit)
+{
+    struct isola_realm *r = isola_zalloc(sizeof(*r));
+    atomic_init(&r->refs, 1);
+    r->host = h;
+    r->worker = w;
+    r->release = isola__release_ref(release);
+    r->shared = shared;
+    r->heap_limit = heap_limit;
+    pthread_mutex_init(&r->lock, NULL);
+    return r;
+}
+
+struct isola_realm *isola__realm_ref(struct isola_realm *r)
+{
+    atomic_fetch_add(&r->refs, 1);
+    return r;
+}
+
+void isola__realm_unref(struct isola_realm *r)
+{
+    if (atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    ISOLA_CHECK(r->v8 == NULL && r->actors.count == 0);
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&r->inbox)) != NULL)
+        isola_mail_free(m);
+    isola__release_unref(r->release);
+    isola_heap_free(&r->due);
+    for (uint32_t i = 0; i < r->npending; i++)
+        free(r->pending[i]);
+    free(r->pending);
+    isola_map_free(&r->actors);
+    isola_map_free(&r->modules);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+void isola__realm_post(struct isola_realm *r, struct isola_mail *mail)
+{
+    pthread_mutex_lock(&r->lock);
+    bool closed = r->state == ISOLA_REALM_CLOSED;
+    if (!closed && mail != NULL)
+        isola_mailq_push(&r->inbox, mail);
+    bool wake = r->state == ISOLA_REALM_IDLE;
+    if (wake)
+        r->state = ISOLA_REALM_READY;
+    pthread_mutex_unlock(&r->lock);
+    if (wake)
+        isola__worker_ready(r->worker, r);
+    if (closed)
+        isola_mail_free(mail); /* an answer to an activation that has ended */
+}
+
+void isola__realm_touch(struct isola_realm *r, struct isola_actor *a)
+{
+    if (a->is_touched)
+        return;
+    a->is_touched = true;
+    isola__actor_ref(a);
+    a->next_touched = NULL;
+    struct isola_actor **end = &r->touched;
+    while (*end != NULL)
+        end = &(*end)->next_touched;
+    *end = a;
+}
+
+static struct isola_actor *next_touched(struct isola_realm *r)
+{
+    struct isola_actor *a = r->touched;
+    if (a != NULL) {
+        r->touched = a->next_touched;
+        a->is_touched = false;
+    }
+    return a;
+}
+
+struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial)
+{
+    return isola_map_get(&r->actors, isola_slice(&serial, sizeof(serial)));
+}
+
+/* --- pending asks and timers --- */
+
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor, uint64_t ms)
+{
+    struct isola_pending *p;
+    if (r->free_pending != 0) {
+        p = r->pending[r->free_pending - 1];
+        r->free_pending = p->next_free;
+    } else {
+        if ((r->npending & (r->npending - 1)) == 0)
+            r->pending = isola_realloc(r->pending, (r->npending ? r->npending * 2 : 1) * sizeof(struct isola_pending *));
+        ISOLA_CHECK(r->npending < 1u << INDEX_BITS);
+        p = isola_zalloc(sizeof(*p));
+        p->index = r->npending;
+        r->pending[r->npending++] = p;
+    }
+    p->what = what;
+    p->actor = actor;
+    p->generation = (p->generation + 1) & 0x1fffffff;
+    p->period = 0;
+    isola_heap_insert(&r->due, &p->due, isola_clock_ms() + ms);
+    return p;
+}
+
+uint64_t isola__pending_id(const struct isola_pending *p)
+{
+    return (uint64_t)p->generation << INDEX_BITS | p->index;
+}
+
+struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what)
+{
+    uint32_t index = (uint32_t)(id & ((1u << INDEX_BITS) - 1));
+    if (index >= r->npending)
+        return NULL;
+    struct isola_pending *p = r->pending[index];
+    return (int)p->what == what && isola__pending_id(p) == id ? p : NULL;
+}
+
+void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
+{
+    isola_heap_remove(&r->due, &p->due);
+    free(p->what_for);
+    p->what_for = NULL;
+    p->what = ISOLA_PENDING_FREE;
+    p->next_free = r->free_pending;
+    r->free_pending = p->index + 1;
+}
+
+/* Code of this actor has run (or of none: NULL): what it did is to be settled. Outside of a turn that is like the end of one. */
+static void ran(struct isola_realm *r, uint32_t serial)
+{
+    struct isola_actor *a = isola__realm_actor(r, serial);
+    if (a == NULL)
+        return;
+    if (a->nrunning == 0)
+        a->turn_ended = true;
+    isola__realm_touch(r, a);
+}
+
+static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok, struct isola_slice args)
+{
+    uint64_t id = isola__pending_id(p);
+    uint32_t actor = p->actor;
+    isola__pending_free(r, p);
+    isola_js_settle(r->js, id, ok, args);
+    ran(r, actor);
+}
+
+static void expire(struct isola_realm *r, struct isola_pending *p)
+{
+    if (p->what == ISOLA_PENDING_ASK) {
+        struct isola_mail *m = isola_mail_failure((struct isola_origin){0}, ISOLA_ETIMEDOUT, "%s timed out",
+                                                  p->what_for != NULL ? p->what_for : "the ask");
+        settle_ask(r, p, false, m != NULL ? m->args : (struct isola_slice){0});
+        isola_mail_free(m);
+    } else if (p->what == ISOLA_PENDING_TIMER) {
+        uint64_t id = isola__pending_id(p);
+        uint32_t actor = p->actor;
+        if (p->period != 0) {
+            isola_heap_remove(&r->due, &p->due);
+            isola_heap_insert(&r->due, &p->due, isola_clock_ms() + p->period);
+        } else {
+            isola__pending_free(r, p);
+        }
+        isola_js_timer(r->js, id);
+        ran(r, actor);
+    } else {
+        isola__pending_free(r, p);
+        isola_js_tasks(r->js);
+    }
+}
+
+/* --- modules --- */
+
+struct isola_module *isola__realm_module(struct isola_realm *r, const struct isola_type *type)
+{
+    struct isola_slice name = isola_slice_str(type->def.name);
+    struct isola_module *m = isola_map_get(&r->modules, name);
+    if (m == NULL) {
+        m = isola_zalloc(sizeof(*m));
+        isola_map_set(&r->modules, name, m);
+        char *file = isola_format("isola:%s/%s", type->release->app, type->def.module);
+        isola_js_load(r->js, name, type->def.code, isola_slice_str(file));
+        free(file);
+    }
+    return m;
+}
+
+/* --- visits --- */
+
+struct visit {
+    struct isola_realm *realm;
+    struct isola_mailq answers;
+    bool tasks;
+};
+
+static void settle_touched(struct isola_realm *r)
+{
+    struct isola_actor *later = NULL, **later_tail = &later;
+    struct isola_actor *a;
+    while ((a = next_touched(r)) != NULL) {
+        if (a->realm == r)
+            isola__gate_settle(a);
+        if (a->realm != r && atomic_load(&a->state) != ISOLA_ACTOR_GONE) { /* it has moved to a fresh realm */
+            isola__realm_touch(a->realm, a);
+            isola__realm_post(a->realm, NULL);
+        }
+        if (a->realm == r && r->budget > 0)
+            isola__actor_pump(a);
+        if (r->budget == 0 && a->realm == r && !a->is_touched && a->waiting.count > 0) {
+            a->is_touched = true;
+            a->next_touched = NULL;
+            *later_tail = a;
+            later_tail = &a->next_touched;
+        } else {
+            isola__actor_unref(a);
+        }
+    }
+    r->touched = later;
+}
+
+static void in_visit(struct isola_js *js, void *arg)
+{
+    struct visit *visit = arg;
+    struct isola_realm *r = visit->realm;
+    r->js = js;
+    r->budget = BUDGET;
+    if (visit->tasks)
+        isola_js_tasks(js);
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&visit->answers)) != NULL) {
+        struct isola_pending *p = isola__pending_find(r, m->origin.id, ISOLA_PENDING_ASK);
+        if (p != NULL)
+            settle_ask(r, p, m->kind == ISOLA_MSG_REPLY, m->args);
+        isola_mail_free(m);
+    }
+    uint64_t now = isola_clock_ms();
+    struct isola_heap_node *node;
+    while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
+        expire(r, (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
+    if (r->check != NULL)
+        isola__check_visit(r);
+    settle_touched(r);
+    atomic_store(&r->heap_used, isola_js_heap(js));
+    r->js = NULL;
+}
+
+/* An isolate cannot be made: all its actors fail. */
+static void cannot_open(struct isola_realm *r, struct visit *visit, const struct isola_err *err)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&visit->answers)) != NULL)
+        isola_mail_free(m);
+    struct isola_mail *why = isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
+    struct isola_actor *a;
+    while ((a = next_touched(r)) != NULL) {
+        isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
+        isola__actor_unref(a);
+    }
+    isola_mail_free(why);
+}
+
+static void close_now(struct isola_realm *r)
+{
+    struct isola_heap_node *node;
+    while ((node = isola_heap_min(&r->due)) != NULL)
+        isola__pending_free(r, (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
+    isola__worker_wake_at(r->worker, r);
+    ISOLA_MAP_EACH(&r->modules, e)
+    {
+        struct isola_module *m = e->value;
+        isola_buf_free(&m->error);
+        free(m);
+    }
+    isola_map_free(&r->modules);
+    if (r->v8 != NULL)
+        isola_v8_close(r->v8);
+    r->v8 = NULL;
+}
+
+void isola__realm_visit(struct isola_realm *r)
+{
+    struct visit visit = {.realm = r};
+    struct isola_mailq inbox;
+    pthread_mutex_lock(&r->lock);
+    if (r->state == ISOLA_REALM_CLOSED) {
+        pthread_mutex_unlock(&r->lock);
+        return;
+    }
+    r->state = ISOLA_REALM_RUNNING;
+    inbox = r->inbox;
+    r->inbox = (struct isola_mailq){0};
+    visit.tasks = r->tasks;
+    r->tasks = false;
+    pthread_mutex_unlock(&r->lock);
+
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&inbox)) != NULL) {
+        if (m->actor == NULL) {
+            isola_mailq_push(&visit.answers, m);
+        } else {
+            struct isola_actor *a = m->actor;
+            m->actor = NULL;
+            isola__actor_take(a, m);
+            isola__actor_unref(a);
+        }
+    }
+    struct isola_heap_node *least = isola_heap_min(&r->due);
+    bool due = least != NULL && least->key <= isola_clock_ms();
+    if (r->touched != NULL || visit.answers.count > 0 || due || visit.tasks || r->check != NULL) {
+        struct isola_err err;
+        if (r->v8 == NULL && isola_v8_open(&isola__v8_ops, r, r->heap_limit, &r->v8, &err) != 0)
+            cannot_open(r, &visit, &err);
+        else
+            isola_v8_visit(r->v8, in_visit, &visit);
+        isola__worker_wake_at(r->worker, r);
+    }
+
+    pthread_mutex_lock(&r->lock);
+    bool again = r->inbox.count > 0 || r->tasks || r->touched != NULL;
+    if (r->closing)
+        r->state = ISOLA_REALM_CLOSED;
+    else
+        r->state = again ? ISOLA_REALM_READY : ISOLA_REALM_IDLE;
+    pthread_mutex_unlock(&r->lock);
+    if (r->closing)
+        close_now(r);
+    else if (again)
+        isola__worker_ready(r->worker, r);
+}
+
+void isola__realm_close(struct isola_realm *r)
+{
+    if (r->closing)
+        return;
+    r->closing = true;
+    isola__realm_post(r, NULL); /* in case it is not being visited */
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Releases: which types an app has, and their code. The host's map holds a reference to the current one of each app, every
+ * actor and realm one to its own.
+ */
+#include "actors/internal.h"
+
+static char *copy_code(struct isola_slice code)
+{
+    return isola_strndup(code.data != NULL ? (const char *)code.data : "", code.len);
+}
+
+struct isola_release_rt *isola__release_new(const struct isola_host_release *def)
+{
+    struct isola_release_rt *r = isola_zalloc(sizeof(*r));
+    atomic_init(&r->refs, 1);
+    r->app = isola_strdup(def->app);
+    r->id = isola_strdup(def->id);
+    r->ntypes = def->ntypes;
+    r->types = isola_zalloc(def->ntypes * sizeof(*r->types));
+    for (size_t i = 0; i < def->ntypes; i++) {
+        struct isola_type *t = &r->types[i];
+        t->def = def->types[i];
+        t->def.name = isola_strdup(def->types[i].name);
+        t->def.module = isola_strdup(def->types[i].module);
+        t->def.code = isola_slice(copy_code(def->types[i].code), def->types[i].code.len);
+        t->release = r;
+    }
+    return r;
+}
+
+struct isola_release_rt *isola__release_ref(struct isola_release_rt *r)
+{
+    atomic_fetch_add(&r->refs, 1);
+    return r;
+}
+
+void isola__release_unref(struct isola_release_rt *r)
+{
+    if (atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < r->ntypes; i++) {
+        free((char *)(uintptr_t)r->types[i].def.name);
+        free((char *)(uintptr_t)r->types[i].def.module);
+        free((void *)(uintptr_t)r->types[i].def.code.data);
+    }
+    free(r->types);
+    free(r->app);
+    free(r->id);
+    free(r);
+}
+
+const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
+                                          struct isola_err *err)
+{
+    const struct isola_type *found = NULL;
+    pthread_rwlock_rdlock(&h->apps_lock);
+    struct isola_release_rt *r = isola_map_get(&h->apps, at->app);
+    for (size_t i = 0; r != NULL && i < r->ntypes; i++)
+        if (isola_slice_is(at->type, r->types[i].def.name))
+            found = &r->types[i];
+    if (found != NULL)
+        isola__release_ref(r);
+    else if (r == NULL)
+        isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\": deploy it first", ISOLA_FMT(at->app));
+    else
+        isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"", ISOLA_FMT(at->app),
+                   ISOLA_FMT(at->type));
+    pthread_rwlock_unlock(&h->apps_lock);
+    return found;
+}

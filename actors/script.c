@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What scripts do, as the isolate reports it (actors/v8/realm.h): `arg` is the realm. All but the wakes run on the realm's
+ * worker in the middle of a visit; they queue, and never enter JavaScript.
+ */
+#include "actors/internal.h"
+#include "base/msgpack.h"
+
+/* How long a chain of asks that wait for one another may get. */
+#define CHAIN_MAX 128
+
+static void wake(void *arg)
+{
+    struct isola_realm *r = arg;
+    pthread_mutex_lock(&r->lock);
+    r->tasks = true;
+    pthread_mutex_unlock(&r->lock);
+    isola__realm_post(r, NULL);
+}
+
+/* V8 posts delayed tasks from the isolate's own thread only (the garbage collector's): others are run when the next visit comes. */
+static void wake_later(void *arg, uint64_t ms)
+{
+    struct isola_realm *r = arg;
+    if (r->js != NULL)
+        isola__pending_new(r, ISOLA_PENDING_WAKE, 0, ms);
+}
+
+/* The addresses that wait for this call: those that wait for the turn it is made in, and the caller. */
+static int chain_of(struct isola_actor *a, uint32_t turn, struct isola_buf *out, struct isola_err *err)
+{
+    struct isola_turn *t = a != NULL ? isola__turn_find(a, turn) : NULL;
+    if (t == NULL || t->mail == NULL || a->type->def.reentrant)
+        return 0;
+    size_t n = t->mail->kind == ISOLA_MSG_ASK ? isola_mp_count(t->mail->chain) : 0;
+    if (n >= CHAIN_MAX)
+        return isola_fail(err, ISOLA_EDEADLOCK, "more than %d actors wait for one another", CHAIN_MAX);
+    isola_mp_array(out, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        struct isola_slice item;
+        if (isola_mp_at(t->mail->chain, i, &item))
+            isola_buf_append(out, item.data, item.len);
+    }
+    isola_mp_str(out, a->address);
+    return 0;
+}
+
+static void note_subscription(struct isola_actor *a, uint64_t id, const struct isola_v8_send *s)
+{
+    struct isola_sub_of *sub = isola_zalloc(sizeof(*sub));
+    sub->id = id;
+    isola_buf_append(&sub->dst, s->dst.data, s->dst.len);
+    isola_buf_append(&sub->event, s->event.data, s->event.len);
+    sub->next = a->subs;
+    a->subs = sub;
+}
+
+static void forget_subscription(struct isola_actor *a, uint64_t id)
+{
+    for (struct isola_sub_of **at = &a->subs; *at != NULL; at = &(*at)->next) {
+        struct isola_sub_of *sub = *at;
+        if (sub->id == id) {
+            *at = sub->next;
+            isola_buf_free(&sub->dst);
+            isola_buf_free(&sub->event);
+            free(sub);
+            return;
+        }
+    }
+}
+
+static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, s->actor);
+    struct isola_address to;
+    struct isola_buf chain = {0};
+    struct isola_origin origin = {0};
+    int e = isola_address_parse(s->dst, &to, err);
+    if (e == 0 && s->kind == ISOLA_MSG_ASK)
+        e = chain_of(a, s->turn, &chain, err);
+    if (e != 0) {
+        isola_buf_free(&chain);
+        return e;
+    }
+    struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0}, s->dst,
+                                          s->event, isola_buf_slice(&chain), s->args);
+    isola_buf_free(&chain);
+    if (m == NULL)
+        return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
+    m->timeout_ms = s->timeout_ms;
+    switch (s->kind) {
+    case ISOLA_MSG_ASK: {
+        struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, s->actor, s->timeout_ms);
+        p->what_for = isola_format("ask \"%.*s\" of %.*s (%u ms)", ISOLA_FMT(s->event), ISOLA_FMT(s->dst),
+                                   s->timeout_ms);
+        origin.realm = isola__realm_ref(r);
+        origin.id = *id = isola__pending_id(p);
+        break;
+    }
+    case ISOLA_MSG_SUB:
+        origin.id = *id = atomic_fetch_add(&r->host->next_sub, 1) + 1;
+        if (a != NULL)
+            note_subscription(a, *id, s);
+        break;
+    case ISOLA_MSG_UNSUB:
+        origin.id = s->sub;
+        if (a != NULL)
+            forget_subscription(a, s->sub);
+        break;
+    default:
+        *id = !isola__directory_congested(r->host, s->dst);
+        break;
+    }
+    m->origin = origin;
+    if (a != NULL) {
+        isola_mailq_push(&a->effects, m);
+        isola__realm_touch(r, a);
+    } else {
+        isola__gate_release(r->host, m);
+    }
+    return 0;
+}
+
+static bool heard(void *arg, uint32_t actor, struct isola_slice event)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, actor);
+    return a != NULL && isola__subs_heard(r->host, a->address, event);
+}
+
+static void publish(void *arg, uint32_t actor, struct isola_slice event, struct isola_slice args)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, actor);
+    struct isola_slice none = {0};
+    struct isola_mail *m =
+        a != NULL ? isola_mail_new(ISOLA_MAIL_PUBLISH, a->address, none, event, none, args) : NULL;
+    if (m == NULL)
+        return;
+    isola_mailq_push(&a->effects, m);
+    isola__realm_touch(r, a);
+}
+
+static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    if (a != NULL)
+        isola__turn_done(a, turn, ok, args);
+}
+
+static void activated(void *arg, uint32_t actor, struct isola_slice error)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    if (a != NULL)
+        isola__actor_activated(a, error);
+}
+
+static void crash(void *arg, uint32_t actor, struct isola_slice text)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, actor);
+    if (a == NULL) {
+        isola__host_logf(r->host, ISOLA_LOG_ERROR, (struct isola_slice){0}, "%s: uncaught: %.*s", r->release->app,
+                         ISOLA_FMT(text));
+        return;
+    }
+    if (a->crash.len == 0)
+        isola_buf_append(&a->crash, text.data, text.len);
+    isola__realm_touch(r, a);
+}
+
+static void log_line(void *arg, uint32_t actor, enum isola_log_level level, struct isola_slice text)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, actor);
+    struct isola_slice from = a != NULL ? a->address : isola_slice_str(r->release->app);
+    r->host->ops->log(r->host->arg, level, from, text);
+}
+
+static uint64_t timer_set(void *arg, uint32_t actor, uint64_t ms, bool repeat)
+{
+    struct isola_pending *p = isola__pending_new(arg, ISOLA_PENDING_TIMER, actor, ms);
+    p->period = repeat ? ms : 0;
+    return isola__pending_id(p);
+}
+
+static void timer_clear(void *arg, uint64_t id)
+{
+    struct isola_pending *p = isola__pending_find(arg, id, ISOLA_PENDING_TIMER);
+    if (p != NULL)
+        isola__pending_free(arg, p);
+}
+
+/* Whoever waited for this module goes on, or fails with it. */
+static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
+{
+    struct isola_realm *r = arg;
+    if (r->check != NULL) {
+        isola__check_loaded(r, type, error);
+        return;
+    }
+    struct isola_module *m = isola_map_get(&r->modules, type);
+    if (m == NULL)
+        return;
+    m->state = error.len == 0 ? ISOLA_MODULE_READY : ISOLA_MODULE_FAILED;
+    isola_buf_append(&m->error, error.data, error.len);
+    ISOLA_MAP_EACH(&r->actors, e)
+    {
+        struct isola_actor *a = e->value;
+        if (!a->activating && atomic_load(&a->state) == ISOLA_ACTOR_STARTING)
+            isola__realm_touch(r, a);
+    }
+}
+
+const struct isola_v8_ops isola__v8_ops = {
+    .wake = wake,
+    .wake_later = wake_later,
+    .send = script_send,
+    .heard = heard,
+    .publish = publish,
+    .done = done,
+    .activated = activated,
+    .crash = crash,
+    .log = log_line,
+    .timer_set = timer_set,
+    .timer_clear = timer_clear,
+    .loaded = loaded,
+};

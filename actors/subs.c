@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Subscriptions: who hears what the actors of this node emit. They belong to the address, not to an activation: they outlive
+ * restarts, and end with their subscriber (an actor's activation, or a connection).
+ */
+#include "actors/internal.h"
+
+struct sub {
+    struct sub *next;
+    uint64_t link; /* 0: an actor of this node */
+    uint64_t id;
+    struct isola_slice subscriber; /* its address; owned */
+};
+
+struct list {
+    struct sub *first;
+};
+
+static struct isola_buf key_of(struct isola_slice address, struct isola_slice event)
+{
+    struct isola_buf key = {0};
+    isola_buf_append(&key, address.data, address.len);
+    isola_buf_append(&key, "", 1);
+    isola_buf_append(&key, event.data, event.len);
+    return key;
+}
+
+bool isola__subs_heard(struct isola_host *h, struct isola_slice address, struct isola_slice event)
+{
+    struct isola_buf key = key_of(address, event);
+    pthread_rwlock_rdlock(&h->subs_lock);
+    bool heard = isola_map_get(&h->subs, isola_buf_slice(&key)) != NULL;
+    pthread_rwlock_unlock(&h->subs_lock);
+    isola_buf_free(&key);
+    return heard;
+}
+
+void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
+{
+    struct isola_address at;
+    struct isola_err err;
+    int r = isola_address_parse(mail->dst, &at, &err);
+    const struct isola_type *type = r == 0 ? isola__type_find(h, &at, &err) : NULL;
+    if (type == NULL) {
+        if (mail->origin.link != 0)
+            isola__gate_release(h, isola_mail_failure(mail->origin, err.code, "%s", err.text));
+        else
+            isola__host_logf(h, ISOLA_LOG_WARN, mail->src, "cannot subscribe to \"%.*s\" of %.*s: %s",
+                             ISOLA_FMT(mail->event), ISOLA_FMT(mail->dst), err.text);
+        isola_mail_free(mail);
+        return;
+    }
+    isola__release_unref(type->release);
+    struct sub *sub = isola_zalloc(sizeof(*sub));
+    sub->link = mail->origin.link;
+    sub->id = mail->origin.id;
+    sub->subscriber = isola_slice(isola_strndup((const char *)mail->src.data, mail->src.len), mail->src.len);
+    struct isola_buf key = key_of(mail->dst, mail->event);
+    pthread_rwlock_wrlock(&h->subs_lock);
+    struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
+    if (list == NULL) {
+        list = isola_zalloc(sizeof(*list));
+        isola_map_set(&h->subs, isola_buf_slice(&key), list);
+    }
+    struct sub **end = &list->first;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = sub;
+    pthread_rwlock_unlock(&h->subs_lock);
+    isola_buf_free(&key);
+    isola_mail_free(mail);
+}
+
+/* Removes those of `list` that match; an id of 0 matches all of the link. */
+static void prune(struct list *list, uint64_t link, uint64_t id)
+{
+    for (struct sub **at = &list->first; *at != NULL;) {
+        struct sub *sub = *at;
+        if (sub->link == link && (id == 0 || sub->id == id)) {
+            *at = sub->next;
+            free((void *)(uintptr_t)sub->subscriber.data);
+            free(sub);
+        } else {
+            at = &sub->next;
+        }
+    }
+}
+
+void isola__subs_remove(struct isola_host *h, struct isola_mail *mail)
+{
+    struct isola_buf key = key_of(mail->dst, mail->event);
+    pthread_rwlock_wrlock(&h->subs_lock);
+    struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
+    if (list != NULL) {
+        prune(list, mail->origin.link, mail->origin.id);
+        if (list->first == NULL)
+            free(isola_map_del(&h->subs, isola_buf_slice(&key)));
+    }
+    pthread_rwlock_unlock(&h->subs_lock);
+    isola_buf_free(&key);
+    isola_mail_free(mail);
+}
+
+void isola_host_drop_link(struct isola_host *h, uint64_t link)
+{
+    pthread_rwlock_wrlock(&h->subs_lock);
+    bool again;
+    do {
+        again = false;
+        ISOLA_MAP_EACH(&h->subs, e)
+        {
+            struct list *list = e->value;
+            prune(list, link, 0);
+            if (list->first == NULL) {
+                free(isola_map_del(&h->subs, isola_slice(e->key, e->len)));
+                again = true;
+                break;
+            }
+        }
+    } while (again);
+    pthread_rwlock_unlock(&h->subs_lock);
+}
+
+void isola__subs_publish(struct isola_host *h, struct isola_mail *mail)
+{
+    struct isola_buf key = key_of(mail->src, mail->event);
+    struct isola_slice none = {0};
+    struct isola_mailq out = {0};
+    pthread_rwlock_rdlock(&h->subs_lock);
+    struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
+    for (struct sub *sub = list != NULL ? list->first : NULL; sub != NULL; sub = sub->next) {
+        struct isola_mail *m =
+            isola_mail_new(ISOLA_MSG_EVENT, mail->src, sub->subscriber, mail->event, none, mail->args);
+        if (m == NULL)
+            break;
+        m->origin.link = sub->link;
+        m->origin.id = sub->id;
+        isola_mailq_push(&out, m);
+    }
+    pthread_rwlock_unlock(&h->subs_lock);
+    isola_buf_free(&key);
+    isola_mail_free(mail);
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&out)) != NULL) {
+        if (m->origin.link != 0)
+            h->ops->answer(h->arg, m);
+        else
+            isola__directory_post(h, m);
+    }
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Turns: one message, to the end of its handler's promise. The answer becomes an effect behind the output gate.
+ *
+ * An error thrown in an ask is the answer to it, and the actor lives on. One thrown where nobody asked (an emit, an event)
+ * crashes the actor.
+ */
+#include "actors/internal.h"
+#include "base/msgpack.h"
+
+struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id)
+{
+    struct isola_turn *t = a->running;
+    while (t != NULL && t->id != id)
+        t = t->next;
+    return t;
+}
+
+void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
+{
+    struct isola_realm *r = a->realm;
+    struct isola_turn *t = isola_zalloc(sizeof(*t));
+    t->id = ++r->next_turn ? r->next_turn : ++r->next_turn;
+    t->mail = mail;
+    t->next = a->running;
+    a->running = t;
+    a->nrunning++;
+    isola__host_busy(r->host);
+    atomic_store(&a->state, ISOLA_ACTOR_RUNNING);
+    atomic_fetch_add(&a->turns, 1);
+    uint32_t id = t->id;
+    if (mail->kind == ISOLA_MSG_STOP || mail->kind == ISOLA_MAIL_UPGRADE) {
+        a->stopping = mail;
+        t->mail = NULL;
+        isola_js_hibernate(r->js, a->serial, id);
+    } else if (mail->kind == ISOLA_MSG_EVENT) {
+        isola_js_event(r->js, a->serial, id, mail->origin.id, mail->args);
+    } else {
+        isola_js_deliver(r->js, a->serial, id, mail->kind == ISOLA_MSG_ASK, mail->event, mail->args);
+    }
+}
+
+static struct isola_turn *take(struct isola_actor *a, uint32_t id)
+{
+    for (struct isola_turn **at = &a->running; *at != NULL; at = &(*at)->next) {
+        struct isola_turn *t = *at;
+        if (t->id == id) {
+            *at = t->next;
+            if (--a->nrunning == 0)
+                atomic_store(&a->state, ISOLA_ACTOR_IDLE);
+            isola__host_unbusy(a->worker->host);
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static void note_crash(struct isola_actor *a, struct isola_slice args)
+{
+    struct isola_slice value;
+    struct isola_mp_error e;
+    if (a->crash.len > 0)
+        return;
+    if (isola_mp_at(args, 0, &value) && isola_mp_read_error(value, &e))
+        isola_buf_printf(&a->crash, "%.*s", ISOLA_FMT(e.stack.len > 0 ? e.stack : e.message));
+    else
+        isola_buf_puts(&a->crash, "an unknown error");
+}
+
+void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args)
+{
+    struct isola_turn *t = take(a, id);
+    if (t == NULL)
+        return; /* abandoned */
+    struct isola_mail *m = t->mail;
+    if (m != NULL && m->kind == ISOLA_MSG_ASK) {
+        struct isola_origin origin = m->origin;
+        m->origin.realm = NULL;
+        struct isola_mail *answer = isola_mail_answer(origin, ok, args);
+        if (answer != NULL)
+            isola_mailq_push(&a->effects, answer);
+    } else if (!ok) {
+        note_crash(a, args);
+    }
+    a->turn_ended = true;
+    isola__realm_touch(a->realm, a);
+    isola_mail_free(m);
+    free(t);
+}
+
+void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
+{
+    while (a->running != NULL) {
+        struct isola_turn *t = take(a, a->running->id);
+        if (t->mail != NULL && t->mail->kind == ISOLA_MSG_ASK) {
+            struct isola_origin origin = t->mail->origin;
+            t->mail->origin.realm = NULL;
+            isola__gate_release(a->worker->host, isola_mail_failure(origin, code, "%s", why));
+        }
+        isola_mail_free(t->mail);
+        free(t);
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of actors/v8 share. Nothing outside of this folder includes it.
+#pragma once
+
+#include <node.h>
+#include <v8.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/v8/realm.h"
+#include "base/msgpack.h"
+
+namespace isola
+{
+
+// In C++ the functions of these names hide the types.
+using Slice = struct isola_slice;
+using Reader = struct isola_mp_reader;
+
+class Tasks; // tasks.cc
+
+// The hooks `boot` returns (actors/lib/runtime/main.js), in the order of hook_names in realm.cc.
+enum Hook {
+    HOOK_MAKE_REF,
+    HOOK_LOAD,
+    HOOK_ACTIVATE,
+    HOOK_DEACTIVATE,
+    HOOK_DELIVER,
+    HOOK_EVENT,
+    HOOK_SETTLE,
+    HOOK_TIMER,
+    HOOK_STATE,
+    HOOK_HIBERNATE,
+    HOOK_COUNT
+};
+
+// platform.cc
+v8::Isolate *new_isolate(Tasks *tasks, uint64_t heap_limit);
+void dispose_isolate(v8::Isolate *isolate);
+
+// tasks.cc: the foreground tasks of one isolate
+std::unique_ptr<Tasks, void (*)(Tasks *)> make_tasks(const isola_v8_ops *ops, void *arg);
+void run_tasks(Tasks *tasks);
+node::IsolatePlatformDelegate *delegate(Tasks *tasks);
+
+} // namespace isola
+
+struct isola_v8 {
+    const isola_v8_ops *ops;
+    void *arg;
+    std::unique_ptr<isola::Tasks, void (*)(isola::Tasks *)> tasks;
+    v8::Isolate *isolate;
+    v8::Global<v8::Context> context;
+    v8::Global<v8::Function> hooks[isola::HOOK_COUNT];
+    v8::Global<v8::Symbol> address_symbol;
+    v8::Global<v8::Module> isola_module;
+    v8::Global<v8::Object> isola_exports;
+    struct Rejection {
+        v8::Global<v8::Promise> promise;
+        v8::Global<v8::Value> reason;
+        uint32_t actor;
+    };
+    std::vector<Rejection> rejections;
+};
+
+struct isola_js {
+    isola_v8 *v;
+    v8::Local<v8::Context> context;
+    v8::Isolate *isolate() const { return v->isolate; }
+};
+
+namespace isola
+{
+
+inline isola_v8 *from(v8::Isolate *isolate)
+{
+    return static_cast<isola_v8 *>(isolate->GetData(0));
+}
+v8::Local<v8::String> text(v8::Isolate *isolate, Slice s);
+inline v8::Local<v8::String> text(v8::Isolate *isolate, const char *s)
+{
+    return text(isolate, isola_slice_str(s));
+}
+std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value);
+
+// The serial of the actor whose frame is current, or 0 (actors/lib/runtime/actor.js: frames).
+uint32_t frame_actor(v8::Isolate *isolate);
+
+// values.cc: the codec (docs/wire.md). On failure encode throws an Error with code ECLONE in the isolate, unless the
+// isolate is terminating, and returns false; decode returns empty and throws nothing.
+// Value: an args array itself. ArgsOfOne: written as an args array around it. State: a value that stands alone.
+enum class Wrap { Value, ArgsOfOne, State };
+bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
+v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
+
+// The text of an exception for a log: its stack when it has one.
+std::string describe(isola_js *js, v8::Local<v8::Value> error);
+// Encodes [error] for FAIL; whatever `error` holds, this succeeds.
+void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out);
+v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const char *message);
+
+// natives.cc
+v8::Local<v8::Object> make_natives(isola_js *js);
+
+// modules.cc
+void set_module_callbacks(v8::Isolate *isolate);
+bool make_isola_module(isola_js *js, v8::Local<v8::Object> exports);
+
+// realm.cc: calls a hook, then runs microtasks and reports unhandled rejections. Empty when it threw; the exception is reported as a crash of
+// code outside any actor, because hooks catch what scripts throw.
+v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, int argc, v8::Local<v8::Value> argv[]);
+void after_entry(isola_js *js);
+
+} // namespace isola

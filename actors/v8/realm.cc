@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An isolate's life, and entering it.
+#include "actors/v8/realm.h"
+
+#include "actors/v8/internal.hh"
+#include "base/msgpack.h"
+
+namespace isola
+{
+
+static const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",   "activate", "deactivate", "deliver",
+                                                   "event",   "settle", "timer",    "state", "hibernate"};
+
+v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
+{
+    v8::Local<v8::String> value;
+    if (s.len > static_cast<size_t>(v8::String::kMaxLength) ||
+        !v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data), v8::NewStringType::kNormal,
+                                 static_cast<int>(s.len))
+             .ToLocal(&value))
+        return v8::String::Empty(isolate);
+    return value;
+}
+
+std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value)
+{
+    v8::TryCatch quiet(isolate);
+    v8::String::Utf8Value text(isolate, value);
+    return *text != nullptr ? std::string(*text, text.length()) : std::string();
+}
+
+v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const char *message)
+{
+    v8::Local<v8::Value> error = v8::Exception::Error(text(isolate, message));
+    error.As<v8::Object>()
+        ->CreateDataProperty(isolate->GetCurrentContext(), text(isolate, "code"), text(isolate, code))
+        .Check();
+    return error;
+}
+
+std::string describe(isola_js *js, v8::Local<v8::Value> error)
+{
+    v8::TryCatch quiet(js->isolate());
+    v8::Local<v8::Value> stack;
+    if (error.IsEmpty())
+        return "stopped";
+    if (error->IsNativeError() &&
+        error.As<v8::Object>()->Get(js->context, text(js->isolate(), "stack")).ToLocal(&stack) &&
+        stack->IsString())
+        return utf8(js->isolate(), stack);
+    std::string said = utf8(js->isolate(), error);
+    return error->IsNativeError() ? said : "threw " + (said.empty() ? "something that is no Error" : said);
+}
+
+uint32_t frame_actor(v8::Isolate *isolate)
+{
+    v8::Local<v8::Value> frame = isolate->GetContinuationPreservedEmbedderDataV2().As<v8::Value>();
+    v8::Local<v8::Value> actor;
+    if (!frame->IsObject() ||
+        !frame.As<v8::Object>()->Get(isolate->GetCurrentContext(), text(isolate, "actor")).ToLocal(&actor) ||
+        !actor->IsUint32())
+        return 0;
+    return actor.As<v8::Uint32>()->Value();
+}
+
+// A promise was rejected without a handler, or got one after all.
+static void on_rejection(v8::PromiseRejectMessage message)
+{
+    v8::Local<v8::Promise> promise = message.GetPromise();
+    v8::Isolate *isolate = v8::Isolate::GetCurrent();
+    isola_v8 *v = from(isolate);
+    if (v == nullptr)
+        return;
+    if (message.GetEvent() == v8::kPromiseRejectWithNoHandler) {
+        v->rejections.push_back({{isolate, promise}, {isolate, message.GetValue()}, frame_actor(isolate)});
+    } else if (message.GetEvent() == v8::kPromiseHandlerAddedAfterReject) {
+        std::erase_if(v->rejections, [&](const isola_v8::Rejection &r) { return r.promise == promise; });
+    }
+}
+
+void after_entry(isola_js *js)
+{
+    isola_v8 *v = js->v;
+    v8::Isolate *isolate = js->isolate();
+    isolate->PerformMicrotaskCheckpoint();
+    while (!v->rejections.empty()) {
+        v8::HandleScope scope(isolate);
+        std::vector<isola_v8::Rejection> unhandled;
+        unhandled.swap(v->rejections);
+        for (auto &r : unhandled) {
+            std::string what = describe(js, r.reason.Get(isolate));
+            v->ops->crash(v->arg, r.actor, isola_slice(what.data(), what.size()));
+        }
+        isolate->PerformMicrotaskCheckpoint();
+    }
+    isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
+}
+
+v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, int argc, v8::Local<v8::Value> argv[])
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::MaybeLocal<v8::Value> result;
+    {
+        v8::TryCatch caught(isolate);
+        result = js->v->hooks[hook].Get(isolate)->Call(js->context, v8::Undefined(isolate), argc, argv);
+        if (caught.HasCaught() && !caught.HasTerminated()) {
+            std::string what = describe(js, caught.Exception());
+            js->v->ops->crash(js->v->arg, frame_actor(isolate), isola_slice(what.data(), what.size()));
+        }
+    }
+    after_entry(js);
+    return result;
+}
+
+// Fetches what boot returns.
+static bool boot(isola_js *js, isola_err *err)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::Context> context = js->context;
+    v8::TryCatch caught(isolate);
+    v8::Local<v8::String> name = text(isolate, "__isola_boot");
+    v8::Local<v8::Value> function, returned;
+    v8::Local<v8::Object> global = context->Global();
+    bool ok = global->Get(context, name).ToLocal(&function) && function->IsFunction() &&
+              global->Delete(context, name).FromMaybe(false);
+    if (ok) {
+        v8::Local<v8::Value> natives = make_natives(js);
+        ok = function.As<v8::Function>()->Call(context, v8::Undefined(isolate), 1, &natives).ToLocal(&returned) &&
+             returned->IsObject();
+    }
+    for (int i = 0; ok && i < HOOK_COUNT; i++) {
+        v8::Local<v8::Value> hook;
+        ok = returned.As<v8::Object>()->Get(context, text(isolate, hook_names[i])).ToLocal(&hook) &&
+             hook->IsFunction();
+        if (ok)
+            js->v->hooks[i].Reset(isolate, hook.As<v8::Function>());
+    }
+    v8::Local<v8::Value> symbol, exports;
+    ok = ok && returned.As<v8::Object>()->Get(context, text(isolate, "addressSymbol")).ToLocal(&symbol) &&
+         symbol->IsSymbol() && returned.As<v8::Object>()->Get(context, text(isolate, "exports")).ToLocal(&exports);
+    if (ok) {
+        js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
+        ok = make_isola_module(js, exports.As<v8::Object>());
+    }
+    if (!ok)
+        isola_fail(err, ISOLA_ESCRIPT, "the runtime does not boot: %s", describe(js, caught.Exception()).c_str());
+    return ok;
+}
+
+} // namespace isola
+
+using namespace isola;
+
+extern "C" {
+
+int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit, struct isola_v8 **out,
+                  struct isola_err *err)
+{
+    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, {}, {}};
+    v->isolate = new_isolate(v->tasks.get(), heap_limit);
+    v->isolate->SetData(0, v);
+    bool ok;
+    {
+        v8::Locker lock(v->isolate);
+        v8::Isolate::Scope entered(v->isolate);
+        v8::HandleScope scope(v->isolate);
+        v->isolate->SetMicrotasksPolicy(v8::MicrotasksPolicy::kExplicit);
+        v->isolate->SetPromiseRejectCallback(on_rejection);
+        set_module_callbacks(v->isolate);
+        v8::Local<v8::Context> context = v8::Context::New(v->isolate);
+        v->context.Reset(v->isolate, context);
+        v8::Context::Scope in(context);
+        isola_js js{v, context};
+        ok = boot(&js, err);
+    }
+    if (!ok) {
+        isola_v8_close(v);
+        return ISOLA_ESCRIPT;
+    }
+    *out = v;
+    return 0;
+}
+
+void isola_v8_close(struct isola_v8 *v)
+{
+    {
+        v8::Locker lock(v->isolate);
+        v8::Isolate::Scope entered(v->isolate);
+        v->rejections.clear();
+        for (auto &hook : v->hooks)
+            hook.Reset();
+        v->address_symbol.Reset();
+        v->isola_module.Reset();
+        v->isola_exports.Reset();
+        v->context.Reset();
+    }
+    dispose_isolate(v->isolate);
+    delete v;
+}
+
+void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *arg), void *arg)
+{
+    v8::Locker lock(v->isolate);
+    v8::Isolate::Scope entered(v->isolate);
+    v8::HandleScope scope(v->isolate);
+    v8::Local<v8::Context> context = v->context.Get(v->isolate);
+    v8::Context::Scope in(context);
+    isola_js js{v, context};
+    fn(&js, arg);
+}
+
+void isola_v8_terminate(struct isola_v8 *v)
+{
+    v->isolate->TerminateExecution();
+}
+
+// Decodes an args array. What a peer sent malformed arrives as no arguments at all: transport checks envelopes, so this is rare.
+static v8::Local<v8::Value> args_of(isola_js *js, struct isola_slice args)
+{
+    v8::Local<v8::Value> value;
+    if (args.len == 0 || !decode(js, args).ToLocal(&value) || !value->IsArray())
+        return v8::Array::New(js->isolate(), 0);
+    return value;
+}
+
+static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)
+{
+    return v8::Integer::NewFromUnsigned(js->isolate(), n);
+}
+
+void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app, struct isola_slice type,
+                       struct isola_slice key, struct isola_slice state)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> stored = v8::Undefined(isolate);
+    if (state.len > 0 && !decode(js, state).ToLocal(&stored)) {
+        isola_buf failure{};
+        isola_mp_array(&failure, 1);
+        isola_mp_error(&failure, ISOLA_EIO, "its stored state cannot be read", nullptr);
+        js->v->ops->activated(js->v->arg, actor, isola_buf_slice(&failure));
+        isola_buf_free(&failure);
+        return;
+    }
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor), text(isolate, app), text(isolate, type), text(isolate, key),
+                                   stored};
+    (void)call_hook(js, HOOK_ACTIVATE, 5, argv);
+}
+
+void isola_js_deactivate(struct isola_js *js, uint32_t actor)
+{
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
+    (void)call_hook(js, HOOK_DEACTIVATE, 1, argv);
+}
+
+void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask, struct isola_slice event,
+                      struct isola_slice args)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn), v8::Boolean::New(isolate, is_ask),
+                                   text(isolate, event), args_of(js, args)};
+    (void)call_hook(js, HOOK_DELIVER, 5, argv);
+}
+
+void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
+{
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn)};
+    (void)call_hook(js, HOOK_HIBERNATE, 2, argv);
+}
+
+void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub, struct isola_slice args)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
+                                   v8::Number::New(isolate, static_cast<double>(sub)), args_of(js, args)};
+    (void)call_hook(js, HOOK_EVENT, 4, argv);
+}
+
+void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> value;
+    if (!args_of(js, args).As<v8::Array>()->Get(js->context, 0).ToLocal(&value))
+        value = v8::Undefined(isolate);
+    v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),
+                                   v8::Boolean::New(isolate, ok), value};
+    (void)call_hook(js, HOOK_SETTLE, 3, argv);
+}
+
+void isola_js_timer(struct isola_js *js, uint64_t id)
+{
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {v8::Number::New(js->isolate(), static_cast<double>(id))};
+    (void)call_hook(js, HOOK_TIMER, 1, argv);
+}
+
+void isola_js_tasks(struct isola_js *js)
+{
+    v8::HandleScope scope(js->isolate());
+    run_tasks(js->v->tasks.get());
+    after_entry(js);
+}
+
+int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, bool *touched,
+                   struct isola_err *err)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::TryCatch caught(isolate);
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
+    v8::Local<v8::Value> result, state;
+    *touched = false;
+    if (!js->v->hooks[HOOK_STATE].Get(isolate)->Call(js->context, v8::Undefined(isolate), 1, argv).ToLocal(&result))
+        return isola_fail(err, ISOLA_ECLONE, "%s", describe(js, caught.Exception()).c_str());
+    if (!result->IsArray())
+        return 0;
+    *touched = true;
+    if (!result.As<v8::Array>()->Get(js->context, 0).ToLocal(&state) || !encode(js, state, Wrap::State, out))
+        return isola_fail(err, ISOLA_ECLONE, "%s", utf8(isolate, caught.Exception()).c_str());
+    return 0;
+}
+
+size_t isola_js_heap(struct isola_js *js)
+{
+    v8::HeapStatistics stats;
+    js->isolate()->GetHeapStatistics(&stats);
+    return stats.used_heap_size();
+}
+
+} // extern "C"

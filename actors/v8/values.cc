@@ -1,0 +1,780 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The codec: from V8 values to msgpack and back, with nothing in between (docs/wire.md).
+//
+// Encoding numbers every object in the order in which they begin and writes a back reference for one seen before, so shared
+// references and cycles arrive as they were. The first few objects are found by comparing handles, more of them by identity hash.
+// Getters of the script may run while encoding, and may throw: what they throw is passed on.
+// Decoding trusts nothing: counts were checked by the reader, depth is bounded here, and a back reference may only
+// name an object that has begun.
+#include <cmath>
+#include <cstring>
+
+#include "actors/v8/internal.hh"
+#include "base/msgpack.h"
+
+namespace isola
+{
+namespace
+{
+
+constexpr size_t kLinear = 12; // up to so many objects, a scan beats hashing
+
+struct PathPart {
+    enum { Index, Name, MapKey, MapValue, SetItem } kind;
+    uint32_t index;
+    v8::Local<v8::Value> name;
+};
+
+class Encoder
+{
+  public:
+    Encoder(isola_js *js, isola_buf *out)
+        : js_(js), isolate_(js->isolate()), context_(js->context), out_(out)
+    {
+    }
+
+    bool run(v8::Local<v8::Value> value, Wrap wrap)
+    {
+        wrap_ = wrap;
+        if (wrap == Wrap::ArgsOfOne) {
+            isola_mp_array(out_, 1);
+            count_ = 1; // the args array itself
+        }
+        if (!write(value, 0))
+            return false;
+        if (out_->failed) {
+            isolate_->ThrowException(make_error(isolate_, "ENOMEM", "out of memory while encoding"));
+            return false;
+        }
+        return true;
+    }
+
+  private:
+    bool write(v8::Local<v8::Value> value, int depth)
+    {
+        if (value->IsString())
+            return string(value.As<v8::String>());
+        if (value->IsInt32()) {
+            isola_mp_int(out_, value.As<v8::Int32>()->Value());
+            return true;
+        }
+        if (value->IsNumber())
+            return number(value.As<v8::Number>()->Value());
+        if (value->IsBoolean()) {
+            isola_mp_bool(out_, value->IsTrue());
+            return true;
+        }
+        if (value->IsNull()) {
+            isola_mp_nil(out_);
+            return true;
+        }
+        if (value->IsUndefined()) {
+            isola_mp_ext(out_, ISOLA_EXT_UNDEFINED, isola_slice(nullptr, 0));
+            return true;
+        }
+        if (value->IsBigInt())
+            return bigint(value.As<v8::BigInt>());
+        if (value->IsSymbol())
+            return refuse("a symbol cannot be sent");
+        if (value->IsFunction())
+            return refuse("a function cannot be sent");
+        return object(value.As<v8::Object>(), depth);
+    }
+
+    bool number(double d)
+    {
+        if (d == std::trunc(d) && std::fabs(d) <= 9007199254740992.0 && !(d == 0 && std::signbit(d)))
+            isola_mp_int(out_, static_cast<int64_t>(d));
+        else
+            isola_mp_double(out_, d);
+        return true;
+    }
+
+    bool string(v8::Local<v8::String> s)
+    {
+        size_t n = s->Utf8LengthV2(isolate_);
+        isola_mp_str_header(out_, n);
+        uint8_t *to = isola_buf_extend(out_, n);
+        if (to != nullptr && n > 0)
+            s->WriteUtf8V2(isolate_, reinterpret_cast<char *>(to), n,
+                           v8::String::WriteFlags::kReplaceInvalidUtf8);
+        return true;
+    }
+
+    bool bigint(v8::Local<v8::BigInt> value)
+    {
+        int words = value->WordCount();
+        std::vector<uint64_t> digits(static_cast<size_t>(words));
+        int sign = 0;
+        value->ToWordsArray(&sign, &words, digits.data());
+        const uint8_t *bytes = reinterpret_cast<const uint8_t *>(digits.data()); // little-endian machines only
+        size_t n = static_cast<size_t>(words) * 8;
+        while (n > 0 && bytes[n - 1] == 0)
+            n--;
+        std::vector<uint8_t> payload(1 + n);
+        payload[0] = sign != 0;
+        memcpy(payload.data() + 1, bytes, n);
+        isola_mp_ext(out_, ISOLA_EXT_BIGINT, isola_slice(payload.data(), payload.size()));
+        return true;
+    }
+
+    // True when the object was seen before: the back reference is written.
+    bool seen(v8::Local<v8::Object> o)
+    {
+        uint32_t number = count_++;
+        if (objects_.size() < kLinear) {
+            for (auto &[other, at] : objects_)
+                if (other == o)
+                    return back(at);
+            objects_.emplace_back(o, number);
+            return false;
+        }
+        if (hashed_.empty())
+            for (auto &[other, at] : objects_)
+                hashed_.emplace(other->GetIdentityHash(), std::make_pair(other, at));
+        int hash = o->GetIdentityHash();
+        auto [from, to] = hashed_.equal_range(hash);
+        for (; from != to; ++from)
+            if (from->second.first == o)
+                return back(from->second.second);
+        hashed_.emplace(hash, std::make_pair(o, number));
+        return false;
+    }
+
+    bool back(uint32_t number)
+    {
+        count_--; // a back reference has no number of its own
+        uint8_t be[4] = {static_cast<uint8_t>(number >> 24), static_cast<uint8_t>(number >> 16),
+                         static_cast<uint8_t>(number >> 8), static_cast<uint8_t>(number)};
+        size_t skip = number <= 0xff ? 3 : number <= 0xffff ? 2 : 0;
+        isola_mp_ext(out_, ISOLA_EXT_BACKREF, isola_slice(be + skip, 4 - skip));
+        return true;
+    }
+
+    bool object(v8::Local<v8::Object> o, int depth)
+    {
+        if (depth >= ISOLA_VALUE_DEPTH)
+            return refuse("it is nested too deep");
+        if (o->IsProxy())
+            return refuse("a proxy cannot be sent");
+        if (o->IsPromise())
+            return refuse("a promise cannot be sent");
+        if (o->IsWeakMap() || o->IsWeakSet() || o->IsWeakRef())
+            return refuse("a weak collection cannot be sent");
+        if (o->IsGeneratorObject())
+            return refuse("a generator cannot be sent");
+        if (o->IsSharedArrayBuffer())
+            return refuse("a SharedArrayBuffer cannot be sent");
+        if (seen(o))
+            return true;
+        if (o->IsArray())
+            return array(o.As<v8::Array>(), depth);
+        if (o->IsArrayBufferView())
+            return view(o.As<v8::ArrayBufferView>());
+        if (o->IsArrayBuffer()) {
+            auto buffer = o.As<v8::ArrayBuffer>();
+            isola_mp_ext(out_, ISOLA_EXT_ARRAY_BUFFER, isola_slice(buffer->Data(), buffer->ByteLength()));
+            return true;
+        }
+        if (o->IsDate())
+            return date(o.As<v8::Date>()->ValueOf());
+        if (o->IsMap())
+            return map(o.As<v8::Map>(), depth);
+        if (o->IsSet())
+            return set(o.As<v8::Set>(), depth);
+        if (o->IsRegExp())
+            return regexp(o.As<v8::RegExp>());
+        if (o->IsNativeError())
+            return error(o, depth);
+        if (o->IsNumberObject())
+            return unwrapped(v8::Number::New(isolate_, o.As<v8::NumberObject>()->ValueOf()));
+        if (o->IsStringObject())
+            return unwrapped(o.As<v8::StringObject>()->ValueOf());
+        if (o->IsBooleanObject())
+            return unwrapped(v8::Boolean::New(isolate_, o.As<v8::BooleanObject>()->ValueOf()));
+        return plain(o, depth);
+    }
+
+    // A wrapper object travels as what it wraps, which has no number.
+    bool unwrapped(v8::Local<v8::Value> primitive)
+    {
+        count_--;
+        return write(primitive, 0);
+    }
+
+    bool array(v8::Local<v8::Array> a, int depth)
+    {
+        uint32_t n = a->Length();
+        isola_mp_array(out_, n);
+        for (uint32_t i = 0; i < n; i++) {
+            v8::Local<v8::Value> item;
+            if (!a->Get(context_, i).ToLocal(&item))
+                return false;
+            path_.push_back({PathPart::Index, i, {}});
+            if (!write(item, depth + 1) || out_->failed)
+                return false;
+            path_.pop_back();
+        }
+        return true;
+    }
+
+    // A ref, or an object's own enumerable properties.
+    bool plain(v8::Local<v8::Object> o, int depth)
+    {
+        v8::Local<v8::Value> address;
+        if (!o->Get(context_, js_->v->address_symbol.Get(isolate_)).ToLocal(&address))
+            return false;
+        if (address->IsString()) {
+            size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_REF);
+            auto s = address.As<v8::String>();
+            size_t n = s->Utf8LengthV2(isolate_);
+            uint8_t *to = isola_buf_extend(out_, n);
+            if (to != nullptr)
+                s->WriteUtf8V2(isolate_, reinterpret_cast<char *>(to), n,
+                               v8::String::WriteFlags::kReplaceInvalidUtf8);
+            isola_mp_ext_end(out_, begun);
+            return true;
+        }
+        v8::Local<v8::Array> names;
+        auto filter = static_cast<v8::PropertyFilter>(v8::ONLY_ENUMERABLE | v8::SKIP_SYMBOLS);
+        if (!o->GetPropertyNames(context_, v8::KeyCollectionMode::kOwnOnly, filter,
+                                 v8::IndexFilter::kIncludeIndices,
+                                 v8::KeyConversionMode::kConvertToString)
+                 .ToLocal(&names))
+            return false;
+        uint32_t n = names->Length();
+        isola_mp_map(out_, n);
+        for (uint32_t i = 0; i < n; i++) {
+            v8::Local<v8::Value> name, value;
+            if (!names->Get(context_, i).ToLocal(&name) || !o->Get(context_, name).ToLocal(&value))
+                return false;
+            string(name.As<v8::String>());
+            path_.push_back({PathPart::Name, 0, name});
+            if (!write(value, depth + 1))
+                return false;
+            path_.pop_back();
+        }
+        return true;
+    }
+
+    bool view(v8::Local<v8::ArrayBufferView> view)
+    {
+        size_t n = view->ByteLength();
+        uint8_t kind = 0;
+        if (view->IsUint8Array()) {
+            isola_mp_bin_header(out_, n);
+        } else {
+            kind = element_kind(view);
+            if (kind == 0)
+                return refuse("this kind of typed array cannot be sent");
+        }
+        size_t begun = kind != 0 ? isola_mp_ext_begin(out_, ISOLA_EXT_TYPED_ARRAY) : 0;
+        if (kind != 0)
+            isola_buf_append(out_, &kind, 1);
+        uint8_t *to = isola_buf_extend(out_, n);
+        if (to != nullptr && n > 0)
+            view->CopyContents(to, n);
+        if (kind != 0)
+            isola_mp_ext_end(out_, begun);
+        return true;
+    }
+
+    static uint8_t element_kind(v8::Local<v8::ArrayBufferView> v)
+    {
+        return v->IsInt8Array()           ? ISOLA_TA_INT8
+               : v->IsUint8ClampedArray() ? ISOLA_TA_UINT8_CLAMPED
+               : v->IsInt16Array()        ? ISOLA_TA_INT16
+               : v->IsUint16Array()       ? ISOLA_TA_UINT16
+               : v->IsInt32Array()        ? ISOLA_TA_INT32
+               : v->IsUint32Array()       ? ISOLA_TA_UINT32
+               : v->IsFloat32Array()      ? ISOLA_TA_FLOAT32
+               : v->IsFloat64Array()      ? ISOLA_TA_FLOAT64
+               : v->IsBigInt64Array()     ? ISOLA_TA_BIGINT64
+               : v->IsBigUint64Array()    ? ISOLA_TA_BIGUINT64
+               : v->IsDataView()          ? ISOLA_TA_DATA_VIEW
+               : v->IsFloat16Array()      ? ISOLA_TA_FLOAT16
+                                          : 0;
+    }
+
+    bool date(double ms)
+    {
+        uint64_t bits;
+        memcpy(&bits, &ms, 8);
+        uint8_t be[8];
+        for (int i = 0; i < 8; i++)
+            be[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
+        isola_mp_ext(out_, ISOLA_EXT_DATE, isola_slice(be, 8));
+        return true;
+    }
+
+    bool map(v8::Local<v8::Map> m, int depth)
+    {
+        v8::Local<v8::Array> items = m->AsArray();
+        size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_MAP);
+        for (uint32_t i = 0; i < items->Length(); i++) {
+            v8::Local<v8::Value> item;
+            if (!items->Get(context_, i).ToLocal(&item))
+                return false;
+            path_.push_back({i % 2 ? PathPart::MapValue : PathPart::MapKey, i / 2, {}});
+            if (!write(item, depth + 1))
+                return false;
+            path_.pop_back();
+        }
+        isola_mp_ext_end(out_, begun);
+        return true;
+    }
+
+    bool set(v8::Local<v8::Set> s, int depth)
+    {
+        v8::Local<v8::Array> items = s->AsArray();
+        size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_SET);
+        for (uint32_t i = 0; i < items->Length(); i++) {
+            v8::Local<v8::Value> item;
+            if (!items->Get(context_, i).ToLocal(&item))
+                return false;
+            path_.push_back({PathPart::SetItem, i, {}});
+            if (!write(item, depth + 1))
+                return false;
+            path_.pop_back();
+        }
+        isola_mp_ext_end(out_, begun);
+        return true;
+    }
+
+    bool regexp(v8::Local<v8::RegExp> r)
+    {
+        v8::Local<v8::Value> flags;
+        if (!r->Get(context_, text(isolate_, "flags")).ToLocal(&flags))
+            return false;
+        size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_REGEXP);
+        string(r->GetSource());
+        string(flags->IsString() ? flags.As<v8::String>() : v8::String::Empty(isolate_));
+        isola_mp_ext_end(out_, begun);
+        return true;
+    }
+
+    bool error(v8::Local<v8::Object> e, int depth)
+    {
+        static const char *const names[] = {"name", "message", "stack", "code", "cause"};
+        v8::Local<v8::Value> values[5];
+        uint32_t n = 0;
+        for (int i = 0; i < 5; i++) {
+            if (!e->Get(context_, text(isolate_, names[i])).ToLocal(&values[i]))
+                return false;
+            bool there = i < 3    ? values[i]->IsString()
+                         : i == 3 ? values[i]->IsString() || values[i]->IsNumber()
+                                  : !values[i]->IsUndefined();
+            if (there)
+                n++;
+            else
+                values[i].Clear();
+        }
+        size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_ERROR);
+        isola_mp_map(out_, n);
+        for (int i = 0; i < 5; i++) {
+            if (values[i].IsEmpty())
+                continue;
+            isola_mp_cstr(out_, names[i]);
+            path_.push_back({PathPart::Name, 0, text(isolate_, names[i])});
+            if (!write(values[i], depth + 1))
+                return false;
+            path_.pop_back();
+        }
+        isola_mp_ext_end(out_, begun);
+        return true;
+    }
+
+    bool refuse(const char *what)
+    {
+        std::string where = wrap_ == Wrap::Value ? "args" : wrap_ == Wrap::State ? "state" : "value";
+        for (auto &part : path_) {
+            switch (part.kind) {
+            case PathPart::Index:
+            case PathPart::SetItem:
+                where += "[" + std::to_string(part.index) + "]";
+                break;
+            case PathPart::Name:
+                where += "." + utf8(isolate_, part.name);
+                break;
+            case PathPart::MapKey:
+                where += ".keys()[" + std::to_string(part.index) + "]";
+                break;
+            case PathPart::MapValue:
+                where += ".values()[" + std::to_string(part.index) + "]";
+                break;
+            }
+        }
+        isolate_->ThrowException(make_error(isolate_, "ECLONE", (where + ": " + what).c_str()));
+        return false;
+    }
+
+    isola_js *js_;
+    v8::Isolate *isolate_;
+    v8::Local<v8::Context> context_;
+    isola_buf *out_;
+    Wrap wrap_ = Wrap::Value;
+    uint32_t count_ = 0;
+    std::vector<PathPart> path_;
+    std::vector<std::pair<v8::Local<v8::Object>, uint32_t>> objects_;
+    std::unordered_multimap<int, std::pair<v8::Local<v8::Object>, uint32_t>> hashed_;
+};
+
+class Decoder
+{
+  public:
+    Decoder(isola_js *js, Reader reader)
+        : js_(js), isolate_(js->isolate()), context_(js->context), r_(reader)
+    {
+    }
+
+    v8::MaybeLocal<v8::Value> whole()
+    {
+        v8::Local<v8::Value> value;
+        if (!read(0).ToLocal(&value) || r_.p != r_.end)
+            return {};
+        return value;
+    }
+
+  private:
+    using Result = v8::MaybeLocal<v8::Value>;
+
+    Result read(int depth)
+    {
+        isola_mp_item item;
+        if (depth > ISOLA_VALUE_DEPTH || isola_mp_next(&r_, &item) != 0)
+            return {};
+        switch (item.type) {
+        case ISOLA_MP_NIL:
+            return v8::Null(isolate_).As<v8::Value>();
+        case ISOLA_MP_BOOL:
+            return v8::Boolean::New(isolate_, item.b).As<v8::Value>();
+        case ISOLA_MP_UINT:
+            if (item.u <= 0x7fffffff)
+                return v8::Integer::New(isolate_, static_cast<int32_t>(item.u)).As<v8::Value>();
+            return v8::Number::New(isolate_, static_cast<double>(item.u)).As<v8::Value>();
+        case ISOLA_MP_INT:
+            return v8::Number::New(isolate_, static_cast<double>(item.i)).As<v8::Value>();
+        case ISOLA_MP_DOUBLE:
+            return v8::Number::New(isolate_, item.d).As<v8::Value>();
+        case ISOLA_MP_STR:
+            return string(item.bytes);
+        case ISOLA_MP_BIN: {
+            auto buffer = bytes(item.bytes);
+            if (buffer.IsEmpty())
+                return {};
+            return keep(v8::Uint8Array::New(buffer, 0, item.bytes.len));
+        }
+        case ISOLA_MP_ARRAY:
+            return array(item.n, depth);
+        case ISOLA_MP_MAP:
+            return object(item.n, depth);
+        case ISOLA_MP_EXT:
+            return extension(item, depth);
+        }
+        return {};
+    }
+
+    Result string(Slice s)
+    {
+        v8::Local<v8::String> value;
+        if (s.len > static_cast<size_t>(v8::String::kMaxLength) ||
+            !v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(s.data),
+                                     v8::NewStringType::kNormal, static_cast<int>(s.len))
+                 .ToLocal(&value))
+            return {};
+        return value.As<v8::Value>();
+    }
+
+    Result keep(v8::Local<v8::Value> object)
+    {
+        objects_.push_back(object);
+        return object;
+    }
+
+    v8::Local<v8::ArrayBuffer> bytes(Slice s)
+    {
+        v8::Local<v8::ArrayBuffer> buffer;
+        if (!v8::ArrayBuffer::MaybeNew(isolate_, s.len).ToLocal(&buffer))
+            return {};
+        if (s.len > 0)
+            memcpy(buffer->Data(), s.data, s.len);
+        return buffer;
+    }
+
+    Result array(uint32_t n, int depth)
+    {
+        v8::Local<v8::Array> a = v8::Array::New(isolate_, static_cast<int>(n));
+        objects_.push_back(a);
+        for (uint32_t i = 0; i < n; i++) {
+            v8::Local<v8::Value> item;
+            if (!read(depth + 1).ToLocal(&item) || a->CreateDataProperty(context_, i, item).IsNothing())
+                return {};
+        }
+        return a.As<v8::Value>();
+    }
+
+    Result object(uint32_t n, int depth)
+    {
+        v8::Local<v8::Object> o = v8::Object::New(isolate_);
+        objects_.push_back(o);
+        for (uint32_t i = 0; i < n; i++) {
+            isola_mp_item key;
+            if (isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR)
+                return {};
+            v8::Local<v8::String> name;
+            if (!v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(key.bytes.data),
+                                         v8::NewStringType::kInternalized,
+                                         static_cast<int>(key.bytes.len))
+                     .ToLocal(&name))
+                return {};
+            v8::Local<v8::Value> value;
+            if (!read(depth + 1).ToLocal(&value) ||
+                o->CreateDataProperty(context_, name, value).IsNothing())
+                return {};
+        }
+        return o.As<v8::Value>();
+    }
+
+    Result extension(const isola_mp_item &item, int depth)
+    {
+        Slice p = item.bytes;
+        switch (item.ext) {
+        case ISOLA_EXT_UNDEFINED:
+            return v8::Undefined(isolate_).As<v8::Value>();
+        case ISOLA_EXT_BIGINT:
+            return bigint(p);
+        case ISOLA_EXT_DATE: {
+            if (p.len != 8)
+                return {};
+            uint64_t bits = 0;
+            for (int i = 0; i < 8; i++)
+                bits = bits << 8 | p.data[i];
+            double ms;
+            memcpy(&ms, &bits, 8);
+            v8::Local<v8::Value> date;
+            if (!v8::Date::New(context_, ms).ToLocal(&date))
+                return {};
+            return keep(date);
+        }
+        case ISOLA_EXT_MAP: {
+            v8::Local<v8::Map> map = v8::Map::New(isolate_);
+            objects_.push_back(map);
+            return inside(p, map, [&] {
+                v8::Local<v8::Value> key, value;
+                return read(depth + 1).ToLocal(&key) && read(depth + 1).ToLocal(&value) &&
+                       !map->Set(context_, key, value).IsEmpty();
+            });
+        }
+        case ISOLA_EXT_SET: {
+            v8::Local<v8::Set> set = v8::Set::New(isolate_);
+            objects_.push_back(set);
+            return inside(p, set, [&] {
+                v8::Local<v8::Value> value;
+                return read(depth + 1).ToLocal(&value) && !set->Add(context_, value).IsEmpty();
+            });
+        }
+        case ISOLA_EXT_REGEXP:
+            return regexp(p);
+        case ISOLA_EXT_ERROR:
+            return error(p, depth);
+        case ISOLA_EXT_TYPED_ARRAY:
+            return typed_array(p);
+        case ISOLA_EXT_ARRAY_BUFFER: {
+            auto buffer = bytes(p);
+            if (buffer.IsEmpty())
+                return {};
+            return keep(buffer);
+        }
+        case ISOLA_EXT_BACKREF: {
+            if (p.len != 1 && p.len != 2 && p.len != 4)
+                return {};
+            size_t number = 0;
+            for (size_t i = 0; i < p.len; i++)
+                number = number << 8 | p.data[i];
+            if (number >= objects_.size() || objects_[number].IsEmpty())
+                return {};
+            return objects_[number];
+        }
+        case ISOLA_EXT_REF: {
+            v8::Local<v8::Value> address, ref;
+            if (!string(p).ToLocal(&address) ||
+                !js_->v->hooks[HOOK_MAKE_REF]
+                     .Get(isolate_)
+                     ->Call(context_, v8::Undefined(isolate_), 1, &address)
+                     .ToLocal(&ref))
+                return {};
+            return keep(ref);
+        }
+        default:
+            return {};
+        }
+    }
+
+    // Reads items from the payload of an extension until it is used up.
+    template <typename Each> Result inside(Slice payload, v8::Local<v8::Value> result, Each each)
+    {
+        Reader outer = r_;
+        r_ = isola_mp_reader(payload);
+        bool ok = true;
+        while (ok && r_.p != r_.end)
+            ok = each();
+        r_ = outer;
+        if (!ok)
+            return {};
+        return result;
+    }
+
+    Result bigint(Slice p)
+    {
+        if (p.len < 1 || p.data[0] > 1 || p.len > (1u << 20))
+            return {};
+        std::vector<uint64_t> words((p.len - 1 + 7) / 8);
+        if (p.len > 1)
+            memcpy(words.data(), p.data + 1, p.len - 1);
+        v8::Local<v8::BigInt> value;
+        if (!v8::BigInt::NewFromWords(context_, p.data[0], static_cast<int>(words.size()), words.data())
+                 .ToLocal(&value))
+            return {};
+        return value.As<v8::Value>();
+    }
+
+    Result regexp(Slice p)
+    {
+        Reader r = isola_mp_reader(p);
+        isola_mp_item source, flags;
+        if (isola_mp_next(&r, &source) != 0 || source.type != ISOLA_MP_STR ||
+            isola_mp_next(&r, &flags) != 0 || flags.type != ISOLA_MP_STR || r.p != r.end)
+            return {};
+        int bits = 0;
+        for (size_t i = 0; i < flags.bytes.len; i++) {
+            static const char letters[] = "gimyusdv";
+            static const int values[] = {v8::RegExp::kGlobal,     v8::RegExp::kIgnoreCase,
+                                         v8::RegExp::kMultiline,  v8::RegExp::kSticky,
+                                         v8::RegExp::kUnicode,    v8::RegExp::kDotAll,
+                                         v8::RegExp::kHasIndices, v8::RegExp::kUnicodeSets};
+            const char *at = strchr(letters, flags.bytes.data[i]);
+            if (at == nullptr || *at == '\0')
+                return {};
+            bits |= values[at - letters];
+        }
+        v8::Local<v8::Value> text_value;
+        v8::Local<v8::RegExp> value;
+        if (!string(source.bytes).ToLocal(&text_value) ||
+            !v8::RegExp::New(context_, text_value.As<v8::String>(), static_cast<v8::RegExp::Flags>(bits))
+                 .ToLocal(&value))
+            return {};
+        return keep(value);
+    }
+
+    Result error(Slice p, int depth)
+    {
+        Slice name = {nullptr, 0};
+        isola_mp_find_str(p, "name", &name);
+        auto empty = v8::String::Empty(isolate_);
+        v8::Local<v8::Value> e = isola_slice_is(name, "TypeError")        ? v8::Exception::TypeError(empty)
+                                 : isola_slice_is(name, "RangeError")     ? v8::Exception::RangeError(empty)
+                                 : isola_slice_is(name, "SyntaxError")    ? v8::Exception::SyntaxError(empty)
+                                 : isola_slice_is(name, "ReferenceError") ? v8::Exception::ReferenceError(empty)
+                                                                          : v8::Exception::Error(empty);
+        v8::Local<v8::Object> o = e.As<v8::Object>();
+        objects_.push_back(o);
+        Reader outer = r_;
+        r_ = isola_mp_reader(p);
+        bool ok = fill(o, depth);
+        r_ = outer;
+        if (!ok)
+            return {};
+        return e;
+    }
+
+    bool fill(v8::Local<v8::Object> o, int depth)
+    {
+        isola_mp_item item;
+        if (isola_mp_next(&r_, &item) != 0 || item.type != ISOLA_MP_MAP)
+            return false;
+        for (uint32_t i = 0, n = item.n; i < n; i++) {
+            v8::Local<v8::Value> key, value;
+            if (!read(depth + 1).ToLocal(&key) || !key->IsString() || !read(depth + 1).ToLocal(&value))
+                return false;
+            bool code = key->StrictEquals(text(isolate_, "code"));
+            if (o->DefineOwnProperty(context_, key.As<v8::String>(), value, code ? v8::None : v8::DontEnum)
+                    .IsNothing())
+                return false;
+        }
+        return r_.p == r_.end;
+    }
+
+    Result typed_array(Slice p)
+    {
+        static const uint8_t sizes[] = {0, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 1, 2};
+        if (p.len < 1 || p.data[0] == 0 || p.data[0] >= sizeof(sizes))
+            return {};
+        size_t size = sizes[p.data[0]], n = p.len - 1;
+        if (n % size != 0)
+            return {};
+        auto b = bytes(isola_slice(p.data + 1, n));
+        if (b.IsEmpty())
+            return {};
+        size_t count = n / size;
+        switch (p.data[0]) {
+        case ISOLA_TA_INT8:
+            return keep(v8::Int8Array::New(b, 0, count));
+        case ISOLA_TA_UINT8_CLAMPED:
+            return keep(v8::Uint8ClampedArray::New(b, 0, count));
+        case ISOLA_TA_INT16:
+            return keep(v8::Int16Array::New(b, 0, count));
+        case ISOLA_TA_UINT16:
+            return keep(v8::Uint16Array::New(b, 0, count));
+        case ISOLA_TA_INT32:
+            return keep(v8::Int32Array::New(b, 0, count));
+        case ISOLA_TA_UINT32:
+            return keep(v8::Uint32Array::New(b, 0, count));
+        case ISOLA_TA_FLOAT32:
+            return keep(v8::Float32Array::New(b, 0, count));
+        case ISOLA_TA_FLOAT64:
+            return keep(v8::Float64Array::New(b, 0, count));
+        case ISOLA_TA_BIGINT64:
+            return keep(v8::BigInt64Array::New(b, 0, count));
+        case ISOLA_TA_BIGUINT64:
+            return keep(v8::BigUint64Array::New(b, 0, count));
+        case ISOLA_TA_FLOAT16:
+            return keep(v8::Float16Array::New(b, 0, count));
+        default:
+            return keep(v8::DataView::New(b, 0, count));
+        }
+    }
+
+    isola_js *js_;
+    v8::Isolate *isolate_;
+    v8::Local<v8::Context> context_;
+    Reader r_;
+    std::vector<v8::Local<v8::Value>> objects_;
+};
+
+} // namespace
+
+bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out)
+{
+    return Encoder(js, out).run(value, wrap);
+}
+
+v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes)
+{
+    v8::TryCatch quiet(js->isolate());
+    return Decoder(js, isola_mp_reader(bytes)).whole();
+}
+
+void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out)
+{
+    v8::TryCatch caught(js->isolate());
+    size_t before = out->len;
+    if (error->IsNativeError() && encode(js, error, Wrap::ArgsOfOne, out))
+        return;
+    // Not an Error, or one that cannot be sent: what it says can.
+    out->len = before;
+    isola_mp_array(out, 1);
+    isola_mp_error(out, ISOLA_ESCRIPT, describe(js, error).c_str(), nullptr);
+}
+
+} // namespace isola

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The happy path: dial, `hello`, then one call at a time, each under one timer.
+ *
+ * Failure modes: nobody listens (down without up); a peer that accepts and says nothing (the
+ * timer); bytes that are no frames or no envelopes (the connection is dead from then on, with the
+ * reason kept); a peer that hangs up in a call.
+ *
+ * Invariants: at most one call is under way; once `down` is set the link is gone and nothing is
+ * sent; close() runs the loop until every handle is closed.
+ */
+#include "cli/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/msgpack.h"
+#include "transport/envelope.h"
+#include "transport/link.h"
+
+#define HELLO_MS 5000
+
+struct isola__client {
+    uv_loop_t loop;
+    uv_timer_t timer;
+    uv_signal_t interrupt;
+    uv_poll_t reader; /* of stdout */
+    char *path;
+    struct isola_link *link; /* NULL once it is down */
+    uint64_t last_id;
+
+    uint64_t awaited; /* id of the call under way; 0: none */
+    struct isola_msg *answer;
+    struct isola_msgq kept;
+    bool keep, polling;
+
+    bool up, expired, interrupted;
+    int down; /* why the connection ended; 0 while it lives */
+    struct isola_err why;
+};
+
+static void on_up(struct isola_link *link, void *arg)
+{
+    (void)link;
+    ((struct isola__client *)arg)->up = true;
+}
+
+/* The connection is useless: remember why, and let `down` come. */
+static void give_up(struct isola__client *c, int code, const char *why)
+{
+    if (c->down != 0)
+        return;
+    c->down = code;
+    isola_fail(&c->why, code, "%s", why);
+    if (c->link != NULL)
+        isola_link_close(c->link);
+}
+
+static void on_frame(struct isola_link *link, struct isola_slice frame, void *arg)
+{
+    struct isola__client *c = arg;
+    struct isola_msg m;
+    struct isola_err err;
+    (void)link;
+    if (c->down != 0)
+        return;
+    int rc = isola_envelope_decode(frame, &m, &err);
+    if (rc != 0) {
+        char why[sizeof(err.text) + 200];
+        snprintf(why, sizeof(why), "what listens at %.150s does not speak Isola's protocol: %s",
+                 c->path, err.text);
+        give_up(c, ISOLA_EPROTO, why);
+        return;
+    }
+    bool answers = (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL) && m.id == c->awaited &&
+                   m.id != 0 && c->answer == NULL;
+    if (!answers && !c->keep)
+        return;
+    struct isola_msg *copy = isola_msg_copy(&m);
+    if (copy == NULL)
+        give_up(c, ISOLA_ENOMEM, "out of memory for what the agent sent");
+    else if (answers)
+        c->answer = copy;
+    else
+        isola_msgq_push(&c->kept, copy);
+}
+
+static void on_down(struct isola_link *link, int code, const char *why, void *arg)
+{
+    struct isola__client *c = arg;
+    (void)link;
+    c->link = NULL;
+    if (c->down != 0)
+        return;
+    c->down = code != 0 ? code : ISOLA_ECLOSED;
+    if (code == ISOLA_ECLOSED && c->up)
+        isola_fail(&c->why, code, "the agent at %.200s closed the connection", c->path);
+    else
+        isola_fail(&c->why, c->down, "%s", why != NULL ? why : "closed");
+}
+
+static const struct isola_link_ops ops = {.up = on_up, .frame = on_frame, .down = on_down};
+
+static void on_timer(uv_timer_t *timer)
+{
+    ((struct isola__client *)timer->data)->expired = true;
+}
+
+static void on_interrupt(uv_signal_t *handle, int signum)
+{
+    (void)signum;
+    ((struct isola__client *)handle->data)->interrupted = true;
+}
+
+/* Nobody reads stdout any more: epoll says so by an error, which is all that is asked for. */
+static void on_reader_gone(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    ((struct isola__client *)handle->data)->interrupted = true;
+}
+
+/* Why nobody answers at `path`, for a person. */
+static int unreachable(struct isola__client *c, struct isola_err *err)
+{
+    struct stat st;
+    const char *why = c->why.text;
+    char reason[128];
+    if (lstat(c->path, &st) != 0) {
+        snprintf(reason, sizeof(reason), "%s",
+                 errno == ENOENT ? "nothing listens there" : strerror(errno));
+        why = reason;
+    } else if (stat(c->path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        why = "it is not a socket";
+    } else if (access(c->path, W_OK) != 0 && errno == EACCES) {
+        why = "you may not use that socket";
+    } else if (c->down == ISOLA_EUNREACHABLE || c->down == ISOLA_ECLOSED) {
+        why = "nothing listens there";
+    }
+    return isola_fail(err, ISOLA_EUNREACHABLE,
+                      "cannot reach an agent at %.300s: %s; start one with `node-agent` or name "
+                      "another with --node",
+                      c->path, why);
+}
+
+/* Runs the loop until `*done`, the end of the connection, the timer (unless `wait_ms` is 0) or an
+ * interruption. */
+static void run_until(struct isola__client *c, const void *const *done, uint32_t wait_ms)
+{
+    c->expired = false;
+    if (wait_ms != 0)
+        uv_timer_start(&c->timer, on_timer, wait_ms, 0);
+    while (*done == NULL && c->down == 0 && !c->expired && !c->interrupted)
+        uv_run(&c->loop, UV_RUN_ONCE);
+    uv_timer_stop(&c->timer);
+}
+
+int isola__client_request(struct isola__client *c, struct isola_msg *m, uint32_t wait_ms,
+                          struct isola_msg **answer, struct isola_err *err)
+{
+    if (c->down != 0)
+        return isola_fail(err, c->down, "%s", c->why.text);
+    m->id = ++c->last_id;
+    int rc = isola_link_send_msg(c->link, m);
+    if (rc == ISOLA_ETOOBIG)
+        return isola_fail(err, rc, "the message is too big: %u MiB are allowed",
+                          ISOLA_FRAME_MAX >> 20);
+    if (rc != 0)
+        return isola_fail(err, rc, "cannot send to the agent at %.300s: %s", c->path,
+                          isola_error_text(rc));
+
+    c->awaited = m->id;
+    run_until(c, (const void *const *)&c->answer, wait_ms);
+    c->awaited = 0;
+    *answer = c->answer;
+    c->answer = NULL;
+    if (*answer != NULL)
+        return 0;
+    if (c->down == ISOLA_ECLOSED)
+        return isola_fail(err, c->down,
+                          "the agent at %.300s closed the connection before it answered", c->path);
+    if (c->down != 0)
+        return isola_fail(err, c->down, "%s", c->why.text);
+    if (c->interrupted)
+        return isola_fail(err, ISOLA_ECLOSED, "interrupted");
+    return isola_fail(err, ISOLA_ETIMEDOUT,
+                      "no answer from the agent at %.300s within %" PRIu32
+                      " ms; wait longer with --timeout MS",
+                      c->path, wait_ms);
+}
+
+int isola__client_call(struct isola__client *c, const char *method, struct isola_slice params,
+                       uint32_t wait_ms, struct isola_msg **answer, struct isola_err *err)
+{
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    if (params.len > 0)
+        isola_buf_append(&args, params.data, params.len);
+    else
+        isola_mp_map(&args, 0);
+    struct isola_msg m = {.kind = ISOLA_MSG_ASK,
+                          .timeout_ms = wait_ms,
+                          .event = isola_slice_str(method),
+                          .args = isola_buf_slice(&args)};
+    int rc = args.failed ? isola_fail(err, ISOLA_ENOMEM, "out of memory")
+                         : isola__client_request(c, &m, wait_ms, answer, err);
+    isola_buf_free(&args);
+    return rc;
+}
+
+static int hello(struct isola__client *c, struct isola_err *err)
+{
+    struct isola_buf params = {0};
+    struct isola_msg *answer = NULL;
+    isola_mp_map(&params, 2);
+    isola_mp_kstr(&params, "program", "ctl");
+    isola_mp_kstr(&params, "version", ISOLA_VERSION);
+    int rc = isola__client_call(c, "hello", isola_buf_slice(&params), HELLO_MS, &answer, err);
+    isola_buf_free(&params);
+    if (rc != 0) {
+        if (!c->up && (c->down != 0 || rc == ISOLA_ETIMEDOUT))
+            return unreachable(c, err);
+        if (rc == ISOLA_ETIMEDOUT)
+            return isola_fail(err, rc, "what listens at %.300s does not answer (waited %d s)",
+                              c->path, HELLO_MS / 1000);
+        return rc;
+    }
+    struct isola_slice result;
+    uint64_t wire = 0;
+    if (answer->kind != ISOLA_MSG_REPLY || !isola_mp_at(answer->args, 0, &result) ||
+        !isola_mp_find_uint(result, "wire", &wire))
+        rc = isola_fail(err, ISOLA_EPROTO,
+                        "what listens at %.300s is no agent: it did not say hello", c->path);
+    else if (wire != ISOLA_WIRE_VERSION)
+        rc = isola_fail(err, ISOLA_EPROTO,
+                        "the agent at %.300s speaks version %" PRIu64
+                        " of the protocol, this ctl version %d; use the ctl it came with",
+                        c->path, wire, ISOLA_WIRE_VERSION);
+    free(answer);
+    return rc;
+}
+
+int isola__client_open(const char *path, struct isola__client **out, struct isola_err *err)
+{
+    struct isola__client *c = isola_zalloc(sizeof(*c));
+    int rc = uv_loop_init(&c->loop);
+    if (rc != 0) {
+        free(c);
+        return isola_fail(err, ISOLA_EIO, "cannot start an event loop: %s", uv_strerror(rc));
+    }
+    uv_timer_init(&c->loop, &c->timer);
+    uv_signal_init(&c->loop, &c->interrupt);
+    c->timer.data = c->interrupt.data = c->reader.data = c;
+    c->path = isola_strdup(path);
+
+    char *url = isola_format("unix:%s", path);
+    rc = isola_link_dial(&c->loop, url, &ops, c, &c->link, err);
+    free(url);
+    if (rc == 0)
+        rc = hello(c, err);
+    if (rc != 0) {
+        isola__client_close(c);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+void isola__client_close(struct isola__client *c)
+{
+    if (c->link != NULL)
+        isola_link_close(c->link);
+    uv_close((uv_handle_t *)&c->timer, NULL);
+    uv_close((uv_handle_t *)&c->interrupt, NULL);
+    if (c->polling)
+        uv_close((uv_handle_t *)&c->reader, NULL);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    ISOLA_CHECK(uv_loop_close(&c->loop) == 0);
+    isola_msgq_clear(&c->kept);
+    free(c->path);
+    free(c);
+}
+
+int isola__client_send(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
+{
+    if (c->down != 0)
+        return isola_fail(err, c->down, "%s", c->why.text);
+    m->id = m->kind == ISOLA_MSG_EMIT ? 0 : ++c->last_id;
+    int rc = isola_link_send_msg(c->link, m);
+    if (rc == ISOLA_ETOOBIG)
+        return isola_fail(err, rc, "the message is too big: %u MiB are allowed",
+                          ISOLA_FRAME_MAX >> 20);
+    if (rc != 0)
+        return isola_fail(err, rc, "cannot send to the agent at %.300s: %s", c->path,
+                          isola_error_text(rc));
+    /* frames are read in order: once this is answered, `m` has been read */
+    return hello(c, err);
+}
+
+void isola__client_listen(struct isola__client *c)
+{
+    struct stat st;
+    c->keep = true;
+    uv_signal_start(&c->interrupt, on_interrupt, SIGINT);
+    if (fstat(STDOUT_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return;
+    /* libuv makes the descriptor non-blocking, which is not ours alone: undone */
+    int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    if (uv_poll_init(&c->loop, &c->reader, STDOUT_FILENO) != 0)
+        return;
+    c->polling = true;
+    if (flags != -1)
+        (void)fcntl(STDOUT_FILENO, F_SETFL, flags);
+    uv_poll_start(&c->reader, UV_DISCONNECT, on_reader_gone);
+}
+
+int isola__client_next(struct isola__client *c, struct isola_msg **out, struct isola_err *err)
+{
+    run_until(c, (const void *const *)&c->kept.head, 0);
+    *out = c->interrupted ? NULL : isola_msgq_pop(&c->kept);
+    if (*out != NULL || c->interrupted)
+        return 0;
+    return isola_fail(err, c->down, "%s", c->why.text);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+
+#include "cli/text.h"
+
+#define TIMEOUT_HELP(ms) "  --timeout MS     how long to wait for the answer (default " ms ")\n"
+
+static const struct isola__command commands[] = {
+    {"deploy", "DIR", "bundle the app in DIR and make it the cluster's",
+     "Reads isola.json (or the \"isola\" key of package.json) in DIR, bundles the modules of its\n"
+     "actor types with esbuild, and hands them to the cluster, which takes all of them or none.\n"
+     "\n"
+     "Options:\n" TIMEOUT_HELP("120000") "\n"
+                                         "Examples:\n"
+                                         "  ctl deploy examples/counter\n"
+                                         "  ctl --json deploy . | jq -r .release\n",
+     1, 1, ISOLA__OPT_TIMEOUT, isola__run_deploy},
+    {"ask", "ADDRESS EVENT [JSON…]", "send an event to an actor and print its reply",
+     "Sends EVENT with the given arguments to the actor, waits for its reply, and prints it as\n"
+     "JSON: over several lines for people, on one line with --json. Each argument is JSON; a\n"
+     "string therefore has quotes of its own.\n"
+     "\n"
+     "Options:\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl ask counter/Counter/a add 5\n"
+                  "  ctl ask shop/Session/u-42 greet '\"Ada\"' '{\"loud\": true}'\n"
+                  "  ctl ask counter/Counter/a add -5 --timeout 500\n",
+     2, 900, ISOLA__OPT_TIMEOUT, isola__run_ask},
+    {"emit", "ADDRESS EVENT [JSON…]", "send an event to an actor, one way",
+     "Sends EVENT with the given arguments to the actor and ends when the agent has it. Prints\n"
+     "nothing, or with --json {\"sent\":true}. Whether the actor handled it is not known: 'ask' "
+     "for\n"
+     "that.\n"
+     "\n"
+     "Examples:\n"
+     "  ctl emit counter/Counter/a reset\n"
+     "  ctl emit shop/Session/u-42 note '\"seen\"' '[1, 2, 3]'\n",
+     2, 900, 0, isola__run_emit},
+    {"on", "ADDRESS EVENT", "print the events an actor emits, one a line",
+     "Subscribes to EVENT of the actor and prints the arguments of each as a JSON array on a line\n"
+     "of its own; with --json as {\"address\",\"event\",\"args\"}. \"ctl: listening …\" on stderr\n"
+     "says that the subscription is there. Ctrl-C ends it, with status 0.\n"
+     "\n"
+     "Options:\n"
+     "  --count N        end after N events\n"
+     "\n"
+     "Examples:\n"
+     "  ctl on counter/Counter/a changed\n"
+     "  ctl --json on counter/Counter/a changed --count 1\n",
+     2, 2, ISOLA__OPT_COUNT, isola__run_on},
+    {"ps", "[APP]", "list the actors that are live",
+     "Lists the live actors of the cluster, or of one app: address, isolation, node, thread, "
+     "state,\n"
+     "mailbox (messages that wait), turns (messages handled) and heap (of the isolate it lives\n"
+     "in). With --json heap is in bytes, and \"unreachable\" names nodes that did not answer.\n"
+     "\n"
+     "Options:\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl ps\n"
+                  "  ctl --json ps shop | jq '.actors[] | select(.mailbox > 0)'\n",
+     0, 1, ISOLA__OPT_TIMEOUT, isola__run_ps},
+    {"nodes", "", "list the nodes of the cluster",
+     "Lists the nodes: name, state (up, starting or down), url of the mesh, process ids of the\n"
+     "agent and of its actor-host, actors, threads, uptime and version.\n"
+     "\n"
+     "Options:\n" TIMEOUT_HELP("10000") "\n"
+                                        "Examples:\n"
+                                        "  ctl nodes\n"
+                                        "  ctl --json nodes | jq -r '.nodes[].name'\n",
+     0, 0, ISOLA__OPT_TIMEOUT, isola__run_nodes},
+    {"logs", "[ADDRESS or APP]", "print what actors logged",
+     "Prints the last lines that all actors, those of one app, or one actor wrote with console.*:\n"
+     "time, level, node, address, text. With --json {\"lines\":[…]}, with -f one JSON line each.\n"
+     "\n"
+     "Options:\n"
+     "  -n, --lines N    how many lines at first (default 200)\n"
+     "  -f, --follow     go on with new ones until Ctrl-C, which ends it with status "
+     "0\n" TIMEOUT_HELP("10000") "\n"
+                                 "Examples:\n"
+                                 "  ctl logs shop\n"
+                                 "  ctl logs -f -n 20 counter/Counter/a\n",
+     0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_FOLLOW | ISOLA__OPT_LINES, isola__run_logs},
+    {"stop", "ADDRESS", "end an actor's activation",
+     "Ends the actor after the turn it is in. Its state stays; the next message activates it "
+     "anew.\n"
+     "An actor that was not active is no failure.\n"
+     "\n"
+     "Options:\n" TIMEOUT_HELP("10000") "\n"
+                                        "Examples:\n"
+                                        "  ctl stop counter/Counter/a\n",
+     1, 1, ISOLA__OPT_TIMEOUT, isola__run_stop},
+};
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+const struct isola__command *isola__command_find(const char *name)
+{
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+size_t isola__command_names(const char **names, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < NCOMMANDS && n < room; i++)
+        names[n++] = commands[i].name;
+    if (n < room)
+        names[n++] = "help";
+    return n;
+}
+
+static const char general_options[] =
+    "Options of all commands, before or after them:\n"
+    "  --node SOCKET    the agent to talk to: a path, or unix:PATH (default: $ISOLA_NODE, else\n"
+    "                   $ISOLA_DATA/agent.sock, else ~/.isola/agent.sock)\n"
+    "  --json           one JSON document on stdout, {\"error\":{\"code\",\"message\"}} for "
+    "failures\n"
+    "  -h, --help       this help, or that of a command\n"
+    "  --version        the version\n";
+
+void isola__command_help(const struct isola__command *command, struct isola_buf *out)
+{
+    if (command != NULL) {
+        isola_buf_printf(out, "Usage: ctl %s%s%s [OPTION…]\n\n%s\n%s", command->name,
+                         *command->synopsis != '\0' ? " " : "", command->synopsis, command->help,
+                         general_options);
+        return;
+    }
+    isola_buf_puts(out, "Usage: ctl [OPTION…] COMMAND [ARGUMENT…]\n\nThe command line of Isola: "
+                        "talks to any agent of the cluster.\n\nCommands:\n");
+    for (size_t i = 0; i < NCOMMANDS; i++) {
+        const struct isola__command *c = &commands[i];
+        isola_buf_printf(out, "  %s %s", c->name, c->synopsis);
+        size_t width = strlen(c->name) + 1 + isola__text_width(isola_slice_str(c->synopsis));
+        for (; width < 28; width++)
+            isola_buf_puts(out, " ");
+        isola_buf_puts(out, c->summary);
+        isola_buf_puts(out, "\n");
+    }
+    isola_buf_printf(out,
+                     "  %-28s%s\n\n%s\nExit status: 0 done, 1 it failed, 2 wrong usage.\n\n"
+                     "Examples:\n"
+                     "  ctl deploy examples/counter\n"
+                     "  ctl ask counter/Counter/a add 5\n"
+                     "  ctl help ask\n",
+                     "help [COMMAND]", "this help, or that of a command, with examples",
+                     general_options);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The commands ctl knows: one table makes the dispatch, the help, and the check of the command
+ * line.
+ */
+#ifndef ISOLA_CLI_COMMANDS_H
+#define ISOLA_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+struct isola__cli;
+
+struct isola__command {
+    const char *name;
+    const char *synopsis; /* what follows the name */
+    const char *summary;  /* one line */
+    const char *help;     /* what it does, its options, examples */
+    size_t min, max;      /* operands */
+    unsigned options;     /* enum isola__option */
+    void (*run)(struct isola__cli *cli);
+};
+
+/* NULL when there is none. */
+ANY_THREAD const struct isola__command *isola__command_find(const char *name);
+/* Fills `names`, "help" among them; returns how many. */
+ANY_THREAD size_t isola__command_names(const char **names, size_t room);
+/* Appends the help of `command`, or of ctl when NULL. */
+ANY_THREAD void isola__command_help(const struct isola__command *command, struct isola_buf *out);
+
+/* Each sets cli->status. LOOP_THREAD. */
+void isola__run_deploy(struct isola__cli *cli);
+void isola__run_ask(struct isola__cli *cli);
+void isola__run_emit(struct isola__cli *cli);
+void isola__run_on(struct isola__cli *cli);
+void isola__run_stop(struct isola__cli *cli);
+void isola__run_ps(struct isola__cli *cli);
+void isola__run_nodes(struct isola__cli *cli);
+void isola__run_logs(struct isola__cli *cli);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `ctl deploy DIR`: read the manifest, bundle, send. Nothing is sent before everything is right
+ * here; whether the cluster takes it is the agent's to say, all of it or nothing.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/msg.h"
+#include "cli/bundle.h"
+#include "cli/call.h"
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/text.h"
+#include "transport/link.h"
+
+/* The actor-host loads each module before the agents agree. */
+#define DEPLOY_MS 120000u
+/* Of a frame, for the envelope around the release. */
+#define ENVELOPE_ROOM 4096u
+
+/* The release as `deploy` takes it. */
+static int encode(const struct isola_manifest *m, const struct isola_buf *text,
+                  const struct isola__bundles *bundles, struct isola_buf *out,
+                  struct isola_err *err)
+{
+    struct isola_release release = {.app = m->name,
+                                    .manifest = isola_buf_slice(text),
+                                    .nbundles = bundles->n,
+                                    .bundles = bundles->bundles};
+    isola_release_identify(&release);
+    isola_release_encode(&release, out);
+    if (out->failed)
+        return isola_fail(err, ISOLA_ENOMEM, "out of memory for the release");
+    if (out->len > ISOLA_FRAME_MAX - ENVELOPE_ROOM)
+        return isola_fail(err, ISOLA_ETOOBIG,
+                          "the bundles and source maps of %s have %.1f MB together; a deploy may "
+                          "have %u MB",
+                          m->name, (double)out->len / (1 << 20), ISOLA_FRAME_MAX >> 20);
+    return 0;
+}
+
+static void list(struct isola_buf *out, const char *title, const json_t *names)
+{
+    size_t i;
+    const json_t *name;
+    isola_buf_puts(out, title);
+    json_array_foreach(names, i, name)
+    {
+        isola_buf_puts(out, i > 0 ? ", " : "");
+        isola__text_clean(out, isola__text_of(name));
+    }
+    isola_buf_puts(out, "\n");
+}
+
+static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
+{
+    if (cli->options.json) {
+        json_object_set_new(result, "ms", json_integer((json_int_t)ms));
+        isola__out_json(cli, result, false);
+        return;
+    }
+    struct isola_buf out = {0};
+    bool unchanged = json_is_true(json_object_get(result, "unchanged"));
+    if (!unchanged)
+        isola_buf_puts(&out, "deployed ");
+    isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
+    isola_buf_puts(&out, unchanged ? " is unchanged: release " : ", release ");
+    isola__text_clean(&out, isola__text_of(json_object_get(result, "release")));
+    isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
+    list(&out, "  types  ", json_object_get(result, "types"));
+    list(&out, "  nodes  ", json_object_get(result, "nodes"));
+    isola__out(cli, &out);
+}
+
+static void send_release(struct isola__cli *cli, const struct isola_buf *release, uint64_t start)
+{
+    struct isola__client *client;
+    struct isola_msg *answer = NULL;
+    struct isola_err err;
+    int rc = isola__client_open(cli->socket, &client, &err);
+    if (rc == 0) {
+        rc = isola__client_call(client, "deploy", isola_buf_slice(release),
+                                isola__wait_ms(cli, DEPLOY_MS), &answer, &err);
+        isola__client_close(client);
+    }
+    if (rc != 0) {
+        isola__fail(cli, &err);
+        return;
+    }
+    json_t *result = isola__result(cli, answer, NULL);
+    if (result != NULL)
+        print_result(cli, result, isola_clock_ms() - start);
+    json_decref(result);
+    free(answer);
+}
+
+void isola__run_deploy(struct isola__cli *cli)
+{
+    const char *dir = cli->options.operands[0];
+    struct isola_manifest *manifest = NULL;
+    struct isola_buf text = {0}, release = {0};
+    struct isola__bundles bundles = {0};
+    struct isola_err err;
+    struct stat st;
+    uint64_t start = isola_clock_ms();
+    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        isola_fail(&err, ISOLA_ENOENT,
+                   "%.300s is not a directory; 'ctl deploy' takes an app's directory", dir);
+        isola__fail(cli, &err);
+        return;
+    }
+    int rc = isola_manifest_load(dir, &manifest, &text, &err);
+    if (rc == 0)
+        rc = isola__bundle(dir, manifest, &bundles, &err);
+    if (rc == 0)
+        rc = encode(manifest, &text, &bundles, &release, &err);
+    if (rc == 0)
+        send_release(cli, &release, start);
+    else
+        isola__fail(cli, &err);
+    isola_buf_free(&release);
+    isola__bundles_free(&bundles);
+    isola_buf_free(&text);
+    if (manifest != NULL)
+        isola_manifest_free(manifest);
+}

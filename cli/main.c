@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ctl: parse, run one command, exit with what came of it.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+static bool colour_wanted(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && (no == NULL || *no == '\0') && term != NULL &&
+           strcmp(term, "dumb") != 0;
+}
+
+static void print_about(struct isola__cli *cli)
+{
+    struct isola_buf text = {0};
+    if (cli->options.version)
+        isola_buf_puts(&text, cli->options.json ? ISOLA_VERSION : "ctl " ISOLA_VERSION "\n");
+    else
+        isola__command_help(cli->options.command, &text);
+    if (!cli->options.json) {
+        isola__out(cli, &text);
+        return;
+    }
+    json_t *document = json_object();
+    json_object_set_new(document, cli->options.version ? "version" : "help",
+                        json_stringn((const char *)text.data, text.len));
+    isola__out_json(cli, document, false);
+    json_decref(document);
+    isola_buf_free(&text);
+}
+
+int main(int argc, char **argv)
+{
+    struct isola__cli cli = {.status = ISOLA__DONE};
+    struct isola_err err;
+    signal(SIGPIPE, SIG_IGN); /* a reader or an agent that goes away is an error code */
+    cli.colour = colour_wanted();
+    if (isola__options_parse(argc, argv, &cli.options, &err) != 0)
+        isola__fail_usage(&cli, "%s", err.text);
+    else if (cli.options.help || cli.options.version)
+        print_about(&cli);
+    else if (isola__options_socket(cli.options.node, &cli.socket, &err) != 0)
+        isola__fail_usage(&cli, "%s", err.text);
+    else
+        cli.options.command->run(&cli);
+    free(cli.socket);
+    isola__options_free(&cli.options);
+    return cli.status;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * getopt_long in the mode that hands over operands in their order, so that what looks like a
+ * negative number can be taken as an operand before getopt sees it. Not for two threads at once:
+ * getopt keeps its state in globals.
+ */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "cli/commands.h"
+#include "cli/text.h"
+
+#define MAX_OPERANDS   1000
+#define MAX_TIMEOUT_MS (24u * 3600 * 1000)
+#define MAX_LINES      10000u
+#define MAX_COUNT      UINT64_C(1000000000000)
+
+/* Values over the characters, so that only -h, -f and -n have short forms. */
+enum { LONG_NODE = 256, LONG_JSON, LONG_VERSION, LONG_TIMEOUT, LONG_COUNT };
+
+static const struct option longs[] = {
+    {"node", required_argument, NULL, LONG_NODE},
+    {"json", no_argument, NULL, LONG_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, LONG_VERSION},
+    {"timeout", required_argument, NULL, LONG_TIMEOUT},
+    {"count", required_argument, NULL, LONG_COUNT},
+    {"follow", no_argument, NULL, 'f'},
+    {"lines", required_argument, NULL, 'n'},
+    {NULL, 0, NULL, 0},
+};
+#define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
+
+/* Which options were there, to be checked against the command. */
+struct seen {
+    unsigned bits;
+};
+
+static int number(const char *option, const char *text, uint64_t least, uint64_t most,
+                  uint64_t *out, struct isola_err *err)
+{
+    uint64_t v = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9' && v <= most; p++)
+        v = v * 10 + (uint64_t)(*p - '0');
+    if (p == text || *p != '\0' || v < least || v > most)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "option '%s' needs a whole number from %llu to %llu, not '%.60s'", option,
+                          (unsigned long long)least, (unsigned long long)most, text);
+    *out = v;
+    return 0;
+}
+
+static int unknown_option(const char *arg, struct isola_err *err)
+{
+    const char *names[NLONGS];
+    for (size_t i = 0; i < NLONGS; i++)
+        names[i] = longs[i].name;
+    const char *word = arg;
+    while (*word == '-')
+        word++;
+    char name[40];
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+    const char *near = strlen(name) > 1 ? isola__text_nearest(name, names, NLONGS) : NULL;
+    if (near != NULL)
+        return isola_fail(err, ISOLA_EINVAL, "unknown option '%.60s'; did you mean '--%s'?", arg,
+                          near);
+    return isola_fail(err, ISOLA_EINVAL,
+                      "unknown option '%.60s'; see 'ctl --help' (put '--' before arguments that "
+                      "begin with '-')",
+                      arg);
+}
+
+/* What getopt answered with '?': unknown, ambiguous, or a value where none belongs. */
+static int refused(char **argv, struct isola_err *err)
+{
+    if (optopt != 0 && optopt < 256 && optopt != 'h' && optopt != 'f') {
+        char arg[3] = {'-', (char)optopt, '\0'};
+        return unknown_option(arg, err);
+    }
+    const char *arg = argv[optind - 1];
+    if (optopt != 0)
+        return isola_fail(err, ISOLA_EINVAL, "option '%.*s' takes no value", (int)strcspn(arg, "="),
+                          arg);
+    return unknown_option(arg, err);
+}
+
+static int take(int c, struct isola__options *o, struct seen *seen, struct isola_err *err)
+{
+    uint64_t v = 0;
+    int rc = 0;
+    switch (c) {
+    case LONG_NODE:
+        o->node = optarg;
+        return 0;
+    case LONG_JSON:
+        o->json = true;
+        return 0;
+    case 'h':
+        o->help = true;
+        return 0;
+    case LONG_VERSION:
+        o->version = true;
+        return 0;
+    case 'f':
+        o->follow = true;
+        seen->bits |= ISOLA__OPT_FOLLOW;
+        return 0;
+    case LONG_TIMEOUT:
+        rc = number("--timeout", optarg, 1, MAX_TIMEOUT_MS, &v, err);
+        o->timeout_ms = (uint32_t)v;
+        seen->bits |= ISOLA__OPT_TIMEOUT;
+        return rc;
+    case LONG_COUNT:
+        rc = number("--count", optarg, 1, MAX_COUNT, &v, err);
+        o->count = v;
+        seen->bits |= ISOLA__OPT_COUNT;
+        return rc;
+    default: /* 'n' */
+        rc = number("--lines", optarg, 0, MAX_LINES, &v, err);
+        o->lines = (uint32_t)v;
+        seen->bits |= ISOLA__OPT_LINES;
+        return rc;
+    }
+}
+
+static bool negative_number(const char *arg)
+{
+    return arg[0] == '-' && arg[1] >= '0' && arg[1] <= '9';
+}
+
+static int scan(int argc, char **argv, struct isola__options *o, struct seen *seen,
+                struct isola_err *err)
+{
+    optind = 0; /* glibc: start afresh */
+    opterr = 0;
+    for (;;) {
+        if (optind > 0 && optind < argc && negative_number(argv[optind])) {
+            o->operands[o->noperands++] = argv[optind++];
+            continue;
+        }
+        optopt = 0;
+        int c = getopt_long(argc, argv, "-:hfn:", longs, NULL);
+        if (c == -1)
+            break;
+        int rc = 0;
+        if (c == 1)
+            o->operands[o->noperands++] = optarg;
+        else if (c == ':')
+            rc = isola_fail(err, ISOLA_EINVAL, "option '%.60s' needs a value; see 'ctl --help'",
+                            argv[optind - 1]);
+        else if (c == '?')
+            rc = refused(argv, err);
+        else
+            rc = take(c, o, seen, err);
+        if (rc != 0)
+            return rc;
+    }
+    while (optind < argc)
+        o->operands[o->noperands++] = argv[optind++];
+    return 0;
+}
+
+static int unknown_command(const char *name, struct isola_err *err)
+{
+    const char *names[32];
+    size_t n = isola__command_names(names, sizeof(names) / sizeof(names[0]));
+    const char *near = isola__text_nearest(name, names, n);
+    if (near != NULL)
+        return isola_fail(err, ISOLA_EINVAL, "unknown command '%.60s'; did you mean '%s'?", name,
+                          near);
+    return isola_fail(err, ISOLA_EINVAL, "unknown command '%.60s'; see 'ctl --help'", name);
+}
+
+static const char *option_name(unsigned bit)
+{
+    return bit == ISOLA__OPT_TIMEOUT  ? "--timeout"
+           : bit == ISOLA__OPT_COUNT  ? "--count"
+           : bit == ISOLA__OPT_FOLLOW ? "--follow"
+                                      : "--lines";
+}
+
+static int check(struct isola__options *o, const struct seen *seen, struct isola_err *err)
+{
+    const struct isola__command *command = o->command;
+    for (unsigned bit = 1; bit <= ISOLA__OPT_LINES; bit <<= 1)
+        if ((seen->bits & bit) != 0 && (command->options & bit) == 0)
+            return isola_fail(err, ISOLA_EINVAL,
+                              "option '%s' does not belong to '%s'; see 'ctl %s --help'",
+                              option_name(bit), command->name, command->name);
+    if (o->noperands < command->min)
+        return isola_fail(err, ISOLA_EINVAL, "'%s' needs more arguments: ctl %s %s", command->name,
+                          command->name, command->synopsis);
+    if (o->noperands > command->max)
+        return isola_fail(err, ISOLA_EINVAL, "unexpected argument '%.60s': ctl %s %s",
+                          o->operands[command->max], command->name, command->synopsis);
+    return 0;
+}
+
+int isola__options_parse(int argc, char **argv, struct isola__options *out, struct isola_err *err)
+{
+    struct seen seen = {0};
+    *out = (struct isola__options){.lines = 200};
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        out->json = out->json || strcmp(argv[i], "--json") == 0;
+    if (argc > MAX_OPERANDS)
+        return isola_fail(err, ISOLA_EINVAL, "more than %d arguments", MAX_OPERANDS);
+    out->operands = isola_zalloc(((size_t)argc + 1) * sizeof(*out->operands));
+
+    int rc = scan(argc, argv, out, &seen, err);
+    if (rc != 0)
+        return rc;
+    char **rest = out->operands;
+    if (out->noperands > 0 && strcmp(rest[0], "help") == 0) {
+        out->help = true;
+        out->noperands--;
+        memmove(rest, rest + 1, (out->noperands + 1) * sizeof(*rest));
+    }
+    if (out->noperands > 0) {
+        out->command = isola__command_find(rest[0]);
+        if (out->command == NULL)
+            return unknown_command(rest[0], err);
+        out->noperands--;
+        memmove(rest, rest + 1, (out->noperands + 1) * sizeof(*rest));
+    }
+    if (out->help || out->version)
+        return 0;
+    if (out->command == NULL)
+        return isola_fail(err, ISOLA_EINVAL, "no command; 'ctl --help' lists them");
+    return check(out, &seen, err);
+}
+
+void isola__options_free(struct isola__options *o)
+{
+    free(o->operands);
+    o->operands = NULL;
+}
+
+static int absolute(const char *path, char **out, struct isola_err *err)
+{
+    if (path[0] == '/') {
+        *out = isola_strdup(path);
+        return 0;
+    }
+    char *cwd = getcwd(NULL, 0);
+    if (cwd == NULL)
+        return isola_fail(err, ISOLA_EIO, "cannot find the current directory for '%.200s': %s",
+                          path, strerror(errno));
+    *out = isola_format("%s/%s", cwd, path);
+    free(cwd);
+    return 0;
+}
+
+int isola__options_socket(const char *node, char **out, struct isola_err *err)
+{
+    const char *from = "--node";
+    if (node == NULL) {
+        node = getenv("ISOLA_NODE");
+        from = "ISOLA_NODE";
+        if (node != NULL && *node == '\0')
+            node = NULL;
+    }
+    if (node != NULL) {
+        if (strncmp(node, "unix:", 5) == 0)
+            node += 5;
+        else if (strstr(node, "://") != NULL)
+            return isola_fail(err, ISOLA_EINVAL,
+                              "%s %.200s: this release reaches agents by unix sockets only; name "
+                              "one as /path/agent.sock or unix:/path/agent.sock",
+                              from, node);
+        if (*node == '\0')
+            return isola_fail(err, ISOLA_EINVAL, "%s is empty; it names an agent's socket", from);
+        return absolute(node, out, err);
+    }
+    const char *data = getenv("ISOLA_DATA");
+    if (data != NULL && *data != '\0') {
+        char *path = isola_format("%s/agent.sock", data);
+        int rc = absolute(path, out, err);
+        free(path);
+        return rc;
+    }
+    const char *home = getenv("HOME");
+    if (home == NULL || *home == '\0') {
+        const struct passwd *user = getpwuid(getuid());
+        home = user != NULL ? user->pw_dir : NULL;
+    }
+    if (home == NULL)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "there is no home directory to look for an agent in; use --node");
+    *out = isola_format("%s/.isola/agent.sock", home);
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The command line, taken apart and checked: options may stand before or after the command, a
+ * number such as -5 is an argument and no option, "--" ends the options.
+ */
+#ifndef ISOLA_CLI_OPTIONS_H
+#define ISOLA_CLI_OPTIONS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+/* Options that belong to some commands only, as bits; the others belong to all. */
+enum isola__option {
+    ISOLA__OPT_TIMEOUT = 1,
+    ISOLA__OPT_COUNT = 2,
+    ISOLA__OPT_FOLLOW = 4,
+    ISOLA__OPT_LINES = 8,
+};
+
+struct isola__command;
+
+struct isola__options {
+    const struct isola__command *command; /* NULL: help, or version, or nothing at all */
+    const char *node;                     /* as given, or NULL */
+    bool json, help, version, follow;
+    uint32_t timeout_ms; /* 0: not given */
+    uint32_t lines;
+    uint64_t count;  /* 0: no end */
+    char **operands; /* owned array of borrowed strings: what follows the command */
+    size_t noperands;
+};
+
+/* Sets what it can even when it fails, so that the failure is told in the form asked for (`json`).
+ * ISOLA_EINVAL: wrong usage, with what to do. Free either way. */
+LOOP_THREAD ISOLA_MUST_USE int
+isola__options_parse(int argc, char **argv, struct isola__options *out, struct isola_err *err);
+ANY_THREAD void isola__options_free(struct isola__options *o);
+
+/* The path of the agent's socket: from `node` (a path, or unix:PATH), else $ISOLA_NODE, else
+ * $ISOLA_DATA/agent.sock, else
+ * ~/.isola/agent.sock. Absolute; the caller frees. ISOLA_EINVAL: a URL of another kind, or no home.
+ */
+ANY_THREAD ISOLA_MUST_USE int isola__options_socket(const char *node, char **out,
+                                                    struct isola_err *err);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Results and failures on their way out. Foreign text (a remote message, a stack) is made harmless
+ * for a terminal first.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/msg.h"
+#include "base/msgpack.h"
+#include "cli/cli.h"
+#include "cli/json.h"
+#include "cli/text.h"
+
+/* The code of wrong usage with --json; no error of the platform has it. */
+#define USAGE_CODE "EUSAGE"
+
+bool isola__out(struct isola__cli *cli, struct isola_buf *b)
+{
+    errno = 0;
+    bool ok = !b->failed && (b->len == 0 || fwrite(b->data, 1, b->len, stdout) == b->len);
+    ok = ok && fflush(stdout) == 0;
+    if (!ok && errno != EPIPE) {
+        fprintf(stderr, "ctl: cannot write the output: %s\n",
+                b->failed ? "out of memory" : strerror(errno));
+        cli->status = ISOLA__FAILED;
+    }
+    isola_buf_free(b);
+    return ok;
+}
+
+bool isola__out_json(struct isola__cli *cli, const json_t *v, bool pretty)
+{
+    struct isola_buf b = {0};
+    isola__json_print(v, pretty, &b);
+    isola_buf_puts(&b, "\n");
+    return isola__out(cli, &b);
+}
+
+static void set_text(json_t *object, const char *key, struct isola_slice s)
+{
+    struct isola_buf clean = {0};
+    isola__text_utf8(&clean, s);
+    const char *text = clean.len > 0 ? (const char *)clean.data : "";
+    json_object_set_new(object, key, json_stringn(text, clean.len));
+    isola_buf_free(&clean);
+}
+
+static void fail_json(struct isola__cli *cli, struct isola_slice code, struct isola_slice message,
+                      struct isola_slice stack)
+{
+    json_t *document = json_object(), *error = json_object();
+    set_text(error, "code", code);
+    set_text(error, "message", message);
+    if (stack.len > 0)
+        set_text(error, "stack", stack);
+    json_object_set_new(document, "error", error);
+    isola__out_json(cli, document, false);
+    json_decref(document);
+}
+
+/* Each line of `text` after the first is indented, so that a failure stays one paragraph. */
+static void indented(struct isola_buf *out, struct isola_slice text, const char *indent)
+{
+    struct isola_buf clean = {0};
+    isola__text_clean(&clean, text);
+    for (size_t i = 0; i < clean.len; i++) {
+        isola_buf_append(out, clean.data + i, 1);
+        if (clean.data[i] == '\n')
+            isola_buf_puts(out, indent);
+    }
+    isola_buf_free(&clean);
+}
+
+/* From the first frame on: what is above it repeats the message. */
+static struct isola_slice frames(struct isola_slice stack)
+{
+    size_t at = 0;
+    while (at < stack.len) {
+        const uint8_t *end = memchr(stack.data + at, '\n', stack.len - at);
+        size_t next = end != NULL ? (size_t)(end - stack.data) + 1 : stack.len;
+        size_t text = at;
+        while (text < next && (stack.data[text] == ' ' || stack.data[text] == '\t'))
+            text++;
+        if (next - text > 3 && memcmp(stack.data + text, "at ", 3) == 0)
+            return isola_slice(stack.data + text, stack.len - text);
+        at = next;
+    }
+    return isola_slice(NULL, 0);
+}
+
+static void print_error(struct isola_buf *line)
+{
+    if (!line->failed)
+        fwrite(line->data, 1, line->len, stderr);
+    isola_buf_free(line);
+}
+
+static void fail(struct isola__cli *cli, int status, const char *code, const char *text)
+{
+    cli->status = status;
+    if (cli->options.json) {
+        fail_json(cli, isola_slice_str(code), isola_slice_str(text), isola_slice(NULL, 0));
+        return;
+    }
+    struct isola_buf line = {0};
+    isola_buf_puts(&line, "ctl: ");
+    /* own sentences bring their own indent */
+    isola__text_clean(&line, isola_slice_str(text));
+    isola_buf_puts(&line, "\n");
+    print_error(&line);
+}
+
+void isola__fail(struct isola__cli *cli, const struct isola_err *err)
+{
+    fail(cli, ISOLA__FAILED, isola_error_name(err->code), err->text);
+}
+
+void isola__fail_usage(struct isola__cli *cli, const char *fmt, ...)
+{
+    struct isola_err err;
+    va_list ap;
+    va_start(ap, fmt);
+    isola_vfail(&err, ISOLA_EINVAL, fmt, ap);
+    va_end(ap);
+    fail(cli, ISOLA__USAGE, USAGE_CODE, err.text);
+}
+
+void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
+{
+    struct isola_slice value;
+    struct isola_mp_error e;
+    cli->status = ISOLA__FAILED;
+    if (!isola_mp_at(args, 0, &value) || !isola_mp_read_error(value, &e)) {
+        fail(cli, ISOLA__FAILED, "EPROTO", "the agent reported a failure without saying which");
+        return;
+    }
+    struct isola_slice code =
+        e.code_name.len > 0 ? e.code_name : isola_slice_str(isola_error_name(e.code));
+    if (cli->options.json) {
+        fail_json(cli, code, e.message, e.stack);
+        return;
+    }
+    struct isola_buf line = {0};
+    isola_buf_puts(&line, "ctl: ");
+    indented(&line, code, " ");
+    isola_buf_puts(&line, ": ");
+    if (e.name.len > 0 && !isola_slice_is(e.name, "Error")) {
+        indented(&line, e.name, " ");
+        isola_buf_puts(&line, ": ");
+    }
+    indented(&line, e.message, "  ");
+    struct isola_slice stack = frames(e.stack);
+    while (stack.len > 0 && stack.data[stack.len - 1] == '\n')
+        stack.len--;
+    if (stack.len > 0) {
+        isola_buf_puts(&line, "\n    ");
+        indented(&line, stack, "");
+    }
+    isola_buf_puts(&line, "\n");
+    print_error(&line);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The commands that show tables of the cluster: ps and nodes. With --json they pass on what the
+ * agent said; the tables take from it what they know, and show "-" for what is missing or of
+ * another type.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/msgpack.h"
+#include "cli/call.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+#include "cli/text.h"
+
+static enum isola__tone tone_of(const char *state)
+{
+    if (state == NULL)
+        return ISOLA__PLAIN;
+    if (strcmp(state, "failed") == 0 || strcmp(state, "down") == 0)
+        return ISOLA__BAD;
+    if (strcmp(state, "starting") == 0)
+        return ISOLA__WARN;
+    return strcmp(state, "running") == 0 || strcmp(state, "up") == 0 ? ISOLA__GOOD : ISOLA__PLAIN;
+}
+
+static void add_text(struct isola__table *t, const json_t *row, const char *key)
+{
+    const json_t *v = json_object_get(row, key);
+    enum isola__tone tone =
+        strcmp(key, "state") == 0 ? tone_of(json_string_value(v)) : ISOLA__PLAIN;
+    if (json_string_length(v) > 0)
+        isola__table_add(t, isola__text_of(v), tone);
+    else
+        isola__table_add(t, isola_slice_str("-"), ISOLA__DIM);
+}
+
+enum unit { PLAIN_NUMBER, BYTES, TIME };
+
+static void add_number(struct isola__table *t, const json_t *row, const char *key, enum unit unit)
+{
+    const json_t *v = json_object_get(row, key);
+    char text[ISOLA__HUMAN_SIZE];
+    double d = json_number_value(v);
+    if (!json_is_number(v) || !(d >= 0 && d <= 9007199254740992.0)) {
+        isola__table_add(t, isola_slice_str("-"), ISOLA__DIM);
+        return;
+    }
+    if (unit == BYTES)
+        isola__human_bytes((uint64_t)d, text);
+    else if (unit == TIME)
+        isola__human_time((uint64_t)d, text);
+    else
+        snprintf(text, sizeof(text), "%.0f", d);
+    isola__table_add(t, isola_slice_str(text), ISOLA__PLAIN);
+}
+
+static void list_unreachable(const json_t *names, bool colour, struct isola_buf *out)
+{
+    size_t i;
+    const json_t *name;
+    struct isola_buf line = {0};
+    if (json_array_size(names) == 0)
+        return;
+    json_array_foreach(names, i, name)
+    {
+        isola_buf_puts(&line, i == 0 ? "unreachable: " : ", ");
+        isola__text_clean(&line, isola__text_of(name));
+    }
+    isola_buf_puts(&line, " (the actors there are not listed)");
+    isola__tone(out, ISOLA__WARN, colour, isola_buf_slice(&line));
+    isola_buf_puts(out, "\n");
+    isola_buf_free(&line);
+}
+
+void isola__run_ps(struct isola__cli *cli)
+{
+    static const struct isola__column columns[] = {
+        {"ADDRESS", false}, {"ISOLATION", false}, {"NODE", false}, {"THREAD", true},
+        {"STATE", false},   {"MAILBOX", true},    {"TURNS", true}, {"HEAP", true}};
+    const char *app = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
+    if (app != NULL && !isola__check_app(cli, app))
+        return;
+    struct isola_buf params = {0};
+    isola_mp_map(&params, app != NULL);
+    if (app != NULL)
+        isola_mp_kstr(&params, "app", app);
+    json_t *value = isola__call(cli, "ps", &params, "actors");
+    if (value == NULL)
+        return;
+    if (cli->options.json) {
+        isola__out_json(cli, value, false);
+        json_decref(value);
+        return;
+    }
+
+    const json_t *actors = json_object_get(value, "actors"), *actor;
+    struct isola_buf out = {0};
+    size_t i;
+    if (json_array_size(actors) == 0) {
+        isola_buf_printf(&out, "no actor%s%s is live\n", app != NULL ? " of " : "",
+                         app != NULL ? app : "");
+    } else {
+        struct isola__table t;
+        isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+        json_array_foreach(actors, i, actor)
+        {
+            add_text(&t, actor, "address");
+            add_text(&t, actor, "isolation");
+            add_text(&t, actor, "node");
+            add_number(&t, actor, "thread", PLAIN_NUMBER);
+            add_text(&t, actor, "state");
+            add_number(&t, actor, "mailbox", PLAIN_NUMBER);
+            add_number(&t, actor, "turns", PLAIN_NUMBER);
+            add_number(&t, actor, "heap", BYTES);
+        }
+        isola__table_print(&t, cli->colour, &out);
+        isola__table_free(&t);
+    }
+    list_unreachable(json_object_get(value, "unreachable"), cli->colour, &out);
+    isola__out(cli, &out);
+    json_decref(value);
+}
+
+void isola__run_nodes(struct isola__cli *cli)
+{
+    static const struct isola__column columns[] = {
+        {"NAME", false},  {"STATE", false},  {"URL", false},   {"PID", true},     {"HOST", true},
+        {"ACTORS", true}, {"THREADS", true}, {"UPTIME", true}, {"VERSION", false}};
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 0);
+    json_t *value = isola__call(cli, "nodes", &params, "nodes");
+    if (value == NULL)
+        return;
+    if (cli->options.json) {
+        isola__out_json(cli, value, false);
+        json_decref(value);
+        return;
+    }
+    struct isola__table t;
+    isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+    size_t i;
+    const json_t *node;
+    json_array_foreach(json_object_get(value, "nodes"), i, node)
+    {
+        add_text(&t, node, "name");
+        add_text(&t, node, "state");
+        add_text(&t, node, "url");
+        add_number(&t, node, "pid", PLAIN_NUMBER);
+        add_number(&t, node, "host_pid", PLAIN_NUMBER);
+        add_number(&t, node, "actors", PLAIN_NUMBER);
+        add_number(&t, node, "threads", PLAIN_NUMBER);
+        add_number(&t, node, "uptime_ms", TIME);
+        add_text(&t, node, "version");
+    }
+    struct isola_buf out = {0};
+    isola__table_print(&t, cli->colour, &out);
+    isola__table_free(&t);
+    isola__out(cli, &out);
+    json_decref(value);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/text.h"
+
+#include <locale.h>
+#include <wchar.h>
+
+#define REPLACEMENT "\xef\xbf\xbd"
+
+size_t isola__utf8_next(const uint8_t *p, size_t left, uint32_t *code)
+{
+    uint8_t c = p[0];
+    if (c < 0x80) {
+        *code = c;
+        return 1;
+    }
+    size_t n = c >= 0xc2 && c <= 0xdf   ? 2
+               : c >= 0xe0 && c <= 0xef ? 3
+               : c >= 0xf0 && c <= 0xf4 ? 4
+                                        : 0;
+    if (n == 0 || n > left)
+        return 0;
+    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    uint32_t u = c & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        u = (u << 6) | (p[i] & 0x3f);
+    }
+    *code = u;
+    return n;
+}
+
+static bool drives_terminal(uint32_t u)
+{
+    if (u < 0x20)
+        return u != '\t' && u != '\n';
+    /* DEL, the C1 controls, and what reorders a line */
+    return (u >= 0x7f && u <= 0x9f) || (u >= 0x202a && u <= 0x202e) || (u >= 0x2066 && u <= 0x2069);
+}
+
+static void copy(struct isola_buf *out, struct isola_slice s, bool for_terminal)
+{
+    size_t kept = 0; /* everything before has been appended */
+    for (size_t i = 0; i < s.len;) {
+        uint32_t u = 0;
+        size_t n = isola__utf8_next(s.data + i, s.len - i, &u);
+        if (n > 0 && !(for_terminal && drives_terminal(u))) {
+            i += n;
+            continue;
+        }
+        isola_buf_append(out, s.data + kept, i - kept);
+        isola_buf_puts(out, REPLACEMENT);
+        i += n > 0 ? n : 1;
+        kept = i;
+    }
+    if (kept < s.len)
+        isola_buf_append(out, s.data + kept, s.len - kept);
+}
+
+void isola__text_utf8(struct isola_buf *out, struct isola_slice s)
+{
+    copy(out, s, false);
+}
+
+void isola__text_clean(struct isola_buf *out, struct isola_slice s)
+{
+    copy(out, s, true);
+}
+
+/* wcwidth goes by the thread's locale; the program's own stays "C" so that numbers keep their
+ * point. */
+static size_t width(struct isola_slice s)
+{
+    size_t columns = 0;
+    for (size_t i = 0; i < s.len;) {
+        uint32_t u = 0;
+        size_t n = isola__utf8_next(s.data + i, s.len - i, &u);
+        int w = n == 0 || u < 0x80 ? 1 : wcwidth((wchar_t)u);
+        columns += w < 0 ? 1 : (size_t)w;
+        i += n > 0 ? n : 1;
+    }
+    return columns;
+}
+
+size_t isola__text_width(struct isola_slice s)
+{
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (utf8 == (locale_t)0)
+        return width(s);
+    locale_t before = uselocale(utf8);
+    size_t columns = width(s);
+    uselocale(before);
+    freelocale(utf8);
+    return columns;
+}
+
+#define NAME_MAX_LEN 32
+
+/* Optimal string alignment (Damerau-Levenshtein without overlapping swaps), three rows. */
+static size_t distance(const char *a, size_t na, const char *b, size_t nb)
+{
+    size_t rows[3][NAME_MAX_LEN + 1];
+    for (size_t j = 0; j <= nb; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= na; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            if (above[j] + 1 < best)
+                best = above[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                above2[j - 2] + 1 < best)
+                best = above2[j - 2] + 1;
+            row[j] = best;
+        }
+    }
+    return rows[na % 3][nb];
+}
+
+const char *isola__text_nearest(const char *word, const char *const *names, size_t n)
+{
+    size_t len = strlen(word);
+    if (len == 0 || len > NAME_MAX_LEN)
+        return NULL;
+    const char *nearest = NULL;
+    size_t least = len / 3 + 1; /* more edits than that are another word */
+    for (size_t i = 0; i < n; i++) {
+        size_t name_len = strlen(names[i]);
+        if (name_len > NAME_MAX_LEN)
+            continue;
+        size_t d = distance(word, len, names[i], name_len);
+        if (d <= least && d < name_len && (nearest == NULL || d < least)) {
+            nearest = names[i];
+            least = d;
+        }
+    }
+    return nearest;
+}

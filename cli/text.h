@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Foreign text on its way to a person: made well-formed UTF-8, without control characters that
+ * would drive a terminal, measured in columns, and compared with what might have been meant.
+ */
+#ifndef ISOLA_CLI_TEXT_H
+#define ISOLA_CLI_TEXT_H
+
+#include "base/buf.h"
+
+/* The length of the well-formed UTF-8 sequence at `p` (`left` bytes are there) and its code point;
+ * 0 when there is none (Unicode 15, table 3-7). */
+ANY_THREAD size_t isola__utf8_next(const uint8_t *p, size_t left, uint32_t *code);
+
+/* Appends `s` with U+FFFD for every byte that is not UTF-8. */
+ANY_THREAD void isola__text_utf8(struct isola_buf *out, struct isola_slice s);
+
+/* As above, for a terminal: control characters but tab and newline become U+FFFD too, so that a
+ * script's output cannot move the cursor or write a title. */
+ANY_THREAD void isola__text_clean(struct isola_buf *out, struct isola_slice s);
+
+/* Columns on a terminal: wide characters count 2, combining ones 0. */
+ANY_THREAD size_t isola__text_width(struct isola_slice s);
+
+/* What `word` was probably meant to be among `n` names: the nearest by edits (a swap of neighbours
+ * is one), or NULL when none is near. */
+ANY_THREAD const char *isola__text_nearest(const char *word, const char *const *names, size_t n);
+
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The link to our agent: descriptor 3. What the agent asks of this process, and the messages it passes on from its clients.
+ * When it ends, so does the actor-host: an agent starts a new one.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/msgpack.h"
+#include "node-agent/actor-host/app.h"
+#include "store/catalog.h"
+#include "store/manifest.h"
+#include "transport/envelope.h"
+
+#define AGENT_FD         3
+#define CHECK_TIMEOUT_MS 10000
+
+static void reply(struct app *app, uint64_t id, struct isola_slice value)
+{
+    struct isola_msg *m = isola_msg_reply(id, value);
+    if (m != NULL && app->agent != NULL)
+        (void)!isola_link_send_msg(app->agent, m);
+    free(m);
+}
+
+static void fail(struct app *app, uint64_t id, int code, const char *why)
+{
+    struct isola_msg *m = isola_msg_fail(id, code, "%s", why);
+    if (m != NULL && app->agent != NULL)
+        (void)!isola_link_send_msg(app->agent, m);
+    free(m);
+}
+
+/* --- releases --- */
+
+/* The runtime's form of a release; `types` is for the caller to free after use. */
+static struct isola_host_release host_release(const struct isola_release *r, const struct isola_manifest *m)
+{
+    struct isola_host_type *types = isola_zalloc(m->ntypes * sizeof(*types));
+    for (size_t i = 0; i < m->ntypes; i++) {
+        const struct isola_actor_type *t = &m->types[i];
+        types[i] = (struct isola_host_type){.name = t->name,
+                                            .module = t->module,
+                                            .shared = t->isolation == ISOLA_ISOLATION_SHARED,
+                                            .reentrant = t->reentrant,
+                                            .heap = t->heap,
+                                            .mailbox = t->mailbox};
+        for (size_t b = 0; b < r->nbundles; b++)
+            if (strcmp(r->bundles[b].type, t->name) == 0)
+                types[i].code = r->bundles[b].code;
+    }
+    return (struct isola_host_release){.app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types};
+}
+
+struct check_parcel {
+    struct parcel parcel;
+    struct app *app;
+    uint64_t id;
+    int code;
+    char *why;
+};
+
+static void run_checked(struct app *app, struct parcel *parcel)
+{
+    struct check_parcel *c = (struct check_parcel *)parcel;
+    static const uint8_t nil[] = {0xc0};
+    if (c->code == 0)
+        reply(app, c->id, isola_slice(nil, 1));
+    else
+        fail(app, c->id, c->code, c->why);
+    free(c->why);
+    free(c);
+}
+
+static void checked(void *arg, int code, const char *why)
+{
+    struct check_parcel *c = arg;
+    c->code = code;
+    c->why = isola_strdup(why);
+    outbox_put(c->app, &c->parcel);
+}
+
+static void on_release(struct app *app, const struct isola_msg *m, struct isola_slice params, bool check)
+{
+    struct isola_release *release = NULL;
+    struct isola_manifest *manifest = NULL;
+    struct isola_err err;
+    int r = isola_release_decode(params, &release, &err);
+    if (r == 0)
+        r = isola_manifest_parse(release->manifest, "isola.json", &manifest, &err);
+    if (r != 0) {
+        isola_release_free(release);
+        fail(app, m->id, r, err.text);
+        return;
+    }
+    struct isola_host_release def = host_release(release, manifest);
+    if (check) {
+        struct check_parcel *c = isola_zalloc(sizeof(*c));
+        c->parcel.run = run_checked;
+        c->app = app;
+        c->id = m->id;
+        isola_host_check(app->host, &def, CHECK_TIMEOUT_MS, checked, c);
+    } else {
+        static const uint8_t nil[] = {0xc0};
+        isola_host_set_release(app->host, &def);
+        reply(app, m->id, isola_slice(nil, 1));
+    }
+    free((void *)(uintptr_t)def.types);
+    isola_manifest_free(manifest);
+    isola_release_free(release);
+}
+
+/* --- ps --- */
+
+struct listing {
+    struct app *app;
+    struct isola_buf actors;
+    size_t n;
+};
+
+static void list_actor(const struct isola_host_info *info, void *arg)
+{
+    struct listing *l = arg;
+    struct isola_buf *b = &l->actors;
+    isola_mp_map(b, 9);
+    isola_mp_cstr(b, "address");
+    isola_mp_str(b, info->address);
+    isola_mp_kstr(b, "isolation", info->isolation);
+    isola_mp_kstr(b, "node", l->app->options.node);
+    isola_mp_kuint(b, "thread", info->thread);
+    isola_mp_kstr(b, "state", info->state);
+    isola_mp_kuint(b, "mailbox", info->mailbox);
+    isola_mp_kuint(b, "turns", info->turns);
+    isola_mp_kuint(b, "heap", info->heap);
+    isola_mp_kstr(b, "release", info->release);
+    l->n++;
+}
+
+static void on_ps(struct app *app, const struct isola_msg *m, struct isola_slice params)
+{
+    struct listing l = {.app = app};
+    struct isola_slice only = {0};
+    isola_mp_find_str(params, "app", &only);
+    isola_host_each(app->host, only, list_actor, &l);
+    struct isola_buf out = {0};
+    isola_mp_map(&out, 1);
+    isola_mp_cstr(&out, "actors");
+    isola_mp_array(&out, l.n);
+    isola_buf_append(&out, l.actors.data, l.actors.len);
+    reply(app, m->id, isola_buf_slice(&out));
+    isola_buf_free(&out);
+    isola_buf_free(&l.actors);
+}
+
+/* --- the link --- */
+
+static void on_shutdown(struct app *app, const struct isola_msg *m)
+{
+    if (app->shutdown_id != 0)
+        return;
+    app->shutdown_id = m->id;
+    isola_host_drain(app->host);
+}
+
+static void run_drained(struct app *app, struct parcel *parcel)
+{
+    static const uint8_t nil[] = {0xc0};
+    free(parcel);
+    isola_state_close(app->state);
+    reply(app, app->shutdown_id, isola_slice(nil, 1));
+    isola_link_close(app->agent); /* `down` ends the process, once this is written */
+}
+
+void agent_link_drained(void *arg)
+{
+    struct parcel *p = isola_zalloc(sizeof(*p));
+    p->run = run_drained;
+    outbox_put(arg, p);
+}
+
+static void on_method(struct app *app, const struct isola_msg *m)
+{
+    struct isola_slice params = {0};
+    isola_mp_at(m->args, 0, &params);
+    if (isola_slice_is(m->event, "view"))
+        peers_view(app, params);
+    else if (isola_slice_is(m->event, "release"))
+        on_release(app, m, params, false);
+    else if (isola_slice_is(m->event, "check"))
+        on_release(app, m, params, true);
+    else if (isola_slice_is(m->event, "ps"))
+        on_ps(app, m, params);
+    else if (isola_slice_is(m->event, "shutdown"))
+        on_shutdown(app, m);
+    else if (m->kind == ISOLA_MSG_ASK)
+        fail(app, m->id, ISOLA_EINVAL, "the actor-host knows no such method");
+}
+
+static void on_frame(struct isola_link *link, struct isola_slice frame, void *arg)
+{
+    struct app *app = arg;
+    struct isola_msg m;
+    struct isola_err err;
+    if (isola_envelope_decode(frame, &m, &err) != 0) {
+        isola_log(ISOLA_LOG_ERROR, "the agent sent a malformed frame: %s", err.text);
+        isola_link_close(link);
+        return;
+    }
+    if (m.dst.len > 0)
+        conn_deliver(&app->agent_conn, &m, false);
+    else
+        on_method(app, &m);
+}
+
+static void on_down(struct isola_link *link, int code, const char *why, void *arg)
+{
+    struct app *app = arg;
+    (void)link;
+    app->agent = NULL;
+    if (app->shutdown_id == 0)
+        isola_log(ISOLA_LOG_WARN, "the agent has gone (%s): ending", code == 0 ? "link closed" : why);
+    fflush(NULL);
+    _exit(app->shutdown_id != 0 ? 0 : 1); /* the isolates end with the process */
+}
+
+static const struct isola_link_ops ops = {.frame = on_frame, .down = on_down};
+
+int agent_link_open(struct app *app, struct isola_err *err)
+{
+    int r = isola_link_open_fd(app->loop, AGENT_FD, &ops, app, &app->agent, err);
+    if (r != 0)
+        return isola_fail(err, r, "no agent on descriptor %d: node-agent starts this program", AGENT_FD);
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    isola_mp_map(&args, 3);
+    isola_mp_kstr(&args, "url", isola_listener_url(app->listener));
+    isola_mp_kuint(&args, "pid", (uint64_t)getpid());
+    isola_mp_kuint(&args, "threads", app->options.threads);
+    struct isola_msg ready = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("ready"), .args = isola_buf_slice(&args)};
+    r = isola_link_send_msg(app->agent, &ready);
+    isola_buf_free(&args);
+    return r != 0 ? isola_fail(err, r, "cannot tell the agent: %s", isola_error_text(r)) : 0;
+}
+
+/* --- from other threads --- */
+
+struct log_parcel {
+    struct parcel parcel;
+    struct isola_buf args;
+};
+
+static void run_log(struct app *app, struct parcel *parcel)
+{
+    struct log_parcel *l = (struct log_parcel *)parcel;
+    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = isola_buf_slice(&l->args)};
+    if (app->agent != NULL && !l->args.failed)
+        (void)!isola_link_send_msg(app->agent, &m);
+    isola_buf_free(&l->args);
+    free(l);
+}
+
+void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address, struct isola_slice text)
+{
+    struct app *app = arg;
+    struct log_parcel *l = isola_zalloc(sizeof(*l));
+    l->parcel.run = run_log;
+    isola_mp_array(&l->args, 1);
+    isola_mp_map(&l->args, 5);
+    isola_mp_kuint(&l->args, "time", (uint64_t)isola_clock_wall_ms());
+    isola_mp_kstr(&l->args, "level", isola_log_level_name(level));
+    isola_mp_kstr(&l->args, "node", app->options.node);
+    isola_mp_cstr(&l->args, "address");
+    isola_mp_str(&l->args, address);
+    isola_mp_cstr(&l->args, "text");
+    isola_mp_str(&l->args, text);
+    outbox_put(app, &l->parcel);
+}
+
+struct answer_parcel {
+    struct parcel parcel;
+    struct isola_mail *mail;
+};
+
+static void run_answer(struct app *app, struct parcel *parcel)
+{
+    struct answer_parcel *a = (struct answer_parcel *)parcel;
+    conn_answer(app, a->mail);
+    free(a);
+}
+
+void agent_link_answer(void *arg, struct isola_mail *mail)
+{
+    struct answer_parcel *a = isola_zalloc(sizeof(*a));
+    a->parcel.run = run_answer;
+    a->mail = mail;
+    outbox_put(arg, &a->parcel);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the actor-host's composition root share. All of it belongs to the main loop's thread, but for the outbox
+ * and the map of places, which have locks.
+ */
+#ifndef ISOLA_ACTOR_HOST_APP_H
+#define ISOLA_ACTOR_HOST_APP_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "actors/host.h"
+#include "base/heap.h"
+#include "base/map.h"
+#include "scheduler/place.h"
+#include "store/state.h"
+#include "transport/link.h"
+
+struct app;
+
+/* --- options.c --- */
+
+struct options {
+    const char *node; /* name */
+    const char *data; /* directory, made and locked by the agent */
+    unsigned threads;
+};
+int options_parse(int argc, char **argv, struct options *out, struct isola_err *err);
+
+/* --- outbox.c: what other threads hand to the loop --- */
+
+struct parcel {
+    struct parcel *next;
+    void (*run)(struct app *app, struct parcel *parcel); /* on the loop; owns the parcel */
+};
+struct outbox {
+    pthread_mutex_t lock;
+    struct parcel *head, **tail;
+    uv_async_t async;
+};
+int outbox_open(struct app *app, struct isola_err *err);
+ANY_THREAD void outbox_put(struct app *app, struct parcel *parcel);
+
+/* --- asks_out.c: asks and subscriptions this host has at another --- */
+
+/* An ask on its way to a peer. */
+struct ask_out {
+    struct isola_heap_node due;
+    uint64_t id; /* on the wire */
+    struct isola_origin origin;
+};
+struct asks_out {
+    struct isola_map by_id;
+    struct isola_heap due;
+};
+/* Notes an ask and returns the id it has on the wire. Takes the origin. */
+uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin, uint32_t timeout_ms);
+/* Takes the ask with this id out; false when there is none. The origin is the caller's. */
+bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out);
+/* Fails all, or those that are due. */
+void asks_out_fail_all(struct app *app, struct asks_out *asks, int code, const char *why);
+void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now);
+
+/* A subscription at a peer: of an actor here, or of a connection. */
+struct sub_out {
+    struct sub_out *next;
+    uint64_t id; /* on the wire */
+    struct isola_mail *mail; /* the SUB: src is the subscriber, dst and event what it hears */
+};
+
+/* --- peers.c --- */
+
+/* Another node's actor-host. Once known, a peer keeps its number for the life of the process. */
+struct peer {
+    struct app *app;
+    int number; /* > 0 */
+    char *name;
+    char *url; /* NULL while its actor-host is not there */
+    bool live; /* in the view */
+    struct isola_link *link; /* ours to it, dialled when first needed */
+    uint64_t dial_at; /* not before, after a failure */
+    unsigned failures;
+    struct asks_out asks;
+    struct isola_mailq waiting; /* for the peer's actor-host to come back */
+};
+
+/* A connection some peer has dialled to us, or the agent's. */
+struct conn {
+    struct app *app;
+    struct isola_link *link;
+    uint64_t number; /* origin.link */
+};
+
+int peers_listen(struct app *app, struct isola_err *err);
+void peers_view(struct app *app, struct isola_slice params);
+int peers_locate(void *arg, struct isola_slice address);
+void peers_forward(void *arg, int node, struct isola_mail *mail);
+
+/* --- agent_link.c --- */
+
+int agent_link_open(struct app *app, struct isola_err *err);
+void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address, struct isola_slice text);
+void agent_link_answer(void *arg, struct isola_mail *mail);
+void agent_link_drained(void *arg);
+
+/* --- main.c --- */
+
+struct app {
+    uv_loop_t *loop;
+    struct options options;
+    struct isola_state *state;
+    struct isola_host *host;
+    struct outbox outbox;
+    struct isola_link *agent;
+    struct conn agent_conn;
+    uint64_t shutdown_id; /* of the agent's `shutdown`, to be answered when drained */
+    struct isola_listener *listener;
+    struct isola_map conns; /* number (8 bytes) → struct conn */
+    uint64_t next_conn, next_wire_id;
+    pthread_rwlock_t places_lock;
+    uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here */
+    size_t npeers;
+    struct peer **peers; /* [number - 1] */
+    struct sub_out *subs;
+    uv_timer_t tick;
+};
+
+struct conn *conn_open(struct app *app, struct isola_link *link);
+void conn_close(struct conn *conn);
+/* A message from a connection for an actor; origin.link will be `conn`. `passed_on`: it came from another actor-host. */
+void conn_deliver(struct conn *conn, const struct isola_msg *m, bool passed_on);
+/* An answer or event for the connection mail->origin.link. Takes it. */
+void conn_answer(struct app *app, struct isola_mail *mail);
+/* Encodes a mail and sends it with this id. */
+int send_mail(struct isola_link *link, const struct isola_mail *mail, uint64_t id);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Asks of this host that a peer has: id on the wire → who waits. Each ends exactly once: answered, failed with the link, or
+ * forgotten some time after its asker has timed out by itself.
+ */
+#include "base/check.h"
+#include "base/clock.h"
+#include "node-agent/actor-host/app.h"
+
+/* Askers keep their own time; this only bounds what is remembered for them. */
+#define GRACE_MS        5000
+#define NO_TIMEOUT_MS (24u * 3600 * 1000)
+
+uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin, uint32_t timeout_ms)
+{
+    struct ask_out *a = isola_zalloc(sizeof(*a));
+    a->id = ++app->next_wire_id;
+    a->origin = origin;
+    isola_map_set(&asks->by_id, isola_slice(&a->id, sizeof(a->id)), a);
+    uint64_t wait = timeout_ms != 0 ? (uint64_t)timeout_ms + GRACE_MS : NO_TIMEOUT_MS;
+    isola_heap_insert(&asks->due, &a->due, isola_clock_ms() + wait);
+    return a->id;
+}
+
+bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out)
+{
+    struct ask_out *a = isola_map_del(&asks->by_id, isola_slice(&id, sizeof(id)));
+    if (a == NULL)
+        return false;
+    isola_heap_remove(&asks->due, &a->due);
+    *out = a->origin;
+    free(a);
+    return true;
+}
+
+static void fail_first(struct app *app, struct asks_out *asks, int code, const char *why)
+{
+    struct ask_out *a = (struct ask_out *)(void *)isola_heap_min(&asks->due);
+    struct isola_origin origin;
+    if (asks_out_take(asks, a->id, &origin)) {
+        struct isola_mail *m = isola_mail_failure(origin, code, "%s", why);
+        if (m != NULL)
+            isola_host_answer(app->host, m);
+    }
+}
+
+void asks_out_fail_all(struct app *app, struct asks_out *asks, int code, const char *why)
+{
+    while (isola_heap_min(&asks->due) != NULL)
+        fail_first(app, asks, code, why);
+}
+
+void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now)
+{
+    struct isola_heap_node *node;
+    while ((node = isola_heap_min(&asks->due)) != NULL && node->key <= now)
+        fail_first(app, asks, ISOLA_ETIMEDOUT, "timed out");
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node-agent/deploy.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/msgpack.h"
+#include "node-agent/agent.h"
+
+#define DEPLOYS_MAX      4 /* each holds a release of up to 64 MB */
+#define CHECK_LIMIT_MS   60000
+#define PREPARE_LIMIT_MS 30000
+#define COMMIT_LIMIT_MS  60000
+#define PREPARED_MS      180000
+
+struct part {
+    struct isola__ask ask; /* first */
+    struct isola__deploy *deploy;
+    struct isola__member *member; /* NULL: our own actor-host */
+    bool taken;
+};
+
+struct isola__deploy {
+    struct isola__deploy *next;
+    struct isola__agent *agent;
+    struct isola__conn *from; /* counted */
+    uint64_t id;
+    struct isola_release *release;
+    struct isola__ask check;
+    struct part *parts;
+    size_t nparts, outstanding;
+    struct isola_err refused;
+};
+
+static void start(struct isola__deploy *d);
+
+static void finish(struct isola__deploy *d)
+{
+    struct isola__deploys *deploys = &d->agent->deploys;
+    ISOLA_CHECK(deploys->first == d);
+    deploys->first = d->next;
+    deploys->count--;
+    isola_release_free(d->release);
+    isola__conn_unref(d->from);
+    free(d->parts);
+    free(d);
+    if (deploys->first != NULL)
+        start(deploys->first);
+}
+
+static void refuse(struct isola__deploy *d, int code, const char *text)
+{
+    isola__fail(d->from, d->id, code, "%s", text);
+    finish(d);
+}
+
+static void succeed(struct isola__deploy *d, bool unchanged)
+{
+    const struct isola_release *r = d->release;
+    struct isola_buf out = {0};
+    isola_mp_map(&out, 5);
+    isola_mp_kstr(&out, "app", r->app);
+    isola_mp_kstr(&out, "release", r->id);
+    isola_mp_kbool(&out, "unchanged", unchanged);
+    isola_mp_cstr(&out, "types");
+    isola_mp_array(&out, r->nbundles);
+    for (size_t i = 0; i < r->nbundles; i++)
+        isola_mp_cstr(&out, r->bundles[i].type);
+    size_t n = 1;
+    for (size_t i = 0; i < d->nparts; i++)
+        n += d->parts[i].taken && d->parts[i].member != NULL;
+    isola_mp_cstr(&out, "nodes");
+    isola_mp_array(&out, n);
+    isola_mp_cstr(&out, d->agent->opt.name);
+    for (size_t i = 0; i < d->nparts; i++) {
+        if (d->parts[i].taken && d->parts[i].member != NULL)
+            isola_mp_cstr(&out, d->parts[i].member->record.name);
+    }
+    isola__reply_buf(d->from, d->id, &out);
+    finish(d);
+}
+
+/* --- commit --- */
+
+static void committed(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct part *part = (struct part *)ask;
+    struct isola__deploy *d = part->deploy;
+    struct isola_err err;
+    part->taken = answer->kind == ISOLA_MSG_REPLY;
+    if (!part->taken) {
+        (void)isola__answer_error(answer, &err);
+        isola_log(ISOLA_LOG_WARN, "release %s of %s is current, but %s did not take it over: %s",
+                  d->release->id, d->release->app,
+                  part->member != NULL ? part->member->record.name : "the actor-host", err.text);
+    }
+    if (--d->outstanding == 0)
+        succeed(d, false);
+}
+
+static void commit(struct isola__deploy *d)
+{
+    struct isola__releases *releases = &d->agent->releases;
+    struct isola_err err;
+    d->release->revision = isola__releases_next_revision(releases);
+    int rc = isola__releases_put(releases, d->release, &err);
+    if (rc != 0) {
+        refuse(d, rc, err.text);
+        return;
+    }
+    isola_log(ISOLA_LOG_INFO, "release %s of %s is current now", d->release->id, d->release->app);
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 3);
+    isola_mp_kstr(&params, "app", d->release->app);
+    isola_mp_kstr(&params, "release", d->release->id);
+    isola_mp_kuint(&params, "revision", d->release->revision);
+    d->outstanding = 1 + d->nparts; /* one for this function */
+    for (size_t i = 0; i < d->nparts; i++) {
+        struct part *part = &d->parts[i];
+        part->ask = (struct isola__ask){.cb = committed};
+        struct isola__conn *conn = part->member != NULL ? isola__member_conn(part->member) : NULL;
+        bool prepared = part->taken;
+        part->taken = false;
+        if (part->member == NULL)
+            isola__releases_tell(releases, d->release, &part->ask);
+        else if (conn != NULL && prepared)
+            isola__ask(conn, &part->ask, "commit", isola_buf_slice(&params), COMMIT_LIMIT_MS);
+        else
+            d->outstanding--;
+    }
+    /* Nodes that joined since the others prepared: they hear of it as of any commit, and fetch it.
+     */
+    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next) {
+        bool asked = false;
+        for (size_t i = 0; i < d->nparts; i++)
+            asked = asked || d->parts[i].member == m;
+        if (!asked && isola__member_conn(m) != NULL)
+            (void)isola__emit(isola__member_conn(m), "commit", isola_buf_slice(&params));
+    }
+    isola_buf_free(&params);
+    if (--d->outstanding == 0)
+        succeed(d, false);
+}
+
+/* --- prepare --- */
+
+static void prepared_all(struct isola__deploy *d)
+{
+    if (d->refused.code != 0)
+        refuse(d, d->refused.code, d->refused.text);
+    else
+        commit(d);
+}
+
+static void prepared(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct part *part = (struct part *)ask;
+    struct isola__deploy *d = part->deploy;
+    struct isola_err err;
+    part->taken = answer->kind == ISOLA_MSG_REPLY;
+    if (!part->taken) {
+        int code = isola__answer_error(answer, &err);
+        /* A peer that was lost meanwhile has not refused. */
+        if (code != ISOLA_EUNREACHABLE || isola__member_conn(part->member) != NULL)
+            isola_fail(&d->refused, code, "node %s: %s", part->member->record.name, err.text);
+    }
+    if (--d->outstanding == 0)
+        prepared_all(d);
+}
+
+static void checked(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola__deploy *d =
+        (struct isola__deploy *)((char *)ask - offsetof(struct isola__deploy, check));
+    if (answer->kind == ISOLA_MSG_FAIL) {
+        isola__pass_answer(d->from, d->id, answer); /* with the script's own stack */
+        finish(d);
+        return;
+    }
+    struct isola__members *members = &d->agent->members;
+    d->parts = isola_zalloc((1 + members->count) * sizeof(*d->parts));
+    d->parts[d->nparts++] = (struct part){.deploy = d};
+    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
+        if (isola__member_conn(m) != NULL)
+            d->parts[d->nparts++] = (struct part){.deploy = d, .member = m};
+    }
+    struct isola_buf params = {0};
+    isola__release_params(d->release, &params);
+    d->outstanding = 1;
+    for (size_t i = 1; i < d->nparts; i++) {
+        struct isola__conn *conn = isola__member_conn(d->parts[i].member);
+        if (conn == NULL)
+            continue;
+        d->outstanding++;
+        d->parts[i].ask.cb = prepared;
+        isola__ask(conn, &d->parts[i].ask, "prepare", isola_buf_slice(&params), PREPARE_LIMIT_MS);
+    }
+    isola_buf_free(&params);
+    if (--d->outstanding == 0)
+        prepared_all(d);
+}
+
+/* --- check --- */
+
+static void start(struct isola__deploy *d)
+{
+    struct isola__agent *agent = d->agent;
+    const struct isola__current *current =
+        isola__releases_current(&agent->releases, d->release->app);
+    struct isola_err err;
+    if (agent->host.state != ISOLA_HOST_READY || agent->host.conn == NULL) {
+        isola_fail(
+            &err, ISOLA_EUNREACHABLE,
+            "the actor-host of node %s restarts and cannot check the release; deploy again in a "
+            "moment",
+            agent->opt.name);
+        refuse(d, err.code, err.text);
+        return;
+    }
+    if (current != NULL && strcmp(current->id, d->release->id) == 0) {
+        struct isola__members *members = &agent->members;
+        d->parts = isola_zalloc((1 + members->count) * sizeof(*d->parts));
+        for (struct isola__member *m = members->first; m != NULL; m = m->next) {
+            if (isola__member_conn(m) != NULL)
+                d->parts[d->nparts++] = (struct part){.deploy = d, .member = m, .taken = true};
+        }
+        succeed(d, true);
+        return;
+    }
+    struct isola_buf params = {0};
+    isola__release_params(d->release, &params);
+    d->check = (struct isola__ask){.cb = checked};
+    isola__ask(agent->host.conn, &d->check, "check", isola_buf_slice(&params), CHECK_LIMIT_MS);
+    isola_buf_free(&params);
+}
+
+/* The release in `params`; answers the asker when there is none. */
+static struct isola_release *decode(struct isola__conn *from, const struct isola_msg *m,
+                                    struct isola_slice params)
+{
+    static const char *const keys[] = {"app", "manifest", "bundles"};
+    struct isola_slice any;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (!isola_mp_find(params, keys[i], &any)) {
+            isola__fail(from, m->id, ISOLA_EINVAL, "%.*s: \"%s\" is missing", ISOLA_FMT(m->event),
+                        keys[i]);
+            return NULL;
+        }
+    }
+    struct isola_release *r = NULL;
+    struct isola_err err;
+    int rc = isola_release_decode(params, &r, &err);
+    if (rc != 0) {
+        isola__fail(from, m->id, rc, "%s", err.text);
+        return NULL;
+    }
+    return r;
+}
+
+void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__agent *agent = from->agent;
+    struct isola__deploys *deploys = &agent->deploys;
+    if (agent->state != ISOLA_AGENT_READY) {
+        isola__fail(from, m->id, ISOLA_EUNREACHABLE, "node %s is still starting", agent->opt.name);
+        return;
+    }
+    if (deploys->count >= DEPLOYS_MAX) {
+        isola__fail(from, m->id, ISOLA_EOVERLOAD, "%d deploys wait on node %s already", DEPLOYS_MAX,
+                    agent->opt.name);
+        return;
+    }
+    struct isola_release *r = decode(from, m, params);
+    if (r == NULL)
+        return;
+    struct isola__deploy *d = isola_zalloc(sizeof(*d));
+    d->agent = agent;
+    d->from = from;
+    isola__conn_ref(from);
+    d->id = m->id;
+    d->release = r;
+    struct isola__deploy **at = &deploys->first;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = d;
+    deploys->count++;
+    if (deploys->first == d)
+        start(d);
+}
+
+/* --- the other side --- */
+
+void isola__prepared_clear(struct isola__prepared *p)
+{
+    isola_release_free(p->release);
+    p->release = NULL;
+}
+
+void isola__prepared_expire(struct isola__prepared *p, uint64_t now)
+{
+    if (p->release != NULL && now - p->at_ms > PREPARED_MS)
+        isola__prepared_clear(p);
+}
+
+void isola__prepare(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__prepared *p = &((struct isola__peer *)from)->prepared;
+    struct isola_release *r = decode(from, m, params);
+    if (r == NULL)
+        return;
+    isola__prepared_clear(p);
+    p->release = r;
+    p->at_ms = isola_clock_ms();
+    isola__reply(from, m->id, isola_slice(NULL, 0));
+}
+
+struct commit_wait {
+    struct isola__ask ask; /* first */
+    struct isola__conn *from;
+    uint64_t id;
+};
+
+static void host_took(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct commit_wait *w = (struct commit_wait *)ask;
+    struct isola_err err;
+    /* Without a host it is committed all the same: the next one is told. */
+    if (answer->kind == ISOLA_MSG_FAIL && isola__answer_error(answer, &err) != ISOLA_EUNREACHABLE)
+        isola__pass_answer(w->from, w->id, answer);
+    else
+        isola__reply(w->from, w->id, isola_slice(NULL, 0));
+    isola__conn_unref(w->from);
+    free(w);
+}
+
+void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__peer *peer = (struct isola__peer *)from;
+    struct isola__agent *agent = from->agent;
+    struct isola_release *r = peer->prepared.release;
+    struct isola_slice app;
+    struct isola_slice id;
+    uint64_t revision;
+    struct isola_err err;
+    if (!isola_mp_find_str(params, "app", &app) || !isola_mp_find_str(params, "release", &id) ||
+        !isola_mp_find_uint(params, "revision", &revision) || revision == 0) {
+        isola__fail(from, m->id, ISOLA_EINVAL,
+                    "commit: \"app\", \"release\" or \"revision\" is missing");
+        return;
+    }
+    if (r == NULL || !isola_slice_is(app, r->app) || !isola_slice_is(id, r->id)) {
+        isola__offers_add(&peer->member->offers, app, revision);
+        isola__releases_sync(&agent->releases);
+        isola__fail(from, m->id, ISOLA_ENOENT, "release %.*s was not prepared here; it is fetched",
+                    ISOLA_FMT(id));
+        return;
+    }
+    r->revision = revision;
+    int rc = isola__releases_put(&agent->releases, r, &err);
+    if (rc != 0) {
+        isola__fail(from, m->id, rc, "%s", err.text);
+        return;
+    }
+    struct commit_wait *w = isola_zalloc(sizeof(*w));
+    w->ask.cb = host_took;
+    w->from = from;
+    isola__conn_ref(from);
+    w->id = m->id;
+    isola__releases_tell(&agent->releases, r, &w->ask);
+    isola__prepared_clear(&peer->prepared);
+}

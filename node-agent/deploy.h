@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A deploy: a release becomes the current one of its app on every live node, or on none.
+ *
+ * Checked here (form, manifest, then by our actor-host, which loads every module), prepared by
+ * every live peer, which keeps it without using it; the commit in our own catalog is the point of
+ * no return; then every peer commits. A peer that is lost on the way does not hold it up: it
+ * fetches the release when it comes back. Any refusal before the commit leaves all as it was.
+ * Deploys through one agent go one after another.
+ */
+#ifndef ISOLA_NODE_AGENT_DEPLOY_H
+#define ISOLA_NODE_AGENT_DEPLOY_H
+
+#include "node-agent/conn.h"
+#include "store/catalog.h"
+
+struct isola__deploy;
+
+struct isola__deploys {
+    struct isola__deploy *first; /* under way */
+    size_t count;                /* with those that wait */
+};
+
+/* The release a peer has asked us to keep; the last one only, and not for ever. */
+struct isola__prepared {
+    struct isola_release *release;
+    uint64_t at_ms;
+};
+LOOP_THREAD void isola__prepared_clear(struct isola__prepared *prepared);
+LOOP_THREAD void isola__prepared_expire(struct isola__prepared *prepared, uint64_t now);
+
+/* The method `deploy`, of a client. */
+LOOP_THREAD void isola__deploy(struct isola__conn *from, const struct isola_msg *m,
+                               struct isola_slice params);
+/* Methods of other agents. */
+LOOP_THREAD void isola__prepare(struct isola__conn *from, const struct isola_msg *m,
+                                struct isola_slice params);
+LOOP_THREAD void isola__commit(struct isola__conn *from, const struct isola_msg *m,
+                               struct isola_slice params);
+
+#endif

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node-agent/host.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/msgpack.h"
+#include "node-agent/agent.h"
+#include "node-agent/conn.h"
+#include "transport/envelope.h"
+
+#define START_LIMIT_MS    60000 /* from spawn to ready */
+#define STOP_LIMIT_MS     5000
+#define LINGER_MS         1000
+#define HEALTHY_MS        10000
+#define BACKOFF_MIN_MS    100
+#define BACKOFF_MAX_MS    5000
+#define WAITING_MAX       10000
+#define WAITING_BYTES_MAX ((size_t)64 << 20)
+#define NO_TIMEOUT        0
+
+static void on_timer(uv_timer_t *timer);
+
+static void set_timer(struct isola__host *host, uint64_t ms)
+{
+    uv_update_time(&host->agent->loop);
+    int rc = uv_timer_start(&host->timer, on_timer, ms, 0);
+    ISOLA_CHECK(rc == 0);
+}
+
+static void kill_host(struct isola__host *host)
+{
+    if (host->alive)
+        (void)uv_process_kill(&host->process, SIGKILL);
+    if (host->conn != NULL)
+        isola__conn_close(host->conn);
+}
+
+/* --- it is gone --- */
+
+static uint64_t backoff(struct isola__host *host)
+{
+    uint64_t now = isola_clock_ms();
+    if (host->ready_at != 0 && now - host->ready_at >= HEALTHY_MS)
+        host->failures = 0;
+    unsigned n = host->failures++;
+    if (n == 0)
+        return 0;
+    uint64_t ms = n < 8 ? (uint64_t)BACKOFF_MIN_MS << (n - 1) : BACKOFF_MAX_MS;
+    return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+}
+
+static void gone(struct isola__host *host)
+{
+    struct isola__agent *agent = host->agent;
+    bool was_ready = host->url != NULL;
+    free(host->url);
+    host->url = NULL;
+    host->pid = 0;
+    uv_timer_stop(&host->timer);
+    if (host->stopping) {
+        host->state = ISOLA_HOST_STOPPED;
+        isola__agent_host_stopped(agent);
+        return;
+    }
+    if (!host->was_ready) {
+        host->state = ISOLA_HOST_STOPPED;
+        isola__agent_start_failed(agent, "the actor-host ended before it was ready; "
+                                         "what it said stands above");
+        return;
+    }
+    host->state = ISOLA_HOST_NONE;
+    if (was_ready)
+        isola__members_changed(&agent->members);
+    uint64_t ms = backoff(host);
+    isola_log(ISOLA_LOG_WARN, "the actor-host is started again in %llu ms", (unsigned long long)ms);
+    if (ms == 0)
+        isola__host_start(host);
+    else
+        set_timer(host, ms);
+}
+
+/* One of process and link has ended. */
+static void half_gone(struct isola__host *host)
+{
+    if (!host->running && host->conn == NULL) {
+        gone(host);
+        return;
+    }
+    if (host->state == ISOLA_HOST_STARTING || host->state == ISOLA_HOST_READY) {
+        host->state = ISOLA_HOST_DYING;
+        if (!host->stopping)
+            set_timer(host, LINGER_MS);
+    }
+    if (host->stopping && host->conn != NULL)
+        isola__conn_close(host->conn);
+}
+
+static void on_process_closed(uv_handle_t *handle)
+{
+    struct isola__host *host = handle->data;
+    host->running = false;
+    half_gone(host);
+}
+
+static void on_process_exit(uv_process_t *process, int64_t status, int sig)
+{
+    struct isola__host *host = process->data;
+    host->alive = false;
+    if (!host->stopping || sig != 0 || status != 0) {
+        if (sig != 0)
+            isola_log(ISOLA_LOG_ERROR, "the actor-host (pid %d) was ended by signal %d (%s)",
+                      process->pid, sig, strsignal(sig));
+        else
+            isola_log(ISOLA_LOG_ERROR, "the actor-host (pid %d) exited with status %lld",
+                      process->pid, (long long)status);
+    }
+    uv_close((uv_handle_t *)process, on_process_closed);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct isola__host *host = timer->data;
+    if (host->stopping) {
+        isola_log(ISOLA_LOG_WARN, "the actor-host did not end within %d ms and is killed",
+                  STOP_LIMIT_MS);
+        kill_host(host);
+    } else if (host->state == ISOLA_HOST_NONE) {
+        isola__host_start(host);
+    } else {
+        if (host->state == ISOLA_HOST_STARTING)
+            isola_log(ISOLA_LOG_ERROR, "the actor-host was not ready within %d s and is killed",
+                      START_LIMIT_MS / 1000);
+        kill_host(host);
+    }
+}
+
+/* --- what it says --- */
+
+static void flush_waiting(struct isola__host *host)
+{
+    struct isola__agent *agent = host->agent;
+    struct isola_msg *m;
+    while (host->state == ISOLA_HOST_READY && (m = isola_msgq_pop(&host->waiting)) != NULL) {
+        struct isola__ask *ask = m->id ? isola__asks_find(&agent->asks, m->id) : NULL;
+        bool wants_answer = m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_STOP;
+        /* An ask that has timed out, or whose client has left, is not worth carrying out. */
+        if (!wants_answer || ask != NULL) {
+            if (wants_answer && ask->deadline_ms != 0) {
+                uint64_t now = isola_clock_ms();
+                uint64_t left = ask->deadline_ms > now ? ask->deadline_ms - now : 1;
+                if (left < m->timeout_ms)
+                    m->timeout_ms = (uint32_t)left;
+            }
+            int rc = isola__conn_send(host->conn, m);
+            if (rc == 0 && wants_answer)
+                isola__asks_sent(ask, host->conn);
+            else if (rc != 0 && wants_answer)
+                isola__asks_fail(&agent->asks, ask, rc, "the actor-host cannot be reached");
+        }
+        free(m);
+    }
+    if (host->waiting.count == 0)
+        host->waiting_bytes = 0;
+}
+
+static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__agent *agent = conn->agent;
+    struct isola__host *host = &agent->host;
+    struct isola_slice url;
+    uint64_t pid;
+    uint64_t threads;
+    (void)m;
+    if (host->state != ISOLA_HOST_STARTING)
+        return;
+    if (!isola_mp_find_str(params, "url", &url) || !isola_mp_find_uint(params, "pid", &pid) ||
+        !isola_mp_find_uint(params, "threads", &threads)) {
+        isola__conn_refuse(conn, "its `ready` lacks url, pid or threads");
+        return;
+    }
+    uv_timer_stop(&host->timer);
+    host->state = ISOLA_HOST_READY;
+    host->was_ready = true;
+    host->ready_at = isola_clock_ms();
+    host->url = isola_strndup((const char *)url.data, url.len);
+    host->pid = pid;
+    host->threads = threads;
+    /* In this order: who is there, what may run, who listens, what has been asked. */
+    isola__members_changed(&agent->members);
+    isola__releases_to_host(&agent->releases);
+    isola__clients_resubscribe(&agent->clients);
+    flush_waiting(host);
+    isola__agent_check_ready(agent);
+}
+
+static void on_log(struct isola__conn *conn, const struct isola_msg *m, struct isola_slice params)
+{
+    (void)m;
+    isola__logs_add(&conn->agent->logs, params);
+}
+
+static const struct isola__method methods[] = {
+    {"ready", on_ready},
+    {"log", on_log},
+    {NULL, NULL},
+};
+
+static void on_frame(struct isola_link *link, struct isola_slice frame, void *arg)
+{
+    struct isola__conn *conn = arg;
+    struct isola__agent *agent = conn->agent;
+    struct isola_msg m;
+    struct isola_err err;
+    (void)link;
+    if (isola_envelope_decode(frame, &m, &err) != 0) {
+        isola__conn_refuse(conn, "%s", err.text);
+        return;
+    }
+    switch (m.kind) {
+    case ISOLA_MSG_REPLY:
+    case ISOLA_MSG_FAIL:
+        isola__asks_answer(&agent->asks, conn, &m);
+        break;
+    case ISOLA_MSG_EVENT:
+        isola__clients_event(&agent->clients, &m);
+        break;
+    case ISOLA_MSG_EMIT:
+    case ISOLA_MSG_ASK:
+        if (m.dst.len == 0) {
+            isola__call(methods, conn, &m);
+            break;
+        }
+        /* fallthrough */
+    default:
+        isola__fail(conn, m.id, ISOLA_EINVAL,
+                    "the agent takes no messages for actors from its actor-host");
+    }
+}
+
+static void on_down(struct isola_link *link, int code, const char *why, void *arg)
+{
+    struct isola__conn *conn = arg;
+    struct isola__host *host = &conn->agent->host;
+    (void)link;
+    if (!host->stopping && code != ISOLA_ECLOSED)
+        isola_log(ISOLA_LOG_ERROR, "the link to the actor-host is down: %s", why);
+    struct isola_err err;
+    isola_fail(&err, ISOLA_EUNREACHABLE,
+               "the actor-host of node %s died while it had this request; it may or may not have "
+               "been carried out",
+               conn->agent->opt.name);
+    host->conn = NULL;
+    /* No longer ready before the failures go out, so that what they cause waits for the next host.
+     */
+    if (host->state == ISOLA_HOST_READY || host->state == ISOLA_HOST_STARTING) {
+        host->state = ISOLA_HOST_DYING;
+        if (!host->stopping)
+            set_timer(host, LINGER_MS);
+    }
+    isola__conn_down(conn, ISOLA_EUNREACHABLE, err.text);
+    half_gone(host);
+}
+
+static const struct isola_link_ops link_ops = {.frame = on_frame, .down = on_down};
+
+/* --- start and stop --- */
+
+static void free_conn(struct isola__conn *conn)
+{
+    free(conn);
+}
+
+void isola__host_init(struct isola__host *host, struct isola__agent *agent)
+{
+    *host = (struct isola__host){.agent = agent};
+    int rc = uv_timer_init(&agent->loop, &host->timer);
+    ISOLA_CHECK(rc == 0);
+    host->timer.data = host;
+}
+
+static char *executable(void)
+{
+    const char *named = getenv("ISOLA_ACTOR_HOST");
+    if (named != NULL && named[0] != '\0')
+        return isola_strdup(named);
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n < 0)
+        n = 0;
+    self[n] = '\0';
+    char *slash = strrchr(self, '/');
+    return isola_format("%.*s/actor-host", (int)(slash ? slash - self : 0), self);
+}
+
+/* 0 or a libuv code. */
+static int spawn(struct isola__host *host, const char *file, int fd)
+{
+    struct isola__agent *agent = host->agent;
+    char threads[16];
+    snprintf(threads, sizeof(threads), "%u", agent->opt.threads);
+    char *args[] = {(char *)file,    (char *)"--node",    agent->opt.name, (char *)"--data",
+                    agent->opt.data, (char *)"--threads", threads,         NULL};
+    uv_stdio_container_t stdio[4] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = 2}, /* our stdout carries the ready line alone */
+        {.flags = UV_INHERIT_FD, .data.fd = 2},
+        {.flags = UV_INHERIT_FD, .data.fd = fd},
+    };
+    uv_process_options_t options = {
+        .file = file,
+        .args = args,
+        .exit_cb = on_process_exit,
+        .stdio = stdio,
+        .stdio_count = 4,
+        .flags = UV_PROCESS_DETACHED, /* a ^C in the terminal is for the agent, which stops it in
+                                         order */
+    };
+    return uv_spawn(&agent->loop, &host->process, &options);
+}
+
+static void not_started(struct isola__host *host, const char *file, const char *why)
+{
+    if (!host->was_ready) {
+        host->state = ISOLA_HOST_STOPPED;
+        isola__agent_start_failed(
+            host->agent,
+            "cannot start the actor-host %s: %s; it belongs beside node-agent, "
+            "or where ISOLA_ACTOR_HOST says",
+            file, why);
+        return;
+    }
+    isola_log(ISOLA_LOG_ERROR, "cannot start the actor-host %s: %s", file, why);
+    host->state = ISOLA_HOST_NONE;
+    host->failures += host->failures == 0;
+    set_timer(host, backoff(host));
+}
+
+void isola__host_start(struct isola__host *host)
+{
+    struct isola__agent *agent = host->agent;
+    char *file = executable();
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+        not_started(host, file, strerror(errno));
+        free(file);
+        return;
+    }
+    host->process.data = host;
+    int rc = spawn(host, file, fds[1]);
+    close(fds[1]);
+    if (rc != 0) {
+        close(fds[0]);
+        uv_close((uv_handle_t *)&host->process, NULL);
+        not_started(host, file, uv_strerror(rc));
+        free(file);
+        return;
+    }
+    free(file);
+    host->running = host->alive = true;
+    host->state = ISOLA_HOST_STARTING;
+    host->ready_at = 0;
+
+    struct isola__conn *conn = isola_zalloc(sizeof(*conn));
+    isola__conn_init(conn, agent, free_conn);
+    snprintf(conn->label, sizeof(conn->label), "actor-host %d", host->process.pid);
+    struct isola_err err;
+    if (isola_link_open_fd(&agent->loop, fds[0], &link_ops, conn, &conn->link, &err) != 0) {
+        isola_log(ISOLA_LOG_ERROR, "no link to the actor-host: %s", err.text);
+        close(fds[0]);
+        isola__conn_unref(conn);
+        kill_host(host);
+        return;
+    }
+    host->conn = conn;
+    set_timer(host, START_LIMIT_MS);
+}
+
+static void on_shutdown_answer(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    (void)ask;
+    (void)answer; /* its exit is what counts */
+}
+
+void isola__host_stop(struct isola__host *host)
+{
+    if (host->stopping)
+        return;
+    host->stopping = true;
+    isola_msgq_clear(&host->waiting);
+    if (!host->running && host->conn == NULL) {
+        host->state = ISOLA_HOST_STOPPED;
+        uv_timer_stop(&host->timer);
+        isola__agent_host_stopped(host->agent);
+        return;
+    }
+    set_timer(host, STOP_LIMIT_MS);
+    if (host->conn != NULL) {
+        host->shutdown = (struct isola__ask){.cb = on_shutdown_answer};
+        isola__ask(host->conn, &host->shutdown, "shutdown", isola_slice(NULL, 0), NO_TIMEOUT);
+    }
+}
+
+void isola__host_free(struct isola__host *host)
+{
+    isola_msgq_clear(&host->waiting);
+    free(host->url);
+}
+
+int isola__host_send(struct isola__host *host, const struct isola_msg *m, struct isola__ask *ask)
+{
+    if (host->state == ISOLA_HOST_READY && host->conn != NULL) {
+        /* Not isola__conn_send: a full queue is the senders' trouble, no reason to give up the
+         * host. */
+        int rc = isola_link_send_msg(host->conn->link, m);
+        if (rc == 0 && ask != NULL)
+            isola__asks_sent(ask, host->conn);
+        return rc;
+    }
+    size_t bytes = sizeof(*m) + m->src.len + m->dst.len + m->event.len + m->chain.len + m->args.len;
+    if (host->waiting.count >= WAITING_MAX || bytes > WAITING_BYTES_MAX - host->waiting_bytes)
+        return ISOLA_EOVERLOAD;
+    struct isola_msg *copy = isola_msg_copy(m);
+    if (copy == NULL)
+        return ISOLA_ENOMEM;
+    isola_msgq_push(&host->waiting, copy);
+    host->waiting_bytes += bytes;
+    return 0;
+}

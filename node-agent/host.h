@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The actor-host of this node: started, watched, started again, and stopped.
+ *
+ * It is the executable `actor-host` beside our own ($ISOLA_ACTOR_HOST names another), with a
+ * socketpair as descriptor 3. A host is gone when both its process has ended and its link is down;
+ * whichever comes first gives the other a second. Then it is started again, at once the first time,
+ * later with a growing delay that ten healthy seconds reset. Messages to actors wait while there is
+ * no host. What a dead host had been asked fails: it may or may not have been done.
+ */
+#ifndef ISOLA_NODE_AGENT_HOST_H
+#define ISOLA_NODE_AGENT_HOST_H
+
+#include <uv.h>
+
+#include "base/msg.h"
+#include "node-agent/asks.h"
+
+struct isola__agent;
+
+enum isola__host_state {
+    ISOLA_HOST_NONE,     /* not started, or waiting to be started again */
+    ISOLA_HOST_STARTING, /* spawned, has not said it is ready */
+    ISOLA_HOST_READY,
+    ISOLA_HOST_DYING,   /* process or link has ended, not yet both */
+    ISOLA_HOST_STOPPED, /* for good */
+};
+
+struct isola__host {
+    struct isola__agent *agent;
+    enum isola__host_state state;
+    struct isola__conn *conn; /* NULL: the link is down */
+    bool running;             /* the process, or at least its handle, is there */
+    bool alive;               /* the process has not ended: its pid is its own */
+    bool was_ready;           /* once since the agent started */
+    bool stopping;
+    uv_process_t process;
+    uv_timer_t timer; /* start again, or give up waiting: by state */
+    unsigned failures;
+    uint64_t ready_at;
+    struct isola__ask shutdown;
+    /* What it said when it became ready. */
+    char *url;
+    uint64_t pid, threads;
+    /* Messages that wait for it. */
+    struct isola_msgq waiting;
+    size_t waiting_bytes;
+};
+
+LOOP_THREAD void isola__host_init(struct isola__host *host, struct isola__agent *agent);
+/* Spawns it. */
+LOOP_THREAD void isola__host_start(struct isola__host *host);
+/* Asks it to end, kills it when it takes over five seconds; then calls isola__agent_host_stopped.
+ */
+LOOP_THREAD void isola__host_stop(struct isola__host *host);
+LOOP_THREAD void isola__host_free(struct isola__host *host);
+
+/* Sends a message for an actor, or lets it wait; borrows. `ask` (may be NULL) is a registered ask
+ * of id m->id, whose fate is tied to the host's when it goes out. ISOLA_EOVERLOAD: too much waits
+ * already. */
+LOOP_THREAD ISOLA_MUST_USE int isola__host_send(struct isola__host *host, const struct isola_msg *m,
+                                                struct isola__ask *ask);
+
+#endif

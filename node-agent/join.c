@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `join`: two agents meet on a fresh control link, and each learns what the other knows.
+ *
+ * The side that dialled sends its record, the nodes it knows and the releases it has; the other
+ * answers with the same. Then both dial the nodes they had not heard of, and fetch the releases of
+ * which the other has newer ones. A refusal leaves both as they were.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/msgpack.h"
+#include "node-agent/agent.h"
+#include "node-agent/members.h"
+#include "transport/envelope.h"
+
+#define JOIN_LIMIT_MS 3000
+
+/* {node, nodes, releases} and, in the question, {wire, version}. */
+static void write_self(struct isola__agent *agent, bool question, struct isola_buf *out)
+{
+    struct isola__record own;
+    isola__record_own(agent, &own);
+    isola_mp_map(out, question ? 5 : 3);
+    isola_mp_cstr(out, "node");
+    isola__record_write(&own, out);
+    isola__record_free(&own);
+    if (question) {
+        isola_mp_kuint(out, "wire", ISOLA_WIRE_VERSION);
+        isola_mp_kstr(out, "version", ISOLA_VERSION);
+    }
+    size_t live = 0;
+    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
+        live += m->peer != NULL;
+    isola_mp_cstr(out, "nodes");
+    isola_mp_array(out, live);
+    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
+        if (m->peer != NULL)
+            isola__record_write(&m->record, out);
+    }
+    isola_mp_cstr(out, "releases");
+    isola__releases_list(&agent->releases, out);
+}
+
+/* Others' records: those we have not heard of are dialled. */
+static void learn_nodes(struct isola__agent *agent, struct isola_slice params)
+{
+    struct isola__members *members = &agent->members;
+    struct isola_slice nodes;
+    if (!isola_mp_find(params, "nodes", &nodes))
+        return;
+    struct isola_mp_reader r = isola_mp_reader(nodes);
+    struct isola_mp_item head;
+    if (isola_mp_next(&r, &head) != 0 || head.type != ISOLA_MP_ARRAY)
+        return;
+    struct isola_slice map;
+    for (uint32_t i = 0; i < head.n && isola_mp_skip(&r, &map) == 0; i++) {
+        struct isola__record record;
+        if (isola__record_read(map, &record, NULL) != 0)
+            continue;
+        struct isola__member *m = isola__member_find(members, record.name);
+        bool ours = strcmp(record.name, agent->opt.name) == 0;
+        bool news = m == NULL || (m->peer == NULL && !isola__record_same(&m->record, &record));
+        if (!ours && news)
+            m = isola__member_take(members, &record);
+        if (!ours && m != NULL && m->peer == NULL) {
+            m->initial = m->initial || agent->state == ISOLA_AGENT_STARTING;
+            isola__member_dial(members, m);
+        }
+        isola__record_free(&record);
+    }
+}
+
+/* The link has joined. */
+static void attach(struct isola__peer *peer, struct isola__member *member)
+{
+    struct isola__agent *agent = peer->conn.agent;
+    struct isola__peer *other = member->peer;
+    uint64_t now = isola_clock_ms();
+    agent->members.nstrangers--;
+    peer->member = member;
+    peer->since_ms = now;
+    snprintf(peer->conn.label, sizeof(peer->conn.label), "node %s", member->record.name);
+    if (other == NULL) {
+        isola__member_up(member, peer);
+        return;
+    }
+    bool ours_stays = strcmp(agent->opt.name, member->record.name) < 0;
+    bool newer_stays = peer->dialled == other->dialled || peer->dialled == ours_stays;
+    struct isola__peer *loser = newer_stays ? other : peer;
+    loser->retired = true;
+    loser->since_ms = now;
+    if (newer_stays) {
+        peer->follow = other->follow;
+        isola__member_up(member, peer);
+    }
+}
+
+static void learn(struct isola__agent *agent, struct isola__member *member,
+                  struct isola_slice params)
+{
+    learn_nodes(agent, params);
+    struct isola_slice releases;
+    if (isola_mp_find(params, "releases", &releases))
+        isola__offers_read(&member->offers, releases);
+    isola__releases_sync(&agent->releases);
+}
+
+/* --- we were dialled --- */
+
+static int check(struct isola__peer *peer, struct isola_slice params, struct isola__record *record,
+                 struct isola_err *err)
+{
+    struct isola__agent *agent = peer->conn.agent;
+    struct isola_slice map;
+    uint64_t wire;
+    *record = (struct isola__record){0};
+    if (peer->member != NULL || peer->dialled)
+        return isola_fail(err, ISOLA_EPROTO, "join: this link has joined already");
+    if (!isola_mp_find(params, "node", &map))
+        return isola_fail(err, ISOLA_EINVAL, "join: \"node\" is missing");
+    if (!isola_mp_find_uint(params, "wire", &wire))
+        return isola_fail(err, ISOLA_EINVAL, "join: \"wire\" is missing");
+    int rc = isola__record_read(map, record, err);
+    if (rc != 0)
+        return rc;
+    if (wire != ISOLA_WIRE_VERSION)
+        return isola_fail(
+            err, ISOLA_EPROTO,
+            "node %s speaks wire version %llu, node %s speaks %d; run the same release "
+            "on both",
+            record->name, (unsigned long long)wire, agent->opt.name, ISOLA_WIRE_VERSION);
+    struct isola__member *live = isola__member_find(&agent->members, record->name);
+    bool taken = strcmp(record->name, agent->opt.name) == 0 ||
+                 (live != NULL && live->peer != NULL && !isola__record_same(&live->record, record));
+    if (taken)
+        return isola_fail(err, ISOLA_EEXIST,
+                          "a live node is named %s already; choose another with --name",
+                          record->name);
+    return 0;
+}
+
+void isola__join(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__peer *peer = (struct isola__peer *)from;
+    struct isola__agent *agent = from->agent;
+    struct isola__record record;
+    struct isola_err err;
+    int rc = check(peer, params, &record, &err);
+    struct isola__member *member = NULL;
+    if (rc == 0) {
+        member = isola__member_take(&agent->members, &record);
+        if (member == NULL)
+            rc = isola_fail(&err, ISOLA_EOVERLOAD, "this mesh has %d nodes already",
+                            ISOLA_MEMBERS_MAX);
+    }
+    isola__record_free(&record);
+    if (rc != 0) {
+        isola_log(ISOLA_LOG_WARN, "%s is refused: %s", from->label, err.text);
+        isola__fail(from, m->id, rc, "%s", err.text);
+        peer->refused = peer->member == NULL;
+        if (peer->refused)
+            isola__conn_close(from);
+        return;
+    }
+    struct isola_buf answer = {0};
+    write_self(agent, false, &answer);
+    isola__reply_buf(from, m->id, &answer);
+    attach(peer, member);
+    learn(agent, member, params);
+}
+
+/* --- we dialled --- */
+
+static int take_answer(struct isola__peer *peer, const struct isola_msg *answer,
+                       struct isola_err *err)
+{
+    struct isola__agent *agent = peer->conn.agent;
+    if (answer->kind == ISOLA_MSG_FAIL)
+        return isola__answer_error(answer, err);
+    struct isola_slice value = isola__value(answer);
+    struct isola_slice map = {0};
+    struct isola__record record;
+    (void)isola_mp_find(value, "node", &map);
+    int rc = isola__record_read(map, &record, err);
+    if (rc != 0)
+        return rc;
+    struct isola__member *member = isola__member_find(&agent->members, record.name);
+    if (peer->target != NULL && strcmp(peer->target->record.name, record.name) != 0)
+        rc = isola_fail(err, ISOLA_EUNREACHABLE, "node %s answers there", record.name);
+    else if (strcmp(record.name, agent->opt.name) == 0 ||
+             (member != NULL && member->peer != NULL &&
+              !isola__record_same(&member->record, &record)))
+        rc = isola_fail(err, ISOLA_EEXIST, "a live node is named %s already", record.name);
+    else if ((member = isola__member_take(&agent->members, &record)) == NULL)
+        rc = isola_fail(err, ISOLA_EOVERLOAD, "this mesh has %d nodes already", ISOLA_MEMBERS_MAX);
+    isola__record_free(&record);
+    if (rc != 0)
+        return rc;
+    if (peer->target != NULL && peer->target->dialling == peer) {
+        peer->target->dialling = NULL;
+        peer->target->initial = false;
+    }
+    attach(peer, member);
+    if (peer->seed)
+        agent->members.joined = true;
+    learn(agent, member, value);
+    isola__agent_check_ready(agent);
+    return 0;
+}
+
+static void answered(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola__peer *peer =
+        (struct isola__peer *)((char *)ask - offsetof(struct isola__peer, join));
+    struct isola__members *members = &peer->conn.agent->members;
+    struct isola_err err;
+    /* When the link is down its end tells the story. */
+    if (peer->conn.link == NULL || members->stopping || take_answer(peer, answer, &err) == 0)
+        return;
+    peer->refused = true;
+    isola__conn_close(&peer->conn);
+    if (peer->seed) {
+        isola__agent_start_failed(members->agent, "cannot join %s: %s", members->agent->opt.join,
+                                  err.text);
+    } else if (peer->target != NULL && peer->target->dialling == peer) {
+        peer->target->dialling = NULL;
+        isola__member_failed(members, peer->target, err.text);
+    }
+}
+
+void isola__join_ask(struct isola__peer *peer)
+{
+    struct isola_buf params = {0};
+    write_self(peer->conn.agent, true, &params);
+    peer->join = (struct isola__ask){.cb = answered};
+    isola__ask(&peer->conn, &peer->join, "join", isola_buf_slice(&params), JOIN_LIMIT_MS);
+    isola_buf_free(&params);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The other nodes of the mesh: who they are, which are live, and the links to them.
+ *
+ * A member is live while a joined link to it is up. A link joins by the ask `join` of the side that
+ * dialled; both then know each other's record, the nodes each knows, and the releases each has. A
+ * member that is lost leaves the view and is dialled again, with a growing, jittered delay, for
+ * ever. Members are never forgotten while the agent runs.
+ *
+ * Two links between the same pair: the one dialled by the node whose name sorts first stays. That
+ * node closes the other, a second after both are up, so that neither side is ever without a joined
+ * link meanwhile, and what was asked on it can end.
+ */
+#ifndef ISOLA_NODE_AGENT_MEMBERS_H
+#define ISOLA_NODE_AGENT_MEMBERS_H
+
+#include <uv.h>
+
+#include "node-agent/conn.h"
+#include "node-agent/deploy.h"
+#include "node-agent/record.h"
+#include "node-agent/releases.h"
+
+#define ISOLA_MEMBERS_MAX 1000
+
+struct isola__member {
+    struct isola__record record; /* the last known */
+    struct isola__member *next;
+    struct isola__peer *peer;     /* the joined link in use; NULL: it is down */
+    struct isola__peer *dialling; /* not joined yet */
+    bool initial;                 /* readiness waits for the first attempt to reach it */
+    bool complained;
+    unsigned failures;
+    uint64_t redial_at;
+    struct isola__offers offers; /* releases it has */
+};
+
+struct isola__peer {
+    struct isola__conn conn; /* first */
+    struct isola__peer *prev, *next;
+    bool dialled;                 /* by us */
+    bool seed;                    /* the one --join names */
+    struct isola__member *target; /* whom we dialled; NULL: the seed, or we were dialled */
+    struct isola__member *member; /* joined as */
+    bool retired;                 /* the pair has a better link */
+    bool refused;                 /* has been told why it is closed */
+    uint64_t since_ms;            /* opened; later: joined; later: retired */
+    uint64_t heard_ms, pinged_ms;
+    bool pinging;
+    struct isola__ask ping, join;
+    bool follow; /* wants the lines our actors log */
+    struct isola__prepared prepared;
+};
+
+struct isola__members {
+    struct isola__agent *agent;
+    struct isola__member *first;
+    size_t count;
+    struct isola__peer *peers;
+    size_t nstrangers; /* links that have not joined */
+    uint64_t numbers;
+    uv_timer_t tick;
+    uint64_t ticked_ms;
+    bool stopping;
+    bool joined;           /* the seed has taken us in */
+    struct isola_buf told; /* our record as peers know it */
+};
+
+extern const struct isola_listener_ops isola__control_listener_ops; /* arg: the agent */
+
+LOOP_THREAD void isola__members_init(struct isola__members *members, struct isola__agent *agent);
+LOOP_THREAD void isola__members_close(struct isola__members *members);
+LOOP_THREAD void isola__members_free(struct isola__members *members);
+/* Joins through the agent at `url`; a failure ends the start-up. */
+LOOP_THREAD void isola__members_join(struct isola__members *members, const char *url);
+/* The view or our own record has changed: tells the actor-host and the peers. */
+LOOP_THREAD void isola__members_changed(struct isola__members *members);
+/* Nobody is being reached for the first time. */
+LOOP_THREAD bool isola__members_settled(const struct isola__members *members);
+/* The connection to a live member, else NULL. */
+LOOP_THREAD struct isola__conn *isola__member_conn(const struct isola__member *member);
+LOOP_THREAD struct isola__member *isola__member_find(struct isola__members *members,
+                                                     const char *name);
+/* A line of ours to the peers that follow; args is [line]. */
+LOOP_THREAD void isola__peers_log(struct isola__members *members, struct isola_slice args);
+LOOP_THREAD void isola__peer_follow(struct isola__conn *conn, bool follow);
+
+/* --- within members.c, peers.c, join.c --- */
+
+/* Finds or makes the member of that record, takes the record over (empties it). NULL: too many. */
+LOOP_THREAD struct isola__member *isola__member_take(struct isola__members *members,
+                                                     struct isola__record *record);
+/* Dials a member that is down and not being dialled. */
+LOOP_THREAD void isola__member_dial(struct isola__members *members, struct isola__member *member);
+LOOP_THREAD void isola__member_up(struct isola__member *member, struct isola__peer *peer);
+LOOP_THREAD void isola__member_lost(struct isola__member *member, const char *why);
+/* An attempt to reach it has ended without success. */
+LOOP_THREAD void isola__member_failed(struct isola__members *members, struct isola__member *member,
+                                      const char *why);
+/* NULL with a sentence when the url is none. */
+LOOP_THREAD struct isola__peer *isola__peer_dial(struct isola__members *members, const char *url,
+                                                 struct isola__member *target,
+                                                 struct isola_err *err);
+/* Once every tick: silence, pings, links that are not needed any more. */
+LOOP_THREAD void isola__peer_tick(struct isola__peer *peer, uint64_t now);
+/* Says who we are, to whom we dialled. */
+LOOP_THREAD void isola__join_ask(struct isola__peer *peer);
+/* The method `join`. */
+LOOP_THREAD void isola__join(struct isola__conn *from, const struct isola_msg *m,
+                             struct isola_slice params);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node-agent/releases.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/msgpack.h"
+#include "node-agent/agent.h"
+
+#define FETCH_LIMIT_MS   30000
+#define RELEASE_LIMIT_MS 60000
+#define OFFERS_MAX       100000
+#define APP_MAX          64
+/* A revision is a counter and, below it, bits of the name of the node that made it. */
+#define REVISION_SHIFT 16
+
+/* --- what others have --- */
+
+void isola__offers_clear(struct isola__offers *offers)
+{
+    for (size_t i = 0; i < offers->count; i++)
+        free(offers->list[i].app);
+    free(offers->list);
+    *offers = (struct isola__offers){0};
+}
+
+static void offers_remove(struct isola__offers *offers, const char *app)
+{
+    for (size_t i = 0; i < offers->count; i++) {
+        if (strcmp(offers->list[i].app, app) == 0) {
+            free(offers->list[i].app);
+            offers->list[i] = offers->list[--offers->count];
+            return;
+        }
+    }
+}
+
+void isola__offers_add(struct isola__offers *offers, struct isola_slice app, uint64_t revision)
+{
+    if (app.len == 0 || app.len > APP_MAX || offers->count >= OFFERS_MAX)
+        return;
+    char *name = isola_strndup((const char *)app.data, app.len);
+    offers_remove(offers, name);
+    offers->list = isola_realloc(offers->list, (offers->count + 1) * sizeof(*offers->list));
+    offers->list[offers->count++] = (struct isola__offer){name, revision};
+}
+
+void isola__offers_read(struct isola__offers *offers, struct isola_slice releases)
+{
+    isola__offers_clear(offers);
+    size_t n = isola_mp_count(releases);
+    if (n == 0 || n > OFFERS_MAX)
+        return;
+    offers->list = calloc(n, sizeof(*offers->list));
+    if (offers->list == NULL)
+        return;
+    struct isola_mp_reader r = isola_mp_reader(releases);
+    struct isola_mp_item head;
+    struct isola_slice one;
+    if (isola_mp_next(&r, &head) != 0)
+        return;
+    for (size_t i = 0; i < n && isola_mp_skip(&r, &one) == 0; i++) {
+        struct isola_slice app;
+        uint64_t revision;
+        if (isola_mp_find_str(one, "app", &app) && app.len > 0 && app.len <= APP_MAX &&
+            isola_mp_find_uint(one, "revision", &revision))
+            offers->list[offers->count++] =
+                (struct isola__offer){isola_strndup((const char *)app.data, app.len), revision};
+    }
+}
+
+/* --- what is here --- */
+
+static void index_add(struct isola__releases *releases, const struct isola_release *r)
+{
+    struct isola__current *current = isola_alloc(sizeof(*current));
+    memcpy(current->id, r->id, sizeof(current->id));
+    current->revision = r->revision;
+    free(isola_map_set(&releases->current, isola_slice_str(r->app), current));
+}
+
+static void open_each(const struct isola_release *r, void *arg)
+{
+    index_add(arg, r);
+}
+
+int isola__releases_open(struct isola__releases *releases, struct isola__agent *agent,
+                         struct isola_err *err)
+{
+    *releases = (struct isola__releases){.agent = agent};
+    return isola_catalog_each(agent->catalog, open_each, releases, err);
+}
+
+void isola__releases_free(struct isola__releases *releases)
+{
+    ISOLA_MAP_EACH(&releases->current, e)
+    free(e->value);
+    isola_map_free(&releases->current);
+    free(releases->fetch_app);
+}
+
+const struct isola__current *isola__releases_current(struct isola__releases *releases,
+                                                     const char *app)
+{
+    return isola_map_get(&releases->current, isola_slice_str(app));
+}
+
+uint64_t isola__releases_next_revision(struct isola__releases *releases)
+{
+    uint64_t highest = isola_catalog_revision(releases->agent->catalog);
+    const char *name = releases->agent->opt.name;
+    uint64_t mark = isola_hash(name, strlen(name), 0) & ((1u << REVISION_SHIFT) - 1);
+    return ((highest >> REVISION_SHIFT) + 1) << REVISION_SHIFT | mark;
+}
+
+int isola__releases_put(struct isola__releases *releases, const struct isola_release *r,
+                        struct isola_err *err)
+{
+    int rc = isola_catalog_put(releases->agent->catalog, r, err);
+    if (rc == 0)
+        index_add(releases, r);
+    return rc;
+}
+
+void isola__releases_list(struct isola__releases *releases, struct isola_buf *out)
+{
+    isola_mp_array(out, releases->current.count);
+    ISOLA_MAP_EACH(&releases->current, e)
+    {
+        const struct isola__current *current = e->value;
+        isola_mp_map(out, 3);
+        isola_mp_cstr(out, "app");
+        isola_mp_str(out, isola_slice(e->key, e->len));
+        isola_mp_kstr(out, "release", current->id);
+        isola_mp_kuint(out, "revision", current->revision);
+    }
+}
+
+/* --- the actor-host --- */
+
+void isola__release_params(const struct isola_release *r, struct isola_buf *out)
+{
+    isola_mp_map(out, 5);
+    isola_mp_kstr(out, "app", r->app);
+    isola_mp_kstr(out, "release", r->id);
+    isola_mp_kuint(out, "revision", r->revision);
+    isola_mp_cstr(out, "manifest");
+    isola_mp_str(out, r->manifest);
+    isola_mp_cstr(out, "bundles");
+    isola_mp_array(out, r->nbundles);
+    for (size_t i = 0; i < r->nbundles; i++) {
+        isola_mp_map(out, 3);
+        isola_mp_kstr(out, "type", r->bundles[i].type);
+        isola_mp_cstr(out, "code");
+        isola_mp_bin(out, r->bundles[i].code);
+        isola_mp_cstr(out, "map");
+        isola_mp_bin(out, r->bundles[i].map);
+    }
+}
+
+static void told(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola_err err;
+    if (answer->kind == ISOLA_MSG_FAIL && isola__answer_error(answer, &err) != ISOLA_EUNREACHABLE)
+        isola_log(ISOLA_LOG_ERROR, "the actor-host did not take a release: %s", err.text);
+    free(ask);
+}
+
+void isola__releases_tell(struct isola__releases *releases, const struct isola_release *r,
+                          struct isola__ask *ask)
+{
+    struct isola__host *host = &releases->agent->host;
+    if (ask == NULL) {
+        ask = isola_zalloc(sizeof(*ask));
+        ask->cb = told;
+    }
+    if (host->state != ISOLA_HOST_READY || host->conn == NULL) {
+        struct isola_msg *none = isola_msg_fail(0, ISOLA_EUNREACHABLE, "the actor-host restarts");
+        ISOLA_CHECK(none != NULL);
+        ask->cb(ask, none);
+        free(none);
+        return;
+    }
+    struct isola_buf params = {0};
+    isola__release_params(r, &params);
+    isola__ask(host->conn, ask, "release", isola_buf_slice(&params), RELEASE_LIMIT_MS);
+    isola_buf_free(&params);
+}
+
+static void tell_each(const struct isola_release *r, void *arg)
+{
+    isola__releases_tell(arg, r, NULL);
+}
+
+void isola__releases_to_host(struct isola__releases *releases)
+{
+    struct isola_err err;
+    if (isola_catalog_each(releases->agent->catalog, tell_each, releases, &err) != 0)
+        isola_log(ISOLA_LOG_ERROR, "the actor-host could not be told its releases: %s", err.text);
+}
+
+/* --- fetching --- */
+
+static int take_fetched(struct isola__releases *releases, const struct isola_msg *answer,
+                        struct isola_err *err)
+{
+    if (answer->kind == ISOLA_MSG_FAIL)
+        return isola__answer_error(answer, err);
+    struct isola_slice value = isola__value(answer);
+    struct isola_release *r = NULL;
+    int rc = isola_release_decode(value, &r, err);
+    if (rc != 0)
+        return rc;
+    const struct isola__current *current = isola__releases_current(releases, releases->fetch_app);
+    if (strcmp(r->app, releases->fetch_app) != 0 ||
+        !isola_mp_find_uint(value, "revision", &r->revision) || r->revision == 0)
+        rc = isola_fail(err, ISOLA_EPROTO, "it is of app %s, revision %llu", r->app,
+                        (unsigned long long)r->revision);
+    else if (current == NULL || current->revision < r->revision)
+        rc = isola__releases_put(releases, r, err);
+    if (rc == 0) {
+        isola_log(ISOLA_LOG_INFO, "release %s of %s was fetched from node %s", r->id, r->app,
+                  releases->fetch_from->record.name);
+        isola__releases_tell(releases, r, NULL);
+    }
+    isola_release_free(r);
+    return rc;
+}
+
+static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola__releases *releases =
+        (struct isola__releases *)((char *)ask - offsetof(struct isola__releases, fetch));
+    struct isola_err err;
+    if (take_fetched(releases, answer, &err) != 0)
+        isola_log(ISOLA_LOG_WARN, "the release of %s could not be fetched from node %s: %s",
+                  releases->fetch_app, releases->fetch_from->record.name, err.text);
+    /* Had or failed: this offer is done with, another node's of the same app is not. */
+    offers_remove(&releases->fetch_from->offers, releases->fetch_app);
+    free(releases->fetch_app);
+    releases->fetch_app = NULL;
+    releases->fetching = false;
+    isola__releases_sync(releases);
+}
+
+static bool newer(struct isola__releases *releases, const struct isola__offer *offer)
+{
+    const struct isola__current *current = isola__releases_current(releases, offer->app);
+    return current == NULL || current->revision < offer->revision;
+}
+
+static void fetch(struct isola__releases *releases, struct isola__member *member, const char *app)
+{
+    releases->fetching = true;
+    releases->fetch_from = member;
+    releases->fetch_app = isola_strdup(app);
+    releases->fetch = (struct isola__ask){.cb = fetched};
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 1);
+    isola_mp_kstr(&params, "app", app);
+    isola__ask(&member->peer->conn, &releases->fetch, "fetch", isola_buf_slice(&params),
+               FETCH_LIMIT_MS);
+    isola_buf_free(&params);
+}
+
+void isola__releases_sync(struct isola__releases *releases)
+{
+    struct isola__members *members = &releases->agent->members;
+    if (releases->fetching || members->stopping)
+        return;
+    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
+        for (size_t i = 0; m->peer != NULL && i < m->offers.count; i++) {
+            if (newer(releases, &m->offers.list[i])) {
+                fetch(releases, m, m->offers.list[i].app);
+                return;
+            }
+        }
+    }
+    isola__agent_check_ready(releases->agent);
+}
+
+void isola__fetch(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola_slice name;
+    struct isola_err err;
+    struct isola_release *r = NULL;
+    if (!isola_mp_find_str(params, "app", &name) || name.len > APP_MAX) {
+        isola__fail(from, m->id, ISOLA_EINVAL, "fetch: \"app\" is missing or no app's name");
+        return;
+    }
+    char *app = isola_strndup((const char *)name.data, name.len);
+    int rc = isola_catalog_current(from->agent->catalog, app, &r, &err);
+    free(app);
+    if (rc != 0) {
+        isola__fail(from, m->id, rc, "%s", err.text);
+        return;
+    }
+    struct isola_buf out = {0};
+    isola__release_params(r, &out);
+    isola_release_free(r);
+    isola__reply_buf(from, m->id, &out);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The releases of this node: which is current for each app, and those that other nodes have newer.
+ *
+ * The catalog on disk is the truth; beside it an index in memory of what is current. A release
+ * becomes current by a deploy (deploy.h) or by being fetched from a node that has a newer revision:
+ * one fetch at a time, and when the node it was asked of fails, the next node that offers it is
+ * asked. The actor-host is told of each current release, and of all when it starts.
+ */
+#ifndef ISOLA_NODE_AGENT_RELEASES_H
+#define ISOLA_NODE_AGENT_RELEASES_H
+
+#include "base/map.h"
+#include "node-agent/asks.h"
+#include "node-agent/conn.h"
+#include "store/catalog.h"
+
+struct isola__member;
+
+struct isola__current {
+    char id[ISOLA_RELEASE_ID_SIZE];
+    uint64_t revision;
+};
+
+struct isola__releases {
+    struct isola__agent *agent;
+    struct isola_map current; /* by app: struct isola__current */
+    bool fetching;
+    struct isola__ask fetch;
+    struct isola__member *fetch_from;
+    char *fetch_app;
+};
+
+/* What a node said it has. */
+struct isola__offer {
+    char *app;
+    uint64_t revision;
+};
+struct isola__offers {
+    struct isola__offer *list;
+    size_t count;
+};
+LOOP_THREAD void isola__offers_read(struct isola__offers *offers, struct isola_slice releases);
+LOOP_THREAD void isola__offers_add(struct isola__offers *offers, struct isola_slice app,
+                                   uint64_t revision);
+LOOP_THREAD void isola__offers_clear(struct isola__offers *offers);
+
+/* Reads the index from the catalog. */
+LOOP_THREAD ISOLA_MUST_USE int isola__releases_open(struct isola__releases *releases,
+                                                    struct isola__agent *agent,
+                                                    struct isola_err *err);
+LOOP_THREAD void isola__releases_free(struct isola__releases *releases);
+/* NULL when the app is not known. */
+LOOP_THREAD const struct isola__current *isola__releases_current(struct isola__releases *releases,
+                                                                 const char *app);
+/* A revision above all that are known here, and unlike one that another node may choose at the same
+ * time. */
+LOOP_THREAD uint64_t isola__releases_next_revision(struct isola__releases *releases);
+/* Stores `r` as current at r->revision. ISOLA_EEXIST: a newer one is there. Does not tell the
+ * actor-host. */
+LOOP_THREAD ISOLA_MUST_USE int isola__releases_put(struct isola__releases *releases,
+                                                   const struct isola_release *r,
+                                                   struct isola_err *err);
+/* Tells the actor-host of one; `ask` (NULL: failures only go to the log) fails at once when there
+ * is no host. */
+LOOP_THREAD void isola__releases_tell(struct isola__releases *releases,
+                                      const struct isola_release *r, struct isola__ask *ask);
+/* A new actor-host: tells it of all. */
+LOOP_THREAD void isola__releases_to_host(struct isola__releases *releases);
+/* Appends [{app, release, revision}…]. */
+LOOP_THREAD void isola__releases_list(struct isola__releases *releases, struct isola_buf *out);
+/* Fetches what live members have newer, until nothing is left. */
+LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
+
+/* The parameters of `check`, `release`, `prepare`: the release with its id. */
+ANY_THREAD void isola__release_params(const struct isola_release *r, struct isola_buf *out);
+
+/* The method `fetch`, of another agent. */
+LOOP_THREAD void isola__fetch(struct isola__conn *from, const struct isola_msg *m,
+                              struct isola_slice params);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The catalog of releases. `release` holds each release whole, in its wire form, under its id;
+ * `current` says which of an app's it is, and since which deploy. Releases are never changed: a
+ * deploy adds one and moves the app's pointer in one transaction.
+ *
+ * Every release read is decoded as if a stranger had sent it, its hash included, so a damaged file
+ * is noticed here.
+ *
+ * Order of releases of one app: by revision, and between equal ones (two nodes deployed at once) by
+ * id, so that all nodes settle on the same one whatever order they hear of them in.
+ */
+#include "store/catalog.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "store/sqlite.h"
+
+static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
+    "CREATE TABLE release (id TEXT NOT NULL PRIMARY KEY, app TEXT NOT NULL,"
+    "  stored_ms INTEGER NOT NULL, content BLOB NOT NULL);"
+    "CREATE INDEX release_app ON release (app);"
+    "CREATE TABLE current (app TEXT NOT NULL PRIMARY KEY,"
+    "  release TEXT NOT NULL REFERENCES release (id), revision INTEGER NOT NULL,"
+    "  deployed_ms INTEGER NOT NULL) WITHOUT ROWID",
+};
+static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
+
+enum statement { BEGIN, COMMIT, ROLLBACK, FIND, ADD, MOVE, CURRENT, EACH, REVISION, STATEMENTS };
+static const char *const sql[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [FIND] = "SELECT release, revision FROM current WHERE app = ?1",
+    /* The same id is the same content: written over only to mend a damaged row. */
+    [ADD] = "INSERT INTO release (id, app, stored_ms, content) VALUES (?1, ?2, ?3, ?4)"
+            " ON CONFLICT (id) DO UPDATE SET content = excluded.content",
+    [MOVE] = "INSERT INTO current (app, release, revision, deployed_ms) VALUES (?1, ?2, ?3, ?4)"
+             " ON CONFLICT (app) DO UPDATE SET release = excluded.release,"
+             " revision = excluded.revision, deployed_ms = excluded.deployed_ms",
+    [CURRENT] = "SELECT r.id, r.content, c.revision, c.deployed_ms"
+                " FROM current c JOIN release r ON r.id = c.release WHERE c.app = ?1",
+    [EACH] = "SELECT r.id, r.content, c.revision, c.deployed_ms"
+             " FROM current c JOIN release r ON r.id = c.release ORDER BY c.app",
+    [REVISION] = "SELECT coalesce(max(revision), 0) FROM current",
+};
+
+struct isola_catalog {
+    struct isola__db db;
+    sqlite3_stmt *stmt[STATEMENTS];
+};
+
+int isola_catalog_open(const char *path, struct isola_catalog **out, struct isola_err *err)
+{
+    struct isola_catalog *c = isola_zalloc(sizeof(*c));
+    int code = isola__db_open(&c->db, path, &schema, err);
+    for (int i = 0; code == 0 && i < STATEMENTS; i++)
+        code = isola__db_prepare(&c->db, sql[i], &c->stmt[i], err);
+    if (code != 0)
+        isola_catalog_close(c);
+    else
+        *out = c;
+    return code;
+}
+
+void isola_catalog_close(struct isola_catalog *c)
+{
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(c->stmt[i]);
+    isola__db_close(&c->db);
+    free(c);
+}
+
+static int run(struct isola_catalog *c, enum statement which, struct isola_err *err)
+{
+    int code = isola__db_run(&c->db, c->stmt[which], "write", err);
+    sqlite3_clear_bindings(c->stmt[which]);
+    return code;
+}
+
+static void bind_text(sqlite3_stmt *stmt, int i, const char *s)
+{
+    ISOLA_CHECK(sqlite3_bind_text(stmt, i, s, -1, SQLITE_STATIC) == SQLITE_OK);
+}
+
+/* --- put --- */
+
+static int refuse_older(struct isola_catalog *c, const struct isola_release *r,
+                        struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[FIND];
+    int code = 0;
+    bind_text(stmt, 1, r->app);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        const char *id = (const char *)sqlite3_column_text(stmt, 0);
+        uint64_t revision = (uint64_t)sqlite3_column_int64(stmt, 1);
+        if (revision > r->revision ||
+            (revision == r->revision && id != NULL && strcmp(id, r->id) > 0))
+            code = isola_fail(err, ISOLA_EEXIST,
+                              "release %s of app \"%s\" at revision %llu comes too late: %s is "
+                              "current since revision %llu",
+                              r->id, r->app, (unsigned long long)r->revision, id,
+                              (unsigned long long)revision);
+    } else if (rc != SQLITE_DONE) {
+        code = isola__db_fail(&c->db, rc, "read", err);
+    }
+    sqlite3_reset(stmt);
+    return code;
+}
+
+static int put(struct isola_catalog *c, const struct isola_release *r, struct isola_slice content,
+               struct isola_err *err)
+{
+    int64_t now = isola_clock_wall_ms();
+    int code = refuse_older(c, r, err);
+    if (code != 0)
+        return code;
+    sqlite3_stmt *add = c->stmt[ADD], *move = c->stmt[MOVE];
+    bind_text(add, 1, r->id);
+    bind_text(add, 2, r->app);
+    sqlite3_bind_int64(add, 3, now);
+    int rc = sqlite3_bind_blob64(add, 4, content.data, content.len, SQLITE_STATIC);
+    if (rc != SQLITE_OK)
+        return isola__db_fail(&c->db, rc, "write", err);
+    if ((code = run(c, ADD, err)) != 0)
+        return code;
+    bind_text(move, 1, r->app);
+    bind_text(move, 2, r->id);
+    sqlite3_bind_int64(move, 3, (sqlite3_int64)r->revision);
+    sqlite3_bind_int64(move, 4, r->deployed_ms > 0 ? r->deployed_ms : now);
+    return run(c, MOVE, err);
+}
+
+int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
+{
+    struct isola_release identified = *r;
+    isola_release_identify(&identified);
+    if (strcmp(identified.id, r->id) != 0)
+        return isola_fail(err, ISOLA_EINVAL, "release %s of app \"%s\" has the content of %s",
+                          r->id, r->app, identified.id);
+    if (r->revision == 0 || r->revision > INT64_MAX)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "release %s of app \"%s\": a current release has a revision from 1 to "
+                          "2^63 - 1",
+                          r->id, r->app);
+    struct isola_buf content = {0};
+    isola_release_encode(r, &content);
+    if (content.failed) {
+        isola_buf_free(&content);
+        return isola_fail(err, ISOLA_ENOMEM, "release %s of app \"%s\": out of memory", r->id,
+                          r->app);
+    }
+    int code = run(c, BEGIN, err);
+    if (code == 0)
+        code = put(c, r, isola_buf_slice(&content), err);
+    if (code == 0)
+        code = run(c, COMMIT, err);
+    if (code != 0 && !sqlite3_get_autocommit(c->db.handle)) {
+        sqlite3_step(c->stmt[ROLLBACK]);
+        sqlite3_reset(c->stmt[ROLLBACK]);
+    }
+    isola_buf_free(&content);
+    return code;
+}
+
+/* --- get --- */
+
+/* The release in the row (id, content, revision, deployed_ms) that `stmt` stands at. */
+static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_release **out,
+                    struct isola_err *err)
+{
+    struct isola_err why = {0};
+    struct isola_release *r = NULL;
+    const char *id = (const char *)sqlite3_column_text(stmt, 0);
+    const void *p = sqlite3_column_blob(stmt, 1);
+    size_t len = (size_t)sqlite3_column_bytes(stmt, 1);
+    int code = isola_release_decode(isola_slice(p, p != NULL ? len : 0), &r, &why);
+    if (code == 0 && (id == NULL || strcmp(id, r->id) != 0))
+        code = isola_fail(&why, ISOLA_EIO, "it has the content of %s", r->id);
+    if (code != 0) {
+        isola_release_free(r);
+        return isola_fail(err, code == ISOLA_ENOMEM ? code : ISOLA_EIO,
+                          "release %s in %s is damaged (%s): deploy the app again",
+                          id != NULL ? id : "?", c->db.path, why.text);
+    }
+    r->revision = (uint64_t)sqlite3_column_int64(stmt, 2);
+    r->deployed_ms = sqlite3_column_int64(stmt, 3);
+    *out = r;
+    return 0;
+}
+
+int isola_catalog_current(struct isola_catalog *c, const char *app, struct isola_release **out,
+                          struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[CURRENT];
+    int code;
+    bind_text(stmt, 1, app);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        code = read_row(c, stmt, out, err);
+    else if (rc == SQLITE_DONE)
+        code = isola_fail(err, ISOLA_ENOENT, "no app \"%s\" is deployed", app);
+    else
+        code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return code;
+}
+
+int isola_catalog_each(struct isola_catalog *c,
+                       void (*each)(const struct isola_release *r, void *arg), void *arg,
+                       struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[EACH];
+    int rc, code = 0;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct isola_release *r = NULL;
+        struct isola_err ignored;
+        int failed = read_row(c, stmt, &r, code == 0 ? err : &ignored);
+        if (failed == 0) {
+            each(r, arg);
+            isola_release_free(r);
+        } else if (code == 0) {
+            code = failed;
+        }
+    }
+    if (code == 0 && rc != SQLITE_DONE)
+        code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    return code;
+}
+
+uint64_t isola_catalog_revision(struct isola_catalog *c)
+{
+    sqlite3_stmt *stmt = c->stmt[REVISION];
+    uint64_t revision = 0;
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        revision = (uint64_t)sqlite3_column_int64(stmt, 0);
+    sqlite3_reset(stmt);
+    return revision;
+}

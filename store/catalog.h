@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The releases a node knows (`DIR/catalog.db`): each immutable, named by the hash of its content;
+ * one of each app current.
+ */
+#ifndef ISOLA_STORE_CATALOG_H
+#define ISOLA_STORE_CATALOG_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+struct isola_catalog;
+
+#define ISOLA_RELEASE_ID_SIZE 17 /* 16 hex digits and NUL */
+
+/* A release: the manifest and for each actor type a bundle (ES module) and its source map (may be
+ * empty). */
+struct isola_bundle {
+    char *type;
+    struct isola_slice code;
+    struct isola_slice map;
+};
+struct isola_release {
+    char id[ISOLA_RELEASE_ID_SIZE]; /* the first 64 bits of BLAKE2b-256 over manifest, types, code
+                                       and maps */
+    char *app;
+    uint64_t revision; /* which deploy made it current: the higher one wins when nodes meet; 0 while
+                          not current */
+    int64_t deployed_ms;
+    struct isola_slice manifest;
+    size_t nbundles;
+    struct isola_bundle *bundles;
+    void *memory; /* what the slices point into; freed with the release */
+};
+
+/* A catalog is used by one thread at a time. Errors with sentences: ISOLA_ESCHEMA, ISOLA_EBUSY,
+ * ISOLA_EPERM, ISOLA_EIO. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola_catalog **out,
+                                                  struct isola_err *err);
+POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
+
+/* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
+ * release (id), revision, deployed_ms), both ways. decode copies, checks everything (manifest
+ * parsed, a bundle for each type and no other, the id recomputed) and returns a fresh release, its
+ * bundles in the manifest's order. ISOLA_EINVAL names the key that is missing or wrong;
+ * ISOLA_EMANIFEST. */
+ANY_THREAD ISOLA_MUST_USE int
+isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err);
+ANY_THREAD void isola_release_encode(const struct isola_release *r, struct isola_buf *out);
+ANY_THREAD void isola_release_free(struct isola_release *r);
+/* Computes r->id from its content. */
+ANY_THREAD void isola_release_identify(struct isola_release *r);
+
+/* Stores `r` and makes it its app's current one at `r->revision` (1 … 2^63 - 1), in one
+ * transaction; refused with ISOLA_EEXIST when the app's current revision is higher already, or the
+ * same with an id that sorts behind r->id (so that nodes that deployed at once agree); ISOLA_EINVAL
+ * when r->id is not that of its content. */
+POOL_THREAD ISOLA_MUST_USE int
+isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err);
+/* The current release of `app`; ISOLA_ENOENT. The caller frees. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_current(struct isola_catalog *c, const char *app,
+                                                     struct isola_release **out,
+                                                     struct isola_err *err);
+/* Calls `each` for the current release of every app (whole, borrowed for the call), by name. One
+ * that is damaged is left out and the rest are still called; the result is then the first failure.
+ * `each` must not use the catalog. */
+POOL_THREAD ISOLA_MUST_USE int
+isola_catalog_each(struct isola_catalog *c, void (*each)(const struct isola_release *r, void *arg),
+                   void *arg, struct isola_err *err);
+/* The highest revision of any app; 0 when there is none. */
+POOL_THREAD uint64_t isola_catalog_revision(struct isola_catalog *c);
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From JSON to struct isola_manifest. Strict: what is not known is an error, so that a slip of the
+ * keys is not a setting silently ignored. Keys that DESIGN has but this release does not yet are
+ * refused by name.
+ *
+ * Bounds: ISOLA_MANIFEST_MAX bytes, DEPTH_MAX levels, ISOLA_MANIFEST_TYPES types, before anything
+ * is built from them.
+ */
+#include "store/manifest.h"
+
+#include "base/check.h"
+#include "store/json_text.h"
+#include "store/manifest_parse.h"
+
+#define DEPTH_MAX    32
+#define NAME_MAX_LEN 64
+
+static const char *const app_keys[] = {"$schema", "name", "actors", "permissions", "routes", NULL};
+static const char *const type_keys[] = {"module", "isolation",      "reentrant", "heap", "mailbox",
+                                        "kind",   "hibernateAfter", "cpu",       NULL};
+static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
+                                              "replicas", "minInSync", "labels", NULL};
+static const char *const isolations[] = {"isolate", "shared", NULL};
+static const char *const later_isolations[] = {"process", NULL};
+static const char *const kinds[] = {"actor", NULL};
+static const char *const later_kinds[] = {"pool", "singleton", "service", NULL};
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGIT "0123456789"
+
+static bool is_name(const char *s, const char *first, const char *rest)
+{
+    size_t len = strlen(s);
+    return len > 0 && len <= NAME_MAX_LEN && strchr(first, s[0]) != NULL && strspn(s, rest) == len;
+}
+
+static bool is_in(const char *const *words, const char *word)
+{
+    while (*words != NULL && strcmp(*words, word) != 0)
+        words++;
+    return *words != NULL;
+}
+
+static int check_keys(struct isola__manifest_reader *r, const json_t *object,
+                      const char *const *known, const char *const *later)
+{
+    int code = 0;
+    for (void *it = json_object_iter((json_t *)object); it != NULL && code == 0;
+         it = json_object_iter_next((json_t *)object, it)) {
+        const char *key = json_object_iter_key(it);
+        if (is_in(known, key))
+            continue;
+        isola__manifest_enter(r, key);
+        if (later != NULL && is_in(later, key))
+            code = isola__manifest_fail_key(r, "not supported by this release");
+        else
+            code = isola__manifest_fail_words(r, true, "unknown key, not one of", known, key);
+        isola__manifest_leave(r);
+    }
+    return code;
+}
+
+/* --- a type --- */
+
+#define FIELD(call, key)                                                                           \
+    do {                                                                                           \
+        const json_t *v = json_object_get(object, key);                                            \
+        isola__manifest_enter(r, key);                                                             \
+        int failed = call;                                                                         \
+        isola__manifest_leave(r);                                                                  \
+        if (failed != 0)                                                                           \
+            return failed;                                                                         \
+    } while (0)
+
+static int read_type(struct isola__manifest_reader *r, const char *name, const json_t *object,
+                     struct isola_actor_type *out)
+{
+    if (!is_name(name, LOWER UPPER, LOWER UPPER DIGIT "_"))
+        return isola__manifest_fail_key(
+            r, "not a valid type name: a letter, then letters, digits or \"_\", %d at the most",
+            NAME_MAX_LEN);
+    if (!json_is_object(object)) {
+        char *quoted = isola__manifest_quote(object);
+        int code = isola__manifest_fail(
+            r, "must be an object such as {\"module\": \"./counter.js\"}, not %s", quoted);
+        free(quoted);
+        return code;
+    }
+    int code = check_keys(r, object, type_keys, later_type_keys);
+    if (code != 0)
+        return code;
+    if (json_object_get(object, "module") == NULL)
+        return isola__manifest_fail(
+            r, "\"module\" is missing: the file of the actor, such as \"./counter.js\"");
+    int isolation = ISOLA_ISOLATION_ISOLATE, kind = 0;
+    out->name = isola_strdup(name);
+    out->heap = 128u << 20;
+    out->mailbox = 10000;
+    FIELD(isola__manifest_module(r, v, &out->module), "module");
+    FIELD(isola__manifest_choice(r, v, isolations, later_isolations, &isolation), "isolation");
+    FIELD(isola__manifest_choice(r, v, kinds, later_kinds, &kind), "kind");
+    FIELD(isola__manifest_bool(r, v, &out->reentrant), "reentrant");
+    FIELD(isola__manifest_size(r, v, "4MB", "16GB", &out->heap), "heap");
+    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->mailbox), "mailbox");
+    FIELD(isola__manifest_duration(r, v, "1ms", "30d", &out->hibernate_after_ms), "hibernateAfter");
+    FIELD(isola__manifest_duration(r, v, "1ms", "1h", &out->cpu_ms), "cpu");
+    out->isolation = (enum isola_isolation)isolation;
+    return 0;
+}
+
+static int read_types(struct isola__manifest_reader *r, const json_t *object,
+                      struct isola_manifest *m)
+{
+    if (!json_is_object(object)) {
+        char *quoted = isola__manifest_quote(object);
+        int code = isola__manifest_fail(
+            r, "must be an object of actor types such as {\"Counter\": {…}}, not %s", quoted);
+        free(quoted);
+        return code;
+    }
+    size_t n = json_object_size(object);
+    if (n == 0)
+        return isola__manifest_fail(r, "names no actor type");
+    if (n > ISOLA_MANIFEST_TYPES)
+        return isola__manifest_fail(r, "has %zu types; %d at the most", n, ISOLA_MANIFEST_TYPES);
+    m->types = isola_zalloc(n * sizeof(*m->types));
+    int code = 0;
+    for (void *it = json_object_iter((json_t *)object); it != NULL && code == 0;
+         it = json_object_iter_next((json_t *)object, it)) {
+        const char *name = json_object_iter_key(it);
+        isola__manifest_enter(r, name);
+        code = read_type(r, name, json_object_iter_value(it), &m->types[m->ntypes++]);
+        isola__manifest_leave(r);
+    }
+    return code;
+}
+
+/* --- the app --- */
+
+int isola__manifest_name(struct isola__manifest_reader *r, const json_t *v)
+{
+    if (json_is_string(v) && is_name(json_string_value(v), LOWER, LOWER DIGIT "-"))
+        return 0;
+    char *quoted = isola__manifest_quote(v);
+    int code = isola__manifest_fail(r,
+                                    "must be an app's name (a lower-case letter, then lower-case "
+                                    "letters, digits or \"-\", %d at the most), not %s",
+                                    NAME_MAX_LEN, quoted);
+    free(quoted);
+    return code;
+}
+
+static int must_be(struct isola__manifest_reader *r, const json_t *v, bool ok, const char *what)
+{
+    if (v == NULL || ok)
+        return 0;
+    char *quoted = isola__manifest_quote(v);
+    int code = isola__manifest_fail(r, "must be %s, not %s", what, quoted);
+    free(quoted);
+    return code;
+}
+
+static int check_permissions(struct isola__manifest_reader *r, const json_t *v)
+{
+    int code = must_be(r, v, json_is_object(v), "an object");
+    if (code == 0 && json_object_size(v) > 0)
+        code = isola__manifest_fail_key(r, "permissions are not supported by this release");
+    return code;
+}
+
+static int read_app(struct isola__manifest_reader *r, const json_t *object,
+                    struct isola_manifest *m)
+{
+    int code = must_be(r, object, json_is_object(object),
+                       "an object such as {\"name\": \"my-app\", \"actors\": {…}}");
+    if (code == 0)
+        code = check_keys(r, object, app_keys, NULL);
+    if (code != 0)
+        return code;
+    if (json_object_get(object, "name") == NULL)
+        return isola__manifest_fail(r, "\"name\" is missing: the app's name, such as \"my-app\"");
+    if (json_object_get(object, "actors") == NULL)
+        return isola__manifest_fail(r, "\"actors\" is missing: the app's actor types, such as "
+                                       "{\"Counter\": {\"module\": \"./counter.js\"}}");
+    FIELD(must_be(r, v, json_is_string(v), "a string"), "$schema");
+    FIELD(isola__manifest_name(r, v), "name");
+    m->name = isola_strdup(json_string_value(json_object_get(object, "name")));
+    FIELD(v == NULL ? 0 : isola__manifest_fail_key(r, "routes are not supported by this release"),
+          "routes");
+    FIELD(check_permissions(r, v), "permissions");
+    FIELD(read_types(r, v, m), "actors");
+    return 0;
+}
+
+int isola__manifest_read(struct isola__manifest_reader *r, const json_t *root,
+                         struct isola_manifest **out)
+{
+    struct isola_manifest *m = isola_zalloc(sizeof(*m));
+    int code = read_app(r, root, m);
+    if (code != 0)
+        isola_manifest_free(m);
+    else
+        *out = m;
+    return code;
+}
+
+static int fail_syntax(struct isola__manifest_reader *r, const json_error_t *e)
+{
+    unsigned line = e->line > 0 ? (unsigned)e->line : 1;
+    unsigned column = e->column > 0 ? (unsigned)e->column : 1;
+    switch (json_error_code(e)) {
+    case json_error_out_of_memory:
+        return isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
+    case json_error_duplicate_key:
+        return isola__manifest_fail_text(r, line, column, "", e->text);
+    case json_error_null_character: /* jansson's text is for those who call it */
+        return isola__manifest_fail_text(r, line, column, "\\u0000 is not allowed in strings", "");
+    default:
+        return isola__manifest_fail_text(r, line, column, "not JSON: ", e->text);
+    }
+}
+
+json_t *isola__manifest_json(struct isola__manifest_reader *r, int *code)
+{
+    if (r->text.len > ISOLA_MANIFEST_MAX) {
+        *code = isola_fail(r->err, ISOLA_EMANIFEST, "%s: over 1 MiB", r->file);
+        return NULL;
+    }
+    size_t deep = isola__json_too_deep(r->text, DEPTH_MAX);
+    if (deep < r->text.len) {
+        struct isola__json_at at = isola__json_position(r->text, deep);
+        *code = isola_fail(r->err, ISOLA_EMANIFEST, "%s:%u:%u: nested deeper than %d", r->file,
+                           at.line, at.column, DEPTH_MAX);
+        return NULL;
+    }
+    if (isola__json_locate(r->text, NULL, 0, false) == r->text.len) {
+        *code = isola_fail(r->err, ISOLA_EMANIFEST, "%s: the file is empty", r->file);
+        return NULL;
+    }
+    json_error_t e;
+    json_t *root = json_loadb((const char *)r->text.data, r->text.len,
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (root != NULL)
+        return root;
+    *code = fail_syntax(r, &e);
+    return NULL;
+}
+
+int isola_manifest_parse(struct isola_slice json, const char *file, struct isola_manifest **out,
+                         struct isola_err *err)
+{
+    struct isola__manifest_reader r = {.text = json, .file = file, .err = err};
+    int code = 0;
+    json_t *root = isola__manifest_json(&r, &code);
+    if (root == NULL)
+        return code;
+    code = isola__manifest_read(&r, root, out);
+    json_decref(root);
+    return code;
+}
+
+void isola_manifest_free(struct isola_manifest *m)
+{
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < m->ntypes; i++) {
+        free(m->types[i].name);
+        free(m->types[i].module);
+    }
+    free(m->types);
+    free(m->name);
+    free(m);
+}
+
+const struct isola_actor_type *isola_manifest_type(const struct isola_manifest *m,
+                                                   struct isola_slice name)
+{
+    for (size_t i = 0; i < m->ntypes; i++)
+        if (isola_slice_is(name, m->types[i].name))
+            return &m->types[i];
+    return NULL;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An app's manifest: isola.json, or the "isola" key of package.json (DESIGN §5). Hostile until
+ * parsed.
+ */
+#ifndef ISOLA_STORE_MANIFEST_H
+#define ISOLA_STORE_MANIFEST_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+enum isola_isolation { ISOLA_ISOLATION_ISOLATE, ISOLA_ISOLATION_SHARED };
+
+struct isola_actor_type {
+    char *name;   /* [A-Za-z][A-Za-z0-9_]*, 64 bytes at the most */
+    char *module; /* relative to the app's directory, normalized, never out of it */
+    enum isola_isolation isolation;
+    bool reentrant;
+    uint64_t heap;               /* bytes; default 128 MiB */
+    uint32_t mailbox;            /* messages; default 10,000 */
+    uint64_t hibernate_after_ms; /* 0: the default */
+    uint64_t cpu_ms;             /* per turn; 0: the default */
+};
+
+struct isola_manifest {
+    char *name; /* [a-z][a-z0-9-]*, 64 bytes at the most */
+    size_t ntypes;
+    struct isola_actor_type *types; /* in the manifest's order */
+};
+
+#define ISOLA_MANIFEST_MAX   (1u << 20) /* bytes of text */
+#define ISOLA_MANIFEST_TYPES 1000
+
+/* `file` is how errors name the text ("isola.json"). Errors: ISOLA_EMANIFEST with file, line,
+ * column where they are known, the path of the key ("actors.Counter.isolation"), what is wrong,
+ * what is allowed; a near miss is suggested
+ * ("did you mean"). Unknown keys, wrong types, a path outside the app, duplicate keys, and kinds
+ * this release does not have are errors. */
+ANY_THREAD ISOLA_MUST_USE int isola_manifest_parse(struct isola_slice json, const char *file,
+                                                   struct isola_manifest **out,
+                                                   struct isola_err *err);
+/* Finds and parses the manifest of the app in directory `dir` (isola.json, else "isola" in
+ * package.json, whose "name" then serves as default). `text`, unless NULL, gets the manifest's JSON
+ * as it is to be sent (always the isola.json form; the caller frees). ISOLA_ENOENT when there is
+ * none, with what to do. */
+POOL_THREAD ISOLA_MUST_USE int isola_manifest_load(const char *dir, struct isola_manifest **out,
+                                                   struct isola_buf *text, struct isola_err *err);
+ANY_THREAD void isola_manifest_free(struct isola_manifest *m);
+/* The type named so, or NULL. */
+ANY_THREAD const struct isola_actor_type *isola_manifest_type(const struct isola_manifest *m,
+                                                              struct isola_slice name);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Finding an app's manifest in its directory, and checking what it says against the files there.
+ *
+ * Failure modes, each with a sentence and nothing changed: no directory, no manifest, an unreadable
+ * or over-long one, a module that is missing, no regular file, or (through a symbolic link) outside
+ * the app.
+ */
+#include "store/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "store/manifest_parse.h"
+
+static int fail_file(struct isola_err *err, const char *path, int e)
+{
+    int code = e == ENOENT || e == ENOTDIR ? ISOLA_ENOENT
+               : e == EACCES || e == EPERM ? ISOLA_EPERM
+                                           : ISOLA_EIO;
+    return isola_fail(err, code, "cannot read %s: %s", path, strerror(e));
+}
+
+/* The whole file, up to one byte more than a manifest may have. */
+static int read_file(const char *path, struct isola_buf *out, struct isola_err *err)
+{
+    struct stat st;
+    int code = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
+    if (fd < 0)
+        return fail_file(err, path, errno);
+    if (fstat(fd, &st) != 0) {
+        code = fail_file(err, path, errno);
+    } else if (!S_ISREG(st.st_mode)) {
+        code = isola_fail(err, ISOLA_EIO, "cannot read %s: not a regular file", path);
+    } else {
+        size_t room = ISOLA_MANIFEST_MAX + 1;
+        while (code == 0 && room > 0) {
+            uint8_t block[16384];
+            ssize_t n = read(fd, block, room < sizeof(block) ? room : sizeof(block));
+            if (n < 0)
+                code = fail_file(err, path, errno);
+            if (n <= 0)
+                break;
+            isola_buf_append(out, block, (size_t)n);
+            room -= (size_t)n;
+        }
+        if (code == 0 && out->failed)
+            code = isola_fail(err, ISOLA_ENOMEM, "cannot read %s: out of memory", path);
+    }
+    close(fd);
+    return code;
+}
+
+static bool is_below(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+    if (n == 1) /* the root */
+        return true;
+    return strncmp(path, dir, n) == 0 && path[n] == '/';
+}
+
+/* The reader stands at the module's key. */
+static int check_module(struct isola__manifest_reader *r, const char *dir, const char *module)
+{
+    char *file = isola_format("%s/%s", dir, module);
+    char *real = realpath(file, NULL);
+    struct stat st;
+    int code = 0;
+    if (real == NULL && (errno == ENOENT || errno == ENOTDIR))
+        code = isola__manifest_fail(r, "there is no file \"%s\" in %s", module, dir);
+    else if (real == NULL)
+        code = isola__manifest_fail(r, "cannot use \"%s\" in %s: %s", module, dir, strerror(errno));
+    else if (!is_below(real, dir))
+        code = isola__manifest_fail(r, "\"%s\" leads to %s, outside the app's directory %s", module,
+                                    real, dir);
+    else if (stat(real, &st) != 0 || !S_ISREG(st.st_mode))
+        code = isola__manifest_fail(r, "\"%s\" in %s is not a regular file", module, dir);
+    free(real);
+    free(file);
+    return code;
+}
+
+static int check_modules(struct isola__manifest_reader *r, const char *dir,
+                         const struct isola_manifest *m)
+{
+    int code = 0;
+    size_t depth = r->depth;
+    for (size_t i = 0; i < m->ntypes && code == 0; i++) {
+        isola__manifest_enter(r, "actors");
+        isola__manifest_enter(r, m->types[i].name);
+        isola__manifest_enter(r, "module");
+        code = check_module(r, dir, m->types[i].module);
+        r->depth = depth;
+    }
+    return code;
+}
+
+/* An "isola" key without a name takes the package's. */
+static int default_name(struct isola__manifest_reader *r, const json_t *package, json_t *app)
+{
+    json_t *name = json_object_get(package, "name");
+    if (!json_is_object(app) || json_object_get(app, "name") != NULL || name == NULL)
+        return 0;
+    isola__manifest_enter(r, "name");
+    int code = isola__manifest_name(r, name);
+    isola__manifest_leave(r);
+    if (code == 0 && json_object_set(app, "name", name) != 0)
+        code = isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
+    return code;
+}
+
+/* The manifest in `r->text`, which is isola.json, or (`package`) package.json: ISOLA_ENOENT when
+ * that has no "isola" key. */
+static int load_text(struct isola__manifest_reader *r, const char *dir, bool package,
+                     struct isola_manifest **out, struct isola_buf *text)
+{
+    int code = 0;
+    struct isola_manifest *m = NULL;
+    json_t *root = isola__manifest_json(r, &code);
+    json_t *app = package ? json_object_get(root, "isola") : root;
+    if (root == NULL)
+        return code;
+    if (app == NULL) {
+        json_decref(root);
+        return ISOLA_ENOENT;
+    }
+    if (package) {
+        code = default_name(r, root, app);
+        isola__manifest_enter(r, "isola");
+    }
+    if (code == 0)
+        code = isola__manifest_read(r, app, &m);
+    if (code == 0)
+        code = check_modules(r, dir, m);
+    if (code == 0 && text != NULL) {
+        /* Compact, so that white space does not make another release. */
+        char *dump = json_dumps(app, JSON_COMPACT);
+        if (dump != NULL)
+            isola_buf_puts(text, dump);
+        if (dump == NULL || text->failed)
+            code = isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
+        free(dump);
+    }
+    json_decref(root);
+    if (code != 0)
+        isola_manifest_free(m);
+    else
+        *out = m;
+    return code;
+}
+
+static int load_file(const char *dir, const char *file, bool package, struct isola_manifest **out,
+                     struct isola_buf *text, struct isola_err *err)
+{
+    struct isola_buf content = {0};
+    char *path = isola_format("%s/%s", dir, file);
+    int code = read_file(path, &content, err);
+    if (code == 0) {
+        struct isola__manifest_reader r = {
+            .text = isola_buf_slice(&content), .file = file, .err = err};
+        code = load_text(&r, dir, package, out, text);
+    }
+    free(path);
+    isola_buf_free(&content);
+    return code;
+}
+
+int isola_manifest_load(const char *dir, struct isola_manifest **out, struct isola_buf *text,
+                        struct isola_err *err)
+{
+    struct isola_err dummy;
+    struct stat st;
+    if (err == NULL)
+        err = &dummy;
+    char *real = realpath(dir, NULL);
+    if (real == NULL)
+        return fail_file(err, dir, errno);
+    int code;
+    if (stat(real, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        code =
+            isola_fail(err, ISOLA_EINVAL, "%s is not a directory: name the app's directory", dir);
+    } else {
+        code = load_file(real, "isola.json", false, out, text, err);
+        if (code == ISOLA_ENOENT)
+            code = load_file(real, "package.json", true, out, text, err);
+        if (code == ISOLA_ENOENT)
+            code = isola_fail(
+                err, code,
+                "%s has no isola.json, and no package.json with an \"isola\" key: write an "
+                "isola.json such as {\"name\": \"my-app\", \"actors\": {\"Counter\": {\"module\": "
+                "\"./counter.js\"}}}",
+                dir);
+    }
+    free(real);
+    return code;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What manifest.c and manifest_load.c share. Internal to store/.
+ */
+#ifndef ISOLA_STORE_MANIFEST_PARSE_H
+#define ISOLA_STORE_MANIFEST_PARSE_H
+
+#include "store/manifest.h"
+#include "store/manifest_value.h"
+
+/* The text as JSON: bounded in size and depth, no duplicate keys. The caller decrefs. NULL: r->err
+ * has the sentence, and *code ISOLA_EMANIFEST or ISOLA_ENOMEM. */
+ANY_THREAD json_t *isola__manifest_json(struct isola__manifest_reader *r, int *code);
+/* The manifest in `root`, at which the reader stands. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_read(struct isola__manifest_reader *r,
+                                                   const json_t *root, struct isola_manifest **out);
+/* An app's name; the reader stands at its key. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_name(struct isola__manifest_reader *r,
+                                                   const json_t *v);
+
+#endif

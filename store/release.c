@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A release on the wire and in the catalog: a msgpack map
+ * {app, manifest, bundles: [{type, code, map}], release (id), revision, deployed_ms}.
+ *
+ * The id is the first 64 bits of BLAKE2b-256 over manifest and bundles, each field behind its
+ * length (8 bytes, little-endian), the bundles in the order of their types' names: two releases
+ * with the same content have the same id whoever packs them.
+ *
+ * decode trusts nothing: it copies, parses the manifest, wants a bundle for each of its types and
+ * no other, and computes the id anew. Failure modes: ISOLA_EINVAL naming the key, ISOLA_EMANIFEST,
+ * ISOLA_ENOMEM.
+ */
+#include "store/catalog.h"
+
+#include <sodium.h>
+
+#include "base/check.h"
+#include "base/msgpack.h"
+#include "store/manifest.h"
+
+/* --- identity --- */
+
+static void hash_field(crypto_generichash_state *h, struct isola_slice s)
+{
+    uint8_t len[8];
+    for (int i = 0; i < 8; i++)
+        len[i] = (uint8_t)((uint64_t)s.len >> (8 * i));
+    crypto_generichash_update(h, len, sizeof(len));
+    if (s.len > 0)
+        crypto_generichash_update(h, s.data, s.len);
+}
+
+static int by_type(const void *a, const void *b)
+{
+    const struct isola_bundle *const *x = a, *const *y = b;
+    return strcmp((*x)->type, (*y)->type);
+}
+
+void isola_release_identify(struct isola_release *r)
+{
+    ISOLA_CHECK(sodium_init() >= 0);
+    const struct isola_bundle **order = isola_alloc(r->nbundles * sizeof(struct isola_bundle *));
+    for (size_t i = 0; i < r->nbundles; i++)
+        order[i] = &r->bundles[i];
+    qsort(order, r->nbundles, sizeof(struct isola_bundle *), by_type);
+    crypto_generichash_state h;
+    uint8_t digest[32];
+    crypto_generichash_init(&h, NULL, 0, sizeof(digest));
+    hash_field(&h, r->manifest);
+    for (size_t i = 0; i < r->nbundles; i++) {
+        hash_field(&h, isola_slice_str(order[i]->type));
+        hash_field(&h, order[i]->code);
+        hash_field(&h, order[i]->map);
+    }
+    crypto_generichash_final(&h, digest, sizeof(digest));
+    sodium_bin2hex(r->id, sizeof(r->id), digest, (sizeof(r->id) - 1) / 2);
+    free(order);
+}
+
+/* --- encoding --- */
+
+void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
+{
+    isola_mp_map(out, 6);
+    isola_mp_kstr(out, "app", r->app);
+    isola_mp_cstr(out, "manifest");
+    isola_mp_str(out, r->manifest);
+    isola_mp_cstr(out, "bundles");
+    isola_mp_array(out, r->nbundles);
+    for (size_t i = 0; i < r->nbundles; i++) {
+        isola_mp_map(out, 3);
+        isola_mp_kstr(out, "type", r->bundles[i].type);
+        isola_mp_cstr(out, "code");
+        isola_mp_bin(out, r->bundles[i].code);
+        isola_mp_cstr(out, "map");
+        isola_mp_bin(out, r->bundles[i].map);
+    }
+    isola_mp_kstr(out, "release", r->id);
+    isola_mp_kuint(out, "revision", r->revision);
+    isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
+}
+
+/* --- decoding --- */
+
+void isola_release_free(struct isola_release *r)
+{
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < r->nbundles; i++)
+        free(r->bundles[i].type);
+    free(r->bundles);
+    free(r->app);
+    free(r->memory);
+    free(r);
+}
+
+static int index_of_type(const struct isola_manifest *m, struct isola_slice name)
+{
+    for (size_t i = 0; i < m->ntypes; i++)
+        if (isola_slice_is(name, m->types[i].name))
+            return (int)i;
+    return -1;
+}
+
+/* Fills r->bundles, which has one element per type of `m`, in the manifest's order. Slices of the
+ * input as yet. */
+static int read_bundles(struct isola_slice array, const struct isola_manifest *m,
+                        struct isola_release *r, struct isola_err *err)
+{
+    struct isola_mp_reader reader = isola_mp_reader(array);
+    struct isola_mp_item head;
+    if (isola_mp_next(&reader, &head) != 0 || head.type != ISOLA_MP_ARRAY)
+        return isola_fail(err, ISOLA_EINVAL, "release: \"bundles\" must be an array");
+    for (uint32_t i = 0; i < head.n; i++) {
+        struct isola_slice bundle, type, code, map = {0};
+        if (isola_mp_skip(&reader, &bundle) != 0 || !isola_mp_find_str(bundle, "type", &type))
+            return isola_fail(err, ISOLA_EINVAL, "release: \"type\" of bundle %u must be a string",
+                              i);
+        int at = index_of_type(m, type);
+        if (at < 0)
+            return isola_fail(err, ISOLA_EINVAL,
+                              "release: bundle %u is of a type that the manifest of \"%s\" does "
+                              "not name",
+                              i, m->name);
+        const char *name = m->types[at].name;
+        if (r->bundles[at].type != NULL)
+            return isola_fail(err, ISOLA_EINVAL, "release: there are two bundles of type \"%s\"",
+                              name);
+        if (!isola_mp_find_bin(bundle, "code", &code))
+            return isola_fail(err, ISOLA_EINVAL, "release: \"code\" of bundle \"%s\" must be bin",
+                              name);
+        struct isola_slice any;
+        if (isola_mp_find(bundle, "map", &any) && !isola_mp_find_bin(bundle, "map", &map))
+            return isola_fail(err, ISOLA_EINVAL, "release: \"map\" of bundle \"%s\" must be bin",
+                              name);
+        r->bundles[at] = (struct isola_bundle){isola_strdup(name), code, map};
+    }
+    for (size_t i = 0; i < m->ntypes; i++)
+        if (r->bundles[i].type == NULL)
+            return isola_fail(err, ISOLA_EINVAL, "release: the bundle of type \"%s\" is missing",
+                              m->types[i].name);
+    return 0;
+}
+
+static struct isola_slice copy_to(uint8_t **at, struct isola_slice s)
+{
+    struct isola_slice copy = {*at, s.len};
+    if (s.len > 0)
+        memcpy(*at, s.data, s.len);
+    *at += s.len;
+    return copy;
+}
+
+/* Moves what the slices point into to memory of the release's own. */
+static int own_bytes(struct isola_release *r, struct isola_err *err)
+{
+    size_t size = r->manifest.len;
+    for (size_t i = 0; i < r->nbundles; i++)
+        size += r->bundles[i].code.len + r->bundles[i].map.len;
+    uint8_t *at = r->memory = malloc(size > 0 ? size : 1);
+    if (at == NULL)
+        return isola_fail(err, ISOLA_ENOMEM, "release: out of memory");
+    r->manifest = copy_to(&at, r->manifest);
+    for (size_t i = 0; i < r->nbundles; i++) {
+        r->bundles[i].code = copy_to(&at, r->bundles[i].code);
+        r->bundles[i].map = copy_to(&at, r->bundles[i].map);
+    }
+    return 0;
+}
+
+static int read_numbers(struct isola_slice map, struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice any;
+    uint64_t deployed = 0;
+    if (isola_mp_find(map, "revision", &any) && !isola_mp_find_uint(map, "revision", &r->revision))
+        return isola_fail(err, ISOLA_EINVAL, "release: \"revision\" must be a whole number >= 0");
+    if (r->revision > INT64_MAX)
+        return isola_fail(err, ISOLA_EINVAL, "release: \"revision\" must be below 2^63");
+    if (isola_mp_find(map, "deployed_ms", &any) &&
+        (!isola_mp_find_uint(map, "deployed_ms", &deployed) || deployed > INT64_MAX))
+        return isola_fail(err, ISOLA_EINVAL,
+                          "release: \"deployed_ms\" must be a whole number >= 0 below 2^63");
+    r->deployed_ms = (int64_t)deployed;
+    return 0;
+}
+
+static int check_id(struct isola_slice map, const struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice any, id;
+    if (!isola_mp_find(map, "release", &any))
+        return 0;
+    if (isola_mp_find_str(map, "release", &id) && isola_slice_is(id, r->id))
+        return 0;
+    return isola_fail(err, ISOLA_EINVAL,
+                      "release: its content has the id %s, which is not the one it came with",
+                      r->id);
+}
+
+int isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_slice app, bundles;
+    struct isola_release *r = isola_zalloc(sizeof(*r));
+    int code;
+    if (!isola_mp_find_str(map, "app", &app)) {
+        code = isola_fail(err, ISOLA_EINVAL, "release: \"app\" must be a string");
+        goto fail;
+    }
+    if (!isola_mp_find_str(map, "manifest", &r->manifest)) {
+        code = isola_fail(err, ISOLA_EINVAL, "release: \"manifest\" must be a string");
+        goto fail;
+    }
+    if ((code = isola_manifest_parse(r->manifest, "isola.json", &m, err)) != 0)
+        goto fail;
+    if (!isola_slice_is(app, m->name)) {
+        code = isola_fail(err, ISOLA_EINVAL,
+                          "release: \"app\" is not the manifest's name, which is \"%s\"", m->name);
+        goto fail;
+    }
+    if (!isola_mp_find(map, "bundles", &bundles)) {
+        code = isola_fail(err, ISOLA_EINVAL, "release: \"bundles\" must be an array");
+        goto fail;
+    }
+    r->app = isola_strdup(m->name);
+    r->nbundles = m->ntypes;
+    r->bundles = isola_zalloc(m->ntypes * sizeof(*r->bundles));
+    if ((code = read_bundles(bundles, m, r, err)) != 0 || (code = read_numbers(map, r, err)) != 0 ||
+        (code = own_bytes(r, err)) != 0)
+        goto fail;
+    isola_release_identify(r);
+    if ((code = check_id(map, r, err)) != 0)
+        goto fail;
+    isola_manifest_free(m);
+    *out = r;
+    return 0;
+fail:
+    isola_manifest_free(m);
+    isola_release_free(r);
+    return code;
+}

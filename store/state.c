@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The state of actors: a queue, a thread, a file.
+ *
+ * Callers link their requests into a list under a mutex. The thread takes the whole list, executes
+ * the writes in one transaction and answers them when its commit is on disk; what arrived meanwhile
+ * is the next list. A lone write does not wait for company, and nothing is allocated or copied per
+ * request.
+ *
+ * A read is answered at once, unless its address may have an uncommitted write: then that is
+ * committed first, so that nobody ever sees what a failed commit takes back. The addresses of the
+ * open transaction are kept in a Bloom filter.
+ *
+ * Failure modes: a commit that fails is rolled back and its writes are tried one by one, so that a
+ * value too big for the disk fails alone; after FAILURES_MAX in a row the rest of them fail with
+ * the same reason. Later requests start afresh: the store recovers when the disk does.
+ *
+ * Invariants: callbacks of one address fire in the order of its requests; a write's callback with
+ * code 0 fires after its commit is synced; a transaction is open only while `group.count` > 0.
+ */
+#include "store/state.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "store/sqlite.h"
+
+/* A transaction is committed early at this many bytes, which bounds the write-ahead log and the
+ * wait of those in it. */
+#define GROUP_BYTES_MAX (32u << 20)
+#define FAILURES_MAX    8
+#define FILTER_BITS     4096u
+
+static const char *const migrations[ISOLA__STATE_SCHEMA] = {
+    "CREATE TABLE state (address TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+};
+static const struct isola__schema schema = {ISOLA__STATE_SCHEMA, migrations, .exclusive = true};
+
+enum op { OP_GET, OP_PUT, OP_DEL };
+
+enum statement { BEGIN, COMMIT, ROLLBACK, GET, PUT, DEL, STATEMENTS };
+static const char *const sql[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [GET] = "SELECT value FROM state WHERE address = ?1",
+    [PUT] = "INSERT INTO state (address, value) VALUES (?1, ?2)"
+            " ON CONFLICT (address) DO UPDATE SET value = excluded.value",
+    [DEL] = "DELETE FROM state WHERE address = ?1",
+};
+
+struct queue {
+    struct isola_state_req *head;
+    struct isola_state_req **tail; /* valid while head is not NULL */
+};
+
+struct isola_state {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct queue queue; /* under the lock */
+    bool closing;       /* under the lock */
+    pthread_t thread;
+    _Atomic uint64_t reads, writes, commits, failed_commits;
+
+    /* --- the thread's own --- */
+    struct isola__db db;
+    sqlite3_stmt *stmt[STATEMENTS];
+    struct {
+        struct queue queue; /* the writes of the open transaction */
+        size_t count, bytes;
+        int code; /* why it cannot be committed, or 0 */
+        uint64_t filter[FILTER_BITS / 64];
+    } group;
+    struct isola_err err; /* of the last failure */
+};
+
+static void push(struct queue *q, struct isola_state_req *req)
+{
+    req->next = NULL;
+    if (q->head == NULL)
+        q->head = req;
+    else
+        *q->tail = req;
+    q->tail = &req->next;
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void bind_address(sqlite3_stmt *stmt, struct isola_slice address)
+{
+    /* Borrowed bytes are bound without a copy; NULL would bind SQL's NULL. */
+    const char *p = address.len != 0 ? (const char *)address.data : "";
+    ISOLA_CHECK(sqlite3_bind_text64(stmt, 1, p, address.len, SQLITE_STATIC, SQLITE_UTF8) ==
+                SQLITE_OK);
+}
+
+/* --- writes --- */
+
+static int run(struct isola_state *s, enum statement which)
+{
+    return isola__db_run(&s->db, s->stmt[which], "write", &s->err);
+}
+
+static int write_one(struct isola_state *s, const struct isola_state_req *req)
+{
+    sqlite3_stmt *stmt = s->stmt[req->op == OP_PUT ? PUT : DEL];
+    bind_address(stmt, req->address);
+    if (req->op == OP_PUT) {
+        const void *p = req->value.len != 0 ? (const void *)req->value.data : "";
+        int rc = sqlite3_bind_blob64(stmt, 2, p, req->value.len, SQLITE_STATIC);
+        if (rc != SQLITE_OK) /* over SQLite's limit of 1,000,000,000 bytes */
+            return isola__db_fail(&s->db, rc, "write", &s->err);
+    }
+    int code = isola__db_run(&s->db, stmt, "write", &s->err);
+    sqlite3_clear_bindings(stmt);
+    return code;
+}
+
+static int commit(struct isola_state *s, uint64_t writes)
+{
+    int code = run(s, COMMIT);
+    if (code == 0) {
+        count(&s->commits, 1);
+        count(&s->writes, writes);
+    }
+    return code;
+}
+
+/* Some errors end the transaction by themselves, others leave that to us. Should even this fail,
+ * the next BEGIN fails with a reason and comes back here. s->err keeps why the commit failed. */
+static void roll_back(struct isola_state *s)
+{
+    count(&s->failed_commits, 1);
+    if (!sqlite3_get_autocommit(s->db.handle)) {
+        sqlite3_step(s->stmt[ROLLBACK]);
+        sqlite3_reset(s->stmt[ROLLBACK]);
+    }
+}
+
+static int transact_one(struct isola_state *s, const struct isola_state_req *req)
+{
+    int code = run(s, BEGIN);
+    if (code == 0)
+        code = write_one(s, req);
+    if (code == 0)
+        code = commit(s, 1);
+    if (code != 0)
+        roll_back(s);
+    return code;
+}
+
+/* The group could not be committed as one. */
+static void redo_one_by_one(struct isola_state *s, struct isola_state_req *req)
+{
+    unsigned failures = 0;
+    while (req != NULL) {
+        struct isola_state_req *next = req->next; /* the callback may free or reuse req */
+        bool done = false;
+        if (failures < FAILURES_MAX) {
+            done = transact_one(s, req) == 0;
+            failures = done ? 0 : failures + 1;
+        }
+        if (done)
+            req->cb(req, 0, isola_slice(NULL, 0), NULL);
+        else
+            req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), s->err.text);
+        req = next;
+    }
+}
+
+static void finish_group(struct isola_state *s)
+{
+    struct isola_state_req *req = s->group.queue.head;
+    size_t n = s->group.count;
+    int code = s->group.code;
+    if (n == 0)
+        return;
+    memset(&s->group, 0, sizeof(s->group));
+    if (code == 0)
+        code = commit(s, n);
+    if (code != 0) {
+        roll_back(s);
+        if (n == 1)
+            req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), s->err.text);
+        else
+            redo_one_by_one(s, req);
+        return;
+    }
+    while (req != NULL) {
+        struct isola_state_req *next = req->next;
+        req->cb(req, 0, isola_slice(NULL, 0), NULL);
+        req = next;
+    }
+}
+
+static void add_to_group(struct isola_state *s, struct isola_state_req *req, uint64_t hash)
+{
+    if (s->group.count == 0)
+        s->group.code = run(s, BEGIN);
+    if (s->group.code == 0)
+        s->group.code = write_one(s, req);
+    push(&s->group.queue, req);
+    s->group.filter[hash % FILTER_BITS / 64] |= UINT64_C(1) << hash % 64;
+    s->group.count++;
+    s->group.bytes += req->value.len;
+    if (s->group.bytes >= GROUP_BYTES_MAX)
+        finish_group(s);
+}
+
+static bool maybe_in_group(const struct isola_state *s, uint64_t hash)
+{
+    return (s->group.filter[hash % FILTER_BITS / 64] >> hash % 64 & 1) != 0;
+}
+
+/* --- reads --- */
+
+static void answer_get(struct isola_state *s, struct isola_state_req *req)
+{
+    sqlite3_stmt *stmt = s->stmt[GET];
+    count(&s->reads, 1);
+    bind_address(stmt, req->address);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        const void *p = sqlite3_column_blob(stmt, 0);
+        size_t len = (size_t)sqlite3_column_bytes(stmt, 0);
+        if (p == NULL && sqlite3_errcode(s->db.handle) == SQLITE_NOMEM)
+            req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), "out of memory");
+        else
+            req->cb(req, 0, isola_slice(p, len), NULL);
+    } else if (rc == SQLITE_DONE) {
+        req->cb(req, ISOLA_ENOENT, isola_slice(NULL, 0), "no state is stored");
+    } else {
+        isola__db_fail(&s->db, rc, "read", &s->err);
+        req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), s->err.text);
+    }
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+}
+
+/* --- the thread --- */
+
+/* Takes all that waits; NULL when the store is closing and nothing is left. */
+static struct isola_state_req *take_all(struct isola_state *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->queue.head == NULL && !s->closing)
+        pthread_cond_wait(&s->wake, &s->lock);
+    struct isola_state_req *all = s->queue.head;
+    s->queue.head = NULL;
+    pthread_mutex_unlock(&s->lock);
+    return all;
+}
+
+static void *work(void *arg)
+{
+    struct isola_state *s = arg;
+    for (struct isola_state_req *req; (req = take_all(s)) != NULL;) {
+        while (req != NULL) {
+            struct isola_state_req *next = req->next;
+            uint64_t hash = isola_hash(req->address.data, req->address.len, 0);
+            if (req->op != OP_GET) {
+                add_to_group(s, req, hash);
+            } else {
+                if (maybe_in_group(s, hash))
+                    finish_group(s);
+                answer_get(s, req);
+            }
+            req = next;
+        }
+        finish_group(s);
+    }
+    return NULL;
+}
+
+static void request(struct isola_state *s, struct isola_state_req *req, enum op op)
+{
+    ISOLA_CHECK(req->cb != NULL);
+    req->op = (int)op;
+    pthread_mutex_lock(&s->lock);
+    bool was_empty = s->queue.head == NULL;
+    push(&s->queue, req);
+    pthread_mutex_unlock(&s->lock);
+    if (was_empty)
+        pthread_cond_signal(&s->wake);
+}
+
+void isola_state_get(struct isola_state *s, struct isola_state_req *req)
+{
+    req->value = isola_slice(NULL, 0);
+    request(s, req, OP_GET);
+}
+
+void isola_state_put(struct isola_state *s, struct isola_state_req *req, struct isola_slice value)
+{
+    req->value = value;
+    request(s, req, OP_PUT);
+}
+
+void isola_state_del(struct isola_state *s, struct isola_state_req *req)
+{
+    req->value = isola_slice(NULL, 0);
+    request(s, req, OP_DEL);
+}
+
+void isola_state_stats(struct isola_state *s, struct isola_state_stats *out)
+{
+    out->reads = atomic_load_explicit(&s->reads, memory_order_relaxed);
+    out->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
+    out->commits = atomic_load_explicit(&s->commits, memory_order_relaxed);
+    out->failed_commits = atomic_load_explicit(&s->failed_commits, memory_order_relaxed);
+}
+
+/* --- open and close --- */
+
+static void close_db(struct isola_state *s)
+{
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(s->stmt[i]);
+    isola__db_close(&s->db);
+    free(s);
+}
+
+/* Signals belong to the threads of the program, not to this one. */
+static int start_thread(struct isola_state *s)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&s->thread, NULL, work, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0)
+        pthread_setname_np(s->thread, "isola-state");
+    return rc;
+}
+
+int isola_state_open(const char *path, struct isola_state **out, struct isola_err *err)
+{
+    struct isola_state *s = isola_zalloc(sizeof(*s));
+    int code = isola__db_open(&s->db, path, &schema, err);
+    for (int i = 0; code == 0 && i < STATEMENTS; i++)
+        code = isola__db_prepare(&s->db, sql[i], &s->stmt[i], err);
+    if (code != 0) {
+        close_db(s);
+        return code;
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    int rc = start_thread(s);
+    if (rc != 0) {
+        code =
+            isola_fail(err, ISOLA_ENOMEM, "cannot start the thread of %s: %s", path, strerror(rc));
+        pthread_cond_destroy(&s->wake);
+        pthread_mutex_destroy(&s->lock);
+        close_db(s);
+        return code;
+    }
+    *out = s;
+    return 0;
+}
+
+void isola_state_close(struct isola_state *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->closing = true;
+    pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->wake);
+    pthread_join(s->thread, NULL);
+    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    close_db(s);
+}

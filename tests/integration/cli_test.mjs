@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ctl from outside: each command with good and bad arguments, against an agent that answers as it is told, hangs up, says
+// nothing or talks rubbish. cli_deploy_test.mjs has `deploy`.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import test from 'node:test';
+
+import { ASK, EMIT, EVENT, Ext, STOP, SUB, encode, envelope, failure, fakeAgent, frame } from './fake_agent.mjs';
+import { ctl, scratch, startCtl, until } from './ctl.mjs';
+
+async function withAgent(t, methods) {
+  const agent = await fakeAgent(`${scratch(t)}/agent.sock`, methods);
+  t.after(() => agent.close());
+  return agent;
+}
+
+const concurrency = 4;
+
+test('help and version', { concurrency }, async (t) => {
+  await t.test('--help lists the commands', async () => {
+    const { status, stdout, stderr } = await ctl(['--help']);
+    assert.equal(status, 0);
+    assert.equal(stderr, '');
+    for (const name of ['deploy', 'ask', 'emit', 'on', 'ps', 'nodes', 'logs', 'stop'])
+      assert.match(stdout, new RegExp(`^  ${name} `, 'm'));
+  });
+  await t.test('help of a command has examples', async () => {
+    for (const args of [['help', 'ask'], ['ask', '--help'], ['--help', 'ask'], ['ask', 'a', '-h']]) {
+      const { status, stdout } = await ctl(args);
+      assert.equal(status, 0);
+      assert.match(stdout, /^Usage: ctl ask ADDRESS EVENT \[JSON…\]/);
+      assert.match(stdout, /Examples:\n {2}ctl ask /);
+    }
+  });
+  await t.test('one document with --json', async () => {
+    assert.deepEqual(JSON.parse((await ctl(['--json', '--version'])).stdout), { version: '0.1.0' });
+    assert.match(JSON.parse((await ctl(['help', 'ps', '--json'])).stdout).help, /^Usage: ctl ps/);
+    assert.equal((await ctl(['--version'])).stdout, 'ctl 0.1.0\n');
+  });
+});
+
+test('wrong usage: status 2, one line, nothing sent', { concurrency }, async (t) => {
+  const agent = await withAgent(t, {});
+  const cases = [
+    [['delpoy', 'x'], "ctl: unknown command 'delpoy'; did you mean 'deploy'?"],
+    [['ps', '--jsno'], "ctl: unknown option '--jsno'; did you mean '--json'?"],
+    [[], "ctl: no command; 'ctl --help' lists them"],
+    [['ask', 'shop/Counter', 'x'], 'ctl: "shop/Counter" is not an address: it has the form app/Type/key'],
+    [['ask', 'a/B/c\u0007', 'x'], /^ctl: .*app\/Type\/key/],
+    [['emit', 'x'.repeat(600), 'x'], /^ctl: .*too long.*app\/Type\/key/],
+    [['ask', 'a/B/c', 'x', '1', 'foo'], `ctl: argument 2 is not JSON: foo (for a string write '"foo"')`],
+    [['ask', 'a/B/c', 'x', '{"a":}'], /^ctl: argument 1 is not JSON: \{"a":\} \(.*column \d+\)/],
+    [['emit', 'a/B/c', 'x', 'ö'.repeat(100)], /^ctl: argument 1 is not JSON: ö{30}… /],
+    [['ask', 'a/B/c', 'x', '{"$base64":"?"}'], /^ctl: argument 1 cannot be sent: "\$base64" needs/],
+    [['ask', 'a/B/c', ''], /^ctl: the event is empty/],
+    [['on', 'a/B/c', 'x', '--count', '0'], /^ctl: option '--count' needs a whole number from 1/],
+    [['ps', 'no such'], /^ctl: 'no such' is not the name of an app/],
+    [['logs', 'a/b'], 'ctl: "a/b" is not an address: it has the form app/Type/key'],
+    [['ps', '--node', 'http://localhost'], /^ctl: --node http:\/\/localhost: this release reaches agents by unix sockets only/],
+  ];
+  for (const [args, line] of cases) {
+    await t.test(args.join(' ').slice(0, 40) || '(nothing)', async () => {
+      const env = { ISOLA_NODE: agent.path };
+      const plain = await ctl(args, { env });
+      assert.equal(plain.status, 2);
+      assert.equal(plain.stdout, '');
+      assert.equal(plain.stderr.split('\n').length, 2);
+      if (typeof line === 'string') assert.equal(plain.stderr, `${line}\n`);
+      else assert.match(plain.stderr, line);
+
+      const json = await ctl(['--json', ...args], { env });
+      assert.equal(json.status, 2);
+      assert.equal(json.stderr, '');
+      const { error } = JSON.parse(json.stdout);
+      assert.equal(error.code, 'EUSAGE');
+      assert.equal(`ctl: ${error.message}\n`, plain.stderr);
+    });
+  }
+  assert.equal(agent.connections, 0);
+});
+
+test('ask', { concurrency }, async (t) => {
+  await t.test('sends the arguments, prints the reply', async (t) => {
+    const agent = await withAgent(t, { actor: () => ({ n: 5, list: [1, null] }) });
+    const args = ['ask', 'a/B/c d', 'add', '-5', '0.5', '"x"', '{"k":[true]}', '{"$base64":"AQI="}', '--timeout', '4000'];
+    const { status, stdout, stderr } = await ctl(args, { node: agent.path });
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.equal(stdout, '{\n  "n": 5,\n  "list": [\n    1,\n    null\n  ]\n}\n');
+    const [m] = agent.to('add');
+    assert.equal(m.kind, ASK);
+    assert.equal(m.dst, 'a/B/c d');
+    assert.equal(m.timeout, 4000);
+    assert.deepEqual(m.args, [-5, 0.5, 'x', { k: [true] }, Buffer.from([1, 2])]);
+  });
+  await t.test('one line with --json', async (t) => {
+    const agent = await withAgent(t, { actor: () => ({ at: new Date(0), list: [] }) });
+    const { stdout } = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
+    assert.equal(stdout, '{"at":"1970-01-01T00:00:00.000Z","list":[]}\n');
+  });
+  await t.test('undefined is null', async (t) => {
+    const agent = await withAgent(t, { actor: (m) => new Ext(1, []) && (agent.reply(m), undefined) });
+    agent.reply = () => {};
+    const other = await withAgent(t, { actor: () => new Ext(1, []) });
+    assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: other.path })).stdout, 'null\n');
+  });
+  await t.test('a failure, with its stack', async (t) => {
+    const stack = 'Error: it \u001b[2Jbroke\n    at add (counter.js:3:9)\n    at turn\n';
+    const agent = await withAgent(t, { actor: () => failure('EFAILED', 'it \u001b[2Jbroke', stack) });
+    const plain = await ctl(['ask', 'a/B/c', 'x'], { node: agent.path });
+    assert.deepEqual([plain.status, plain.stdout], [1, '']);
+    assert.equal(plain.stderr, 'ctl: EFAILED: it \ufffd[2Jbroke\n    at add (counter.js:3:9)\n    at turn\n');
+    const json = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
+    assert.deepEqual([json.status, json.stderr], [1, '']);
+    assert.deepEqual(JSON.parse(json.stdout), { error: { code: 'EFAILED', message: 'it \u001b[2Jbroke', stack } });
+  });
+  await t.test('a failure with a code and name of its own', async (t) => {
+    const error = failure('E_MINE', 'no');
+    error.name = 'RangeError';
+    const agent = await withAgent(t, { actor: () => error });
+    assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr, 'ctl: E_MINE: RangeError: no\n');
+  });
+  await t.test('a failure that is no Error', async (t) => {
+    const agent = await withAgent(t, { actor: (m, peer) => void peer.send({ kind: 4, id: m.id, args: [7] }) });
+    const { status, stdout } = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.equal(JSON.parse(stdout).error.code, 'EPROTO');
+  });
+  await t.test('no answer', async (t) => {
+    const agent = await withAgent(t, { actor: () => undefined });
+    const { status, stderr } = await ctl(['ask', 'a/B/c', 'x', '--timeout', '20'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.equal(stderr, 'ctl: a/B/c did not answer within 20 ms; wait longer with --timeout MS\n');
+  });
+  await t.test('a malformed value', async (t) => {
+    const agent = await withAgent(t, { actor: () => new Ext(99, [1]) });
+    const { status, stdout } = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.equal(JSON.parse(stdout).error.code, 'EPROTO');
+  });
+  await t.test('answers to others are left alone', async (t) => {
+    const agent = await withAgent(t, {
+      actor: (m, peer) => {
+        peer.send({ kind: 3, id: m.id + 1, args: ['not yours'] });
+        peer.send({ kind: EVENT, id: m.id, args: ['an event'] });
+        return 'yours';
+      },
+    });
+    assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stdout, '"yours"\n');
+  });
+});
+
+test('an agent that is none', { concurrency: 8 }, async (t) => {
+  const cases = {
+    'hangs up at once': [(s) => s.destroy(), 'ECLOSED', /closed the connection before it answered/],
+    'hangs up in a call': [(s) => s.once('data', () => s.destroy()), 'ECLOSED', /closed the connection/],
+    'talks HTTP': [(s) => s.write('HTTP/1.1 400 Bad Request\r\n\r\n'), 'EPROTO', null],
+    'sends a frame that is no envelope': [(s) => s.write(frame(Buffer.from('hello'))), 'EPROTO', /does not speak Isola's protocol/],
+    'sends an empty frame': [(s) => s.write(frame(Buffer.alloc(0))), 'EPROTO', null],
+    'claims a frame of 4 GB': [(s) => s.write(Buffer.from([255, 255, 255, 255])), null, null],
+    'speaks another version': [(s) => s.write(envelope({ version: 9, kind: 3, id: 1 })), 'EPROTO', /version 9/],
+    'does not know hello': [(s) => s.write(envelope({ kind: 4, id: 1, args: [failure('EINVAL', 'what?')] })), 'EPROTO', /no agent/],
+    'is of another wire': [(s) => s.write(envelope({ kind: 3, id: 1, args: [{ wire: 2 }] })), 'EPROTO', /version 2 of the protocol, this ctl version 1/],
+    'says nothing': [() => {}, 'ETIMEDOUT', /does not answer/],
+  };
+  for (const [name, [connected, code, message]] of Object.entries(cases)) {
+    await t.test(name, async (t) => {
+      const agent = await withAgent(t, { connected });
+      const { status, stdout, stderr } = await ctl(['--json', 'ps'], { node: agent.path });
+      assert.deepEqual([status, stderr], [1, '']);
+      const { error } = JSON.parse(stdout);
+      if (code) assert.equal(error.code, code, error.message);
+      if (message) assert.match(error.message, message);
+      assert.ok(error.message.includes(agent.path) || code === null || message === null, error.message);
+    });
+  }
+  await t.test('is not there', async (t) => {
+    const dir = scratch(t);
+    const hint = 'start one with `node-agent` or name another with --node';
+    fs.writeFileSync(`${dir}/file`, '');
+    for (const [path, why] of [[`${dir}/no.sock`, 'nothing listens there'], [`${dir}/file`, 'it is not a socket']]) {
+      const { status, stdout, stderr } = await ctl(['nodes', '--node', path]);
+      assert.deepEqual([status, stdout], [1, '']);
+      assert.equal(stderr, `ctl: cannot reach an agent at ${path}: ${why}; ${hint}\n`);
+    }
+    const agent = await fakeAgent(`${dir}/left.sock`, {});
+    fs.linkSync(`${dir}/left.sock`, `${dir}/stale.sock`); // a socket nobody listens on any more
+    await agent.close();
+    const { stdout } = await ctl(['--json', 'nodes', '--node', `unix:${dir}/stale.sock`]);
+    assert.equal(JSON.parse(stdout).error.code, 'EUNREACHABLE');
+    assert.match(JSON.parse(stdout).error.message, /nothing listens there/);
+    const long = await ctl(['nodes', '--node', `/${'x'.repeat(300)}`]);
+    assert.equal(long.status, 1);
+    assert.equal(long.stderr.split('\n').length, 2);
+  });
+});
+
+test('emit and stop', { concurrency }, async (t) => {
+  await t.test('emit is quiet, and ends when the agent has it', async (t) => {
+    const agent = await withAgent(t, {});
+    assert.deepEqual(await ctl(['emit', 'a/B/c', 'reset', '1'], { node: agent.path }), { status: 0, stdout: '', stderr: '' });
+    const [m] = agent.to('reset');
+    assert.deepEqual([m.kind, m.id, m.dst, m.args], [EMIT, 0, 'a/B/c', [1]]);
+    assert.equal((await ctl(['emit', 'a/B/c', 'reset', '--json'], { node: agent.path })).stdout, '{"sent":true}\n');
+  });
+  await t.test('emit to an agent that hangs up', async (t) => {
+    const agent = await withAgent(t, { actor: (m, peer) => void peer.socket.destroy() });
+    assert.equal((await ctl(['emit', 'a/B/c', 'reset'], { node: agent.path })).status, 1);
+  });
+  await t.test('stop', async (t) => {
+    let was = true;
+    const agent = await withAgent(t, { actor: () => was });
+    assert.equal((await ctl(['stop', 'a/B/c'], { node: agent.path })).stdout, 'stopped a/B/c\n');
+    assert.deepEqual([agent.to('')[0].kind, agent.to('')[0].dst], [STOP, 'a/B/c']);
+    was = false;
+    assert.equal((await ctl(['stop', 'a/B/c'], { node: agent.path })).stdout, 'a/B/c was not active\n');
+    assert.equal((await ctl(['stop', 'a/B/c', '--json'], { node: agent.path })).stdout, '{"address":"a/B/c","stopped":false}\n');
+  });
+});
+
+test('on', { concurrency }, async (t) => {
+  const events = {
+    actor: (m, peer) => {
+      assert.equal(m.kind, SUB);
+      peer.send({ kind: EVENT, id: m.id + 7, src: m.dst, event: m.event, args: ['of another'] });
+      for (let i = 0; i < 3; i++) peer.send({ kind: EVENT, id: m.id, src: m.dst, event: m.event, args: [i, { x: null }] });
+    },
+  };
+  await t.test('prints one line each, up to --count', async (t) => {
+    const agent = await withAgent(t, events);
+    const { status, stdout, stderr } = await ctl(['on', 'a/B/c', 'changed', '--count', '2'], { node: agent.path });
+    assert.deepEqual([status, stdout], [0, '[0,{"x":null}]\n[1,{"x":null}]\n']);
+    assert.equal(stderr, 'ctl: listening for changed of a/B/c\n');
+  });
+  await t.test('and with --json', async (t) => {
+    const agent = await withAgent(t, events);
+    const { stdout } = await ctl(['--json', 'on', 'a/B/c', 'changed', '--count', '1'], { node: agent.path });
+    assert.equal(stdout, '{"address":"a/B/c","event":"changed","args":[0,{"x":null}]}\n');
+  });
+  await t.test('Ctrl-C ends it with 0', async (t) => {
+    const agent = await withAgent(t, { actor: () => null });
+    const run = startCtl(t, ['on', 'a/B/c', 'changed'], { node: agent.path });
+    await until(run.child.stderr, /listening/);
+    run.child.kill('SIGINT');
+    assert.deepEqual([(await run.done).status, (await run.done).stdout], [0, '']);
+  });
+  await t.test('a reader that goes away ends it, too', async (t) => {
+    const agent = await withAgent(t, {});
+    const run = startCtl(t, ['on', 'a/B/c', 'changed'], { node: agent.path });
+    await until(run.child.stderr, /listening/);
+    run.child.stdout.destroy();
+    assert.equal((await run.done).status, 0);
+  });
+  await t.test('a refusal', async (t) => {
+    const agent = await withAgent(t, { actor: () => failure('ENOACTOR', 'no app a') });
+    const { status, stderr } = await ctl(['on', 'a/B/c', 'changed'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.match(stderr, /^ctl: ENOACTOR: no app a$/m);
+  });
+  await t.test('an agent that goes away', async (t) => {
+    const agent = await withAgent(t, {});
+    const run = startCtl(t, ['--json', 'on', 'a/B/c', 'changed'], { node: agent.path });
+    await until(run.child.stderr, /listening/);
+    await agent.close();
+    const { status, stdout } = await run.done;
+    assert.equal(status, 1);
+    assert.deepEqual(JSON.parse(stdout).error, { code: 'ECLOSED', message: `the agent at ${agent.path} closed the connection` });
+    agent.close = async () => {};
+  });
+});
+
+const actors = [
+  { address: 'shop/Counter/a', isolation: 'isolate', node: 'east', thread: 0, state: 'idle', mailbox: 0, turns: 12, heap: 1572864, release: '0123456789abcdef' },
+  { address: 'shop/Session/東京', isolation: 'shared', node: 'west', thread: 11, state: 'failed', mailbox: 10000, turns: 7, heap: 512 },
+  { address: 'odd/One/\u001b[2J', thread: 'x', mailbox: -1, heap: null },
+];
+
+test('ps and nodes', { concurrency }, async (t) => {
+  await t.test('a table of actors', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors, unreachable: ['north'] }) });
+    const { status, stdout } = await ctl(['ps', 'shop'], { node: agent.path });
+    assert.equal(status, 0);
+    assert.equal(stdout, [
+      'ADDRESS            ISOLATION  NODE  THREAD  STATE   MAILBOX  TURNS    HEAP',
+      'shop/Counter/a     isolate    east       0  idle          0     12  1.5 MB',
+      'shop/Session/東京  shared     west      11  failed    10000      7   512 B',
+      'odd/One/\ufffd[2J       -          -          -  -             -      -       -',
+      'unreachable: north (the actors there are not listed)',
+      '',
+    ].join('\n'));
+    assert.deepEqual(agent.to('ps')[0].args, [{ app: 'shop' }]);
+  });
+  await t.test('--json passes on what the agent said', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors, unreachable: [] }) });
+    const { stdout } = await ctl(['--json', 'ps'], { node: agent.path });
+    assert.deepEqual(JSON.parse(stdout), { actors, unreachable: [] });
+    assert.deepEqual(agent.to('ps')[0].args, [{}]);
+  });
+  await t.test('nobody', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors: [], unreachable: [] }) });
+    assert.equal((await ctl(['ps'], { node: agent.path })).stdout, 'no actor is live\n');
+    assert.equal((await ctl(['ps', 'shop'], { node: agent.path })).stdout, 'no actor of shop is live\n');
+  });
+  await t.test('nodes', async (t) => {
+    const nodes = [
+      { name: 'east', state: 'up', url: 'tcp://127.0.0.1:4711', pid: 10, host_pid: 11, actors: 3, threads: 2, uptime_ms: 185000, version: '0.1.0' },
+      { name: 'west', state: 'down', url: 'tcp://127.0.0.1:4712' },
+    ];
+    const agent = await withAgent(t, { nodes: () => ({ nodes }) });
+    assert.equal((await ctl(['nodes'], { node: agent.path })).stdout, [
+      'NAME  STATE  URL                   PID  HOST  ACTORS  THREADS     UPTIME  VERSION',
+      'east  up     tcp://127.0.0.1:4711   10    11       3        2  3 min 5 s  0.1.0',
+      'west  down   tcp://127.0.0.1:4712    -     -       -        -          -  -',
+      '',
+    ].join('\n'));
+    assert.deepEqual(JSON.parse((await ctl(['nodes', '--json'], { node: agent.path })).stdout), { nodes });
+  });
+  await t.test('answers of another shape, and failures', async (t) => {
+    const answers = [null, 5, [], {}, { actors: 5 }, 'x'];
+    const agent = await withAgent(t, { ps: () => answers.shift() ?? failure('EINVAL', 'unknown method ps') });
+    for (let n = answers.length; n > 0; n--) {
+      const { status, stderr } = await ctl(['ps'], { node: agent.path });
+      assert.equal(status, 1);
+      assert.match(stderr, /^ctl: (the agent's answer has no actors|EINVAL: unknown method ps)\n$/);
+    }
+    assert.match((await ctl(['ps'], { node: agent.path })).stderr, /^ctl: EINVAL: unknown method ps\n$/);
+  });
+  await t.test('no answer within --timeout', async (t) => {
+    const agent = await withAgent(t, {});
+    const { status, stderr } = await ctl(['ps', '--timeout', '10'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.match(stderr, /^ctl: no answer from the agent at .* within 10 ms; wait longer with --timeout MS\n$/);
+  });
+});
+
+test('logs', { concurrency }, async (t) => {
+  const time = Date.UTC(2031, 0, 2, 3, 4, 5, 678);
+  const lines = [
+    { time, level: 'info', node: 'east', address: 'shop/Counter/a', text: 'hello' },
+    { time: time + 1, level: 'error', node: 'west', address: '', text: 'bad \u001b]0;title\u0007\n    at x\n' },
+  ];
+  const shown = [
+    '2031-01-02T03:04:05.678Z info  east shop/Counter/a  hello',
+    '2031-01-02T03:04:05.679Z error west  bad \ufffd]0;title\ufffd',
+    '        at x',
+    '',
+  ].join('\n');
+  await t.test('the last lines', async (t) => {
+    const agent = await withAgent(t, { logs: () => ({ lines }) });
+    const { status, stdout } = await ctl(['logs', '-n', '20', 'shop'], { node: agent.path });
+    assert.deepEqual([status, stdout], [0, shown]);
+    assert.deepEqual(JSON.parse((await ctl(['--json', 'logs', 'a/B/c'], { node: agent.path })).stdout), { lines });
+    await ctl(['logs'], { node: agent.path });
+    assert.deepEqual(agent.to('logs').map((m) => m.args[0]), [
+      { lines: 20, follow: false, app: 'shop' },
+      { lines: 200, follow: false, address: 'a/B/c' },
+      { lines: 200, follow: false },
+    ]);
+  });
+  const follow = {
+    logs: (m, peer) => {
+      peer.send({ kind: 3, id: m.id, args: [{ lines: [lines[0]] }] });
+      peer.send({ kind: EMIT, event: 'log', args: [lines[1]] });
+      peer.send({ kind: EMIT, event: 'other', args: ['x'] });
+      peer.send({ kind: EMIT, event: 'log', args: [] });
+    },
+  };
+  await t.test('-f goes on until Ctrl-C', async (t) => {
+    const agent = await withAgent(t, follow);
+    const run = startCtl(t, ['logs', '-f'], { node: agent.path });
+    await until(run.child.stdout, /at x\n/);
+    run.child.kill('SIGINT');
+    assert.deepEqual(await run.done, { status: 0, stdout: shown, stderr: '' });
+    assert.deepEqual(agent.to('logs')[0].args, [{ lines: 200, follow: true }]);
+  });
+  await t.test('-f with --json: one line each', async (t) => {
+    const agent = await withAgent(t, follow);
+    const run = startCtl(t, ['--json', 'logs', '-f'], { node: agent.path });
+    await until(run.child.stdout, /at x.*\n/);
+    run.child.kill('SIGINT');
+    assert.deepEqual((await run.done).stdout.trim().split('\n').map((l) => JSON.parse(l)), lines);
+  });
+  await t.test('-f and the agent goes away', async (t) => {
+    const agent = await withAgent(t, { logs: (m, peer) => (setImmediate(() => peer.socket.end()), { lines: [] }) });
+    const { status, stderr } = await ctl(['logs', '-f'], { node: agent.path });
+    assert.deepEqual([status, stderr], [1, `ctl: the agent at ${agent.path} closed the connection\n`]);
+  });
+});
+
+test('output', { concurrency }, async (t) => {
+  await t.test('a reader that went away is no failure', async (t) => {
+    let run;
+    const agent = await withAgent(t, {
+      ps: (m, peer) => {
+        run.child.stdout.once('close', () => peer.send({ kind: 3, id: m.id, args: [{ actors, unreachable: [] }] }));
+        run.child.stdout.destroy();
+      },
+    });
+    run = startCtl(t, ['ps'], { node: agent.path });
+    const { status, stderr } = await run.done;
+    assert.deepEqual([status, stderr], [0, '']);
+  });
+  await t.test('a full disk is', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors, unreachable: [] }) });
+    const full = fs.openSync('/dev/full', 'w');
+    t.after(() => fs.closeSync(full));
+    const run = startCtl(t, ['ps'], { node: agent.path, stdout: full });
+    const { status, stderr } = await run.done;
+    assert.deepEqual([status, stderr], [1, 'ctl: cannot write the output: No space left on device\n']);
+  });
+  await t.test('a big reply', async (t) => {
+    const text = 'x'.repeat(8 << 20);
+    const agent = await withAgent(t, { actor: (m) => m.args[0].length && text });
+    const { status, stdout } = await ctl(['--json', 'ask', 'a/B/c', 'x', JSON.stringify('y'.repeat(100000))], { node: agent.path });
+    assert.equal(status, 0);
+    assert.equal(stdout.length, text.length + 3);
+  });
+  await t.test('a value that explodes is refused', async (t) => {
+    const layers = Array.from({ length: 40 }, (_, i) => (i === 0 ? [] : [new Ext(9, [i + 1]), new Ext(9, [i + 1])]));
+    const agent = await withAgent(t, { actor: () => layers });
+    const { status, stdout } = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.equal(JSON.parse(stdout).error.code, 'ETOOBIG');
+  });
+});
+
+test('the fake agent reads what it writes', () => {
+  assert.deepEqual(encode([1, 'a', null]), Buffer.from([0x93, 1, 0xa1, 0x61, 0xc0]));
+});

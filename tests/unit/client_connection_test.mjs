@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The client library against a fake agent: correlation, errors, subscriptions, reconnecting, bounds, and when a process may exit.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, beforeEach, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+
+import { decodeArgs } from '../../actors/lib/client/codec.js';
+import { ASK, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js';
+import { Ref, connect } from '../../actors/lib/client/index.js';
+
+const library = pathToFileURL(join(import.meta.dirname, '../../actors/lib/client/index.js')).href;
+const dir = mkdtempSync(join(tmpdir(), 'isola-client-'));
+after(() => rmSync(dir, { recursive: true }));
+
+/** Answers hello, keeps everything else for take(), which waits for it. */
+class FakeAgent {
+  path;
+  wire = 1;
+  connections = new Set();
+  #server;
+  #messages = [];
+  #takers = [];
+
+  constructor(path) {
+    this.path = path;
+  }
+  async listen() {
+    this.#server = net.createServer((socket) => this.#accept(socket));
+    this.#server.listen(this.path);
+    await once(this.#server, 'listening');
+  }
+  async close() {
+    for (const socket of this.connections) socket.destroy();
+    if (!this.#server.listening) return;
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+  #accept(socket) {
+    const parser = new FrameParser();
+    this.connections.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => this.connections.delete(socket));
+    socket.on('data', (chunk) => parser.push(chunk, (bytes) => this.#message(socket, decodeEnvelope(bytes))));
+  }
+  #message(socket, m) {
+    m.args = decodeArgs(m.args);
+    m.reply = (value) => socket.write(encodeFrame({ kind: REPLY, id: m.id, args: [value] }));
+    m.fail = (error) => socket.write(encodeFrame({ kind: FAIL, id: m.id, args: [error] }));
+    m.send = (message) => socket.write(encodeFrame(message));
+    m.socket = socket;
+    if (m.dst === '' && m.event === 'hello') {
+      this.hello = m;
+      m.reply({ node: 'fake', version: '0', wire: this.wire, pid: 1 });
+      return;
+    }
+    const taker = this.#takers.shift();
+    if (taker !== undefined) taker(m);
+    else this.#messages.push(m);
+  }
+  /** The next message, in order. */
+  take() {
+    const m = this.#messages.shift();
+    return m !== undefined ? Promise.resolve(m) : new Promise((resolve) => { this.#takers.push(resolve); });
+  }
+  get untaken() { return this.#messages.length; }
+}
+
+let agent, client;
+let counter = 0;
+beforeEach(async () => {
+  agent = new FakeAgent(join(dir, `agent-${++counter}.sock`));
+  await agent.listen();
+  client = await connect({ socket: agent.path });
+});
+afterEach(async () => {
+  await client.close();
+  await agent.close();
+});
+
+test('hello goes first, then an ask and its reply', async () => {
+  assert.equal(agent.hello.args[0].program, 'isola client');
+  assert.equal(client.node, 'fake');
+  const reply = client.actor('shop/Counter', 'u/1').ask('add', 1, [2], { timeout: 2000 });
+  const m = await agent.take();
+  assert.deepEqual([m.kind, m.src, m.dst, m.event, m.timeout, m.args, m.chain], [ASK, '', 'shop/Counter/u/1', 'add', 2000, [1, [2]], []]);
+  m.reply({ n: 3 });
+  assert.deepEqual(await reply, { n: 3 });
+});
+
+test('replies find their asks in any order', async () => {
+  const c = client.actor('shop/Counter/a');
+  const asks = [c.ask('x'), c.ask('y'), c.ask('z')];
+  const [x, y, z] = [await agent.take(), await agent.take(), await agent.take()];
+  assert.equal(new Set([x.id, y.id, z.id]).size, 3);
+  z.reply('Z');
+  x.reply('X');
+  y.reply(undefined);
+  assert.deepEqual(await Promise.all(asks), ['X', undefined, 'Z']);
+});
+
+test('a last argument is options only if it has nothing but options', async () => {
+  const c = client.actor('shop/Counter/a');
+  const cases = [
+    [[{ timeout: 5000 }], []], [[1, { timeout: 5000, signal: new AbortController().signal }], [1]], [[{}], [{}]],
+    [[{ timeout: 1, n: 2 }], [{ timeout: 1, n: 2 }]], [[{ timeout: 7 }, { timeout: 5000 }], [{ timeout: 7 }]], [[[1]], [[1]]],
+  ];
+  for (const [args, sent] of cases) {
+    const reply = c.ask('e', ...args);
+    const m = await agent.take();
+    assert.deepEqual(m.args, sent);
+    m.reply(0);
+    await reply;
+  }
+  await assert.rejects(c.ask('e', { timeout: -1 }), RangeError);
+  await assert.rejects(c.ask('e', { durable: true }), { code: 'EINVAL' });
+  await assert.rejects(c.ask(''), TypeError);
+  c.emit('e', { timeout: 1 });
+  assert.deepEqual((await agent.take()).args, [{ timeout: 1 }]);
+});
+
+test('an error arrives with code, message and both stacks', async () => {
+  const reply = client.actor('shop/Counter/a').ask('add');
+  const error = new RangeError('too many');
+  error.code = 'EMANY';
+  error.stack = 'RangeError: too many\n    at add (counter.js:3:9)';
+  (await agent.take()).fail(error);
+  const got = await reply.catch((e) => e);
+  assert.ok(got instanceof RangeError);
+  assert.equal(got.code, 'EMANY');
+  assert.equal(got.message, 'too many');
+  assert.equal(got.remoteStack, error.stack);
+  assert.match(got.stack, /^RangeError: too many\n    at .*client_connection_test[^]*--- in the actor ---\n    RangeError: too many\n +at add \(counter\.js:3:9\)$/);
+});
+
+test('an ask without a reply times out, and its late reply harms nobody', async () => {
+  const c = client.actor('shop/Counter/a');
+  const reply = c.ask('slow', { timeout: 5 });
+  const m = await agent.take();
+  await assert.rejects(reply, (e) => e.code === 'ETIMEDOUT' && /"slow" from shop\/Counter\/a within 5 ms/.test(e.message) && /client_connection_test/.test(e.stack));
+  m.reply(1);
+  const next = c.ask('next');
+  (await agent.take()).reply(2);
+  assert.equal(await next, 2);
+});
+
+test('an ask can be aborted', async () => {
+  const c = client.actor('shop/Counter/a');
+  const controller = new AbortController();
+  const reply = c.ask('slow', { signal: controller.signal });
+  await agent.take();
+  controller.abort(new Error('enough'));
+  await assert.rejects(reply, /enough/);
+  await assert.rejects(c.ask('never', { signal: controller.signal }), /enough/);
+  assert.equal(agent.untaken, 0);
+});
+
+test('what cannot be sent is refused and leaves the connection as it was', async () => {
+  const c = client.actor('shop/Counter/a');
+  await assert.rejects(c.ask('add', { f() {} }), { code: 'ECLONE', message: 'args[0].f: a function cannot be sent' });
+  assert.throws(() => c.emit('add', Symbol('x')), { code: 'ECLONE' });
+  assert.equal(c.emit('add', 1), true);
+  assert.deepEqual((await agent.take()).args, [1]);
+});
+
+test('addresses are checked', () => {
+  for (const bad of ['', 'shop', 'shop/Counter', 'shop/Counter/', '/Counter/a', 'sh op/Counter/a', 'shop/Counter/a\0b'])
+    assert.throws(() => client.actor(bad), { code: 'EINVAL' }, bad);
+  assert.throws(() => client.actor(undefined), TypeError);
+  assert.equal(client.actor('shop/Counter', 7).address, 'shop/Counter/7');
+  assert.equal(String(client.actor('shop/Counter', 'a/b')), 'shop/Counter/a/b');
+});
+
+test('refs travel both ways', async () => {
+  const reply = client.actor('shop/Counter/a').ask('friend', client.actor('shop/Counter/b'));
+  const m = await agent.take();
+  m.reply({ ref: m.args[0] });
+  const { ref } = await reply;
+  assert.ok(ref instanceof Ref);
+  ref.emit('hello');
+  assert.equal((await agent.take()).dst, 'shop/Counter/b');
+});
+
+test('the first listener subscribes, the last to go unsubscribes', async () => {
+  const c = client.actor('shop/Counter/a');
+  const got = [];
+  const one = (n) => got.push(['one', n]), two = (n) => got.push(['two', n]);
+  c.on('changed', one).on('changed', two);
+  const sub = await agent.take();
+  assert.deepEqual([sub.kind, sub.dst, sub.event], [SUB, 'shop/Counter/a', 'changed']);
+  sub.reply(null);
+  sub.send({ kind: EVENT, id: sub.id, src: 'shop/Counter/a', event: 'changed', args: [1] });
+  c.off('changed', one);
+  const ask = c.ask('fence');
+  (await agent.take()).reply(0);
+  await ask;
+  assert.deepEqual(got, [['two', 1]]);
+  c.off('changed', two);
+  const unsub = await agent.take();
+  assert.deepEqual([unsub.kind, unsub.dst, unsub.event, unsub.id], [UNSUB, 'shop/Counter/a', 'changed', sub.id]);
+  c.on('changed', one);
+  assert.notEqual((await agent.take()).id, sub.id);
+  c.removeAllListeners();
+  assert.equal((await agent.take()).kind, UNSUB);
+});
+
+test('once, symbols and drain', async () => {
+  const c = client.actor('shop/Counter/a');
+  c.on('drain', () => {}).on(Symbol('s'), () => {}).on('newListener', () => {});
+  const event = new Promise((resolve) => { c.once('changed', resolve); });
+  const sub = await agent.take();
+  assert.equal(sub.event, 'changed');
+  sub.send({ kind: EVENT, id: sub.id, src: 'shop/Counter/a', event: 'changed', args: ['x', 'y'] });
+  assert.equal(await event, 'x');
+  assert.equal((await agent.take()).kind, UNSUB);
+  const pair = once(c, 'both'); // subscribes to 'error' as well
+  const [both, error] = [await agent.take(), await agent.take()];
+  assert.deepEqual([both.event, error.event], ['both', 'error']);
+  both.send({ kind: EVENT, id: both.id, src: 'shop/Counter/a', event: 'both', args: [1, 2] });
+  assert.deepEqual(await pair, [1, 2]);
+});
+
+test('a subscription that is refused is an error event, and may be tried again', async () => {
+  const c = client.actor('shop/Nothing/a');
+  const error = new Promise((resolve) => { c.on('error', resolve); });
+  c.on('changed', () => {});
+  await agent.take();
+  (await agent.take()).fail(Object.assign(new Error('no such type'), { code: 'ENOACTOR' }));
+  assert.equal((await error).code, 'ENOACTOR');
+  c.on('changed', () => {});
+  assert.equal((await agent.take()).event, 'changed');
+});
+
+test('a lost agent: asks it had fail, subscriptions are repeated, what was not sent waits', async () => {
+  const c = client.actor('shop/Counter/a');
+  const events = [];
+  c.on('changed', (n) => events.push(n));
+  const sub = await agent.take();
+  const lost = c.ask('lost');
+  await agent.take();
+  const down = once(client, 'disconnect');
+  await agent.close();
+  await assert.rejects(lost, { code: 'EUNREACHABLE', message: /may or may not/ });
+  assert.equal((await down)[0].code, 'EUNREACHABLE');
+
+  const waits = c.ask('waits');
+  assert.equal(c.emit('waits too'), true);
+  const up = once(client, 'connect');
+  await agent.listen();
+  await up;
+  const again = await agent.take();
+  assert.deepEqual([again.kind, again.dst, again.event, again.id], [SUB, 'shop/Counter/a', 'changed', sub.id]);
+  const m = await agent.take();
+  assert.equal(m.event, 'waits');
+  assert.deepEqual([(await agent.take()).kind], [EMIT]);
+  again.send({ kind: EVENT, id: again.id, src: 'shop/Counter/a', event: 'changed', args: [9] });
+  m.reply('here');
+  assert.equal(await waits, 'here');
+  assert.deepEqual(events, [9]);
+});
+
+test('what waits for a lost agent is bounded in number', async () => {
+  const c = client.actor('shop/Counter/a');
+  const lost = assert.rejects(c.ask('lost'), { code: 'EUNREACHABLE' });
+  await agent.take();
+  await agent.close();
+  await lost;
+  for (let i = 0; i < 10_000; i++) c.emit('x');
+  assert.throws(() => c.emit('x'), { code: 'EOVERLOAD' });
+  await assert.rejects(c.ask('x'), { code: 'EOVERLOAD' });
+  await agent.listen();
+  for (let i = 0; i < 10_000; i++) await agent.take();
+  const reply = c.ask('again');
+  (await agent.take()).reply(1);
+  assert.equal(await reply, 1);
+});
+
+test('no agent: said at once, with the path', async () => {
+  const socket = join(dir, 'nobody.sock');
+  await assert.rejects(connect({ socket }), (e) => e.code === 'EUNREACHABLE' && e.message.includes(`cannot reach an agent at ${socket}: nothing listens there`));
+  await assert.rejects(connect({ socket: 'tcp://127.0.0.1:1' }), { code: 'EINVAL' });
+  await assert.rejects(connect({ socket: `/${'x'.repeat(200)}` }), { code: 'EINVAL', message: /too long/ });
+  await assert.rejects(connect({ socket: 5 }), TypeError);
+});
+
+test('another wire version is refused', async () => {
+  const other = new FakeAgent(join(dir, 'other.sock'));
+  other.wire = 2;
+  await other.listen();
+  await assert.rejects(connect({ socket: other.path }), { code: 'EPROTO', message: /wire version 2/ });
+  await other.close();
+});
+
+test('a listener that is no agent', async () => {
+  const server = net.createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(join(dir, 'http.sock'));
+  await once(server, 'listening');
+  await assert.rejects(connect({ socket: join(dir, 'http.sock') }), { code: 'EPROTO', message: /malformed message/ });
+  server.close();
+});
+
+test('a malformed frame ends the connection, and the next one works', async () => {
+  const c = client.actor('shop/Counter/a');
+  const reply = c.ask('x');
+  (await agent.take()).socket.write(Buffer.from('00000002c1c1', 'hex'));
+  await assert.rejects(reply, { code: 'EPROTO' });
+  const next = c.ask('y');
+  (await agent.take()).reply(1);
+  assert.equal(await next, 1);
+});
+
+test('a reply that cannot be read fails its ask alone', async () => {
+  const c = client.actor('shop/Counter/a');
+  const [bad, good] = [c.ask('bad'), c.ask('good')];
+  const [b, g] = [await agent.take(), await agent.take()];
+  const frame = encodeFrame({ kind: REPLY, id: b.id, args: [null] });
+  frame[frame.length - 1] = 0xc1;
+  b.socket.write(frame);
+  g.reply(1);
+  await assert.rejects(bad, { code: 'EPROTO' });
+  assert.equal(await good, 1);
+});
+
+test('messages nobody asked for are ignored, asks answered', async () => {
+  const c = client.actor('shop/Counter/a');
+  const reply = c.ask('x');
+  const m = await agent.take();
+  for (const kind of [REPLY, FAIL, EVENT, EMIT, SUB]) m.send({ kind, id: 999, event: 'e', args: [1] });
+  m.send({ kind: ASK, id: 5, event: 'what' });
+  const answer = await agent.take();
+  assert.deepEqual([answer.kind, answer.id, answer.args[0].code], [FAIL, 5, 'EINVAL']);
+  m.reply(1);
+  assert.equal(await reply, 1);
+});
+
+test('a slow agent: emit returns false, then throws; drain follows', async () => {
+  const c = client.actor('shop/Counter/a');
+  c.emit('first');
+  const { socket } = await agent.take();
+  socket.pause();
+  const chunk = 'x'.repeat(1 << 20);
+  let sent = 0;
+  while (c.emit('big', chunk)) sent++;
+  sent++;
+  assert.ok(sent < 10, `${sent} MiB before emit returned false`);
+  assert.throws(() => { for (;; sent++) c.emit('big', chunk); }, { code: 'EOVERLOAD' });
+  assert.ok(sent >= 60 && sent <= 70, `${sent} MiB taken`);
+  const drain = once(c, 'drain', { signal: AbortSignal.timeout(20_000) });
+  socket.resume();
+  await drain;
+  for (; sent > 0; sent--) assert.equal((await agent.take()).kind, EMIT);
+  assert.equal(c.emit('more'), true);
+});
+
+test('close: what was emitted arrives, asks end, later use fails', async () => {
+  const c = client.actor('shop/Counter/a');
+  c.emit('bye', 1);
+  const reply = c.ask('x');
+  const failed = assert.rejects(reply, { code: 'ECLOSED' });
+  const closed = client.close();
+  assert.deepEqual((await agent.take()).event, 'bye');
+  await failed;
+  await closed;
+  await client.close();
+  assert.throws(() => c.emit('x'), { code: 'ECLOSED' });
+  assert.throws(() => c.on('x', () => {}), { code: 'ECLOSED' });
+  await assert.rejects(c.ask('x'), { code: 'ECLOSED' });
+  await assert.rejects(client.ready(), { code: 'ECLOSED' });
+  const other = await connect({ socket: agent.path });
+  await other[Symbol.asyncDispose]();
+  await assert.rejects(other.call('nodes'), { code: 'ECLOSED' });
+});
+
+// --- when a process may exit ---
+
+function run(script, env) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', `import { actor, connect } from ${JSON.stringify(library)};\n${script}`],
+    { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  child.stdout.on('data', (d) => { out += d; });
+  child.stderr.on('data', (d) => { out += d; });
+  const ended = once(child, 'close', { signal: AbortSignal.timeout(30_000) }).then(([code]) => ({ code, out }));
+  ended.catch(() => child.kill('SIGKILL'));
+  return ended;
+}
+
+test('a process exits by itself when nothing is awaited', async () => {
+  const ended = run(`
+    console.log(await actor('shop/Counter', 'a').ask('get'));
+    actor('shop/Counter', 'a').emit('last', 'word');`, { ISOLA_NODE: `unix:${agent.path}` });
+  (await agent.take()).reply(42);
+  assert.deepEqual((await agent.take()).args, ['word']);
+  assert.deepEqual(await ended, { code: 0, out: '42\n' });
+});
+
+test('a subscription keeps a process alive until it is taken back', async () => {
+  const ended = run(`
+    const c = actor('shop/Counter', 'a');
+    c.on('changed', function heard(n) { console.log(n); if (n === 2) c.off('changed', heard); });`, { ISOLA_NODE: agent.path });
+  const sub = await agent.take();
+  for (const n of [1, 2]) sub.send({ kind: EVENT, id: sub.id, event: 'changed', args: [n] });
+  assert.equal((await agent.take()).kind, UNSUB);
+  assert.deepEqual(await ended, { code: 0, out: '1\n2\n' });
+});
+
+test('a listener that throws is an uncaught exception and loses no frames', async () => {
+  const ended = run(`
+    process.on('uncaughtException', (e) => console.log('uncaught', e.message));
+    const c = actor('shop/Counter', 'a');
+    c.on('changed', function heard(n) { if (n === 2) c.off('changed', heard); throw new Error('listener ' + n); });`, { ISOLA_NODE: agent.path });
+  const sub = await agent.take();
+  sub.socket.write(Buffer.concat([1, 2].map((n) => encodeFrame({ kind: EVENT, id: sub.id, event: 'changed', args: [n] }))));
+  assert.deepEqual(await ended, { code: 0, out: 'uncaught listener 1\nuncaught listener 2\n' });
+});
+
+test('without an agent a process is told and exits', async () => {
+  const data = join(dir, 'nothing');
+  const { code, out } = await run(`
+    await actor('shop/Counter', 'a').ask('get').catch((e) => console.log(e.code, e.message));
+    actor('shop/Counter', 'a').emit('x');`, { ISOLA_NODE: '', ISOLA_DATA: data });
+  assert.equal(code, 0);
+  assert.match(out, new RegExp(`EUNREACHABLE cannot reach an agent at ${data}/agent\\.sock: nothing listens there`));
+  assert.match(out, /IsolaWarning: .*1 emitted message was dropped/);
+});

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Manifests: what is read from good ones, and for each kind of bad one the exact sentence.
+ */
+#include "store/manifest.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct isola_manifest *parsed(const char *json)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    if (isola_manifest_parse(isola_slice_str(json), "isola.json", &m, &err) != 0)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static void reads_all_there_is(void **state)
+{
+    (void)state;
+    struct isola_manifest *m = parsed(
+        "{ \"$schema\": \"https://example.org/isola.json\", \"name\": \"shop-2\", \"permissions\": "
+        "{},"
+        "  \"actors\": {"
+        "    \"Zebra\": { \"module\": \"./a//b/../counter.js\" },"
+        "    \"Counter_1\": { \"module\": \"session.ts\", \"isolation\": \"shared\","
+        "      \"reentrant\": true, \"heap\": \"64MB\", \"mailbox\": 17, \"kind\": \"actor\","
+        "      \"hibernateAfter\": \"30s\", \"cpu\": \"500ms\" } } }");
+    assert_string_equal(m->name, "shop-2");
+    assert_int_equal(m->ntypes, 2);
+    const struct isola_actor_type *t = &m->types[0];
+    assert_string_equal(t->name, "Zebra"); /* the manifest's order, not the alphabet's */
+    assert_string_equal(t->module, "a/counter.js");
+    assert_int_equal(t->isolation, ISOLA_ISOLATION_ISOLATE);
+    assert_false(t->reentrant);
+    assert_int_equal(t->heap, 128 << 20);
+    assert_int_equal(t->mailbox, 10000);
+    assert_int_equal(t->hibernate_after_ms, 0);
+    assert_int_equal(t->cpu_ms, 0);
+    t = &m->types[1];
+    assert_string_equal(t->name, "Counter_1");
+    assert_string_equal(t->module, "session.ts");
+    assert_int_equal(t->isolation, ISOLA_ISOLATION_SHARED);
+    assert_true(t->reentrant);
+    assert_int_equal(t->heap, 64 << 20);
+    assert_int_equal(t->mailbox, 17);
+    assert_int_equal(t->hibernate_after_ms, 30000);
+    assert_int_equal(t->cpu_ms, 500);
+    assert_ptr_equal(isola_manifest_type(m, isola_slice_str("Counter_1")), t);
+    assert_null(isola_manifest_type(m, isola_slice_str("Counter")));
+    assert_null(isola_manifest_type(m, isola_slice_str("")));
+    isola_manifest_free(m);
+    isola_manifest_free(NULL);
+}
+
+static void reads_sizes_and_durations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *heap;
+        uint64_t bytes;
+        const char *cpu;
+        uint64_t ms;
+    } rows[] = {
+        {"4MB", 4u << 20, "1ms", 1},
+        {"16GB", UINT64_C(16) << 30, "1h", 3600000},
+        {"5000KB", 5000 << 10, "5m", 300000},
+        {"4194304B", 4u << 20, "60m", 3600000},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char json[200];
+        snprintf(json, sizeof(json),
+                 "{\"name\":\"a\",\"actors\":{\"A\":{\"module\":\"a.js\",\"heap\":\"%s\",\"cpu\":"
+                 "\"%s\"}}}",
+                 rows[i].heap, rows[i].cpu);
+        struct isola_manifest *m = parsed(json);
+        assert_int_equal(m->types[0].heap, rows[i].bytes);
+        assert_int_equal(m->types[0].cpu_ms, rows[i].ms);
+        isola_manifest_free(m);
+    }
+}
+
+#define APP(type)  "{\"name\": \"shop\",\n \"actors\": {\n  \"Counter\": " type "}}"
+#define TYPE(rest) APP("{\"module\": \"c.js\",\n   " rest "}")
+
+static const struct {
+    const char *json;
+    const char *sentence;
+} bad[] = {
+    /* syntax */
+    {"", "isola.json: the file is empty"},
+    {" \n\t ", "isola.json: the file is empty"},
+    {"{\"name\": \"shop\",}", "isola.json:1:17: not JSON: string or '}' expected near '}'"},
+    {"{\"name\": \"shop\"} x", "isola.json:1:18: not JSON: end of file expected near 'x'"},
+    {"{\"name\": \"sh\x1b[2Jop\"}",
+     "isola.json:1:12: not JSON: control character 0x1b near '\"sh'"},
+    {"{\"name\": \"sh\xff\"}", "isola.json:1:12: not JSON: unable to decode byte 0xff near '\"sh'"},
+    {"{\"name\": \"a\\u0000\"}", "isola.json:1:18: \\u0000 is not allowed in strings"},
+    {"{\"na\\u0000me\": \"a\"}",
+     "isola.json:1:13: not JSON: NUL byte in object key not supported near '\"na\\u0000me\"'"},
+    {"{\"name\": 99999999999999999999}",
+     "isola.json:1:29: not JSON: too big integer near '99999999999999999999'"},
+    {"{\"name\": \"shop\",\n \"name\": \"other\"}",
+     "isola.json:2:7: duplicate object key near '\"name\"'"},
+    {APP("{\"module\": \"a.js\", \"module\": \"b.js\"}"),
+     "isola.json:3:40: duplicate object key near '\"module\"'"},
+    {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "isola.json:1:33: nested deeper than 32"},
+    /* the app */
+    {"[1, 2]", "isola.json:1:1: must be an object such as {\"name\": \"my-app\", \"actors\": {…}}, "
+               "not [1,2]"},
+    {"  5",
+     "isola.json:1:3: must be an object such as {\"name\": \"my-app\", \"actors\": {…}}, not 5"},
+    {"{\n  \"actors\": {}\n}",
+     "isola.json:1:1: \"name\" is missing: the app's name, such as \"my-app\""},
+    {"\n{ \"name\": \"shop\" }",
+     "isola.json:2:1: \"actors\" is missing: the app's actor types, such as "
+     "{\"Counter\": {\"module\": \"./counter.js\"}}"},
+    {"{\n  \"nmae\": \"shop\" }",
+     "isola.json:2:3: nmae: unknown key, not one of \"$schema\", \"name\", \"actors\", "
+     "\"permissions\", \"routes\"; did you mean \"name\"?"},
+    {"{\"name\": \"shop\", \"\\u001b[31m\": 1}",
+     "isola.json:1:18: \"\\u001B[31m\": unknown key, not one of \"$schema\", \"name\", \"actors\", "
+     "\"permissions\", \"routes\""},
+    {"{\"name\": \"Shop\", \"actors\": {}}",
+     "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
+     "digits or \"-\", 64 at the most), not \"Shop\""},
+    {"{\"name\": \"s\u00e4\xc2\x9b"
+     "b\", \"actors\": {}}",
+     "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
+     "digits or \"-\", 64 at the most), not \"s\u00e4??b\""},
+    {"{\"name\": \"\", \"actors\": {}}",
+     "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
+     "digits or \"-\", 64 at the most), not \"\""},
+    {"{\"name\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
+     "\"actors\": {}}",
+     "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
+     "digits or \"-\", 64 at the most), not "
+     "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"},
+    {"{\"name\": null, \"actors\": {}}",
+     "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
+     "digits or \"-\", 64 at the most), not null"},
+    {"{\"$schema\": 1, \"name\": \"a\", \"actors\": {}}",
+     "isola.json:1:13: $schema: must be a string, not 1"},
+    {"{\"name\": \"shop\", \"actors\": {},\n \"routes\": []}",
+     "isola.json:2:2: routes: routes are not supported by this release"},
+    {"{\"name\": \"shop\", \"actors\": {},\n \"permissions\": {\"net\": []}}",
+     "isola.json:2:2: permissions: permissions are not supported by this release"},
+    {"{\"name\": \"shop\", \"actors\": {},\n \"permissions\": true}",
+     "isola.json:2:17: permissions: must be an object, not true"},
+    {"{\"name\": \"shop\", \"actors\": []}", "isola.json:1:28: actors: must be an object of actor "
+                                             "types such as {\"Counter\": {…}}, not []"},
+    {"{\"name\": \"shop\", \"actors\": {}}", "isola.json:1:28: actors: names no actor type"},
+    /* a type */
+    {"{\"name\": \"shop\", \"actors\": {\"9x\": {}}}",
+     "isola.json:1:29: actors.9x: not a valid type name: a letter, then letters, digits or \"_\", "
+     "64 at the most"},
+    {"{\"name\": \"shop\", \"actors\": {\"a/b\": {}}}",
+     "isola.json:1:29: actors.\"a/b\": not a valid type name: a letter, then letters, digits or "
+     "\"_\", 64 at the most"},
+    {"{\"name\": \"shop\", \"actors\": {\"\": {}}}",
+     "isola.json:1:29: actors.\"\": not a valid type name: a letter, then letters, digits or "
+     "\"_\", 64 at the most"},
+    {APP("\"./c.js\""),
+     "isola.json:3:14: actors.Counter: must be an object such as {\"module\": \"./counter.js\"}, "
+     "not \"./c.js\""},
+    {APP("{}"), "isola.json:3:14: actors.Counter: \"module\" is missing: the file of the actor, "
+                "such as \"./counter.js\""},
+    {TYPE("\"isolatoin\": 1"),
+     "isola.json:4:4: actors.Counter.isolatoin: unknown key, not one of \"module\", "
+     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", \"cpu\"; "
+     "did you mean \"isolation\"?"},
+    {TYPE("\"quux\": 1"),
+     "isola.json:4:4: actors.Counter.quux: unknown key, not one of \"module\", "
+     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", \"cpu\""},
+    {TYPE("\"instances\": 2"),
+     "isola.json:4:4: actors.Counter.instances: not supported by this release"},
+    {TYPE("\"isolation\": \"isolatd\""),
+     "isola.json:4:17: actors.Counter.isolation: \"isolatd\" is not one of \"isolate\", "
+     "\"shared\"; did you mean \"isolate\"?"},
+    {TYPE("\"isolation\": \"Shared\""),
+     "isola.json:4:17: actors.Counter.isolation: \"Shared\" is not one of \"isolate\", "
+     "\"shared\"; did you mean \"shared\"?"},
+    {TYPE("\"isolation\": \"process\""),
+     "isola.json:4:17: actors.Counter.isolation: \"process\" is not supported by this release"},
+    {TYPE("\"isolation\": true"), "isola.json:4:17: actors.Counter.isolation: true is not one of "
+                                  "\"isolate\", \"shared\""},
+    {TYPE("\"is\\u006flation\": 1"), "isola.json:4:22: actors.Counter.isolation: 1 is not one of "
+                                     "\"isolate\", \"shared\""},
+    {TYPE("\"kind\": \"pool\""),
+     "isola.json:4:12: actors.Counter.kind: \"pool\" is not supported by this release"},
+    {TYPE("\"kind\": \"thing\""),
+     "isola.json:4:12: actors.Counter.kind: \"thing\" is not one of \"actor\""},
+    {TYPE("\"reentrant\": \"yes\""),
+     "isola.json:4:17: actors.Counter.reentrant: must be true or false, not \"yes\""},
+    {TYPE("\"mailbox\": 0"), "isola.json:4:15: actors.Counter.mailbox: must be a whole number from "
+                             "1 to 1000000, not 0"},
+    {TYPE("\"mailbox\": 1.5"), "isola.json:4:15: actors.Counter.mailbox: must be a whole number "
+                               "from 1 to 1000000, not 1.5"},
+    {TYPE("\"mailbox\": 4294967297"),
+     "isola.json:4:15: actors.Counter.mailbox: must be a whole number from 1 to 1000000, not "
+     "4294967297"},
+    {TYPE("\"heap\": 64"), "isola.json:4:12: actors.Counter.heap: must be a size such as \"64MB\" "
+                           "(B, KB, MB, GB), from \"4MB\" to \"16GB\", not 64"},
+    {TYPE("\"heap\": \"64 MB\""),
+     "isola.json:4:12: actors.Counter.heap: must be a size such as \"64MB\" "
+     "(B, KB, MB, GB), from \"4MB\" to \"16GB\", not \"64 MB\""},
+    {TYPE("\"heap\": \"1MB\""),
+     "isola.json:4:12: actors.Counter.heap: must be a size such as \"64MB\" "
+     "(B, KB, MB, GB), from \"4MB\" to \"16GB\", not \"1MB\""},
+    {TYPE("\"heap\": \"99999999999999999999GB\""),
+     "isola.json:4:12: actors.Counter.heap: must be a size such as \"64MB\" "
+     "(B, KB, MB, GB), from \"4MB\" to \"16GB\", not \"99999999999999999999GB\""},
+    {TYPE("\"cpu\": \"MB\""),
+     "isola.json:4:11: actors.Counter.cpu: must be a duration such as \"30s\" (ms, s, m, h, d), "
+     "from \"1ms\" to \"1h\", not \"MB\""},
+    {TYPE("\"hibernateAfter\": \"-5s\""),
+     "isola.json:4:22: actors.Counter.hibernateAfter: must be a duration such as \"30s\" (ms, s, "
+     "m, h, d), from \"1ms\" to \"30d\", not \"-5s\""},
+    {TYPE("\"hibernateAfter\": \"0s\""),
+     "isola.json:4:22: actors.Counter.hibernateAfter: must be a duration such as \"30s\" (ms, s, "
+     "m, h, d), from \"1ms\" to \"30d\", not \"0s\""},
+    /* modules */
+    {APP("{\"module\": 5}"), "isola.json:3:25: actors.Counter.module: must be the path of a file "
+                             "such as \"./counter.js\", not 5"},
+    {APP("{\"module\": \"\"}"), "isola.json:3:25: actors.Counter.module: must be the path of a "
+                                "file such as \"./counter.js\", not \"\""},
+    {APP("{\"module\": \"./\"}"), "isola.json:3:25: actors.Counter.module: must be the path of a "
+                                  "file such as \"./counter.js\", not \"./\""},
+    {APP("{\"module\": \"lib/\"}"), "isola.json:3:25: actors.Counter.module: must be the path of a "
+                                    "file such as \"./counter.js\", not \"lib/\""},
+    {APP("{\"module\": \"/etc/passwd\"}"),
+     "isola.json:3:25: actors.Counter.module: must be a path relative to the app's directory, such "
+     "as \"./counter.js\", not \"/etc/passwd\""},
+    {APP("{\"module\": \"../counter.js\"}"),
+     "isola.json:3:25: actors.Counter.module: \"../counter.js\" leads out of the app's directory"},
+    {APP("{\"module\": \"a/../../shop/c.js\"}"),
+     "isola.json:3:25: actors.Counter.module: \"a/../../shop/c.js\" leads out of the app's "
+     "directory"},
+    {APP("{\"module\": \"a\\nb.js\"}"), "isola.json:3:25: actors.Counter.module: must be a path "
+                                        "without control characters, not \"a\\nb.js\""},
+    /* columns count characters, not bytes */
+    {"{\"$schema\": \"\u00fc\u20ac\U0001f600\", \"name\": 1, \"actors\": {}}",
+     "isola.json:1:28: name: must be an app's name (a lower-case letter, then lower-case letters, "
+     "digits or \"-\", 64 at the most), not 1"},
+};
+
+static void says_what_is_wrong(void **state)
+{
+    (void)state;
+    unsigned wrong = 0;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct isola_manifest *m = NULL;
+        struct isola_err err = {0};
+        int code = isola_manifest_parse(isola_slice_str(bad[i].json), "isola.json", &m, &err);
+        if (code != ISOLA_EMANIFEST || err.code != code || strcmp(err.text, bad[i].sentence) != 0) {
+            print_error("%s\n  gives    %d %s\n  expected %s\n", bad[i].json, code, err.text,
+                        bad[i].sentence);
+            wrong++;
+        }
+        assert_null(m);
+        assert_int_equal(isola_manifest_parse(isola_slice_str(bad[i].json), "isola.json", &m, NULL),
+                         ISOLA_EMANIFEST); /* nobody has to want the sentence */
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void bounds_size_and_count(void **state)
+{
+    (void)state;
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    struct isola_buf b = {0};
+    isola_buf_puts(&b, "{\"name\":\"a\",\"actors\":{");
+    for (int i = 0; i < ISOLA_MANIFEST_TYPES; i++)
+        isola_buf_printf(&b, "%s\"T%d\":{\"module\":\"a.js\"}", i ? "," : "", i);
+    size_t fits = b.len;
+    isola_buf_puts(&b, "}}");
+    assert_int_equal(isola_manifest_parse(isola_buf_slice(&b), "isola.json", &m, &err), 0);
+    assert_int_equal(m->ntypes, ISOLA_MANIFEST_TYPES);
+    isola_manifest_free(m);
+    b.len = fits;
+    isola_buf_puts(&b, ",\"One\":{\"module\":\"a.js\"}}}");
+    assert_int_equal(isola_manifest_parse(isola_buf_slice(&b), "isola.json", &m, &err),
+                     ISOLA_EMANIFEST);
+    assert_string_equal(err.text, "isola.json:1:22: actors: has 1001 types; 1000 at the most");
+    memset(isola_buf_extend(&b, ISOLA_MANIFEST_MAX), ' ', ISOLA_MANIFEST_MAX);
+    assert_int_equal(isola_manifest_parse(isola_buf_slice(&b), "isola.json", &m, &err),
+                     ISOLA_EMANIFEST);
+    assert_string_equal(err.text, "isola.json: over 1 MiB");
+    isola_buf_free(&b);
+}
+
+/* Every cut of a good manifest is refused, nothing reads past the end. */
+static void survives_truncation_and_damage(void **state)
+{
+    (void)state;
+    static const char good[] =
+        TYPE("\"isolation\": \"shared\", \"heap\": \"64MB\", \"cpu\": \"1s\"");
+    for (size_t n = 0; n < sizeof(good) - 1; n++) {
+        struct isola_manifest *m = NULL;
+        struct isola_err err = {0};
+        uint8_t *exact = malloc(n + 1);
+        memcpy(exact, good, n);
+        exact = realloc(exact, n ? n : 1);
+        assert_int_equal(isola_manifest_parse(isola_slice(exact, n), "isola.json", &m, &err),
+                         ISOLA_EMANIFEST);
+        for (int c = 0; c < 256; c += 3) {
+            memcpy(exact, good, n);
+            if (n > 0)
+                exact[n / 2] = (uint8_t)c;
+            (void)!isola_manifest_parse(isola_slice(exact, n), "isola.json", &m, &err);
+        }
+        free(exact);
+    }
+    for (size_t n = 0; n < sizeof(good) - 1; n++) {
+        for (int c = 0; c < 256; c++) {
+            struct isola_manifest *m = NULL;
+            struct isola_err err = {0};
+            char copy[sizeof(good)];
+            memcpy(copy, good, sizeof(good));
+            copy[n] = (char)c;
+            int code =
+                isola_manifest_parse(isola_slice(copy, sizeof(good) - 1), "isola.json", &m, &err);
+            assert_true(code == 0 || (code == ISOLA_EMANIFEST && err.text[0] != '\0'));
+            for (const char *p = err.text; *p != '\0'; p++)
+                assert_true((unsigned char)*p >= 0x20 && *p != 0x7f);
+            isola_manifest_free(m);
+        }
+    }
+}
+
+/* --- loading --- */
+
+static char root[64];
+static char dir[80];
+
+static void write_file(const char *name, const char *content)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(content, f);
+    assert_int_equal(fclose(f), 0);
+}
+static void make_link(const char *to, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(symlink(to, path), 0);
+}
+static void drop(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    remove(path);
+}
+
+static int make_app(void **state)
+{
+    (void)state;
+    snprintf(root, sizeof(root), "/tmp/isola-manifest-XXXXXX");
+    if (mkdtemp(root) == NULL)
+        return -1;
+    snprintf(dir, sizeof(dir), "%s/app", root);
+    return mkdir(dir, 0700);
+}
+static int remove_app(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"isola.json", "package.json", "c.js",    "in.js", "out.js",
+                                        "sub",        "pipe",         "../x.js", "."};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        drop(names[i]);
+    rmdir(dir);
+    return rmdir(root);
+}
+
+static void not_loaded(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void not_loaded(int code, const char *fmt, ...)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    struct isola_buf text = {0};
+    char sentence[1000];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(sentence, sizeof(sentence), fmt, ap);
+    va_end(ap);
+    assert_int_equal(isola_manifest_load(dir, &m, &text, &err), code);
+    assert_string_equal(err.text, sentence);
+    assert_null(m);
+    assert_int_equal(text.len, 0);
+    assert_int_equal(isola_manifest_load(dir, &m, NULL, NULL), code);
+}
+
+static void loads_isola_json(void **state)
+{
+    (void)state;
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    struct isola_buf text = {0};
+    write_file("c.js", "");
+    make_link("c.js", "in.js");
+    write_file("package.json", "{\"name\": \"other\", \"isola\": 5}"); /* not looked at */
+    write_file("isola.json",
+               "{ \"name\": \"shop\",\n \"actors\": { \"B\": {\"module\": \"./c.js\"},"
+               " \"A\": {\"module\": \"in.js\"} } }\n");
+    assert_int_equal(isola_manifest_load(dir, &m, &text, &err), 0);
+    assert_string_equal(m->name, "shop");
+    assert_int_equal(m->ntypes, 2);
+    assert_string_equal(isola_buf_cstr(&text), "{\"name\":\"shop\",\"actors\":{\"B\":{\"module\":"
+                                               "\"./c.js\"},\"A\":{\"module\":\"in.js\"}}}");
+    isola_manifest_free(m);
+    isola_buf_free(&text);
+    assert_int_equal(isola_manifest_load(dir, &m, NULL, NULL), 0);
+    isola_manifest_free(m);
+}
+
+static void loads_package_json(void **state)
+{
+    (void)state;
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    struct isola_buf text = {0};
+    write_file("c.js", "");
+    write_file("package.json", "{\"name\": \"shop\", \"dependencies\": {},\n"
+                               "  \"isola\": {\"actors\": {\"A\": {\"module\": \"c.js\"}}}}");
+    assert_int_equal(isola_manifest_load(dir, &m, &text, &err), 0);
+    assert_string_equal(m->name, "shop");
+    assert_string_equal(isola_buf_cstr(&text),
+                        "{\"actors\":{\"A\":{\"module\":\"c.js\"}},\"name\":\"shop\"}");
+    isola_manifest_free(m);
+    m = NULL;
+    assert_int_equal(isola_manifest_parse(isola_buf_slice(&text), "isola.json", &m, &err), 0);
+    isola_manifest_free(m);
+    isola_buf_free(&text);
+
+    write_file("package.json", "{\"name\": \"@me/shop\",\n"
+                               "  \"isola\": {\"actors\": {\"A\": {\"module\": \"c.js\"}}}}");
+    not_loaded(ISOLA_EMANIFEST,
+               "package.json:1:10: name: must be an app's name (a lower-case letter, then "
+               "lower-case letters, digits or \"-\", 64 at the most), not \"@me/shop\"");
+    write_file("package.json", "{\"name\": \"@me/shop\",\n"
+                               "  \"isola\": {\"name\": \"shop\",\n"
+                               "   \"actors\": {\"A\": {\"module\": \"c.js\", \"heap\": 1}}}}");
+    not_loaded(
+        ISOLA_EMANIFEST,
+        "package.json:3:47: isola.actors.A.heap: must be a size such as \"64MB\" (B, KB, MB, "
+        "GB), from \"4MB\" to \"16GB\", not 1");
+    write_file("package.json", "{\"isola\": true}");
+    not_loaded(ISOLA_EMANIFEST, "package.json:1:11: isola: must be an object such as {\"name\": "
+                                "\"my-app\", \"actors\": {…}}, not true");
+}
+
+static void says_when_there_is_no_manifest(void **state)
+{
+    (void)state;
+    const char *hint = "has no isola.json, and no package.json with an \"isola\" key: write an "
+                       "isola.json such as {\"name\": \"my-app\", \"actors\": {\"Counter\": "
+                       "{\"module\": \"./counter.js\"}}}";
+    not_loaded(ISOLA_ENOENT, "%s %s", dir, hint);
+    write_file("package.json", "{\"name\": \"shop\"}");
+    not_loaded(ISOLA_ENOENT, "%s %s", dir, hint);
+    write_file("package.json", "[]");
+    not_loaded(ISOLA_ENOENT, "%s %s", dir, hint);
+    write_file("package.json", "{");
+    not_loaded(ISOLA_EMANIFEST,
+               "package.json:1:1: not JSON: string or '}' expected near end of file");
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    char path[128], sentence[300];
+    snprintf(path, sizeof(path), "%s/nowhere", dir);
+    snprintf(sentence, sizeof(sentence), "cannot read %s: No such file or directory", path);
+    assert_int_equal(isola_manifest_load(path, &m, NULL, &err), ISOLA_ENOENT);
+    assert_string_equal(err.text, sentence);
+    snprintf(path, sizeof(path), "%s/package.json", dir);
+    snprintf(sentence, sizeof(sentence), "%s is not a directory: name the app's directory", path);
+    assert_int_equal(isola_manifest_load(path, &m, NULL, &err), ISOLA_EINVAL);
+    assert_string_equal(err.text, sentence);
+    snprintf(path, sizeof(path), "%s/isola.json", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    not_loaded(ISOLA_EIO, "cannot read %s: not a regular file", path);
+}
+
+static void checks_the_modules_of_an_app(void **state)
+{
+    (void)state;
+    char path[128];
+    write_file("isola.json", APP("{\"module\": \"./c.js\"}"));
+    not_loaded(ISOLA_EMANIFEST,
+               "isola.json:3:25: actors.Counter.module: there is no file \"c.js\" in %s", dir);
+    make_link("c.js", "c.js"); /* to itself */
+    not_loaded(ISOLA_EMANIFEST,
+               "isola.json:3:25: actors.Counter.module: cannot use \"c.js\" in %s: Too many levels "
+               "of symbolic links",
+               dir);
+    drop("c.js");
+    make_link("../x.js", "c.js");
+    write_file("../x.js", "");
+    not_loaded(ISOLA_EMANIFEST,
+               "isola.json:3:25: actors.Counter.module: \"c.js\" leads to %s/x.js, outside the "
+               "app's directory %s",
+               root, dir);
+    drop("c.js");
+    make_link(root, "sub");
+    write_file("isola.json", APP("{\"module\": \"./sub/x.js\"}"));
+    not_loaded(ISOLA_EMANIFEST,
+               "isola.json:3:25: actors.Counter.module: \"sub/x.js\" leads to %s/x.js, outside the "
+               "app's directory %s",
+               root, dir);
+    drop("sub");
+    snprintf(path, sizeof(path), "%s/sub", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_file("isola.json", APP("{\"module\": \"./sub\"}"));
+    not_loaded(ISOLA_EMANIFEST,
+               "isola.json:3:25: actors.Counter.module: \"sub\" in %s is not a regular file", dir);
+}
+
+int main(void)
+{
+#define LOAD(f) cmocka_unit_test_setup_teardown(f, make_app, remove_app)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_all_there_is),
+        cmocka_unit_test(reads_sizes_and_durations),
+        cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(bounds_size_and_count),
+        cmocka_unit_test(survives_truncation_and_damage),
+        LOAD(loads_isola_json),
+        LOAD(loads_package_json),
+        LOAD(says_when_there_is_no_manifest),
+        LOAD(checks_the_modules_of_an_app),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Envelopes to bytes and back. Decoding copies nothing: the message's slices point into the frame.
+ *
+ * Invariants: what decode accepts is wholly well-formed (every item of args, also inside Map, Set
+ * and Error values, is there and nests no deeper than ISOLA_VALUE_DEPTH below args), so that later
+ * readers need not fear cut-off input. Whether src and dst are addresses is for those who look at
+ * them.
+ */
+#include "transport/envelope.h"
+
+#include "base/msgpack.h"
+
+#define FIELDS 9
+
+static void array_or_none(struct isola_buf *out, struct isola_slice array)
+{
+    if (array.len == 0)
+        isola_mp_array(out, 0);
+    else
+        isola_buf_append(out, array.data, array.len);
+}
+
+void isola_envelope_encode(const struct isola_msg *m, struct isola_buf *out)
+{
+    isola_mp_array(out, FIELDS);
+    isola_mp_uint(out, ISOLA_WIRE_VERSION);
+    isola_mp_uint(out, (uint64_t)m->kind);
+    isola_mp_uint(out, m->id);
+    isola_mp_str(out, m->src);
+    isola_mp_str(out, m->dst);
+    isola_mp_str(out, m->event);
+    isola_mp_uint(out, m->timeout_ms);
+    array_or_none(out, m->chain);
+    array_or_none(out, m->args);
+}
+
+/* A field's number and what is wrong with it, as the caller's error. */
+static int malformed(struct isola_err *err, const char *field, const char *why)
+{
+    return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %s %s", field, why);
+}
+
+static int read_uint(struct isola_mp_reader *r, const char *field, uint64_t max, uint64_t *out,
+                     struct isola_err *err)
+{
+    struct isola_mp_item item;
+    if (isola_mp_next(r, &item) != 0)
+        return malformed(err, field, "is cut off");
+    if (item.type != ISOLA_MP_UINT)
+        return malformed(err, field, "is not an unsigned integer");
+    if (item.u > max)
+        return malformed(err, field, "is out of range");
+    *out = item.u;
+    return 0;
+}
+
+static int read_str(struct isola_mp_reader *r, const char *field, struct isola_slice *out,
+                    struct isola_err *err)
+{
+    struct isola_mp_item item;
+    if (isola_mp_next(r, &item) != 0)
+        return malformed(err, field, "is cut off");
+    if (item.type != ISOLA_MP_STR)
+        return malformed(err, field, "is not a string");
+    *out = item.bytes;
+    return 0;
+}
+
+static int read_chain(struct isola_mp_reader *r, struct isola_slice *out, struct isola_err *err)
+{
+    const uint8_t *start = r->p;
+    struct isola_mp_item item;
+    if (isola_mp_next(r, &item) != 0)
+        return malformed(err, "chain", "is cut off");
+    if (item.type != ISOLA_MP_ARRAY)
+        return malformed(err, "chain", "is not an array");
+    uint32_t n = item.n;
+    for (uint32_t i = 0; i < n; i++) {
+        struct isola_slice address;
+        int rc = read_str(r, "chain", &address, err);
+        if (rc != 0)
+            return rc;
+    }
+    *out = n == 0 ? isola_slice(NULL, 0) : isola_slice(start, (size_t)(r->p - start));
+    return 0;
+}
+
+/* One open container: the items still to come, or, for the payload of an extension, as many as fill
+ * it. */
+struct level {
+    uint64_t owed;            /* FILLS for a payload */
+    const uint8_t *outer_end; /* of a payload: the reader's end outside of it */
+};
+#define FILLS UINT64_MAX
+
+static bool holds_values(int8_t ext)
+{
+    return ext == ISOLA_EXT_MAP || ext == ISOLA_EXT_SET || ext == ISOLA_EXT_ERROR;
+}
+
+static int read_args(struct isola_mp_reader *r, struct isola_slice *out, struct isola_err *err)
+{
+    struct level levels[ISOLA_VALUE_DEPTH + 1];
+    const uint8_t *start = r->p;
+    struct isola_mp_item item;
+    if (isola_mp_next(r, &item) != 0)
+        return malformed(err, "args", "is cut off");
+    if (item.type != ISOLA_MP_ARRAY)
+        return malformed(err, "args", "is not an array");
+
+    size_t depth = 0; /* of the innermost open container; args is 0 */
+    levels[0].owed = item.n;
+    for (;;) {
+        struct level *l = &levels[depth];
+        if (l->owed == FILLS ? r->p == r->end : l->owed == 0) {
+            if (depth == 0)
+                break;
+            if (l->owed == FILLS)
+                r->end = l->outer_end;
+            depth--;
+            continue;
+        }
+        if (l->owed != FILLS)
+            l->owed--;
+        if (isola_mp_next(r, &item) != 0)
+            return malformed(err, "args", "holds a malformed value");
+
+        bool payload = item.type == ISOLA_MP_EXT && holds_values(item.ext);
+        if (!payload && item.type != ISOLA_MP_ARRAY && item.type != ISOLA_MP_MAP)
+            continue;
+        if (depth == ISOLA_VALUE_DEPTH)
+            return malformed(err, "args", "nests too deeply");
+        l = &levels[++depth];
+        if (payload) {
+            *l = (struct level){FILLS, r->end};
+            r->p = item.bytes.data;
+            r->end = item.bytes.data + item.bytes.len;
+        } else {
+            l->owed = item.type == ISOLA_MP_MAP ? 2 * (uint64_t)item.n : item.n;
+        }
+    }
+    *out = isola_slice(start, (size_t)(r->p - start));
+    return 0;
+}
+
+int isola_envelope_decode(struct isola_slice frame, struct isola_msg *out, struct isola_err *err)
+{
+    struct isola_mp_reader r = isola_mp_reader(frame);
+    struct isola_mp_item item;
+    struct isola_msg m = {0};
+    uint64_t version, kind, timeout;
+    int rc;
+
+    if (isola_mp_next(&r, &item) != 0 || item.type != ISOLA_MP_ARRAY || item.n == 0)
+        return isola_fail(err, ISOLA_EPROTO, "malformed envelope: it is not an array");
+    /* The version first: another one may have another number of fields. */
+    uint32_t fields = item.n;
+    if ((rc = read_uint(&r, "version", UINT64_MAX, &version, err)) != 0)
+        return rc;
+    if (version != ISOLA_WIRE_VERSION)
+        return isola_fail(err, ISOLA_EPROTO,
+                          "the peer speaks wire version %llu, this program speaks version %d",
+                          (unsigned long long)version, ISOLA_WIRE_VERSION);
+    if (fields != FIELDS)
+        return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %u fields instead of %d", fields,
+                          FIELDS);
+    if ((rc = read_uint(&r, "kind", UINT64_MAX, &kind, err)) != 0)
+        return rc;
+    if (kind < ISOLA_MSG_ASK || kind > ISOLA_MSG_STOP)
+        return isola_fail(err, ISOLA_EPROTO, "malformed envelope: kind %llu is unknown",
+                          (unsigned long long)kind);
+    m.kind = (enum isola_msg_kind)kind;
+    if ((rc = read_uint(&r, "id", UINT64_MAX, &m.id, err)) != 0 ||
+        (rc = read_str(&r, "src", &m.src, err)) != 0 ||
+        (rc = read_str(&r, "dst", &m.dst, err)) != 0 ||
+        (rc = read_str(&r, "event", &m.event, err)) != 0 ||
+        (rc = read_uint(&r, "timeout", UINT32_MAX, &timeout, err)) != 0 ||
+        (rc = read_chain(&r, &m.chain, err)) != 0 || (rc = read_args(&r, &m.args, err)) != 0)
+        return rc;
+    if (r.p != r.end)
+        return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %zu bytes after its end",
+                          (size_t)(r.end - r.p));
+    m.timeout_ms = (uint32_t)timeout;
+    *out = m;
+    return 0;
+}
