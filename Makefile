@@ -5,6 +5,8 @@
 .DEFAULT_GOAL := build
 .PHONY: setup build run test bench asan tsan lint format clean help
 MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 NODE := node_modules/node-linux-$(ARCH)/bin/node
@@ -13,15 +15,20 @@ FOLDERS := base transport store scheduler actors node-agent cli tests
 setup:
 	@scripts/setup.sh
 
-# The first build shows its progress, a build with nothing to do prints nothing.
+# $(call make-all,BUILD DIRECTORY,PRESET,OPTIONS): a first build shows its progress, one with nothing to do prints nothing.
+define make-all
+@test -f $(1)/build.ninja || { echo 'configuring $(1)/'; cmake --preset $(2) >/dev/null; }
+	@if [ -x $(1)/bin/ctl ]; then cmake --build $(1) $(3) -- --quiet | sed '/no work to do/d'; else cmake --build $(1) $(3); fi
+endef
+
 build: setup
-	@test -f build/build.ninja || cmake --preset default
-	@cmake --build build -- $(if $(wildcard build/bin/ctl),--quiet)
+	$(call make-all,build,default,--target node-agent actor-host ctl)
 
 run: build
 	@KEEP=$(KEEP) $(NODE) examples/airports/run.mjs
 
 test: build
+	$(call make-all,build,default)
 	@ctest --preset default
 
 bench: build
@@ -31,8 +38,7 @@ bench: build
 
 # The C programs and their tests with sanitizers; JavaScript gains nothing from them.
 asan tsan: setup
-	@test -f build-$@/build.ninja || cmake --preset $@
-	@cmake --build build-$@ -- $(if $(wildcard build-$@/bin/ctl),--quiet)
+	$(call make-all,build-$@,$@)
 	@ctest --preset $@ --label-exclude '^(js|lint)$$'
 
 lint: setup

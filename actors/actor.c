@@ -139,13 +139,16 @@ void isola__actor_read(struct isola_read *read)
     struct isola_host *h = a->worker->host;
     if (read->activation == a->activation && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         a->reading = false;
-        if (read->code != 0 && read->code != ISOLA_ENOENT) {
+        if (read->code != 0 && read->code != ISOLA_ENOENT && read->code != ISOLA_EUNREACHABLE) {
             struct isola_mail *why =
                 isola_mail_failure((struct isola_origin){0}, ISOLA_EIO, "its state cannot be read: %s", read->why);
             isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
             isola_mail_free(why);
         } else {
             isola_buf_free(&a->saved);
+            isola_buf_free(&a->no_state);
+            if (read->code == ISOLA_EUNREACHABLE)
+                isola_buf_puts(&a->no_state, read->why);
             a->saved = read->value;
             read->value = (struct isola_buf){0};
             a->have_state = true;
@@ -180,7 +183,8 @@ static void start(struct isola_actor *a)
     if (m->state != ISOLA_MODULE_READY || !a->have_state)
         return;
     a->activating = true;
-    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key, isola_buf_slice(&a->saved));
+    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key, isola_buf_slice(&a->saved),
+                      isola_buf_slice(&a->no_state));
 }
 
 void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
@@ -259,9 +263,29 @@ static void leave_realm(struct isola_actor *a)
         a->activation++;
     }
     isola_buf_free(&a->saved);
+    isola_buf_free(&a->no_state);
     isola_buf_free(&a->crash);
     isola_buf_free(&a->start_error);
     a->have_state = a->activating = a->turn_ended = a->reading = false;
+}
+
+/* Moves the mails for `a` from the inbox of its realm to `to`. */
+static void take_inbox(struct isola_actor *a, struct isola_realm *r, struct isola_mailq *to)
+{
+    struct isola_mailq others = {0};
+    struct isola_mail *m;
+    pthread_mutex_lock(&r->lock);
+    while ((m = isola_mailq_pop(&r->inbox)) != NULL) {
+        if (m->actor == a) {
+            m->actor = NULL;
+            isola_mailq_push(to, m);
+            isola__actor_unref(a);
+        } else {
+            isola_mailq_push(&others, m);
+        }
+    }
+    isola_mailq_join(&r->inbox, &others);
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* A realm for the next activation, under the type that is current now. The old isolate goes, unless others live in it. */
@@ -275,15 +299,10 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     else if (type->release != old_release || !old->shared)
         fresh = isola__worker_shared_realm(a->worker, type);
     struct isola_directory_shard *shard = isola__directory_shard(h, a->address);
-    struct isola_mailq moved = {0}, others = {0};
+    struct isola_mailq moved = {0};
     pthread_mutex_lock(&shard->lock);
     if (fresh != old) {
-        pthread_mutex_lock(&old->lock);
-        struct isola_mail *m;
-        while ((m = isola_mailq_pop(&old->inbox)) != NULL)
-            isola_mailq_push(m->actor == a ? &moved : &others, m);
-        isola_mailq_join(&old->inbox, &others);
-        pthread_mutex_unlock(&old->lock);
+        take_inbox(a, old, &moved);
         a->realm = fresh;
     }
     a->type = type;
@@ -295,11 +314,8 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     }
     isola__release_unref(old_release);
     struct isola_mail *m;
-    while ((m = isola_mailq_pop(&moved)) != NULL) {
-        m->actor = NULL;
+    while ((m = isola_mailq_pop(&moved)) != NULL)
         isola__actor_take(a, m);
-        isola__actor_unref(a);
-    }
 }
 
 /* The realm of an actor that has left for good. */
@@ -339,28 +355,28 @@ void isola__actor_end(struct isola_actor *a)
     }
     set_state(a, ISOLA_ACTOR_STARTING);
     struct isola_err err;
-    const struct isola_type *type = isola__type_find(h, &a->at, &err);
+    bool here = h->ops->locate(h->arg, a->address) == 0;
+    const struct isola_type *type = here ? isola__type_find(h, &a->at, &err) : NULL;
     if (type == NULL) {
-        /* Its type is gone. What waits is told so; what comes later finds no type at all. */
-        pthread_mutex_lock(&r->lock);
-        struct isola_mailq others = {0};
-        struct isola_mail *m;
-        while ((m = isola_mailq_pop(&r->inbox)) != NULL) {
-            if (m->actor == a) {
-                m->actor = NULL;
-                isola_mailq_push(&a->waiting, m);
-                isola__actor_unref(a);
+        /* It lives elsewhere now: what waits goes after it. Or its type is gone: what waits is told so. */
+        struct isola_mailq moved = {0};
+        do {
+            take_inbox(a, r, &a->waiting);
+            if (here) {
+                isola__actor_fail_waiting(a, err.code, err.text);
             } else {
-                isola_mailq_push(&others, m);
+                atomic_fetch_sub(&a->mailbox, (unsigned)a->waiting.count);
+                isola_mailq_join(&moved, &a->waiting);
             }
+        } while (!isola__directory_leave(a));
+        abandon_realm(r);
+        struct isola_mail *m;
+        while ((m = isola_mailq_pop(&moved)) != NULL) {
+            if (m->kind < ISOLA_MAIL_PUBLISH && m->kind != ISOLA_MSG_EVENT)
+                isola_host_post(h, m);
+            else
+                isola_mail_free(m);
         }
-        isola_mailq_join(&r->inbox, &others);
-        pthread_mutex_unlock(&r->lock);
-        isola__actor_fail_waiting(a, err.code, err.text);
-        if (isola__directory_leave(a))
-            abandon_realm(r);
-        else
-            isola__realm_touch(a->realm, a);
         return;
     }
     renew(a, type);

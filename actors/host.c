@@ -57,8 +57,20 @@ void isola__host_logf(struct isola_host *h, enum isola_log_level level, struct i
     free(text);
 }
 
-/* Sends a mail of this kind to every actor of the app (NULL: of all) but those of release `except`. */
-static void tell_all(struct isola_host *h, int kind, const char *app, const struct isola_release_rt *except)
+struct whom {
+    const char *app;                       /* NULL: of any */
+    const struct isola_release_rt *except; /* not those of this release */
+    bool moved;                            /* only those that live elsewhere now */
+};
+
+static bool meant(struct isola_host *h, const struct isola_actor *a, const struct whom *whom)
+{
+    return (whom->app == NULL || isola_slice_is(a->at.app, whom->app)) &&
+           (whom->except == NULL || a->type->release != whom->except) &&
+           (!whom->moved || h->ops->locate(h->arg, a->address) != 0);
+}
+
+static void tell(struct isola_host *h, int kind, struct whom whom)
 {
     struct isola_slice none = {0};
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
@@ -68,7 +80,7 @@ static void tell_all(struct isola_host *h, int kind, const char *app, const stru
         ISOLA_MAP_EACH(&shard->actors, e)
         {
             struct isola_actor *a = e->value;
-            if ((app == NULL || isola_slice_is(a->at.app, app)) && (except == NULL || a->type->release != except)) {
+            if (meant(h, a, &whom)) {
                 struct isola_mail *m = isola_mail_new(kind, none, a->address, none, none, none);
                 if (m != NULL)
                     isola_mailq_push(&out, m);
@@ -84,7 +96,7 @@ static void tell_all(struct isola_host *h, int kind, const char *app, const stru
 void isola_host_drain(struct isola_host *h)
 {
     atomic_store(&h->draining, true);
-    tell_all(h, ISOLA_MAIL_DRAIN, NULL, NULL);
+    tell(h, ISOLA_MAIL_DRAIN, (struct whom){0});
     drained_if_quiet(h);
 }
 
@@ -101,8 +113,19 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
     pthread_rwlock_unlock(&h->apps_lock);
     if (fresh == NULL || old == NULL)
         return;
-    tell_all(h, ISOLA_MAIL_UPGRADE, def->app, fresh);
+    tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .except = fresh});
     isola__release_unref(old);
+}
+
+void isola_host_moved(struct isola_host *h)
+{
+    tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.moved = true});
+    isola__subs_moved(h);
+}
+
+void isola_host_stop(struct isola_host *h, struct isola_mail *mail)
+{
+    isola__directory_post(h, mail);
 }
 
 void isola_host_post(struct isola_host *h, struct isola_mail *mail)

@@ -17,7 +17,8 @@ struct isola_host;
 /* One read or write of an actor's state. The caller of ops->state_* embeds it; it stays valid until `done`. */
 struct isola_state_io {
     /* Any thread. code 0, ISOLA_ENOENT (a read of what is not there), or an error with a sentence. `value` is borrowed for
-     * the call, and only for reads. */
+     * the call, and only for reads. A read that ends with ISOLA_EUNREACHABLE (the state is elsewhere and cannot be had now)
+     * lets the actor start, but its script cannot touch its state. */
     void (*done)(struct isola_state_io *io, int code, struct isola_slice value, const char *why);
     struct isola_slice address; /* borrowed until done */
     struct isola_slice value;   /* writes: borrowed until done */
@@ -78,6 +79,11 @@ ANY_THREAD void isola_host_post(struct isola_host *h, struct isola_mail *mail);
 /* The answer (REPLY, FAIL) to a mail that was forwarded, to the origin it had; or an EVENT for a subscription of a local actor (dst).
  * Takes `mail`. */
 ANY_THREAD void isola_host_answer(struct isola_host *h, struct isola_mail *mail);
+/* The places of actors have changed: those that live elsewhere now end their activation after their turn, and what waits for
+ * them is sent on; so are subscriptions to them. */
+ANY_THREAD void isola_host_moved(struct isola_host *h);
+/* Ends the activation of `address` on this node, if there is one, whatever its place is now. Takes `mail`, a STOP. */
+ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
 /* Forgets the subscriptions of a connection that has ended. */
 ANY_THREAD void isola_host_drop_link(struct isola_host *h, uint64_t link);
 

@@ -181,6 +181,7 @@ struct isola_actor {
     uint32_t activation; /* counts them */
     bool reading, have_state, activating;
     struct isola_buf saved; /* the state as on disk, or empty */
+    struct isola_buf no_state; /* why the state cannot be had; empty: it can */
     struct isola_mailq waiting;
     struct isola_turn *running;
     unsigned nrunning;
@@ -249,6 +250,8 @@ ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_sl
 ANY_THREAD bool isola__subs_heard(struct isola_host *h, struct isola_slice address, struct isola_slice event);
 ANY_THREAD void isola__subs_add(struct isola_host *h, struct isola_mail *sub);
 ANY_THREAD void isola__subs_remove(struct isola_host *h, struct isola_mail *unsub);
+/* Sends subscriptions to actors that live elsewhere now after them. */
+ANY_THREAD void isola__subs_moved(struct isola_host *h);
 /* Fans a PUBLISH out. */
 ANY_THREAD void isola__subs_publish(struct isola_host *h, struct isola_mail *mail);
 

@@ -10,6 +10,7 @@ struct sub {
     uint64_t link; /* 0: an actor of this node */
     uint64_t id;
     struct isola_slice subscriber; /* its address; owned */
+    bool passed_on; /* made by another actor-host, which knows itself when to move it */
 };
 
 struct list {
@@ -55,6 +56,7 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     sub->link = mail->origin.link;
     sub->id = mail->origin.id;
     sub->subscriber = isola_slice(isola_strndup((const char *)mail->src.data, mail->src.len), mail->src.len);
+    sub->passed_on = mail->passed_on;
     struct isola_buf key = key_of(mail->dst, mail->event);
     pthread_rwlock_wrlock(&h->subs_lock);
     struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
@@ -119,6 +121,50 @@ void isola_host_drop_link(struct isola_host *h, uint64_t link)
         }
     } while (again);
     pthread_rwlock_unlock(&h->subs_lock);
+}
+
+/* Turns the subscriptions of a list into SUB mails. */
+static void uproot(struct list *list, struct isola_slice address, struct isola_slice event, struct isola_mailq *out)
+{
+    struct isola_slice none = {0};
+    while (list->first != NULL) {
+        struct sub *sub = list->first;
+        struct isola_mail *m =
+            sub->passed_on ? NULL : isola_mail_new(ISOLA_MSG_SUB, sub->subscriber, address, event, none, none);
+        if (m != NULL) {
+            m->origin.link = sub->link;
+            m->origin.id = sub->id;
+            isola_mailq_push(out, m);
+        }
+        list->first = sub->next;
+        free((void *)(uintptr_t)sub->subscriber.data);
+        free(sub);
+    }
+}
+
+void isola__subs_moved(struct isola_host *h)
+{
+    struct isola_mailq out = {0};
+    pthread_rwlock_wrlock(&h->subs_lock);
+    bool again;
+    do {
+        again = false;
+        ISOLA_MAP_EACH(&h->subs, e)
+        {
+            size_t split = strnlen((const char *)e->key, e->len);
+            struct isola_slice address = isola_slice(e->key, split);
+            if (h->ops->locate(h->arg, address) == 0)
+                continue;
+            uproot(e->value, address, isola_slice(e->key + split + 1, e->len - split - 1), &out);
+            free(isola_map_del(&h->subs, isola_slice(e->key, e->len)));
+            again = true;
+            break;
+        }
+    } while (again);
+    pthread_rwlock_unlock(&h->subs_lock);
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&out)) != NULL)
+        isola_host_post(h, m);
 }
 
 void isola__subs_publish(struct isola_host *h, struct isola_mail *mail)

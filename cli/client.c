@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -98,9 +99,12 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     c->link = NULL;
     if (c->down != 0)
         return;
-    c->down = code != 0 ? code : ISOLA_ECLOSED;
+    c->down = code == 0 ? ISOLA_ECLOSED : code == ISOLA_ETOOBIG ? ISOLA_EPROTO : code;
     if (code == ISOLA_ECLOSED && c->up)
         isola_fail(&c->why, code, "the agent at %.200s closed the connection", c->path);
+    else if (code == ISOLA_EPROTO || code == ISOLA_ETOOBIG)
+        isola_fail(&c->why, ISOLA_EPROTO,
+                   "what listens at %.200s does not speak Isola's protocol: %s", c->path, why);
     else
         isola_fail(&c->why, c->down, "%s", why != NULL ? why : "closed");
 }
@@ -118,12 +122,16 @@ static void on_interrupt(uv_signal_t *handle, int signum)
     ((struct isola__client *)handle->data)->interrupted = true;
 }
 
-/* Nobody reads stdout any more: epoll says so by an error, which is all that is asked for. */
-static void on_reader_gone(uv_poll_t *handle, int status, int events)
+/* Something happened at the other end of stdout. Only when nobody can read it any more does that
+ * matter: a socket's peer that has merely stopped writing still reads. */
+static void on_reader(uv_poll_t *handle, int status, int events)
 {
+    struct pollfd now = {.fd = STDOUT_FILENO};
     (void)status;
     (void)events;
-    ((struct isola__client *)handle->data)->interrupted = true;
+    if (poll(&now, 1, 0) == 1 && (now.revents & (POLLERR | POLLHUP)) != 0)
+        ((struct isola__client *)handle->data)->interrupted = true;
+    uv_poll_stop(handle);
 }
 
 /* Why nobody answers at `path`, for a person. */
@@ -317,7 +325,7 @@ void isola__client_listen(struct isola__client *c)
     c->polling = true;
     if (flags != -1)
         (void)fcntl(STDOUT_FILENO, F_SETFL, flags);
-    uv_poll_start(&c->reader, UV_DISCONNECT, on_reader_gone);
+    uv_poll_start(&c->reader, UV_DISCONNECT, on_reader);
 }
 
 int isola__client_next(struct isola__client *c, struct isola_msg **out, struct isola_err *err)

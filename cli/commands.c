@@ -23,9 +23,9 @@ static const struct isola__command commands[] = {
      "Options:\n" TIMEOUT_HELP(
          "10000") "\n"
                   "Examples:\n"
-                  "  ctl ask counter/Counter/a add 5\n"
+                  "  ctl ask shop/Counter/user-42 add 5\n"
                   "  ctl ask shop/Session/u-42 greet '\"Ada\"' '{\"loud\": true}'\n"
-                  "  ctl ask counter/Counter/a add -5 --timeout 500\n",
+                  "  ctl ask shop/Counter/user-42 add -5 --timeout 500\n",
      2, 900, ISOLA__OPT_TIMEOUT, isola__run_ask},
     {"emit", "ADDRESS EVENT [JSON…]", "send an event to an actor, one way",
      "Sends EVENT with the given arguments to the actor and ends when the agent has it. Prints\n"
@@ -34,7 +34,7 @@ static const struct isola__command commands[] = {
      "that.\n"
      "\n"
      "Examples:\n"
-     "  ctl emit counter/Counter/a reset\n"
+     "  ctl emit shop/Counter/user-42 add 5\n"
      "  ctl emit shop/Session/u-42 note '\"seen\"' '[1, 2, 3]'\n",
      2, 900, 0, isola__run_emit},
     {"on", "ADDRESS EVENT", "print the events an actor emits, one a line",
@@ -46,8 +46,8 @@ static const struct isola__command commands[] = {
      "  --count N        end after N events\n"
      "\n"
      "Examples:\n"
-     "  ctl on counter/Counter/a changed\n"
-     "  ctl --json on counter/Counter/a changed --count 1\n",
+     "  ctl on shop/Counter/user-42 changed\n"
+     "  ctl --json on shop/Counter/user-42 changed --count 1\n",
      2, 2, ISOLA__OPT_COUNT, isola__run_on},
     {"ps", "[APP]", "list the actors that are live",
      "Lists the live actors of the cluster, or of one app: address, isolation, node, thread, "
@@ -80,7 +80,7 @@ static const struct isola__command commands[] = {
      "0\n" TIMEOUT_HELP("10000") "\n"
                                  "Examples:\n"
                                  "  ctl logs shop\n"
-                                 "  ctl logs -f -n 20 counter/Counter/a\n",
+                                 "  ctl logs -f -n 20 shop/Counter/user-42\n",
      0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_FOLLOW | ISOLA__OPT_LINES, isola__run_logs},
     {"stop", "ADDRESS", "end an actor's activation",
      "Ends the actor after the turn it is in. Its state stays; the next message activates it "
@@ -89,7 +89,7 @@ static const struct isola__command commands[] = {
      "\n"
      "Options:\n" TIMEOUT_HELP("10000") "\n"
                                         "Examples:\n"
-                                        "  ctl stop counter/Counter/a\n",
+                                        "  ctl stop shop/Counter/user-42\n",
      1, 1, ISOLA__OPT_TIMEOUT, isola__run_stop},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -144,7 +144,7 @@ void isola__command_help(const struct isola__command *command, struct isola_buf 
                      "  %-28s%s\n\n%s\nExit status: 0 done, 1 it failed, 2 wrong usage.\n\n"
                      "Examples:\n"
                      "  ctl deploy examples/counter\n"
-                     "  ctl ask counter/Counter/a add 5\n"
+                     "  ctl ask shop/Counter/user-42 add 5\n"
                      "  ctl help ask\n",
                      "help [COMMAND]", "this help, or that of a command, with examples",
                      general_options);

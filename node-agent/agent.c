@@ -53,6 +53,11 @@ void isola__agent_check_ready(struct isola__agent *agent)
     if (agent->state != ISOLA_AGENT_STARTING || agent->host.state != ISOLA_HOST_READY)
         return;
     struct isola__members *members = &agent->members;
+    /* Only now, so that those who take us in learn of a node that is whole. */
+    if (agent->opt.join != NULL && !members->joining) {
+        isola__members_join(members, agent->opt.join);
+        return;
+    }
     if (agent->opt.join != NULL &&
         (!members->joined || !isola__members_settled(members) || agent->releases.fetching))
         return;
@@ -72,8 +77,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- start --- */
 
-/* Absolute, so that the actor-host and the ready line mean the same place whatever the directory.
- */
+/* Absolute, so that the actor-host and the ready line mean the same place. */
 static void make_absolute(char **path)
 {
     char cwd[4096];
@@ -147,8 +151,6 @@ static void start(struct isola__agent *agent)
     isola__members_init(&agent->members, agent);
     isola__host_init(&agent->host, agent);
     isola__host_start(&agent->host);
-    if (agent->opt.join != NULL && agent->state == ISOLA_AGENT_STARTING)
-        isola__members_join(&agent->members, agent->opt.join);
 }
 
 int isola__agent_run(struct isola__options *opt)

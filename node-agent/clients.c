@@ -285,7 +285,7 @@ static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t 
         unsubscribe(c, m);
         break;
     default:
-        isola__conn_refuse(&c->conn, "an answer (kind %d) to nothing that was asked", m->kind);
+        break; /* answers were refused before */
     }
 }
 
@@ -300,7 +300,9 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
         isola__conn_refuse(&c->conn, "%s", err.text);
     } else if (agent->state == ISOLA_AGENT_STOPPING) {
         isola__fail(&c->conn, m.id, ISOLA_EUNREACHABLE, "node %s is stopping", agent->opt.name);
-    } else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL || m.dst.len > 0) {
+    } else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL || m.kind == ISOLA_MSG_EVENT) {
+        isola__conn_refuse(&c->conn, "an answer (kind %d) to nothing that was asked", m.kind);
+    } else if (m.dst.len > 0) {
         to_actor(c, &m, frame.len);
     } else if (m.kind == ISOLA_MSG_ASK || m.kind == ISOLA_MSG_EMIT) {
         isola__call(methods, &c->conn, &m);

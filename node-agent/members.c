@@ -24,7 +24,7 @@ static void tell_host(struct isola__agent *agent)
     for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
         live += m->peer != NULL;
     struct isola_buf view = {0};
-    isola_mp_map(&view, 2);
+    isola_mp_map(&view, 3);
     isola_mp_kstr(&view, "self", agent->opt.name);
     isola_mp_cstr(&view, "nodes");
     isola_mp_array(&view, live);
@@ -37,6 +37,12 @@ static void tell_host(struct isola__agent *agent)
         isola_mp_map(&view, 2);
         isola_mp_kstr(&view, "name", m->record.name);
         isola_mp_kstr(&view, "url", m->record.host_url);
+    }
+    isola_mp_cstr(&view, "down");
+    isola_mp_array(&view, 1 + agent->members.count - live);
+    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
+        if (m->peer == NULL)
+            isola_mp_cstr(&view, m->record.name);
     }
     if (view.failed || isola__emit(agent->host.conn, "view", isola_buf_slice(&view)) != 0)
         isola_log(ISOLA_LOG_ERROR, "the actor-host could not be told which nodes are live");
@@ -160,10 +166,13 @@ void isola__member_failed(struct isola__members *members, struct isola__member *
 {
     if (members->stopping)
         return;
-    if (!member->complained)
+    bool first = !member->complained;
+    if (first)
         isola_log(ISOLA_LOG_WARN, "node %s cannot be reached at %s: %s; trying again",
                   member->record.name, member->record.url, why);
     member->complained = true;
+    if (first)
+        isola__members_changed(members); /* it may be known, and down, since just now */
     uint32_t delay = member->failures < 6 ? REDIAL_MIN_MS << member->failures : REDIAL_MAX_MS;
     if (delay > REDIAL_MAX_MS)
         delay = REDIAL_MAX_MS;

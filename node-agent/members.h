@@ -62,6 +62,7 @@ struct isola__members {
     uv_timer_t tick;
     uint64_t ticked_ms;
     bool stopping;
+    bool joining;          /* the seed has been dialled */
     bool joined;           /* the seed has taken us in */
     struct isola_buf told; /* our record as peers know it */
 };

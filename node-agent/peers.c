@@ -210,6 +210,7 @@ const struct isola_listener_ops isola__control_listener_ops = {.accepted = accep
 void isola__members_join(struct isola__members *members, const char *url)
 {
     struct isola_err err;
+    members->joining = true;
     struct isola__peer *peer = isola__peer_dial(members, url, NULL, &err);
     if (peer == NULL)
         isola__agent_start_failed(members->agent, "cannot join %s: %s", url, err.text);

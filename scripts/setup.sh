@@ -32,6 +32,7 @@ libsodium-dev       hashing of releases
 libsqlite3-dev      the state of actors, the catalog of releases
 libjansson-dev      JSON of manifests and of ctl
 libcmocka-dev       the C tests (make test)
+libmsgpack-dev      a second opinion on msgpack in the tests
 END
     command -v npm >/dev/null 2>&1 || cat <<END
 npm                 installs the pinned Node.js runtime (there is no npm here)

@@ -254,7 +254,7 @@ struct nng_listener {
     uv_async_t wake;
     uv_timer_t retry; /* after an accept that failed for want of descriptors or memory */
     int handles;
-    atomic_bool done;
+    atomic_uint done;
     bool busy;
     bool stopped;
     nng_stream_listener *socket;
@@ -264,7 +264,7 @@ struct nng_listener {
 static void on_accepted(void *arg) /* on nng's thread */
 {
     struct nng_listener *l = arg;
-    atomic_store(&l->done, true);
+    atomic_store(&l->done, 1);
     uv_async_send(&l->wake);
 }
 
@@ -337,7 +337,7 @@ static void accepted(struct nng_listener *l, nng_stream *stream)
 static void on_listener_wake(uv_async_t *wake)
 {
     struct nng_listener *l = wake->data;
-    if (!atomic_exchange(&l->done, false))
+    if (atomic_exchange(&l->done, 0) == 0)
         return;
     l->busy = false;
     int rv = nng_aio_result(l->accept);

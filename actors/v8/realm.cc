@@ -230,7 +230,7 @@ static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)
 }
 
 void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app, struct isola_slice type,
-                       struct isola_slice key, struct isola_slice state)
+                       struct isola_slice key, struct isola_slice state, struct isola_slice no_state)
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
@@ -244,8 +244,10 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
         return;
     }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), text(isolate, app), text(isolate, type), text(isolate, key),
-                                   stored};
-    (void)call_hook(js, HOOK_ACTIVATE, 5, argv);
+                                   stored, v8::Undefined(isolate)};
+    if (no_state.len > 0)
+        argv[5] = text(isolate, no_state);
+    (void)call_hook(js, HOOK_ACTIVATE, 6, argv);
 }
 
 void isola_js_deactivate(struct isola_js *js, uint32_t actor)

@@ -86,9 +86,11 @@ ANY_THREAD void isola_v8_terminate(struct isola_v8 *v);
 /* Loads the ES module of an actor type; ends by ops->loaded, perhaps before it returns. `name` is for stack traces. */
 JS_THREAD void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
                              struct isola_slice name);
-/* Creates an actor of a loaded type, with its stored state (empty: none, else one msgpack value); ends by ops->activated. */
+/* Creates an actor of a loaded type, with its stored state (empty: none, else one msgpack value); ends by ops->activated.
+ * `no_state`, unless empty, says why its state cannot be had: touching it throws EUNREACHABLE. */
 JS_THREAD void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
-                                 struct isola_slice type, struct isola_slice key, struct isola_slice state);
+                                 struct isola_slice type, struct isola_slice key, struct isola_slice state,
+                                 struct isola_slice no_state);
 JS_THREAD void isola_js_deactivate(struct isola_js *js, uint32_t actor);
 /* One turn, ended by ops->done with the same `turn` (never 0), perhaps before it returns. */
 JS_THREAD void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,

@@ -24,7 +24,7 @@ export class Agent {
   static async start(bin, name, dir, join_, started) {
     const agent = new Agent();
     const data = join(dir, name);
-    mkdirSync(data, { mode: 0o700 });
+    mkdirSync(data, { recursive: true, mode: 0o700 }); // there already when a node is started again
     agent.name = name;
     agent.#log = join(dir, `${name}.log`);
     const log = openSync(agent.#log, 'a');

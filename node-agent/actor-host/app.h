@@ -65,6 +65,7 @@ void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now);
 struct sub_out {
     struct sub_out *next;
     uint64_t id; /* on the wire */
+    int node;                /* the peer it was last sent to, or 0 */
     struct isola_mail *mail; /* the SUB: src is the subscriber, dst and event what it hears */
 };
 
@@ -78,6 +79,7 @@ struct peer {
     char *url; /* NULL while its actor-host is not there */
     bool live; /* in the view */
     struct isola_link *link; /* ours to it, dialled when first needed */
+    bool up;
     uint64_t dial_at; /* not before, after a failure */
     unsigned failures;
     struct asks_out asks;
@@ -95,6 +97,24 @@ int peers_listen(struct app *app, struct isola_err *err);
 void peers_view(struct app *app, struct isola_slice params);
 int peers_locate(void *arg, struct isola_slice address);
 void peers_forward(void *arg, int node, struct isola_mail *mail);
+
+/* Sends a mail to a peer, or fails it. Takes it. */
+void peer_send(struct peer *p, struct isola_mail *mail);
+
+/* --- claims.c: where the state of an actor that has moved is, and how it follows --- */
+
+/* origin.link of what claims.c itself asks. */
+#define CLAIM_LINK UINT64_MAX
+#define GIVE_LINK  (UINT64_MAX - 1)
+
+int claims_open(struct app *app, struct isola_err *err);
+ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
+/* A peer asks for the state of an address. */
+void claims_asked(struct conn *conn, const struct isola_msg *m);
+/* The answer to a mail of ours with one of the links above. Takes it. */
+void claims_answered(struct app *app, struct isola_mail *mail);
+/* The view has changed: claims that wait for it are tried again. */
+void claims_view(struct app *app);
 
 /* --- agent_link.c --- */
 
@@ -119,6 +139,12 @@ struct app {
     uint64_t next_conn, next_wire_id;
     pthread_rwlock_t places_lock;
     uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here */
+    uint16_t lost[ISOLA_SHARDS];   /* loop only: 1 + index into `down` of the node that would have the shard, 0: none */
+    size_t ndown;
+    char **down; /* names of nodes that are known and not live */
+    struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
+    uint64_t next_claim;
+    uv_timer_t claim_retry;
     size_t npeers;
     struct peer **peers; /* [number - 1] */
     struct sub_out *subs;

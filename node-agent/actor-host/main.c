@@ -30,11 +30,6 @@ static struct isola_state_req *request(struct isola_state_io *io)
     return req;
 }
 
-static void state_read(void *arg, struct isola_state_io *io)
-{
-    isola_state_get(((struct app *)arg)->state, request(io));
-}
-
 static void state_write(void *arg, struct isola_state_io *io)
 {
     isola_state_put(((struct app *)arg)->state, request(io), io->value);
@@ -95,6 +90,10 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on)
 
 void conn_answer(struct app *app, struct isola_mail *mail)
 {
+    if (mail->origin.link >= GIVE_LINK) {
+        claims_answered(app, mail);
+        return;
+    }
     struct conn *c = isola_map_get(&app->conns, number_key(&mail->origin.link));
     if (c != NULL && c->link != NULL)
         (void)!send_mail(c->link, mail, mail->origin.id);
@@ -120,7 +119,7 @@ static const struct isola_host_ops host_ops = {
     .locate = peers_locate,
     .forward = peers_forward,
     .answer = agent_link_answer,
-    .state_read = state_read,
+    .state_read = claims_read,
     .state_write = state_write,
     .log = agent_link_log,
     .drained = agent_link_drained,
@@ -144,6 +143,8 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
         r = isola_v8_start(platform, isola_slice(isola_runtime_source, (size_t)(isola_runtime_source_end - isola_runtime_source)), err);
     if (r == 0)
         r = outbox_open(app, err);
+    if (r == 0)
+        r = claims_open(app, err);
     if (r == 0)
         r = peers_listen(app, err);
     if (r == 0)

@@ -4,7 +4,7 @@
  *
  * Happy path: a mail for another node is put into the outbox, sent over the link to that peer (dialled when first needed) under an id of
  * its own; the answer with that id goes back to who asked. Failure: when a link breaks, or the peer leaves the view, its
- * asks fail with EUNREACHABLE at once, since they may or may not have been carried out. While a peer's actor-host restarts (it is in the view
+ * asks fail with EUNREACHABLE at once, since they may or may not have been carried out; what was not sent yet waits for the next link. While a peer's actor-host restarts (it is in the view
  * without a url) mails wait for it, a bounded number of them. Subscriptions are kept and repeated whenever the link is
  * made anew, or their actor moves to another node.
  */
@@ -69,7 +69,7 @@ static void send_to(struct peer *p, struct isola_mail *m)
     isola_mail_free(m);
 }
 
-static void route(struct peer *p, struct isola_mail *m)
+void peer_send(struct peer *p, struct isola_mail *m)
 {
     if (!p->live) {
         fail_mail(p->app, m, ISOLA_EUNREACHABLE, "its node has left the cluster");
@@ -77,12 +77,14 @@ static void route(struct peer *p, struct isola_mail *m)
     }
     if (p->link == NULL && p->url != NULL && p->dial_at <= isola_clock_ms())
         dial(p);
-    if (p->link != NULL) {
+    if (p->up) {
         send_to(p, m);
     } else if (p->waiting.count >= WAITING_MAX) {
         fail_mail(p->app, m, ISOLA_EOVERLOAD, "too much waits for its node already");
     } else {
         isola_mailq_push(&p->waiting, m);
+        if (p->link == NULL)
+            arm(p->app);
     }
 }
 
@@ -90,6 +92,25 @@ static struct peer *peer_of(struct app *app, struct isola_slice address)
 {
     int node = peers_locate(app, address);
     return node > 0 ? app->peers[node - 1] : NULL;
+}
+
+/* Sends a subscription to where its actor lives now: a peer, or, when it has come here, this host. */
+static void settle_sub(struct app *app, struct sub_out **at)
+{
+    struct sub_out *s = *at;
+    int node = peers_locate(app, s->mail->dst);
+    if (node <= 0) {
+        *at = s->next;
+        isola_host_post(app->host, s->mail);
+        free(s);
+        return;
+    }
+    struct peer *p = app->peers[node - 1];
+    if (s->node != node && p->up)
+        (void)!send_mail(p->link, s->mail, s->id);
+    s->node = p->up ? node : 0;
+    if (p->link == NULL && p->url != NULL)
+        dial(p); /* a fresh link repeats all subscriptions */
 }
 
 /* Subscriptions of connections and actors here to actors elsewhere. */
@@ -100,11 +121,17 @@ static void subscribe(struct app *app, struct isola_mail *m)
     s->mail = m;
     s->next = app->subs;
     app->subs = s;
-    struct peer *p = peer_of(app, m->dst);
-    if (p != NULL && p->link == NULL && p->url != NULL)
-        dial(p); /* a fresh link repeats all subscriptions */
-    else if (p != NULL && p->link != NULL)
-        (void)!send_mail(p->link, m, s->id);
+    settle_sub(app, &app->subs);
+}
+
+static void settle_subs(struct app *app)
+{
+    for (struct sub_out **at = &app->subs; *at != NULL;) {
+        struct sub_out *s = *at;
+        settle_sub(app, at);
+        if (*at == s)
+            at = &s->next;
+    }
 }
 
 static void unsubscribe(struct app *app, struct isola_mail *m)
@@ -113,7 +140,7 @@ static void unsubscribe(struct app *app, struct isola_mail *m)
         struct sub_out *s = *at;
         if (s->mail->origin.link == m->origin.link && s->mail->origin.id == m->origin.id) {
             struct peer *p = peer_of(app, m->dst);
-            if (p != NULL && p->link != NULL)
+            if (p != NULL && p->up)
                 (void)!send_mail(p->link, m, s->id);
             *at = s->next;
             isola_mail_free(s->mail);
@@ -138,7 +165,7 @@ static void run_forward(struct app *app, struct parcel *parcel)
     else if (f->mail->kind == ISOLA_MSG_UNSUB)
         unsubscribe(app, f->mail);
     else
-        route(app->peers[f->node - 1], f->mail);
+        peer_send(app->peers[f->node - 1], f->mail);
     free(f);
 }
 
@@ -196,11 +223,36 @@ static void peer_frame(struct isola_link *link, struct isola_slice frame, void *
         on_answer(p, &m);
 }
 
+/* All that waited for the link: first who we are, then subscriptions, then mail. */
 static void peer_up(struct isola_link *link, void *arg)
 {
-    (void)link;
-    ((struct peer *)arg)->failures = 0;
+    struct peer *p = arg;
+    struct app *app = p->app;
+    if (p->link != link)
+        return;
+    p->up = true;
+    p->failures = 0;
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    isola_mp_map(&args, 2);
+    isola_mp_kstr(&args, "node", app->options.node);
+    isola_mp_kuint(&args, "wire", ISOLA_WIRE_VERSION);
+    struct isola_msg hello = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("hello"), .args = isola_buf_slice(&args)};
+    (void)!isola_link_send_msg(p->link, &hello);
+    isola_buf_free(&args);
+    for (struct sub_out *s = app->subs; s != NULL; s = s->next) {
+        if (peer_of(app, s->mail->dst) == p) {
+            s->node = p->number;
+            (void)!send_mail(p->link, s->mail, s->id);
+        }
+    }
+    struct isola_mailq waiting = p->waiting;
+    p->waiting = (struct isola_mailq){0};
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&waiting)) != NULL)
+        send_to(p, m);
 }
+
 
 static void peer_down(struct isola_link *link, int code, const char *why, void *arg)
 {
@@ -209,6 +261,7 @@ static void peer_down(struct isola_link *link, int code, const char *why, void *
     if (p->link != link)
         return;
     p->link = NULL;
+    p->up = false;
     uint64_t pause = (uint64_t)REDIAL_FIRST << (p->failures < 6 ? p->failures : 6);
     p->dial_at = isola_clock_ms() + (pause < REDIAL_MAX ? pause : REDIAL_MAX);
     p->failures++;
@@ -221,7 +274,7 @@ static void peer_down(struct isola_link *link, int code, const char *why, void *
 
 static const struct isola_link_ops peer_ops = {.up = peer_up, .frame = peer_frame, .down = peer_down};
 
-/* Starts a link and sends all that waits for it: first who we are, then subscriptions, then mail. */
+/* Starts a link; what is to be sent waits until it is up. */
 static void dial(struct peer *p)
 {
     struct app *app = p->app;
@@ -232,22 +285,6 @@ static void dial(struct peer *p)
         p->dial_at = isola_clock_ms() + REDIAL_MAX;
         return;
     }
-    struct isola_buf args = {0};
-    isola_mp_array(&args, 1);
-    isola_mp_map(&args, 2);
-    isola_mp_kstr(&args, "node", app->options.node);
-    isola_mp_kuint(&args, "wire", ISOLA_WIRE_VERSION);
-    struct isola_msg hello = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("hello"), .args = isola_buf_slice(&args)};
-    (void)!isola_link_send_msg(p->link, &hello);
-    isola_buf_free(&args);
-    for (struct sub_out *s = app->subs; s != NULL; s = s->next)
-        if (peer_of(app, s->mail->dst) == p)
-            (void)!send_mail(p->link, s->mail, s->id);
-    struct isola_mailq waiting = p->waiting;
-    p->waiting = (struct isola_mailq){0};
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&waiting)) != NULL)
-        send_to(p, m);
 }
 
 static bool wants_link(struct app *app, const struct peer *p)
@@ -322,6 +359,7 @@ static void set_url(struct peer *p, struct isola_slice url)
     if (p->link != NULL) {
         struct isola_link *old = p->link;
         p->link = NULL;
+        p->up = false;
         asks_out_fail_all(p->app, &p->asks, ISOLA_EUNREACHABLE,
                           "its actor-host has restarted: the request may or may not have been carried out");
         isola_link_close(old);
@@ -336,6 +374,36 @@ static void leave(struct peer *p)
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&p->waiting)) != NULL)
         fail_mail(p->app, m, ISOLA_EUNREACHABLE, "its node has left the cluster");
+}
+
+/* Which shards belong to nodes that are known and not there: their actors' state is out of reach. */
+static void find_lost(struct app *app, const char *const *live, size_t nlive, struct isola_slice params)
+{
+    struct isola_slice down = {0}, item;
+    isola_mp_find(params, "down", &down);
+    for (size_t i = 0; i < app->ndown; i++)
+        free(app->down[i]);
+    app->ndown = 0;
+    size_t n = isola_mp_count(down);
+    app->down = isola_realloc(app->down, n * sizeof(char *));
+    const char **names = isola_zalloc((nlive + n) * sizeof(*names));
+    memcpy(names, live, nlive * sizeof(*names));
+    for (size_t i = 0; i < n; i++) {
+        struct isola_mp_item name;
+        if (!isola_mp_at(down, i, &item))
+            continue;
+        struct isola_mp_reader r = isola_mp_reader(item);
+        if (isola_mp_next(&r, &name) != 0 || name.type != ISOLA_MP_STR)
+            continue;
+        app->down[app->ndown] = isola_strndup((const char *)name.bytes.data, name.bytes.len);
+        names[nlive + app->ndown] = app->down[app->ndown];
+        app->ndown++;
+    }
+    uint16_t map[ISOLA_SHARDS];
+    isola_place_map(names, nlive + app->ndown, map);
+    for (size_t i = 0; i < ISOLA_SHARDS; i++)
+        app->lost[i] = map[i] >= nlive ? (uint16_t)(map[i] - nlive + 1) : 0;
+    free(names);
 }
 
 void peers_view(struct app *app, struct isola_slice params)
@@ -372,12 +440,16 @@ void peers_view(struct app *app, struct isola_slice params)
         for (size_t i = 0; i < ISOLA_SHARDS; i++)
             app->places[i] = numbers[map[i]];
         pthread_rwlock_unlock(&app->places_lock);
+        find_lost(app, names, count, params);
     }
     free(names);
     free(numbers);
     for (size_t i = 0; i < app->npeers; i++)
         if (!app->peers[i]->live)
             leave(app->peers[i]);
+    isola_host_moved(app->host);
+    settle_subs(app);
+    claims_view(app);
     for (size_t i = 0; i < app->npeers; i++) {
         struct peer *p = app->peers[i];
         if (p->live && p->link == NULL && p->url != NULL && wants_link(app, p))
@@ -400,6 +472,8 @@ static void conn_frame(struct isola_link *link, struct isola_slice frame, void *
     }
     if (m.dst.len > 0)
         conn_deliver(c, &m, true);
+    else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "claim"))
+        claims_asked(c, &m);
 }
 
 static void conn_down(struct isola_link *link, int code, const char *why, void *arg)

@@ -79,6 +79,13 @@ static void test_goodbye(void **state)
     drain_stop(&d, fd);
 }
 
+static uint64_t bytes_out(const struct isola_link *link)
+{
+    struct isola_link_stats stats;
+    isola_link_stats(link, &stats);
+    return stats.bytes_out;
+}
+
 static void test_peer_resets(void **state)
 {
     struct end server = {0};
@@ -87,11 +94,7 @@ static void test_peer_resets(void **state)
     struct linger abort_on_close = {1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof(abort_on_close));
     send_bytes(&server, "unread", 6, 0);
-    struct isola_link_stats stats;
-    do {
-        uv_run(&loop, UV_RUN_NOWAIT);
-        isola_link_stats(server.link, &stats);
-    } while (stats.bytes_out == 0);
+    WAIT_FOR(bytes_out(server.link) == 10);
     close(fd);
     WAIT_FOR(server.downs);
     assert_int_equal(server.code, ISOLA_ECLOSED);

@@ -48,8 +48,18 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 int world_close(void **state)
 {
     (void)state;
+    /* Only a test that failed leaves agents; their actor-hosts end with them. */
+    for (struct agent *a = world.agents; a != NULL; a = a->next) {
+        if (!a->exited)
+            uv_process_kill(&a->process, SIGKILL);
+    }
+    deadline_set(5000);
+    while (world.agents != NULL && !world.late)
+        uv_run(&world.loop, UV_RUN_ONCE);
+    uv_timer_stop(&world.timer);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
     uv_close((uv_handle_t *)&world.timer, NULL);
-    uv_run(&world.loop, UV_RUN_DEFAULT);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
     int rc = uv_loop_close(&world.loop);
     nftw(world.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return rc;
@@ -59,7 +69,13 @@ int world_close(void **state)
 
 static void on_closed(uv_handle_t *handle)
 {
-    ((struct agent *)handle->data)->open--;
+    struct agent *a = handle->data;
+    if (--a->open > 0)
+        return;
+    struct agent **at = &world.agents;
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
 }
 
 static void on_exited(uv_process_t *process, int64_t status, int sig)
@@ -120,6 +136,8 @@ void agent_start(struct agent *a, const char *name, ...)
         .file = args[0], .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_exited};
     assert_int_equal(uv_spawn(&world.loop, &a->process, &options), 0);
     a->open = 3;
+    a->next = world.agents;
+    world.agents = a;
     uv_read_start((uv_stream_t *)&a->out_pipe, on_alloc, on_read);
     uv_read_start((uv_stream_t *)&a->err_pipe, on_alloc, on_read);
 }

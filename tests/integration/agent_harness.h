@@ -19,11 +19,14 @@
 
 #define DEADLINE_MS 20000
 
+struct agent;
+
 struct world {
     uv_loop_t loop;
     uv_timer_t timer;
     bool late;
-    char dir[64]; /* temporary, removed with all in it */
+    struct agent *agents; /* not yet ended */
+    char dir[64];         /* temporary, removed with all in it */
 };
 extern struct world world;
 
@@ -42,6 +45,7 @@ void deadline_set(unsigned ms);
     } while (0)
 
 struct agent {
+    struct agent *next;
     uv_process_t process;
     uv_pipe_t out_pipe, err_pipe;
     unsigned open; /* handles */

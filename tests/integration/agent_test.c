@@ -26,8 +26,8 @@ static void kill_host(struct client *c, const char *node)
 static void starts_and_stops(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
+    static struct agent a;
+    static struct client c;
     agent_start(&a, "east", "--threads", "3", NULL);
     agent_wait_ready(&a);
     char expected[200];
@@ -54,7 +54,7 @@ static void starts_and_stops(void **state)
 static void sigint_and_stubborn_host(void **state)
 {
     (void)state;
-    struct agent a;
+    static struct agent a;
     setenv("FAKE_HOST", "stubborn", 1);
     agent_start(&a, "east", NULL);
     unsetenv("FAKE_HOST");
@@ -87,7 +87,7 @@ static void wrong_usage(void **state)
         {"extra", NULL, "unexpected argument \"extra\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct agent a;
+        static struct agent a;
         agent_start(&a, "east", cases[i][0], cases[i][1], NULL);
         expect_start_failure(&a, 2, cases[i][2]);
         assert_non_null(strstr(a.err, "node-agent --help"));
@@ -98,7 +98,7 @@ static void wrong_usage(void **state)
 static void help_and_version(void **state)
 {
     (void)state;
-    struct agent a;
+    static struct agent a;
     agent_start(&a, "east", "--help", NULL);
     agent_wait_exit(&a);
     assert_int_equal(a.status, 0);
@@ -112,8 +112,8 @@ static void help_and_version(void **state)
 static void refuses_to_start(void **state)
 {
     (void)state;
-    struct agent a;
-    struct agent b;
+    static struct agent a;
+    static struct agent b;
     char path[200];
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
@@ -155,7 +155,7 @@ static void refuses_to_start(void **state)
     setenv("ISOLA_ACTOR_HOST", host, 1);
     expect_start_failure(&b, 1, "cannot start the actor-host /nowhere/actor-host");
 
-    struct client c;
+    static struct client c;
     client_open(&c, a.socket);
     assert_string_equal(node_state(&c, "east"), "up"); /* none of it disturbed the first */
     client_close(&c);
@@ -165,7 +165,7 @@ static void refuses_to_start(void **state)
 static void newer_schema(void **state)
 {
     (void)state;
-    struct agent a;
+    static struct agent a;
     char path[200];
     sqlite3 *db;
     snprintf(path, sizeof(path), "%s/east", world.dir);
@@ -182,9 +182,9 @@ static void newer_schema(void **state)
 static void messages_go_through(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
-    struct client d;
+    static struct agent a;
+    static struct client c;
+    static struct client d;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
     client_open(&c, a.socket);
@@ -252,8 +252,8 @@ static void messages_go_through(void **state)
 static void asks_expire(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
+    static struct agent a;
+    static struct client c;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
     client_open(&c, a.socket);
@@ -270,8 +270,8 @@ static void asks_expire(void **state)
 static void bounds_of_a_client(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
+    static struct agent a;
+    static struct client c;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
     client_open(&c, a.socket);
@@ -289,8 +289,8 @@ static void bounds_of_a_client(void **state)
 static void host_dies(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
+    static struct agent a;
+    static struct client c;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
     client_open(&c, a.socket);
@@ -330,8 +330,8 @@ static void host_dies(void **state)
 static void stops_while_waiting(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
+    static struct agent a;
+    static struct client c;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
     client_open(&c, a.socket);
@@ -376,8 +376,8 @@ static size_t count_lines(struct isola_msg *m)
 static void logs(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
+    static struct agent a;
+    static struct client c;
     struct isola_buf p;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
@@ -416,7 +416,8 @@ static void logs(void **state)
 static void raw(const char *path, const void *bytes, size_t n)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
+    assert_true(strlen(path) < sizeof(to.sun_path));
+    strcpy(to.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     assert_int_equal(send(fd, bytes, n, MSG_NOSIGNAL), (ssize_t)n);
@@ -431,9 +432,9 @@ static void raw(const char *path, const void *bytes, size_t n)
 static void hostile_clients(void **state)
 {
     (void)state;
-    struct agent a;
-    struct client c;
-    struct client d;
+    static struct agent a;
+    static struct client c;
+    static struct client d;
     agent_start(&a, "east", NULL);
     agent_wait_ready(&a);
     client_open(&c, a.socket);

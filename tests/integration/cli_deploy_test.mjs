@@ -205,9 +205,10 @@ test('what the cluster refuses', { concurrency }, async (t) => {
     assert.deepEqual([status, stderr], [1, 'ctl: EMODULE: Counter (counter.js): boom\n    at counter.js:1:7\n']);
   });
   await t.test('no agent', async (t) => {
-    const { deploy } = await setup(t);
-    const { status, stderr } = await deploy(['--node', '/nonexistent/agent.sock']).then((r) => r);
-    assert.equal(status, 0, stderr); // the last --node counts, which is the living one
+    const { base, dir, tmp } = await setup(t);
+    const { status, stderr } = await ctl(['deploy', dir], { node: `${base}/none.sock`, env: { TMPDIR: tmp } });
+    assert.equal(status, 1);
+    assert.match(stderr, /^ctl: cannot reach an agent at .*none\.sock: nothing listens there; /);
   });
   await t.test('an agent that hangs up', async (t) => {
     const { deploy } = await setup(t, {}, { deploy: (m, peer) => void peer.socket.destroy() });

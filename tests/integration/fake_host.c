@@ -144,6 +144,22 @@ static void for_actor(const struct isola_msg *m)
     }
 }
 
+/* Tells a subscriber to "view" or "release" what has just come, as the one argument. */
+static void tell(const struct entry *sub, const char *what, struct isola_slice value)
+{
+    if (strcmp(sub->event, what) != 0 || value.len == 0)
+        return;
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    isola_buf_append(&args, value.data, value.len);
+    send_msg(&(struct isola_msg){.kind = ISOLA_MSG_EVENT,
+                                 .id = sub->id,
+                                 .src = isola_slice_str(sub->dst),
+                                 .event = isola_slice_str(sub->event),
+                                 .args = isola_buf_slice(&args)});
+    isola_buf_free(&args);
+}
+
 static void release(const struct isola_msg *m, struct isola_slice params)
 {
     struct isola_slice app;
@@ -154,6 +170,8 @@ static void release(const struct isola_msg *m, struct isola_slice params)
                 isola_mp_find_uint(params, "revision", &revision) && nreleases < ENTRIES_MAX);
     releases[nreleases++] =
         isola_format("%.*s %.*s %llu", ISOLA_FMT(app), ISOLA_FMT(id), (unsigned long long)revision);
+    for (size_t i = 0; i < nsubs; i++)
+        tell(&subs[i], "release", params);
     reply(m->id, isola_slice(NULL, 0));
 }
 
@@ -191,22 +209,6 @@ static void ps(const struct isola_msg *m)
     isola_buf_free(&b);
 }
 
-/* Those who subscribe to "view" hear of each, and of the present one first. */
-static void tell_view(const struct entry *sub)
-{
-    if (strcmp(sub->event, "view") != 0)
-        return;
-    struct isola_buf args = {0};
-    isola_mp_array(&args, 1);
-    isola_buf_append(&args, view.data, view.len);
-    send_msg(&(struct isola_msg){.kind = ISOLA_MSG_EVENT,
-                                 .id = sub->id,
-                                 .src = isola_slice_str(sub->dst),
-                                 .event = isola_slice_str(sub->event),
-                                 .args = isola_buf_slice(&args)});
-    isola_buf_free(&args);
-}
-
 static void for_host(const struct isola_msg *m)
 {
     struct isola_slice params = {0};
@@ -215,7 +217,7 @@ static void for_host(const struct isola_msg *m)
         isola_buf_free(&view);
         isola_buf_append(&view, params.data, params.len);
         for (size_t i = 0; i < nsubs; i++)
-            tell_view(&subs[i]);
+            tell(&subs[i], "view", isola_buf_slice(&view));
     } else if (isola_slice_is(m->event, "release")) {
         release(m, params);
     } else if (isola_slice_is(m->event, "check")) {
@@ -248,7 +250,7 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     } else if (m.kind == ISOLA_MSG_SUB && nsubs < ENTRIES_MAX) {
         subs[nsubs++] = (struct entry){m.id, text(m.dst), text(m.event)};
         reply(m.id, isola_slice(NULL, 0));
-        tell_view(&subs[nsubs - 1]);
+        tell(&subs[nsubs - 1], "view", isola_buf_slice(&view));
     } else if (m.kind == ISOLA_MSG_UNSUB) {
         for (size_t i = 0; i < nsubs; i++) {
             if (subs[i].id == m.id) {

@@ -28,6 +28,13 @@ const inner = (self) => {
   return self[kInner];
 };
 
+function touch(self) {
+  const i = inner(self);
+  if (i.noState !== undefined) throw codeError('EUNREACHABLE', i.noState);
+  i.touched = true;
+  return i;
+}
+
 export class Actor extends EventEmitter {
   get app() { return inner(this).app; }
   get type() { return inner(this).type; }
@@ -36,16 +43,8 @@ export class Actor extends EventEmitter {
   get [kAddress]() { return this[kInner]?.address ?? constructing?.address; }
 
   // What is kept. Assigning replaces it; changing it in place is noticed at the end of the turn.
-  get state() {
-    const i = inner(this);
-    i.touched = true;
-    return i.state;
-  }
-  set state(value) {
-    const i = inner(this);
-    i.touched = true;
-    i.state = value;
-  }
+  get state() { return touch(this).state; }
+  set state(value) { touch(this).state = value; }
 
   // To one's own listeners at once, to every subscriber anywhere once the turn's state is on disk.
   emit(event, ...args) {
@@ -100,8 +99,8 @@ export function definition(namespace, type) {
 }
 
 /** Starts an actor: its promise fulfils when it may take messages. */
-export async function activate(def, serial, app, type, key, state) {
-  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, touched: false, self: null, methods: null };
+export async function activate(def, serial, app, type, key, state, noState) {
+  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null };
   actors.set(serial, i);
   native.setFrame({ actor: serial, turn: 0 });
   constructing = i;

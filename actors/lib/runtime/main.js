@@ -34,8 +34,8 @@ globalThis.__isola_boot = (native) => {
     addressSymbol: actors.kAddress,
     makeRef: (address) => new refs.Ref(address),
     load: (type, namespace) => { definitions.set(type, actors.definition(namespace, type)); },
-    activate: (serial, app, type, key, state) => {
-      actors.activate(definitions.get(type), serial, app, type, key, state).then(
+    activate: (serial, app, type, key, state, noState) => {
+      actors.activate(definitions.get(type), serial, app, type, key, state, noState).then(
         () => native.activated(serial, true, undefined),
         (error) => native.activated(serial, false, error));
     },

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Real agents with real actor-hosts for tests: a scratch directory, apps written from strings, conditions to wait for.
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+import { connect } from '../../actors/lib/client/index.js';
+import { Agent } from '../../examples/airports/agents.mjs';
+
+const root = resolve(import.meta.dirname, '../..');
+export const bin = join(process.env.ISOLA_BUILD || join(root, 'build'), 'bin');
+const DEADLINE = 30_000; // ms for any condition
+
+/** Resolves with the first value of `probe` that is not falsy; asks again only after something has happened: the probe itself takes its time. */
+export async function until(what, probe, deadline = DEADLINE) {
+  const end = performance.now() + deadline;
+  for (;;) {
+    const value = await probe();
+    if (value) return value;
+    if (performance.now() > end) throw new Error(`not within ${deadline / 1000} s: ${what}`);
+    await new Promise((done) => setImmediate(done));
+  }
+}
+
+export class Cluster {
+  dir = mkdtempSync(join(tmpdir(), 'isola-test-'));
+  agents = [];
+  clients = [];
+
+  /** Starts a node and connects to it. */
+  async node(name, ...join_) {
+    const agent = await Agent.start(bin, name, this.dir, join_[0], this.agents);
+    agent.client = await connect({ socket: agent.socket });
+    this.clients.push(agent.client);
+    return agent;
+  }
+
+  /** Writes an app from { file: text } and returns its directory. */
+  app(name, files) {
+    const dir = join(this.dir, 'apps', name);
+    rmSync(dir, { recursive: true, force: true });
+    for (const [file, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(dir, file)), { recursive: true });
+      writeFileSync(join(dir, file), typeof text === 'string' ? text : JSON.stringify(text));
+    }
+    return dir;
+  }
+
+  async deploy(agent, name, files) {
+    const r = await ctl(agent, '--json', 'deploy', this.app(name, files));
+    if (r.status !== 0) throw new Error(`deploy failed: ${r.out}${r.err}`);
+    return JSON.parse(r.out);
+  }
+
+  async end() {
+    for (const client of this.clients) await client.close();
+    const problems = (await Promise.all([...this.agents].reverse().map((a) => a.stop()))).filter((p) => p !== undefined);
+    const logs = problems.length > 0 ? this.agents.map((a) => `--- ${a.name}\n${a.log()}`).join('\n') : '';
+    rmSync(this.dir, { recursive: true, force: true });
+    if (problems.length > 0) throw new Error(`${problems.join('; ')}\n${logs}`);
+  }
+}
+
+/** Runs ctl against an agent: { status, out, err }, whatever the status. */
+export function ctl(agent, ...args) {
+  return new Promise((done) => {
+    execFile(join(bin, 'ctl'), ['--node', agent.socket, ...args], { timeout: DEADLINE, killSignal: 'SIGKILL' }, (error, out, err) => {
+      done({ status: error === null ? 0 : error.code, out, err });
+    });
+  });
+}
+
+export const nodes = async (agent) => (await agent.client.call('nodes')).nodes;
+export const actors = async (agent, app) => (await agent.client.call('ps', app === undefined ? {} : { app })).actors;
+
+/** SIGKILLs the actor-host of `agent` and waits until a new one is there. */
+export async function killHost(agent) {
+  const pidOf = async () => (await nodes(agent)).find((n) => n.name === agent.name);
+  const { host_pid: pid } = await pidOf();
+  process.kill(pid, 'SIGKILL');
+  await until('the actor-host is back', async () => {
+    const node = await pidOf();
+    return node.state === 'up' && node.host_pid !== pid;
+  });
+}
