@@ -2,6 +2,7 @@
  *
  * ctl: parse, run one command, exit with what came of it.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,21 @@ static void print_about(struct isola__cli *cli)
     isola_buf_free(&text);
 }
 
+/* A standard stream that was closed would be the number of the next socket, which then got what is
+ * printed. */
+static void open_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    open_streams();
     struct isola__cli cli = {.status = ISOLA__DONE};
     struct isola_err err;
     signal(SIGPIPE, SIG_IGN); /* a reader or an agent that goes away is an error code */

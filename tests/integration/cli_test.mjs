@@ -410,6 +410,12 @@ test('output', { concurrency }, async (t) => {
     const { stdout } = await run('bash', ['-c', command]);
     assert.equal(stdout, '[1]\n0\n');
   });
+  await t.test('closed streams', async (t) => {
+    const agent = await withAgent(t, { actor: () => failure('EFAILED', 'no') });
+    const { stdout } = await run('bash', ['-c', `${CTL} ask a/B/c x --node ${agent.path} 0<&- 2>&-; echo $?`]);
+    assert.equal(stdout, '1\n');
+    assert.equal(agent.messages.length, 2); // hello and the ask; nothing that was printed went there
+  });
   await t.test('colours on a terminal only, and not with NO_COLOR', async (t) => {
     const agent = await withAgent(t, { nodes: () => ({ nodes: [{ name: 'a', state: 'up' }] }) });
     const command = `${CTL} nodes --node ${agent.path}`;
