@@ -43,7 +43,7 @@ void isola_buf_printf(struct isola_buf *b, const char *fmt, ...)
 
 char *isola_buf_cstr(struct isola_buf *b)
 {
-    if (b->cap == b->len && !isola_buf_grow(b, 1))
+    if (b->failed || (b->cap == b->len && !isola_buf_grow(b, 1)))
         return NULL;
     b->data[b->len] = '\0';
     return (char *)b->data;

@@ -85,8 +85,10 @@ static void on_linger(uv_timer_t *timer)
 
 static void start_linger(struct isola_link *link)
 {
-    if (!uv_is_active((uv_handle_t *)&link->linger))
-        uv_timer_start(&link->linger, on_linger, ISOLA__LINK_LINGER_MS, 0);
+    if (uv_is_active((uv_handle_t *)&link->linger))
+        return;
+    uv_update_time(link->loop); /* the turn may have been a long one */
+    uv_timer_start(&link->linger, on_linger, ISOLA__LINK_LINGER_MS, 0);
 }
 
 /* --- writing --- */

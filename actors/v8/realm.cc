@@ -215,13 +215,32 @@ void isola_v8_terminate(struct isola_v8 *v)
     v->isolate->TerminateExecution();
 }
 
-// Decodes an args array. What a peer sent malformed arrives as no arguments at all: transport checks envelopes, so this is rare.
-static v8::Local<v8::Value> args_of(isola_js *js, struct isola_slice args)
+// Decodes an args array.
+static v8::MaybeLocal<v8::Value> args_of(isola_js *js, struct isola_slice args)
 {
     v8::Local<v8::Value> value;
-    if (args.len == 0 || !decode(js, args).ToLocal(&value) || !value->IsArray())
-        return v8::Array::New(js->isolate(), 0);
+    if (args.len == 0)
+        return v8::Array::New(js->isolate(), 0).As<v8::Value>();
+    if (!decode(js, args).ToLocal(&value) || !value->IsArray())
+        return {};
     return value;
+}
+
+static const char malformed[] = "the values of the message are malformed";
+
+// A message whose values cannot be read: an asker is told, anyone else's is dropped, and the actor never hears of it.
+static void refuse(isola_js *js, uint32_t actor, uint32_t turn, bool is_ask)
+{
+    isola_buf args{};
+    isola_mp_array(&args, 1);
+    if (is_ask)
+        isola_mp_error(&args, ISOLA_EPROTO, malformed, nullptr);
+    else
+        isola_mp_nil(&args);
+    if (!is_ask)
+        js->v->ops->log(js->v->arg, actor, ISOLA_LOG_WARN, isola_slice_str(malformed));
+    js->v->ops->done(js->v->arg, actor, turn, !is_ask, isola_buf_slice(&args));
+    isola_buf_free(&args);
 }
 
 static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)
@@ -262,8 +281,13 @@ void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool i
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> values;
+    if (!args_of(js, args).ToLocal(&values)) {
+        refuse(js, actor, turn, is_ask);
+        return;
+    }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn), v8::Boolean::New(isolate, is_ask),
-                                   text(isolate, event), args_of(js, args)};
+                                   text(isolate, event), values};
     (void)call_hook(js, HOOK_DELIVER, 5, argv);
 }
 
@@ -278,8 +302,13 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> values;
+    if (!args_of(js, args).ToLocal(&values)) {
+        refuse(js, actor, turn, false);
+        return;
+    }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
-                                   v8::Number::New(isolate, static_cast<double>(sub)), args_of(js, args)};
+                                   v8::Number::New(isolate, static_cast<double>(sub)), values};
     (void)call_hook(js, HOOK_EVENT, 4, argv);
 }
 
@@ -287,9 +316,12 @@ void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_sli
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
-    v8::Local<v8::Value> value;
-    if (!args_of(js, args).As<v8::Array>()->Get(js->context, 0).ToLocal(&value))
-        value = v8::Undefined(isolate);
+    v8::Local<v8::Value> values, value;
+    if (!args_of(js, args).ToLocal(&values) ||
+        !values.As<v8::Array>()->Get(js->context, 0).ToLocal(&value)) {
+        ok = false;
+        value = make_error(isolate, "EPROTO", "the values of the reply are malformed");
+    }
     v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),
                                    v8::Boolean::New(isolate, ok), value};
     (void)call_hook(js, HOOK_SETTLE, 3, argv);

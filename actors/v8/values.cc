@@ -372,12 +372,13 @@ class Encoder
         }
         size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_ERROR);
         isola_mp_map(out_, n);
+        count_++; // the map has a number too
         for (int i = 0; i < 5; i++) {
             if (values[i].IsEmpty())
                 continue;
             isola_mp_cstr(out_, names[i]);
             path_.push_back({PathPart::Name, 0, text(isolate_, names[i])});
-            if (!write(values[i], depth + 1))
+            if (!write(values[i], depth + 2))
                 return false;
             path_.pop_back();
         }
@@ -679,6 +680,7 @@ class Decoder
                                                                           : v8::Exception::Error(empty);
         v8::Local<v8::Object> o = e.As<v8::Object>();
         objects_.push_back(o);
+        objects_.emplace_back(); // its map, which nothing refers to
         Reader outer = r_;
         r_ = isola_mp_reader(p);
         bool ok = fill(o, depth);
@@ -695,7 +697,7 @@ class Decoder
             return false;
         for (uint32_t i = 0, n = item.n; i < n; i++) {
             v8::Local<v8::Value> key, value;
-            if (!read(depth + 1).ToLocal(&key) || !key->IsString() || !read(depth + 1).ToLocal(&value))
+            if (!read(depth + 2).ToLocal(&key) || !key->IsString() || !read(depth + 2).ToLocal(&value))
                 return false;
             bool code = key->StrictEquals(text(isolate_, "code"));
             if (o->DefineOwnProperty(context_, key.As<v8::String>(), value, code ? v8::None : v8::DontEnum)

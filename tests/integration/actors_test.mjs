@@ -2,8 +2,11 @@
 //
 // What an actor's author relies on, on one node: modules, handlers, turns, errors, state, timers, subscriptions, failure.
 import assert from 'node:assert/strict';
+import { createConnection } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 
+
+import { ASK, decodeEnvelope, EMIT, encodeFrame, FAIL, FrameParser } from '../../actors/lib/client/envelope.js';
 import { actors, Cluster, ctl, killHost, until } from './cluster.mjs';
 
 const cluster = new Cluster();
@@ -395,4 +398,35 @@ describe('deploys', () => {
       assert.equal((await ref('up/A', 'still').ask('go'))[0], 'good');
     });
   }
+});
+
+test('values that are malformed never reach an actor', async () => {
+  const a = ref('app/Fn', 'hostile');
+  assert.equal(await a.ask('add'), 1);
+  const socket = createConnection(node.socket);
+  const frames = new FrameParser();
+  const replies = [];
+  socket.on('data', (chunk) => frames.push(chunk, (frame) => replies.push(decodeEnvelope(Buffer.from(frame)))));
+  const send = (kind, id) => {
+    const frame = Buffer.from(encodeFrame({ kind, id, dst: 'app/Fn/hostile', event: 'set', args: ['XXXX'] }));
+    Buffer.from('c70209ffff', 'hex').copy(frame, frame.indexOf('XXXX') - 1); // a reference to an object that is not there
+    socket.write(frame);
+  };
+  send(EMIT, 0);
+  send(ASK, 7);
+  await until('it is refused', () => replies.length > 0);
+  socket.destroy();
+  assert.equal(replies[0].kind, FAIL);
+  assert.match(Buffer.from(replies[0].args).toString('latin1'), /EPROTO/);
+  assert.equal(await a.ask('get'), 1);
+});
+
+test('references after an error, and long chains of causes, cross', async () => {
+  const shared = { s: 1 };
+  const [error, one, two] = await ref('app/Fn', 'refs').ask('echo', [new Error('e', { cause: shared }), shared, shared]);
+  assert.equal(one, two);
+  assert.equal(error.cause, one);
+  let chain;
+  for (let i = 0; i < 150; i++) chain = new Error(`cause ${i}`, { cause: chain });
+  await assert.rejects(ref('app/Fn', 'refs').ask('echo', chain), { code: 'ECLONE' });
 });

@@ -56,9 +56,13 @@ export class Ref extends EventEmitter {
     const o = options(args);
     const timeout = o?.timeout ?? ASK_TIMEOUT;
     if (typeof timeout !== 'number' || !(timeout > 0)) throw new RangeError(`timeout must be a positive number of milliseconds, not ${timeout}`);
+    if (o?.durable) throw codeError('EINVAL', 'durable messages are not supported by this release');
+    const signal = o?.signal;
+    signal?.throwIfAborted();
     return new Promise((resolve, reject) => {
       const id = native.send(current(), ASK, this.#address, name(event), args, Math.min(timeout, 0x7fffffff));
       asks.set(id, { resolve, reject });
+      signal?.addEventListener('abort', () => settle(id, false, signal.reason), { once: true });
     });
   }
 
