@@ -58,7 +58,7 @@ help:
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
 	@echo 'make bench    the comparisons'
-	@echo 'make asan     the C tests with AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'
 	@echo 'make format   format the C sources'
 	@echo 'make lint     check the format and the include arrows'

@@ -114,7 +114,8 @@ class Encoder
             n--;
         std::vector<uint8_t> payload(1 + n);
         payload[0] = sign != 0;
-        memcpy(payload.data() + 1, bytes, n);
+        if (n > 0)
+            memcpy(payload.data() + 1, bytes, n);
         isola_mp_ext(out_, ISOLA_EXT_BIGINT, isola_slice(payload.data(), payload.size()));
         return true;
     }

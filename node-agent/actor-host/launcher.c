@@ -40,6 +40,11 @@ int main(int argc, char **argv)
         args[i] = (char *)(uintptr_t)flags[i];
     for (int i = 1; i < argc; i++)
         args[nflags + (size_t)i - 1] = argv[i];
+#ifdef ISOLA_PRELOAD
+    /* The sanitizers' libraries must come before all others. Leaks are the other programs' tests' matter: isolates end with the process. */
+    setenv("LD_PRELOAD", ISOLA_PRELOAD, 1);
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+#endif
     execv(node, args);
     fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node, strerror(errno));
     free(script);
