@@ -23,6 +23,9 @@ const interrupted = new AbortController();
 const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(ALL)]);
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(name, () => interrupted.abort(new Error(`interrupted by ${name}`)));
 
+// `make run | head`: nobody reads on, but agents are to be stopped all the same.
+process.stdout.on('error', () => interrupted.abort(new Error('interrupted by the end of its output')));
+
 /** One line that is redrawn on a terminal, a line for each tenth elsewhere. */
 class Progress {
   #total;
