@@ -85,7 +85,7 @@ struct isola_realm {
     struct isola_js *js; /* during a visit */
     struct isola_map modules; /* type name → struct isola_module */
     struct isola_map actors;  /* serial (4 bytes) → struct isola_actor */
-    struct isola_actor *touched; /* list: to be settled and pumped */
+    struct isola_actor *touched, **touched_tail; /* list: to be settled and pumped */
     uint32_t next_serial, next_turn;
     struct isola_heap due; /* of struct isola_pending */
     struct isola_heap_node wake; /* in the worker's heap, by the least of `due` */

@@ -78,10 +78,11 @@ void isola__realm_touch(struct isola_realm *r, struct isola_actor *a)
     a->is_touched = true;
     isola__actor_ref(a);
     a->next_touched = NULL;
-    struct isola_actor **end = &r->touched;
-    while (*end != NULL)
-        end = &(*end)->next_touched;
-    *end = a;
+    if (r->touched == NULL)
+        r->touched = a;
+    else
+        *r->touched_tail = a;
+    r->touched_tail = &a->next_touched;
 }
 
 static struct isola_actor *next_touched(struct isola_realm *r)
@@ -237,7 +238,8 @@ static void settle_touched(struct isola_realm *r)
             isola__actor_unref(a);
         }
     }
-    r->touched = later;
+    r->touched = later; /* empty until here */
+    r->touched_tail = later_tail;
 }
 
 static void in_visit(struct isola_js *js, void *arg)
