@@ -5,7 +5,8 @@
  * One interface, one contract suite for both.
  *
  * A frame on the wire is its length (4 bytes, big-endian, ISOLA_FRAME_MAX at the most) and its
- * bytes.
+ * bytes. A frame of length 0 is a goodbye, which ends a TCP link; a unix socket is half-closed
+ * instead. Users' frames are never empty.
  *
  * Life of a link. It begins by isola_link_dial or by a listener's `accepted`, or on an inherited
  * descriptor. `up` fires once when a dialled link is connected (accepted ones are up when handed
@@ -60,8 +61,8 @@ LOOP_THREAD void isola_link_accept(struct isola_link *link, const struct isola_l
 
 /* Sends one frame. Takes `frame` on success and empties it (the caller keeps it on failure). Frames
  * sent in one turn of the loop leave together. ISOLA_EOVERLOAD: the queue is full; ISOLA_ECLOSED:
- * closed, or not connected yet and closed since; ISOLA_ETOOBIG; ISOLA_ENOMEM. Frames sent before a
- * dialled link is up wait for it. */
+ * closed, or not connected yet and closed since; ISOLA_ETOOBIG; ISOLA_ENOMEM; ISOLA_EINVAL: an
+ * empty frame. Frames sent before a dialled link is up wait for it. */
 LOOP_THREAD ISOLA_MUST_USE int isola_link_send(struct isola_link *link, struct isola_buf *frame);
 /* Encodes and sends `m` (borrowed). */
 LOOP_THREAD ISOLA_MUST_USE int isola_link_send_msg(struct isola_link *link,

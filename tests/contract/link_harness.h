@@ -273,6 +273,13 @@ static inline void drain_stop(struct drain *d, int fd)
     close(fd);
 }
 
+static inline uint64_t bytes_out(const struct isola_link *link)
+{
+    struct isola_link_stats stats;
+    isola_link_stats(link, &stats);
+    return stats.bytes_out;
+}
+
 static inline int setup(void **state)
 {
     (void)state;

@@ -79,13 +79,6 @@ static void test_goodbye(void **state)
     drain_stop(&d, fd);
 }
 
-static uint64_t bytes_out(const struct isola_link *link)
-{
-    struct isola_link_stats stats;
-    isola_link_stats(link, &stats);
-    return stats.bytes_out;
-}
-
 static void test_peer_resets(void **state)
 {
     struct end server = {0};

@@ -369,6 +369,9 @@ static void test_hostile(void **state)
     assert_int_equal(isola_mp_next(&r, &item),
                      ISOLA_EPROTO); /* a count is refused before anyone allocates */
 
+    r = isola_mp_reader(isola_slice("\xde\x00\x03\x01\x02\x03\x04\x05", 8));
+    assert_int_equal(isola_mp_next(&r, &item), ISOLA_EPROTO); /* three pairs are six items */
+
     /* ten million levels deep: skipped without a stack */
     size_t n = 10000000;
     uint8_t *deep = malloc(n);
