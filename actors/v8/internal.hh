@@ -59,12 +59,16 @@ struct isola_v8 {
     v8::Global<v8::Symbol> address_symbol;
     v8::Global<v8::Module> isola_module;
     v8::Global<v8::Object> isola_exports;
+    // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index
+    // is by the promise's identity hash: a script may have a hundred thousand of them and then
+    // handle each.
     struct Rejection {
         v8::Global<v8::Promise> promise;
         v8::Global<v8::Value> reason;
         uint32_t actor;
     };
     std::vector<Rejection> rejections;
+    std::unordered_multimap<int, size_t> rejection_index;
 };
 
 struct isola_js {
@@ -85,14 +89,18 @@ inline v8::Local<v8::String> text(v8::Isolate *isolate, const char *s)
 {
     return text(isolate, isola_slice_str(s));
 }
-std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value);
+// At most `max` bytes, whole characters; empty when it cannot be made a string.
+std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max = SIZE_MAX);
+// What is said to people, in logs and errors that had to be put into words: a longer text is cut.
+constexpr size_t kSaidMax = 64u << 10;
 
 // The serial of the actor whose frame is current, or 0 (actors/lib/runtime/actor.js: frames).
 uint32_t frame_actor(v8::Isolate *isolate);
 
-// values.cc: the codec (docs/wire.md). On failure encode throws an Error with code ECLONE in the isolate, unless the
-// isolate is terminating, and returns false; decode returns empty and throws nothing.
-// Value: an args array itself. ArgsOfOne: written as an args array around it. State: a value that stands alone.
+// values.cc: the codec (docs/wire.md). On failure encode throws an Error with code ECLONE in the
+// isolate, unless the isolate is terminating, and returns false; decode returns empty and throws
+// nothing. Value: an args array itself. ArgsOfOne: written as an args array around it. State: a
+// value that stands alone.
 enum class Wrap { Value, ArgsOfOne, State };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
@@ -110,9 +118,11 @@ v8::Local<v8::Object> make_natives(isola_js *js);
 void set_module_callbacks(v8::Isolate *isolate);
 bool make_isola_module(isola_js *js, v8::Local<v8::Object> exports);
 
-// realm.cc: calls a hook, then runs microtasks and reports unhandled rejections. Empty when it threw; the exception is reported as a crash of
-// code outside any actor, because hooks catch what scripts throw.
-v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, int argc, v8::Local<v8::Value> argv[]);
+// realm.cc: calls a hook, then runs microtasks and reports unhandled rejections. Empty when it
+// threw; the exception is reported as a crash of `actor` (0: of the one whose frame is current):
+// hooks catch what scripts throw, so a script has broken the runtime's own ground.
+v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
+                                    v8::Local<v8::Value> argv[]);
 void after_entry(isola_js *js);
 
 } // namespace isola

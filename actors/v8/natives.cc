@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions the runtime (actors/lib/runtime) gets from C, as an object of native functions. Each checks what it is given
-// only as far as a slip of the runtime could hurt memory: scripts cannot reach them.
+// The functions the runtime (actors/lib/runtime) gets from C, as an object of native functions.
+// Each checks what it is given only as far as a slip of the runtime could hurt memory: scripts
+// cannot reach them.
 #include <cmath>
 
 #include "actors/v8/internal.hh"
@@ -155,17 +156,17 @@ void crash(Info info)
 void log_line(Info info)
 {
     Call call(info);
-    std::string line = utf8(call.isolate, info[2]);
-    call.js.v->ops->log(call.js.v->arg, call.number(0), static_cast<isola_log_level>(call.number(1)),
-                        as_slice(line));
+    std::string line = utf8(call.isolate, info[2], kSaidMax);
+    call.js.v->ops->log(call.js.v->arg, call.number(0),
+                        static_cast<isola_log_level>(call.number(1)), as_slice(line));
 }
 
-// timerSet(ms, repeat) → id
+// timerSet(frame, ms, repeat) → id
 void timer_set(Info info)
 {
     Call call(info);
-    uint64_t id = call.js.v->ops->timer_set(call.js.v->arg, frame_actor(call.isolate), call.number(0),
-                                            info[1]->IsTrue());
+    uint64_t id = call.js.v->ops->timer_set(call.js.v->arg, call.frame_field(0, "actor"),
+                                            call.number(1), info[2]->IsTrue());
     info.GetReturnValue().Set(static_cast<double>(id));
 }
 
@@ -207,15 +208,18 @@ v8::Local<v8::Object> make_natives(isola_js *js)
     static const struct {
         const char *name;
         v8::FunctionCallback function;
-    } natives[] = {{"frame", get_frame},      {"setFrame", set_frame}, {"send", send},
-                   {"publish", publish},      {"done", done},          {"activated", activated},
-                   {"crash", crash},          {"log", log_line},       {"timerSet", timer_set},
-                   {"timerClear", timer_clear}, {"encode", encode_value}, {"decode", decode_value}};
+    } natives[] = {{"frame", get_frame},     {"setFrame", set_frame},
+                   {"send", send},           {"publish", publish},
+                   {"done", done},           {"activated", activated},
+                   {"crash", crash},         {"log", log_line},
+                   {"timerSet", timer_set},  {"timerClear", timer_clear},
+                   {"encode", encode_value}, {"decode", decode_value}};
     v8::Isolate *isolate = js->isolate();
     v8::Local<v8::Object> object = v8::Object::New(isolate);
     for (auto &n : natives) {
         v8::Local<v8::Function> f;
-        if (v8::Function::New(js->context, n.function, {}, 0, v8::ConstructorBehavior::kThrow).ToLocal(&f))
+        if (v8::Function::New(js->context, n.function, {}, 0, v8::ConstructorBehavior::kThrow)
+                .ToLocal(&f))
             object->CreateDataProperty(js->context, text(isolate, n.name), f).Check();
     }
     return object;

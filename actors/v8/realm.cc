@@ -9,32 +9,43 @@
 namespace isola
 {
 
-static const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",   "activate", "deactivate", "deliver",
-                                                   "event",   "settle", "timer",    "state", "hibernate"};
+static const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",     "activate", "deactivate",
+                                                   "deliver", "event",    "settle",   "timer",
+                                                   "state",   "hibernate"};
 
 v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
 {
     v8::Local<v8::String> value;
     if (s.len > static_cast<size_t>(v8::String::kMaxLength) ||
-        !v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data), v8::NewStringType::kNormal,
-                                 static_cast<int>(s.len))
+        !v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data),
+                                 v8::NewStringType::kNormal, static_cast<int>(s.len))
              .ToLocal(&value))
         return v8::String::Empty(isolate);
     return value;
 }
 
-std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value)
+std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max)
 {
     v8::TryCatch quiet(isolate);
-    v8::String::Utf8Value text(isolate, value);
-    return *text != nullptr ? std::string(*text, text.length()) : std::string();
+    v8::Local<v8::String> said;
+    if (value.IsEmpty() || !value->ToString(isolate->GetCurrentContext()).ToLocal(&said))
+        return {};
+    // Three bytes for each unit are always enough: the exact length, which means reading it all,
+    // matters for long ones alone.
+    size_t units = static_cast<size_t>(said->Length());
+    size_t n = units * 3 <= max ? units * 3 : said->Utf8LengthV2(isolate);
+    std::string text(n < max ? n : max, '\0');
+    text.resize(said->WriteUtf8V2(isolate, text.data(), text.size(),
+                                  v8::String::WriteFlags::kReplaceInvalidUtf8));
+    return text;
 }
 
 v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const char *message)
 {
     v8::Local<v8::Value> error = v8::Exception::Error(text(isolate, message));
     error.As<v8::Object>()
-        ->CreateDataProperty(isolate->GetCurrentContext(), text(isolate, "code"), text(isolate, code))
+        ->CreateDataProperty(isolate->GetCurrentContext(), text(isolate, "code"),
+                             text(isolate, code))
         .Check();
     return error;
 }
@@ -48,9 +59,10 @@ std::string describe(isola_js *js, v8::Local<v8::Value> error)
     if (error->IsNativeError() &&
         error.As<v8::Object>()->Get(js->context, text(js->isolate(), "stack")).ToLocal(&stack) &&
         stack->IsString())
-        return utf8(js->isolate(), stack);
-    std::string said = utf8(js->isolate(), error);
-    return error->IsNativeError() ? said : "threw " + (said.empty() ? "something that is no Error" : said);
+        return utf8(js->isolate(), stack, kSaidMax);
+    std::string said = utf8(js->isolate(), error, kSaidMax);
+    return error->IsNativeError() ? said
+                                  : "threw " + (said.empty() ? "something that is no Error" : said);
 }
 
 uint32_t frame_actor(v8::Isolate *isolate)
@@ -58,7 +70,9 @@ uint32_t frame_actor(v8::Isolate *isolate)
     v8::Local<v8::Value> frame = isolate->GetContinuationPreservedEmbedderDataV2().As<v8::Value>();
     v8::Local<v8::Value> actor;
     if (!frame->IsObject() ||
-        !frame.As<v8::Object>()->Get(isolate->GetCurrentContext(), text(isolate, "actor")).ToLocal(&actor) ||
+        !frame.As<v8::Object>()
+             ->Get(isolate->GetCurrentContext(), text(isolate, "actor"))
+             .ToLocal(&actor) ||
         !actor->IsUint32())
         return 0;
     return actor.As<v8::Uint32>()->Value();
@@ -73,9 +87,21 @@ static void on_rejection(v8::PromiseRejectMessage message)
     if (v == nullptr)
         return;
     if (message.GetEvent() == v8::kPromiseRejectWithNoHandler) {
-        v->rejections.push_back({{isolate, promise}, {isolate, message.GetValue()}, frame_actor(isolate)});
-    } else if (message.GetEvent() == v8::kPromiseHandlerAddedAfterReject) {
-        std::erase_if(v->rejections, [&](const isola_v8::Rejection &r) { return r.promise == promise; });
+        v->rejection_index.emplace(promise->GetIdentityHash(), v->rejections.size());
+        v->rejections.push_back(
+            {{isolate, promise}, {isolate, message.GetValue()}, frame_actor(isolate)});
+    } else if (message.GetEvent() == v8::kPromiseHandlerAddedAfterReject &&
+               !v->rejections.empty()) {
+        auto [at, end] = v->rejection_index.equal_range(promise->GetIdentityHash());
+        for (; at != end; ++at) {
+            isola_v8::Rejection &r = v->rejections[at->second];
+            if (r.promise != promise)
+                continue;
+            r.promise.Reset();
+            r.reason.Reset();
+            v->rejection_index.erase(at);
+            break;
+        }
     }
 }
 
@@ -88,7 +114,10 @@ void after_entry(isola_js *js)
         v8::HandleScope scope(isolate);
         std::vector<isola_v8::Rejection> unhandled;
         unhandled.swap(v->rejections);
+        v->rejection_index.clear();
         for (auto &r : unhandled) {
+            if (r.promise.IsEmpty())
+                continue;
             std::string what = describe(js, r.reason.Get(isolate));
             v->ops->crash(v->arg, r.actor, isola_slice(what.data(), what.size()));
         }
@@ -97,16 +126,19 @@ void after_entry(isola_js *js)
     isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
 }
 
-v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, int argc, v8::Local<v8::Value> argv[])
+v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
+                                    v8::Local<v8::Value> argv[])
 {
     v8::Isolate *isolate = js->isolate();
     v8::MaybeLocal<v8::Value> result;
     {
         v8::TryCatch caught(isolate);
-        result = js->v->hooks[hook].Get(isolate)->Call(js->context, v8::Undefined(isolate), argc, argv);
+        result =
+            js->v->hooks[hook].Get(isolate)->Call(js->context, v8::Undefined(isolate), argc, argv);
         if (caught.HasCaught() && !caught.HasTerminated()) {
             std::string what = describe(js, caught.Exception());
-            js->v->ops->crash(js->v->arg, frame_actor(isolate), isola_slice(what.data(), what.size()));
+            js->v->ops->crash(js->v->arg, actor != 0 ? actor : frame_actor(isolate),
+                              isola_slice(what.data(), what.size()));
         }
     }
     after_entry(js);
@@ -126,7 +158,9 @@ static bool boot(isola_js *js, isola_err *err)
               global->Delete(context, name).FromMaybe(false);
     if (ok) {
         v8::Local<v8::Value> natives = make_natives(js);
-        ok = function.As<v8::Function>()->Call(context, v8::Undefined(isolate), 1, &natives).ToLocal(&returned) &&
+        ok = function.As<v8::Function>()
+                 ->Call(context, v8::Undefined(isolate), 1, &natives)
+                 .ToLocal(&returned) &&
              returned->IsObject();
     }
     for (int i = 0; ok && i < HOOK_COUNT; i++) {
@@ -137,14 +171,17 @@ static bool boot(isola_js *js, isola_err *err)
             js->v->hooks[i].Reset(isolate, hook.As<v8::Function>());
     }
     v8::Local<v8::Value> symbol, exports;
-    ok = ok && returned.As<v8::Object>()->Get(context, text(isolate, "addressSymbol")).ToLocal(&symbol) &&
-         symbol->IsSymbol() && returned.As<v8::Object>()->Get(context, text(isolate, "exports")).ToLocal(&exports);
+    ok = ok &&
+         returned.As<v8::Object>()->Get(context, text(isolate, "addressSymbol")).ToLocal(&symbol) &&
+         symbol->IsSymbol() &&
+         returned.As<v8::Object>()->Get(context, text(isolate, "exports")).ToLocal(&exports);
     if (ok) {
         js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
         ok = make_isola_module(js, exports.As<v8::Object>());
     }
     if (!ok)
-        isola_fail(err, ISOLA_ESCRIPT, "the runtime does not boot: %s", describe(js, caught.Exception()).c_str());
+        isola_fail(err, ISOLA_ESCRIPT, "the runtime does not boot: %s",
+                   describe(js, caught.Exception()).c_str());
     return ok;
 }
 
@@ -154,10 +191,10 @@ using namespace isola;
 
 extern "C" {
 
-int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit, struct isola_v8 **out,
-                  struct isola_err *err)
+int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit,
+                  struct isola_v8 **out, struct isola_err *err)
 {
-    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, {}, {}};
+    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, {}, {}, {}};
     v->isolate = new_isolate(v->tasks.get(), heap_limit);
     v->isolate->SetData(0, v);
     bool ok;
@@ -228,7 +265,8 @@ static v8::MaybeLocal<v8::Value> args_of(isola_js *js, struct isola_slice args)
 
 static const char malformed[] = "the values of the message are malformed";
 
-// A message whose values cannot be read: an asker is told, anyone else's is dropped, and the actor never hears of it.
+// A message whose values cannot be read: an asker is told, anyone else's is dropped, and the actor
+// never hears of it.
 static void refuse(isola_js *js, uint32_t actor, uint32_t turn, bool is_ask)
 {
     isola_buf args{};
@@ -248,8 +286,9 @@ static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)
     return v8::Integer::NewFromUnsigned(js->isolate(), n);
 }
 
-void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app, struct isola_slice type,
-                       struct isola_slice key, struct isola_slice state, struct isola_slice no_state)
+void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
+                       struct isola_slice type, struct isola_slice key, struct isola_slice state,
+                       struct isola_slice no_state)
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
@@ -262,22 +301,29 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
         isola_buf_free(&failure);
         return;
     }
-    v8::Local<v8::Value> argv[] = {uint_of(js, actor), text(isolate, app), text(isolate, type), text(isolate, key),
-                                   stored, v8::Undefined(isolate)};
+    v8::Local<v8::Value> argv[] = {
+        uint_of(js, actor),    text(isolate, app), text(isolate, type), text(isolate, key), stored,
+        v8::Undefined(isolate)};
     if (no_state.len > 0)
         argv[5] = text(isolate, no_state);
-    (void)call_hook(js, HOOK_ACTIVATE, 6, argv);
+    if (call_hook(js, HOOK_ACTIVATE, actor, 6, argv).IsEmpty()) {
+        isola_buf failure{};
+        isola_mp_array(&failure, 1);
+        isola_mp_error(&failure, ISOLA_ESCRIPT, "the script broke the runtime around it", nullptr);
+        js->v->ops->activated(js->v->arg, actor, isola_buf_slice(&failure));
+        isola_buf_free(&failure);
+    }
 }
 
 void isola_js_deactivate(struct isola_js *js, uint32_t actor)
 {
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
-    (void)call_hook(js, HOOK_DEACTIVATE, 1, argv);
+    (void)call_hook(js, HOOK_DEACTIVATE, 0, 1, argv);
 }
 
-void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask, struct isola_slice event,
-                      struct isola_slice args)
+void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
+                      struct isola_slice event, struct isola_slice args)
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
@@ -286,19 +332,20 @@ void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool i
         refuse(js, actor, turn, is_ask);
         return;
     }
-    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn), v8::Boolean::New(isolate, is_ask),
-                                   text(isolate, event), values};
-    (void)call_hook(js, HOOK_DELIVER, 5, argv);
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
+                                   v8::Boolean::New(isolate, is_ask), text(isolate, event), values};
+    (void)call_hook(js, HOOK_DELIVER, actor, 5, argv);
 }
 
 void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
 {
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn)};
-    (void)call_hook(js, HOOK_HIBERNATE, 2, argv);
+    (void)call_hook(js, HOOK_HIBERNATE, actor, 2, argv);
 }
 
-void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub, struct isola_slice args)
+void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub,
+                    struct isola_slice args)
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
@@ -309,7 +356,7 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
     }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
                                    v8::Number::New(isolate, static_cast<double>(sub)), values};
-    (void)call_hook(js, HOOK_EVENT, 4, argv);
+    (void)call_hook(js, HOOK_EVENT, actor, 4, argv);
 }
 
 void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args)
@@ -324,14 +371,14 @@ void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_sli
     }
     v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),
                                    v8::Boolean::New(isolate, ok), value};
-    (void)call_hook(js, HOOK_SETTLE, 3, argv);
+    (void)call_hook(js, HOOK_SETTLE, 0, 3, argv);
 }
 
 void isola_js_timer(struct isola_js *js, uint64_t id)
 {
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {v8::Number::New(js->isolate(), static_cast<double>(id))};
-    (void)call_hook(js, HOOK_TIMER, 1, argv);
+    (void)call_hook(js, HOOK_TIMER, 0, 1, argv);
 }
 
 void isola_js_tasks(struct isola_js *js)
@@ -350,12 +397,16 @@ int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, b
     v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
     v8::Local<v8::Value> result, state;
     *touched = false;
-    if (!js->v->hooks[HOOK_STATE].Get(isolate)->Call(js->context, v8::Undefined(isolate), 1, argv).ToLocal(&result))
+    if (!js->v->hooks[HOOK_STATE]
+             .Get(isolate)
+             ->Call(js->context, v8::Undefined(isolate), 1, argv)
+             .ToLocal(&result))
         return isola_fail(err, ISOLA_ECLONE, "%s", describe(js, caught.Exception()).c_str());
     if (!result->IsArray())
         return 0;
     *touched = true;
-    if (!result.As<v8::Array>()->Get(js->context, 0).ToLocal(&state) || !encode(js, state, Wrap::State, out))
+    if (!result.As<v8::Array>()->Get(js->context, 0).ToLocal(&state) ||
+        !encode(js, state, Wrap::State, out))
         return isola_fail(err, ISOLA_ECLONE, "%s", utf8(isolate, caught.Exception()).c_str());
     return 0;
 }

@@ -2,11 +2,12 @@
 //
 // The codec: from V8 values to msgpack and back, with nothing in between (docs/wire.md).
 //
-// Encoding numbers every object in the order in which they begin and writes a back reference for one seen before, so shared
-// references and cycles arrive as they were. The first few objects are found by comparing handles, more of them by identity hash.
-// Getters of the script may run while encoding, and may throw: what they throw is passed on.
-// Decoding trusts nothing: counts were checked by the reader, depth is bounded here, and a back reference may only
-// name an object that has begun.
+// Encoding numbers every object in the order in which they begin and writes a back reference for
+// one seen before, so shared references and cycles arrive as they were. The first few objects are
+// found by comparing handles, more of them by identity hash. Getters of the script may run while
+// encoding, and may throw: what they throw is passed on. Decoding trusts nothing: counts were
+// checked by the reader, depth is bounded here, and a back reference may only name an object that
+// has begun.
 #include <cmath>
 #include <cstring>
 
@@ -19,6 +20,18 @@ namespace
 {
 
 constexpr size_t kLinear = 12; // up to so many objects, a scan beats hashing
+// Encoded bytes of one value: less than a frame (transport/link.h), which holds the envelope too.
+// It also ends what is small in memory and endless in bytes: a sparse array, one long string
+// referred to a million times.
+constexpr size_t kMaxBytes = (64u << 20) - (64u << 10);
+
+constexpr struct {
+    char letter;
+    int bit;
+} regexp_flags[] = {{'d', v8::RegExp::kHasIndices},  {'g', v8::RegExp::kGlobal},
+                    {'i', v8::RegExp::kIgnoreCase},  {'m', v8::RegExp::kMultiline},
+                    {'s', v8::RegExp::kDotAll},      {'u', v8::RegExp::kUnicode},
+                    {'v', v8::RegExp::kUnicodeSets}, {'y', v8::RegExp::kSticky}};
 
 struct PathPart {
     enum { Index, Name, MapKey, MapValue, SetItem } kind;
@@ -37,22 +50,38 @@ class Encoder
     bool run(v8::Local<v8::Value> value, Wrap wrap)
     {
         wrap_ = wrap;
-        if (wrap == Wrap::ArgsOfOne) {
+        limit_ = out_->len + kMaxBytes;
+        bool wrapped = wrap == Wrap::ArgsOfOne;
+        if (wrapped) {
             isola_mp_array(out_, 1);
             count_ = 1; // the args array itself
         }
-        if (!write(value, 0))
+        if (!write(value, wrapped ? 1 : 0)) {
+            // Thrown only here: V8 aborts when an exception is thrown far below the end of its own stack.
+            if (refused_code_ != nullptr)
+                isolate_->ThrowException(make_error(isolate_, refused_code_, refused_.c_str()));
             return false;
+        }
         if (out_->failed) {
-            isolate_->ThrowException(make_error(isolate_, "ENOMEM", "out of memory while encoding"));
+            isolate_->ThrowException(
+                make_error(isolate_, "ENOMEM", "out of memory while encoding"));
             return false;
         }
         return true;
     }
 
   private:
+    // Is there room for `n` more bytes?
+    bool room(size_t n)
+    {
+        return (out_->len <= limit_ && n <= limit_ - out_->len) ||
+               refuse("it takes more than 63 MB to send", "ETOOBIG");
+    }
+
     bool write(v8::Local<v8::Value> value, int depth)
     {
+        if (!room(1))
+            return false;
         if (value->IsString())
             return string(value.As<v8::String>());
         if (value->IsInt32()) {
@@ -84,7 +113,8 @@ class Encoder
 
     bool number(double d)
     {
-        if (d == std::trunc(d) && std::fabs(d) <= 9007199254740992.0 && !(d == 0 && std::signbit(d)))
+        if (d == std::trunc(d) && std::fabs(d) <= 9007199254740992.0 &&
+            !(d == 0 && std::signbit(d)))
             isola_mp_int(out_, static_cast<int64_t>(d));
         else
             isola_mp_double(out_, d);
@@ -94,6 +124,8 @@ class Encoder
     bool string(v8::Local<v8::String> s)
     {
         size_t n = s->Utf8LengthV2(isolate_);
+        if (!room(n))
+            return false;
         isola_mp_str_header(out_, n);
         uint8_t *to = isola_buf_extend(out_, n);
         if (to != nullptr && n > 0)
@@ -105,10 +137,13 @@ class Encoder
     bool bigint(v8::Local<v8::BigInt> value)
     {
         int words = value->WordCount();
+        if (!room(static_cast<size_t>(words) * 8))
+            return false;
         std::vector<uint64_t> digits(static_cast<size_t>(words));
         int sign = 0;
         value->ToWordsArray(&sign, &words, digits.data());
-        const uint8_t *bytes = reinterpret_cast<const uint8_t *>(digits.data()); // little-endian machines only
+        const uint8_t *bytes =
+            reinterpret_cast<const uint8_t *>(digits.data()); // little-endian machines only
         size_t n = static_cast<size_t>(words) * 8;
         while (n > 0 && bytes[n - 1] == 0)
             n--;
@@ -167,6 +202,17 @@ class Encoder
             return refuse("a generator cannot be sent");
         if (o->IsSharedArrayBuffer())
             return refuse("a SharedArrayBuffer cannot be sent");
+        if (o->IsSymbolObject())
+            return refuse("a symbol cannot be sent");
+        // A wrapper object travels as what it wraps, which has no number.
+        if (o->IsNumberObject())
+            return number(o.As<v8::NumberObject>()->ValueOf());
+        if (o->IsStringObject())
+            return string(o.As<v8::StringObject>()->ValueOf());
+        if (o->IsBooleanObject())
+            return write(v8::Boolean::New(isolate_, o.As<v8::BooleanObject>()->ValueOf()), depth);
+        if (o->IsBigIntObject())
+            return bigint(o.As<v8::BigIntObject>()->ValueOf());
         if (seen(o))
             return true;
         if (o->IsArray())
@@ -175,7 +221,10 @@ class Encoder
             return view(o.As<v8::ArrayBufferView>());
         if (o->IsArrayBuffer()) {
             auto buffer = o.As<v8::ArrayBuffer>();
-            isola_mp_ext(out_, ISOLA_EXT_ARRAY_BUFFER, isola_slice(buffer->Data(), buffer->ByteLength()));
+            if (!room(buffer->ByteLength()))
+                return false;
+            isola_mp_ext(out_, ISOLA_EXT_ARRAY_BUFFER,
+                         isola_slice(buffer->Data(), buffer->ByteLength()));
             return true;
         }
         if (o->IsDate())
@@ -188,25 +237,14 @@ class Encoder
             return regexp(o.As<v8::RegExp>());
         if (o->IsNativeError())
             return error(o, depth);
-        if (o->IsNumberObject())
-            return unwrapped(v8::Number::New(isolate_, o.As<v8::NumberObject>()->ValueOf()));
-        if (o->IsStringObject())
-            return unwrapped(o.As<v8::StringObject>()->ValueOf());
-        if (o->IsBooleanObject())
-            return unwrapped(v8::Boolean::New(isolate_, o.As<v8::BooleanObject>()->ValueOf()));
         return plain(o, depth);
-    }
-
-    // A wrapper object travels as what it wraps, which has no number.
-    bool unwrapped(v8::Local<v8::Value> primitive)
-    {
-        count_--;
-        return write(primitive, 0);
     }
 
     bool array(v8::Local<v8::Array> a, int depth)
     {
         uint32_t n = a->Length();
+        if (!room(n)) // a byte each at the least
+            return false;
         isola_mp_array(out_, n);
         for (uint32_t i = 0; i < n; i++) {
             v8::Local<v8::Value> item;
@@ -230,6 +268,8 @@ class Encoder
             size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_REF);
             auto s = address.As<v8::String>();
             size_t n = s->Utf8LengthV2(isolate_);
+            if (!room(n))
+                return false;
             uint8_t *to = isola_buf_extend(out_, n);
             if (to != nullptr)
                 s->WriteUtf8V2(isolate_, reinterpret_cast<char *>(to), n,
@@ -250,9 +290,8 @@ class Encoder
             v8::Local<v8::Value> name, value;
             if (!names->Get(context_, i).ToLocal(&name) || !o->Get(context_, name).ToLocal(&value))
                 return false;
-            string(name.As<v8::String>());
             path_.push_back({PathPart::Name, 0, name});
-            if (!write(value, depth + 1))
+            if (!string(name.As<v8::String>()) || !write(value, depth + 1))
                 return false;
             path_.pop_back();
         }
@@ -263,6 +302,8 @@ class Encoder
     {
         size_t n = view->ByteLength();
         uint8_t kind = 0;
+        if (!room(n))
+            return false;
         if (view->IsUint8Array()) {
             isola_mp_bin_header(out_, n);
         } else {
@@ -343,14 +384,18 @@ class Encoder
         return true;
     }
 
+    // Not the property `flags`, which a script may have changed to what cannot be read again.
     bool regexp(v8::Local<v8::RegExp> r)
     {
-        v8::Local<v8::Value> flags;
-        if (!r->Get(context_, text(isolate_, "flags")).ToLocal(&flags))
-            return false;
+        std::string flags;
+        int bits = r->GetFlags();
+        for (auto &f : regexp_flags)
+            if (bits & f.bit)
+                flags += f.letter;
         size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_REGEXP);
-        string(r->GetSource());
-        string(flags->IsString() ? flags.As<v8::String>() : v8::String::Empty(isolate_));
+        if (!string(r->GetSource()))
+            return false;
+        isola_mp_str(out_, isola_slice(flags.data(), flags.size()));
         isola_mp_ext_end(out_, begun);
         return true;
     }
@@ -359,6 +404,8 @@ class Encoder
     {
         static const char *const names[] = {"name", "message", "stack", "code", "cause"};
         v8::Local<v8::Value> values[5];
+        if (depth + 1 >= ISOLA_VALUE_DEPTH) // its map is a level of its own
+            return refuse("it is nested too deep");
         uint32_t n = 0;
         for (int i = 0; i < 5; i++) {
             if (!e->Get(context_, text(isolate_, names[i])).ToLocal(&values[i]))
@@ -387,9 +434,11 @@ class Encoder
         return true;
     }
 
-    bool refuse(const char *what)
+    bool refuse(const char *what, const char *code = "ECLONE")
     {
-        std::string where = wrap_ == Wrap::Value ? "args" : wrap_ == Wrap::State ? "state" : "value";
+        std::string where = wrap_ == Wrap::Value   ? "args"
+                            : wrap_ == Wrap::State ? "state"
+                                                   : "value";
         for (auto &part : path_) {
             switch (part.kind) {
             case PathPart::Index:
@@ -397,7 +446,7 @@ class Encoder
                 where += "[" + std::to_string(part.index) + "]";
                 break;
             case PathPart::Name:
-                where += "." + utf8(isolate_, part.name);
+                where += "." + utf8(isolate_, part.name, 200);
                 break;
             case PathPart::MapKey:
                 where += ".keys()[" + std::to_string(part.index) + "]";
@@ -407,7 +456,8 @@ class Encoder
                 break;
             }
         }
-        isolate_->ThrowException(make_error(isolate_, "ECLONE", (where + ": " + what).c_str()));
+        refused_ = where + ": " + what;
+        refused_code_ = code;
         return false;
     }
 
@@ -416,6 +466,9 @@ class Encoder
     v8::Local<v8::Context> context_;
     isola_buf *out_;
     Wrap wrap_ = Wrap::Value;
+    size_t limit_ = 0;
+    std::string refused_;
+    const char *refused_code_ = nullptr;
     uint32_t count_ = 0;
     std::vector<PathPart> path_;
     std::vector<std::pair<v8::Local<v8::Object>, uint32_t>> objects_;
@@ -510,7 +563,8 @@ class Decoder
         objects_.push_back(a);
         for (uint32_t i = 0; i < n; i++) {
             v8::Local<v8::Value> item;
-            if (!read(depth + 1).ToLocal(&item) || a->CreateDataProperty(context_, i, item).IsNothing())
+            if (!read(depth + 1).ToLocal(&item) ||
+                a->CreateDataProperty(context_, i, item).IsNothing())
                 return {};
         }
         return a.As<v8::Value>();
@@ -629,13 +683,14 @@ class Decoder
 
     Result bigint(Slice p)
     {
-        if (p.len < 1 || p.data[0] > 1 || p.len > (1u << 20))
+        if (p.len < 1 || p.data[0] > 1)
             return {};
         std::vector<uint64_t> words((p.len - 1 + 7) / 8);
         if (p.len > 1)
             memcpy(words.data(), p.data + 1, p.len - 1);
         v8::Local<v8::BigInt> value;
-        if (!v8::BigInt::NewFromWords(context_, p.data[0], static_cast<int>(words.size()), words.data())
+        if (!v8::BigInt::NewFromWords(context_, p.data[0], static_cast<int>(words.size()),
+                                      words.data())
                  .ToLocal(&value))
             return {};
         return value.As<v8::Value>();
@@ -650,20 +705,21 @@ class Decoder
             return {};
         int bits = 0;
         for (size_t i = 0; i < flags.bytes.len; i++) {
-            static const char letters[] = "gimyusdv";
-            static const int values[] = {v8::RegExp::kGlobal,     v8::RegExp::kIgnoreCase,
-                                         v8::RegExp::kMultiline,  v8::RegExp::kSticky,
-                                         v8::RegExp::kUnicode,    v8::RegExp::kDotAll,
-                                         v8::RegExp::kHasIndices, v8::RegExp::kUnicodeSets};
-            const char *at = strchr(letters, flags.bytes.data[i]);
-            if (at == nullptr || *at == '\0')
+            int bit = 0;
+            for (auto &f : regexp_flags)
+                if (flags.bytes.data[i] == static_cast<uint8_t>(f.letter))
+                    bit = f.bit;
+            if (bit == 0 || (bits & bit) != 0)
                 return {};
-            bits |= values[at - letters];
+            bits |= bit;
         }
+        if ((bits & v8::RegExp::kUnicode) && (bits & v8::RegExp::kUnicodeSets))
+            return {};
         v8::Local<v8::Value> text_value;
         v8::Local<v8::RegExp> value;
         if (!string(source.bytes).ToLocal(&text_value) ||
-            !v8::RegExp::New(context_, text_value.As<v8::String>(), static_cast<v8::RegExp::Flags>(bits))
+            !v8::RegExp::New(context_, text_value.As<v8::String>(),
+                             static_cast<v8::RegExp::Flags>(bits))
                  .ToLocal(&value))
             return {};
         return keep(value);
@@ -674,11 +730,12 @@ class Decoder
         Slice name = {nullptr, 0};
         isola_mp_find_str(p, "name", &name);
         auto empty = v8::String::Empty(isolate_);
-        v8::Local<v8::Value> e = isola_slice_is(name, "TypeError")        ? v8::Exception::TypeError(empty)
-                                 : isola_slice_is(name, "RangeError")     ? v8::Exception::RangeError(empty)
-                                 : isola_slice_is(name, "SyntaxError")    ? v8::Exception::SyntaxError(empty)
-                                 : isola_slice_is(name, "ReferenceError") ? v8::Exception::ReferenceError(empty)
-                                                                          : v8::Exception::Error(empty);
+        v8::Local<v8::Value> e =
+            isola_slice_is(name, "TypeError")        ? v8::Exception::TypeError(empty)
+            : isola_slice_is(name, "RangeError")     ? v8::Exception::RangeError(empty)
+            : isola_slice_is(name, "SyntaxError")    ? v8::Exception::SyntaxError(empty)
+            : isola_slice_is(name, "ReferenceError") ? v8::Exception::ReferenceError(empty)
+                                                     : v8::Exception::Error(empty);
         v8::Local<v8::Object> o = e.As<v8::Object>();
         objects_.push_back(o);
         objects_.emplace_back(); // its map, which nothing refers to
@@ -698,10 +755,12 @@ class Decoder
             return false;
         for (uint32_t i = 0, n = item.n; i < n; i++) {
             v8::Local<v8::Value> key, value;
-            if (!read(depth + 2).ToLocal(&key) || !key->IsString() || !read(depth + 2).ToLocal(&value))
+            if (!read(depth + 2).ToLocal(&key) || !key->IsString() ||
+                !read(depth + 2).ToLocal(&value))
                 return false;
             bool code = key->StrictEquals(text(isolate_, "code"));
-            if (o->DefineOwnProperty(context_, key.As<v8::String>(), value, code ? v8::None : v8::DontEnum)
+            if (o->DefineOwnProperty(context_, key.As<v8::String>(), value,
+                                     code ? v8::None : v8::DontEnum)
                     .IsNothing())
                 return false;
         }

@@ -3,6 +3,7 @@
  * The link to our agent: descriptor 3. What the agent asks of this process, and the messages it passes on from its clients.
  * When it ends, so does the actor-host: an agent starts a new one.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -246,17 +247,65 @@ int agent_link_open(struct app *app, struct isola_err *err)
 
 /* --- from other threads --- */
 
+/* What scripts log is bounded twice: what waits for the loop, and how much of the link's queue it may take, which answers need. Past it
+ * lines are dropped, and a line says how many. */
+#define LOG_WAITING_MAX (16u << 20)
+#define LOG_QUEUED_MAX  (ISOLA_LINK_QUEUE_MAX / 4)
+
+static atomic_size_t log_waiting; /* bytes */
+static atomic_ullong log_dropped; /* lines, not told of yet */
+
 struct log_parcel {
     struct parcel parcel;
     struct isola_buf args;
 };
 
+static void log_args(struct app *app, struct isola_buf *b, enum isola_log_level level, struct isola_slice address,
+                     struct isola_slice text)
+{
+    isola_mp_array(b, 1);
+    isola_mp_map(b, 5);
+    isola_mp_kuint(b, "time", (uint64_t)isola_clock_wall_ms());
+    isola_mp_kstr(b, "level", isola_log_level_name(level));
+    isola_mp_kstr(b, "node", app->options.node);
+    isola_mp_cstr(b, "address");
+    isola_mp_str(b, address);
+    isola_mp_cstr(b, "text");
+    isola_mp_str(b, text);
+}
+
+/* False: there is no room for it. */
+static bool send_log(struct app *app, const struct isola_buf *args)
+{
+    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = isola_buf_slice(args)};
+    struct isola_link_stats stats = {0};
+    if (app->agent == NULL || args->failed)
+        return true;
+    isola_link_stats(app->agent, &stats);
+    return stats.queued_bytes <= LOG_QUEUED_MAX && isola_link_send_msg(app->agent, &m) == 0;
+}
+
+static void tell_dropped(struct app *app)
+{
+    unsigned long long n = atomic_exchange(&log_dropped, 0);
+    if (n == 0)
+        return;
+    char text[100];
+    int len = snprintf(text, sizeof(text), "%llu lines of the log were dropped: more were written than can be kept up with", n);
+    struct isola_buf args = {0};
+    log_args(app, &args, ISOLA_LOG_WARN, (struct isola_slice){0}, isola_slice(text, (size_t)len));
+    if (!send_log(app, &args))
+        atomic_fetch_add(&log_dropped, n);
+    isola_buf_free(&args);
+}
+
 static void run_log(struct app *app, struct parcel *parcel)
 {
     struct log_parcel *l = (struct log_parcel *)parcel;
-    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = isola_buf_slice(&l->args)};
-    if (app->agent != NULL && !l->args.failed)
-        (void)!isola_link_send_msg(app->agent, &m);
+    atomic_fetch_sub(&log_waiting, l->args.len);
+    tell_dropped(app);
+    if (!send_log(app, &l->args))
+        atomic_fetch_add(&log_dropped, 1);
     isola_buf_free(&l->args);
     free(l);
 }
@@ -264,17 +313,14 @@ static void run_log(struct app *app, struct parcel *parcel)
 void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address, struct isola_slice text)
 {
     struct app *app = arg;
+    if (atomic_load(&log_waiting) > LOG_WAITING_MAX) { /* the parcels before it tell of it */
+        atomic_fetch_add(&log_dropped, 1);
+        return;
+    }
     struct log_parcel *l = isola_zalloc(sizeof(*l));
     l->parcel.run = run_log;
-    isola_mp_array(&l->args, 1);
-    isola_mp_map(&l->args, 5);
-    isola_mp_kuint(&l->args, "time", (uint64_t)isola_clock_wall_ms());
-    isola_mp_kstr(&l->args, "level", isola_log_level_name(level));
-    isola_mp_kstr(&l->args, "node", app->options.node);
-    isola_mp_cstr(&l->args, "address");
-    isola_mp_str(&l->args, address);
-    isola_mp_cstr(&l->args, "text");
-    isola_mp_str(&l->args, text);
+    log_args(app, &l->args, level, address, text);
+    atomic_fetch_add(&log_waiting, l->args.len);
     outbox_put(app, &l->parcel);
 }
 

@@ -97,6 +97,8 @@ int peers_listen(struct app *app, struct isola_err *err);
 void peers_view(struct app *app, struct isola_slice params);
 int peers_locate(void *arg, struct isola_slice address);
 void peers_forward(void *arg, int node, struct isola_mail *mail);
+/* A connection has ended: so have its subscriptions that were passed on to peers. */
+void peers_drop_conn(struct app *app, uint64_t conn);
 
 /* Sends a mail to a peer, or fails it. Takes it. */
 void peer_send(struct peer *p, struct isola_mail *mail);
@@ -143,6 +145,7 @@ struct app {
     size_t ndown;
     char **down; /* names of nodes that are known and not live */
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
+    struct isola_map missed; /* addresses of activations that had to start without their state */
     uint64_t next_claim;
     uv_timer_t claim_retry;
     size_t npeers;

@@ -61,6 +61,7 @@ void conn_close(struct conn *c)
 {
     isola_map_del(&c->app->conns, number_key(&c->number));
     isola_host_drop_link(c->app->host, c->number);
+    peers_drop_conn(c->app, c->number);
     free(c);
 }
 
@@ -95,8 +96,15 @@ void conn_answer(struct app *app, struct isola_mail *mail)
         return;
     }
     struct conn *c = isola_map_get(&app->conns, number_key(&mail->origin.link));
-    if (c != NULL && c->link != NULL)
-        (void)!send_mail(c->link, mail, mail->origin.id);
+    int r = c != NULL && c->link != NULL ? send_mail(c->link, mail, mail->origin.id) : 0;
+    if (r != 0 && r != ISOLA_ECLOSED && mail->kind != ISOLA_MSG_EVENT) { /* too big, or too much waits: who asked is told */
+        struct isola_mail *f = isola_mail_failure(mail->origin, r, "the answer cannot be sent: %s", isola_error_text(r));
+        if (f != NULL)
+            r = send_mail(c->link, f, mail->origin.id);
+        isola_mail_free(f);
+        if (r != 0 && c != &app->agent_conn) /* not even that: the end of the link tells the peer */
+            isola_link_close(c->link);
+    }
     isola_mail_free(mail);
 }
 

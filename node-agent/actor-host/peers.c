@@ -151,6 +151,24 @@ static void unsubscribe(struct app *app, struct isola_mail *m)
     isola_mail_free(m);
 }
 
+void peers_drop_conn(struct app *app, uint64_t conn)
+{
+    for (struct sub_out **at = &app->subs; *at != NULL;) {
+        struct sub_out *s = *at;
+        if (s->mail->origin.link != conn) {
+            at = &s->next;
+            continue;
+        }
+        struct peer *p = peer_of(app, s->mail->dst);
+        s->mail->kind = ISOLA_MSG_UNSUB;
+        if (p != NULL && p->up)
+            (void)!send_mail(p->link, s->mail, s->id);
+        *at = s->next;
+        isola_mail_free(s->mail);
+        free(s);
+    }
+}
+
 struct forward_parcel {
     struct parcel parcel;
     int node;
@@ -164,6 +182,8 @@ static void run_forward(struct app *app, struct parcel *parcel)
         subscribe(app, f->mail);
     else if (f->mail->kind == ISOLA_MSG_UNSUB)
         unsubscribe(app, f->mail);
+    else if (f->mail->origin.link == GIVE_LINK)
+        claims_answered(app, f->mail); /* a STOP that waited while the activation ended by itself: it must not go after the actor */
     else
         peer_send(app->peers[f->node - 1], f->mail);
     free(f);
@@ -188,6 +208,8 @@ static void on_answer(struct peer *p, const struct isola_msg *m)
         for (struct sub_out *s = app->subs; s != NULL; s = s->next) {
             if (s->id != m->id)
                 continue;
+            if (s->node != p->number)
+                return; /* it has moved, and is heard from where it lives now: from here too would be twice */
             struct isola_mail *e = isola_mail_new(ISOLA_MSG_EVENT, m->src, s->mail->src, m->event, none, m->args);
             if (e == NULL)
                 return;
@@ -474,6 +496,12 @@ static void conn_frame(struct isola_link *link, struct isola_slice frame, void *
         conn_deliver(c, &m, true);
     else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "claim"))
         claims_asked(c, &m);
+    else if (m.kind == ISOLA_MSG_ASK) {
+        struct isola_mail *f = isola_mail_failure((struct isola_origin){.link = c->number, .id = m.id}, ISOLA_EINVAL,
+                                                  "the actor-host knows no such method");
+        if (f != NULL)
+            conn_answer(c->app, f);
+    }
 }
 
 static void conn_down(struct isola_link *link, int code, const char *why, void *arg)

@@ -8,24 +8,38 @@
 // embedder data): it says in whose turn a piece of code runs, also in an isolate that many actors share.
 import EventEmitter from 'events';
 
+import {
+  all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeMap, SafeSet,
+  SafeWeakMap, setPrototypeOf, settled,
+} from './primordials.js';
+
 export const kAddress = Symbol('isola.address'); // the codec sends whatever has it as a ref
-const kInner = Symbol('isola.actor');
+
+const { listenerCount, rawListeners } = EventEmitter.prototype;
 
 let native;
 let constructing = null; // the inner of the instance whose constructor runs
 
-export const actors = new Map(); // serial → inner
+export const actors = new SafeMap(); // serial → inner
 
 export function attach(ops) {
   native = ops;
 }
 
+// The inner of an instance is in a private field, put on it from outside: scripts cannot see it, nor change whose it is.
+class Given { constructor(object) { return object; } }
+class Inner extends Given {
+  #inner;
+  constructor(self, i) { super(self); this.#inner = i; }
+  static of(self) { return #inner in self ? self.#inner : undefined; }
+}
+
 const inner = (self) => {
-  if (self[kInner] === undefined) {
-    if (constructing === null) throw new TypeError('actors are created by their platform, not with new');
-    Object.defineProperty(self, kInner, { value: constructing });
-  }
-  return self[kInner];
+  const i = Inner.of(self);
+  if (i !== undefined) return i;
+  if (constructing === null) throw new TypeError('actors are created by their platform, not with new');
+  new Inner(self, constructing);
+  return constructing;
 };
 
 function touch(self) {
@@ -36,11 +50,15 @@ function touch(self) {
 }
 
 export class Actor extends EventEmitter {
+  constructor() {
+    super();
+    inner(this);
+  }
   get app() { return inner(this).app; }
   get type() { return inner(this).type; }
   get key() { return inner(this).key; }
   get address() { return inner(this).address; }
-  get [kAddress]() { return this[kInner]?.address ?? constructing?.address; }
+  get [kAddress]() { return (Inner.of(this) ?? constructing)?.address; }
 
   // What is kept. Assigning replaces it; changing it in place is noticed at the end of the turn.
   get state() { return touch(this).state; }
@@ -49,22 +67,26 @@ export class Actor extends EventEmitter {
   // To one's own listeners at once, to every subscriber anywhere once the turn's state is on disk.
   emit(event, ...args) {
     const i = inner(this);
-    const heard = this.listenerCount(event) > 0 ? super.emit(event, ...args) : false;
+    if (typeof event === 'string') bounded(event);
+    const heard = apply(listenerCount, this, [event]) > 0 ? super.emit(event, ...args) : false;
     if (typeof event !== 'string' || event === 'newListener' || event === 'removeListener') return heard;
     return native.publish(i.serial, event, args) || heard;
   }
 }
 
 // The names of a class's handlers: its own and inherited methods, but none of Actor's, no hooks, nothing that begins with _.
-const methodsOf = new WeakMap();
+const methodsOf = new SafeWeakMap();
 function methods(prototype) {
   let names = methodsOf.get(prototype);
   if (names === undefined) {
-    names = new Set();
-    for (let p = prototype; p !== null && p !== Object.prototype && p !== Actor.prototype; p = Object.getPrototypeOf(p)) {
-      for (const name of Object.getOwnPropertyNames(p)) {
-        if (name === 'constructor' || name.startsWith('_') || /^on[A-Z]/.test(name)) continue;
-        if (typeof Object.getOwnPropertyDescriptor(p, name).value === 'function') names.add(name);
+    names = new SafeSet();
+    for (let p = prototype; p !== null && p !== ObjectPrototype && p !== Actor.prototype; p = getPrototypeOf(p)) {
+      const own = getOwnPropertyNames(p);
+      for (let k = 0; k < own.length; k++) {
+        const name = own[k];
+        const hook = name[0] === 'o' && name[1] === 'n' && name[2] >= 'A' && name[2] <= 'Z';
+        if (name === 'constructor' || name[0] === '_' || hook) continue;
+        if (typeof getOwnPropertyDescriptor(p, name).value === 'function') names.add(name);
       }
     }
     methodsOf.set(prototype, names);
@@ -72,15 +94,16 @@ function methods(prototype) {
   return names;
 }
 
-const isClass = (f) => /^class\b/.test(Function.prototype.toString.call(f));
+const { toString } = Function.prototype;
+const { exec } = RegExp.prototype;
+const isClass = (f) => apply(exec, /^class\b/, [apply(toString, f, [])]) !== null;
 
 // A class that does not extend Actor becomes one: Actor is put at the end of its chain of prototypes.
 function adopt(Class) {
   if (Class.prototype instanceof Actor) return;
   let last = Class.prototype;
-  while (Object.getPrototypeOf(last) !== Object.prototype && Object.getPrototypeOf(last) !== null)
-    last = Object.getPrototypeOf(last);
-  Object.setPrototypeOf(last, Actor.prototype);
+  while (getPrototypeOf(last) !== ObjectPrototype && getPrototypeOf(last) !== null) last = getPrototypeOf(last);
+  setPrototypeOf(last, Actor.prototype);
 }
 
 /** What a module offers as an actor: a function of its emitter, or a class. Throws a TypeError that says what is wrong. */
@@ -93,14 +116,15 @@ export function definition(namespace, type) {
     const got = value === undefined ? 'it exports neither' : `its default export is ${value === null ? 'null' : typeof value}`;
     throw new TypeError(`the module must export a function or a class as its default (or as "${type}"); ${got}`);
   }
-  if (!isClass(value)) return { setup: value };
+  if (!isClass(value)) return { setup: value, Class: undefined };
   adopt(value);
-  return { Class: value };
+  return { setup: undefined, Class: value };
 }
 
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
-  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null };
+  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null,
+    asks: 0, subscriptions: 0, timers: 0 /* that are under way */ };
   actors.set(serial, i);
   native.setFrame({ actor: serial, turn: 0 });
   constructing = i;
@@ -126,24 +150,21 @@ export function deactivate(serial) {
   actors.delete(serial);
 }
 
-const codeError = (code, message) => Object.assign(new Error(message), { code });
-export { codeError };
-
-const isThenable = (v) => v !== null && typeof v === 'object' && typeof v.then === 'function';
-
 // Calls every handler of the event; the first result that is not undefined is the answer.
 function handle(i, event, args) {
   let answer;
   let found = false;
   if (i.methods !== null && i.methods.has(event)) {
     found = true;
-    answer = i.self[event](...args);
+    answer = apply(i.self[event], i.self, args);
   }
-  for (const listener of i.self.listeners(event)) {
+  // Raw ones: what `once` wraps around a listener takes it away again.
+  const listeners = apply(rawListeners, i.self, [event]);
+  for (let k = 0; k < listeners.length; k++) {
     found = true;
-    const result = Reflect.apply(listener, i.self, args);
+    const result = apply(listeners[k], i.self, args);
     if (answer === undefined) answer = result;
-    else if (isThenable(result)) answer = Promise.all([answer, result]).then(([first]) => first);
+    else if (isThenable(result)) answer = all([answer, result]);
   }
   return { found, answer };
 }
@@ -168,28 +189,38 @@ export function deliver(serial, turn, isAsk, event, args) {
   run(serial, turn, outcome.answer);
 }
 
+/** Waits for the answer of a turn's handlers, if it is to be waited for. */
+function run(serial, turn, answer) {
+  let later;
+  try {
+    later = isThenable(answer);
+  } catch (error) {
+    native.done(serial, turn, false, error);
+    return;
+  }
+  if (later)
+    settled(answer, (value) => native.done(serial, turn, true, value), (error) => native.done(serial, turn, false, error));
+  else
+    native.done(serial, turn, true, answer);
+}
+
 /** The turn of a subscriber: `call` calls the ref's listeners. */
 export function hear(serial, turn, call) {
   native.setFrame({ actor: serial, turn });
+  let answer;
   try {
-    run(serial, turn, call());
+    answer = call();
   } catch (error) {
     native.done(serial, turn, false, error);
+    return;
   }
+  run(serial, turn, answer);
 }
 
 /** The last turn of an activation. */
 export function hibernate(serial, turn) {
-  const i = actors.get(serial);
-  hear(serial, turn, () => (i.methods !== null && typeof i.self.onHibernate === 'function' ? i.self.onHibernate() : undefined));
-}
-
-function run(serial, turn, answer) {
-  if (!isThenable(answer)) {
-    native.done(serial, turn, true, answer);
-    return;
-  }
-  answer.then(
-    (value) => native.done(serial, turn, true, value),
-    (error) => native.done(serial, turn, false, error));
+  hear(serial, turn, () => {
+    const i = actors.get(serial);
+    return i.methods !== null && typeof i.self.onHibernate === 'function' ? i.self.onHibernate() : undefined;
+  });
 }

@@ -7,11 +7,15 @@ const DEBUG = 0, INFO = 1, WARN = 2, ERROR = 3; // base/log.h
 
 function show(value) {
   if (typeof value === 'string') return value;
-  if (value instanceof Error) {
-    const stack = typeof value.stack === 'string' && value.stack !== '' ? value.stack : String(value);
-    return value.cause === undefined ? stack : `${stack}\n  [cause]: ${show(value.cause)}`;
+  try {
+    if (value instanceof Error) {
+      const stack = typeof value.stack === 'string' && value.stack !== '' ? value.stack : String(value);
+      return value.cause === undefined ? stack : `${stack}\n  [cause]: ${show(value.cause)}`;
+    }
+    return inspect(value, { depth: 4, maxStringLength: 10000, quoteStyle: 'single' });
+  } catch {
+    return '[an object that cannot be shown]'; // its getters throw, or it is a revoked proxy
   }
-  return inspect(value, { depth: 4, maxStringLength: 10000, quoteStyle: 'single' });
 }
 
 export function format(...args) {

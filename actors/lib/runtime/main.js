@@ -6,27 +6,28 @@ import * as actors from './actor.js';
 import * as refs from './ref.js';
 import * as timers from './timers.js';
 import { createConsole } from './console.js';
+import { codeError, defineProperty, SafeMap, settled } from './primordials.js';
 
-const definitions = new Map(); // type → definition
+const definitions = new SafeMap(); // type → definition
 
 globalThis.__isola_boot = (native) => {
   actors.attach(native);
   refs.attach(native);
   timers.attach(native);
 
-  const define = (name, value) => Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+  const define = (name, value) => defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
   define('console', createConsole((level, text) => native.log(native.frame()?.actor ?? 0, level, text)));
   for (const [name, value] of Object.entries(timers.globals)) define(name, value);
   define('structuredClone', (value) => native.decode(native.encode(value)));
   define('queueMicrotask', (fn) => {
     if (typeof fn !== 'function') throw new TypeError('queueMicrotask wants a function');
-    Promise.resolve().then(fn);
+    settled(undefined, () => fn(), undefined);
   });
   define('global', globalThis);
   const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
   define('require', (name) => {
     if (name === 'isola') return isola;
-    throw actors.codeError('MODULE_NOT_FOUND', `cannot find module '${name}' in an isolate`);
+    throw codeError('MODULE_NOT_FOUND', `cannot find module '${name}' in an isolate`);
   });
 
   return {
@@ -35,11 +36,17 @@ globalThis.__isola_boot = (native) => {
     makeRef: (address) => new refs.Ref(address),
     load: (type, namespace) => { definitions.set(type, actors.definition(namespace, type)); },
     activate: (serial, app, type, key, state, noState) => {
-      actors.activate(definitions.get(type), serial, app, type, key, state, noState).then(
+      settled(actors.activate(definitions.get(type), serial, app, type, key, state, noState),
         () => native.activated(serial, true, undefined),
         (error) => native.activated(serial, false, error));
     },
-    deactivate: actors.deactivate,
+    deactivate: (serial) => {
+      const i = actors.actors.get(serial);
+      if (i === undefined) return;
+      refs.forget(i);
+      timers.forget(i);
+      actors.deactivate(serial);
+    },
     deliver: actors.deliver,
     hibernate: actors.hibernate,
     event: refs.event,

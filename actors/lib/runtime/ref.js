@@ -6,34 +6,40 @@
 // go unsubscribes. Refs compare by address, not by identity.
 import EventEmitter from 'events';
 
-import { codeError, hear, kAddress } from './actor.js';
+import { actors, hear, kAddress } from './actor.js';
+import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet } from './primordials.js';
 
 const EMIT = 2, ASK = 1, SUB = 5, UNSUB = 6; // base/msg.h
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
-const OPTIONS = new Set(['timeout', 'signal', 'durable']);
+const OPTIONS = new SafeSet(['timeout', 'signal', 'durable']);
+
+const { rawListeners } = EventEmitter.prototype;
 
 let native;
-const asks = new Map(); // id → { resolve, reject }
-const subscriptions = new Map(); // id → { ref, event }
+const asks = new SafeMap(); // id → { resolve, reject, owner }
+const subscriptions = new SafeMap(); // id → { ref, event, owner, lost }
 
 export function attach(ops) {
   native = ops;
 }
 
 const current = () => native.frame();
+const ownerOf = (frame) => (frame === undefined ? undefined : actors.get(frame.actor));
 
 // A last argument counts as options when it is a plain object with nothing but option names in it.
 function options(args) {
-  const last = args.at(-1);
-  if (last === null || typeof last !== 'object' || Object.getPrototypeOf(last) !== Object.prototype) return null;
-  const keys = Object.keys(last);
-  if (keys.length === 0 || !keys.every((k) => OPTIONS.has(k))) return null;
-  return args.pop();
+  const last = args[args.length - 1];
+  if (last === null || typeof last !== 'object' || getPrototypeOf(last) !== ObjectPrototype) return null;
+  const names = keys(last);
+  if (names.length === 0) return null;
+  for (let i = 0; i < names.length; i++) if (!OPTIONS.has(names[i])) return null;
+  args.length--;
+  return last;
 }
 
 export class Ref extends EventEmitter {
   #address;
-  #subs = new Map(); // event → subscription id
+  #subs = new SafeMap(); // event → subscription id
 
   constructor(address) {
     super();
@@ -59,9 +65,12 @@ export class Ref extends EventEmitter {
     if (o?.durable) throw codeError('EINVAL', 'durable messages are not supported by this release');
     const signal = o?.signal;
     signal?.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const id = native.send(current(), ASK, this.#address, name(event), args, Math.min(timeout, 0x7fffffff));
-      asks.set(id, { resolve, reject });
+    return new NativePromise((resolve, reject) => {
+      const frame = current();
+      const id = native.send(frame, ASK, this.#address, name(event), args, timeout < 1 ? 1 : min(timeout, 0x7fffffff));
+      const owner = ownerOf(frame);
+      asks.set(id, { resolve, reject, owner });
+      if (owner !== undefined) owner.asks++;
       signal?.addEventListener('abort', () => settle(id, false, signal.reason), { once: true });
     });
   }
@@ -69,16 +78,21 @@ export class Ref extends EventEmitter {
   #subscribe(event) {
     if (event === 'newListener' || event === 'removeListener') return;
     if (this.#subs.has(event)) return;
-    const id = native.send(current(), SUB, this.#address, name(event), undefined, 0);
+    const frame = current();
+    const id = native.send(frame, SUB, this.#address, name(event), undefined, 0);
+    const owner = ownerOf(frame);
     this.#subs.set(event, id);
-    subscriptions.set(id, { ref: this, event });
+    subscriptions.set(id, { ref: this, event, owner, lost: () => this.#subs.delete(event) });
+    if (owner !== undefined) owner.subscriptions++;
   }
 
   #unsubscribe(event) {
     const id = this.#subs.get(event);
     if (id === undefined || this.listenerCount(event) > 0) return;
     this.#subs.delete(event);
+    const { owner } = subscriptions.get(id);
     subscriptions.delete(id);
+    if (owner !== undefined) owner.subscriptions--;
     native.send(current(), UNSUB, this.#address, event, undefined, id);
   }
 
@@ -88,7 +102,7 @@ export class Ref extends EventEmitter {
 
 function name(event) {
   if (typeof event !== 'string' || event === '') throw new TypeError('an event that is sent has a name: a string that is not empty');
-  return event;
+  return bounded(event);
 }
 
 /** `actor('app/Type', key)` or `actor('app/Type/key')`: always valid, whether or not the actor runs. */
@@ -105,6 +119,7 @@ export function settle(id, ok, value) {
   const ask = asks.get(id);
   if (ask === undefined) return;
   asks.delete(id);
+  if (ask.owner !== undefined) ask.owner.asks--;
   if (ok) ask.resolve(value);
   else ask.reject(value);
 }
@@ -114,7 +129,23 @@ export function event(serial, turn, id, args) {
   const s = subscriptions.get(id);
   hear(serial, turn, () => {
     if (s === undefined) return undefined;
-    const results = s.ref.listeners(s.event).map((f) => Reflect.apply(f, s.ref, args));
-    return results.some((r) => r !== null && typeof r === 'object' && typeof r.then === 'function') ? Promise.all(results) : undefined;
+    const listeners = apply(rawListeners, s.ref, [s.event]); // raw: `once` takes itself away
+    let later = false;
+    for (let k = 0; k < listeners.length; k++) {
+      const result = listeners[k] = apply(listeners[k], s.ref, args);
+      later ||= isThenable(result);
+    }
+    return later ? all(listeners) : undefined;
+  });
+}
+
+/** The activation `owner` has ended: nothing of what it waited for will come. */
+export function forget(owner) {
+  if (owner.asks > 0) asks.forEach((ask, id) => { if (ask.owner === owner) asks.delete(id); });
+  if (owner.subscriptions === 0) return;
+  subscriptions.forEach((s, id) => {
+    if (s.owner !== owner) return;
+    subscriptions.delete(id);
+    s.lost();
   });
 }
