@@ -18,12 +18,25 @@
 
 #define JOIN_LIMIT_MS 3000
 
-/* {node, nodes, releases} and, in the question, {wire, version}. */
+static void write_others(struct isola__agent *agent, bool live, struct isola_buf *out)
+{
+    size_t n = 0;
+    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
+        n += (m->peer != NULL) == live;
+    isola_mp_cstr(out, live ? "nodes" : "down");
+    isola_mp_array(out, n);
+    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
+        if ((m->peer != NULL) == live)
+            isola__record_write(&m->record, out);
+    }
+}
+
+/* {node, nodes, down, releases} and, in the question, {wire, version}. */
 static void write_self(struct isola__agent *agent, bool question, struct isola_buf *out)
 {
     struct isola__record own;
     isola__record_own(agent, &own);
-    isola_mp_map(out, question ? 5 : 3);
+    isola_mp_map(out, question ? 6 : 4);
     isola_mp_cstr(out, "node");
     isola__record_write(&own, out);
     isola__record_free(&own);
@@ -31,25 +44,19 @@ static void write_self(struct isola__agent *agent, bool question, struct isola_b
         isola_mp_kuint(out, "wire", ISOLA_WIRE_VERSION);
         isola_mp_kstr(out, "version", ISOLA_VERSION);
     }
-    size_t live = 0;
-    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
-        live += m->peer != NULL;
-    isola_mp_cstr(out, "nodes");
-    isola_mp_array(out, live);
-    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
-        if (m->peer != NULL)
-            isola__record_write(&m->record, out);
-    }
+    write_others(agent, true, out);
+    write_others(agent, false, out);
     isola_mp_cstr(out, "releases");
     isola__releases_list(&agent->releases, out);
 }
 
-/* Others' records: those we have not heard of are dialled. */
-static void learn_nodes(struct isola__agent *agent, struct isola_slice params)
+/* Others' records: those we have not heard of are dialled, also when they are down by the other's view: what they hold is missed by name, not
+ * started afresh. Of those, what we know already is as good. */
+static void learn_nodes(struct isola__agent *agent, struct isola_slice params, bool live)
 {
     struct isola__members *members = &agent->members;
     struct isola_slice nodes;
-    if (!isola_mp_find(params, "nodes", &nodes))
+    if (!isola_mp_find(params, live ? "nodes" : "down", &nodes))
         return;
     struct isola_mp_reader r = isola_mp_reader(nodes);
     struct isola_mp_item head;
@@ -62,7 +69,7 @@ static void learn_nodes(struct isola__agent *agent, struct isola_slice params)
             continue;
         struct isola__member *m = isola__member_find(members, record.name);
         bool ours = strcmp(record.name, agent->opt.name) == 0;
-        bool news = m == NULL || (m->peer == NULL && !isola__record_same(&m->record, &record));
+        bool news = m == NULL || (live && m->peer == NULL && !isola__record_same(&m->record, &record));
         if (!ours && news)
             m = isola__member_take(members, &record);
         if (!ours && m != NULL && m->peer == NULL) {
@@ -101,7 +108,8 @@ static void attach(struct isola__peer *peer, struct isola__member *member)
 static void learn(struct isola__agent *agent, struct isola__member *member,
                   struct isola_slice params)
 {
-    learn_nodes(agent, params);
+    learn_nodes(agent, params, true);
+    learn_nodes(agent, params, false);
     struct isola_slice releases;
     if (isola_mp_find(params, "releases", &releases))
         isola__offers_read(&member->offers, releases);

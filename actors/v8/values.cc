@@ -33,6 +33,10 @@ constexpr struct {
                     {'s', v8::RegExp::kDotAll},      {'u', v8::RegExp::kUnicode},
                     {'v', v8::RegExp::kUnicodeSets}, {'y', v8::RegExp::kSticky}};
 
+// A value nests by recursion, of which V8 allows little below the end of its own stack: what is
+// local to one kind of value must not be in the frame of every level.
+#define ISOLA_OWN_FRAME __attribute__((noinline))
+
 struct PathPart {
     enum { Index, Name, MapKey, MapValue, SetItem } kind;
     uint32_t index;
@@ -57,7 +61,8 @@ class Encoder
             count_ = 1; // the args array itself
         }
         if (!write(value, wrapped ? 1 : 0)) {
-            // Thrown only here: V8 aborts when an exception is thrown far below the end of its own stack.
+            // Thrown only here: V8 aborts when an exception is thrown far below the end of its own
+            // stack.
             if (refused_code_ != nullptr)
                 isolate_->ThrowException(make_error(isolate_, refused_code_, refused_.c_str()));
             return false;
@@ -121,7 +126,7 @@ class Encoder
         return true;
     }
 
-    bool string(v8::Local<v8::String> s)
+    ISOLA_OWN_FRAME bool string(v8::Local<v8::String> s)
     {
         size_t n = s->Utf8LengthV2(isolate_);
         if (!room(n))
@@ -134,7 +139,7 @@ class Encoder
         return true;
     }
 
-    bool bigint(v8::Local<v8::BigInt> value)
+    ISOLA_OWN_FRAME bool bigint(v8::Local<v8::BigInt> value)
     {
         int words = value->WordCount();
         if (!room(static_cast<size_t>(words) * 8))
@@ -156,7 +161,7 @@ class Encoder
     }
 
     // True when the object was seen before: the back reference is written.
-    bool seen(v8::Local<v8::Object> o)
+    ISOLA_OWN_FRAME bool seen(v8::Local<v8::Object> o)
     {
         uint32_t number = count_++;
         if (objects_.size() < kLinear) {
@@ -178,7 +183,7 @@ class Encoder
         return false;
     }
 
-    bool back(uint32_t number)
+    ISOLA_OWN_FRAME bool back(uint32_t number)
     {
         count_--; // a back reference has no number of its own
         uint8_t be[4] = {static_cast<uint8_t>(number >> 24), static_cast<uint8_t>(number >> 16),
@@ -188,7 +193,7 @@ class Encoder
         return true;
     }
 
-    bool object(v8::Local<v8::Object> o, int depth)
+    ISOLA_OWN_FRAME bool object(v8::Local<v8::Object> o, int depth)
     {
         if (depth >= ISOLA_VALUE_DEPTH)
             return refuse("it is nested too deep");
@@ -240,7 +245,7 @@ class Encoder
         return plain(o, depth);
     }
 
-    bool array(v8::Local<v8::Array> a, int depth)
+    ISOLA_OWN_FRAME bool array(v8::Local<v8::Array> a, int depth)
     {
         uint32_t n = a->Length();
         if (!room(n)) // a byte each at the least
@@ -259,7 +264,7 @@ class Encoder
     }
 
     // A ref, or an object's own enumerable properties.
-    bool plain(v8::Local<v8::Object> o, int depth)
+    ISOLA_OWN_FRAME bool plain(v8::Local<v8::Object> o, int depth)
     {
         v8::Local<v8::Value> address;
         if (!o->Get(context_, js_->v->address_symbol.Get(isolate_)).ToLocal(&address))
@@ -298,7 +303,7 @@ class Encoder
         return true;
     }
 
-    bool view(v8::Local<v8::ArrayBufferView> view)
+    ISOLA_OWN_FRAME bool view(v8::Local<v8::ArrayBufferView> view)
     {
         size_t n = view->ByteLength();
         uint8_t kind = 0;
@@ -350,7 +355,7 @@ class Encoder
         return true;
     }
 
-    bool map(v8::Local<v8::Map> m, int depth)
+    ISOLA_OWN_FRAME bool map(v8::Local<v8::Map> m, int depth)
     {
         v8::Local<v8::Array> items = m->AsArray();
         size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_MAP);
@@ -367,7 +372,7 @@ class Encoder
         return true;
     }
 
-    bool set(v8::Local<v8::Set> s, int depth)
+    ISOLA_OWN_FRAME bool set(v8::Local<v8::Set> s, int depth)
     {
         v8::Local<v8::Array> items = s->AsArray();
         size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_SET);
@@ -385,7 +390,7 @@ class Encoder
     }
 
     // Not the property `flags`, which a script may have changed to what cannot be read again.
-    bool regexp(v8::Local<v8::RegExp> r)
+    ISOLA_OWN_FRAME bool regexp(v8::Local<v8::RegExp> r)
     {
         std::string flags;
         int bits = r->GetFlags();
@@ -400,7 +405,7 @@ class Encoder
         return true;
     }
 
-    bool error(v8::Local<v8::Object> e, int depth)
+    ISOLA_OWN_FRAME bool error(v8::Local<v8::Object> e, int depth)
     {
         static const char *const names[] = {"name", "message", "stack", "code", "cause"};
         v8::Local<v8::Value> values[5];
@@ -434,7 +439,7 @@ class Encoder
         return true;
     }
 
-    bool refuse(const char *what, const char *code = "ECLONE")
+    ISOLA_OWN_FRAME bool refuse(const char *what, const char *code = "ECLONE")
     {
         std::string where = wrap_ == Wrap::Value   ? "args"
                             : wrap_ == Wrap::State ? "state"
@@ -530,7 +535,7 @@ class Decoder
         return {};
     }
 
-    Result string(Slice s)
+    ISOLA_OWN_FRAME Result string(Slice s)
     {
         v8::Local<v8::String> value;
         if (s.len > static_cast<size_t>(v8::String::kMaxLength) ||
@@ -557,7 +562,7 @@ class Decoder
         return buffer;
     }
 
-    Result array(uint32_t n, int depth)
+    ISOLA_OWN_FRAME Result array(uint32_t n, int depth)
     {
         v8::Local<v8::Array> a = v8::Array::New(isolate_, static_cast<int>(n));
         objects_.push_back(a);
@@ -570,7 +575,7 @@ class Decoder
         return a.As<v8::Value>();
     }
 
-    Result object(uint32_t n, int depth)
+    ISOLA_OWN_FRAME Result object(uint32_t n, int depth)
     {
         v8::Local<v8::Object> o = v8::Object::New(isolate_);
         objects_.push_back(o);
@@ -592,7 +597,7 @@ class Decoder
         return o.As<v8::Value>();
     }
 
-    Result extension(const isola_mp_item &item, int depth)
+    ISOLA_OWN_FRAME Result extension(const isola_mp_item &item, int depth)
     {
         Slice p = item.bytes;
         switch (item.ext) {
@@ -681,7 +686,7 @@ class Decoder
         return result;
     }
 
-    Result bigint(Slice p)
+    ISOLA_OWN_FRAME Result bigint(Slice p)
     {
         if (p.len < 1 || p.data[0] > 1)
             return {};
@@ -696,7 +701,7 @@ class Decoder
         return value.As<v8::Value>();
     }
 
-    Result regexp(Slice p)
+    ISOLA_OWN_FRAME Result regexp(Slice p)
     {
         Reader r = isola_mp_reader(p);
         isola_mp_item source, flags;
@@ -725,7 +730,7 @@ class Decoder
         return keep(value);
     }
 
-    Result error(Slice p, int depth)
+    ISOLA_OWN_FRAME Result error(Slice p, int depth)
     {
         Slice name = {nullptr, 0};
         isola_mp_find_str(p, "name", &name);
@@ -748,7 +753,7 @@ class Decoder
         return e;
     }
 
-    bool fill(v8::Local<v8::Object> o, int depth)
+    ISOLA_OWN_FRAME bool fill(v8::Local<v8::Object> o, int depth)
     {
         isola_mp_item item;
         if (isola_mp_next(&r_, &item) != 0 || item.type != ISOLA_MP_MAP)
@@ -767,7 +772,7 @@ class Decoder
         return r_.p == r_.end;
     }
 
-    Result typed_array(Slice p)
+    ISOLA_OWN_FRAME Result typed_array(Slice p)
     {
         static const uint8_t sizes[] = {0, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 1, 2};
         if (p.len < 1 || p.data[0] == 0 || p.data[0] >= sizeof(sizes))

@@ -180,7 +180,9 @@ describe('scripts', () => {
       if (a.status === 'fulfilled') assert.equal(a.value.length, 62e6);
       else assert.ok(['EOVERLOAD', 'ETOOBIG'].includes(a.reason.code), `${a.reason.code} ${a.reason.message}`);
   });
-  test('a value is refused as ever with the stack all but used up', async () => {
+  // The sanitizers' frames are too large for what V8 leaves below the end of its own stack.
+  const sanitized = /san\b/.test(process.env.ISOLA_BUILD ?? '');
+  test('a value is refused as ever with the stack all but used up', { skip: sanitized }, async () => {
     for (const v of ['nest(() => {}, 190)', '(() => { let e = () => {}; for (let i = 0; i < 90; i++) e = new Error("x", { cause: e }); return e; })()', 'nest({ a: 1 }, 190)']) {
       for (const use of ['r.emit("e", v)', 'self.emit("x", v)', 'structuredClone(v)', 'self.state.v = v', 'Promise.reject(v).catch(() => {})', 'console.log(v)']) {
         await run('stack', `

@@ -157,7 +157,6 @@ describe('nodes that come and go', () => {
     const key = await keyOn(east, 'A', 'west', 'd'), plain = await keyOn(east, 'Plain', 'west', 'd');
     const ref = east.client.actor('m/A', key);
     const n = await ref.ask('add', 5);
-    const { data } = { data: west };
     const ended = once(west.child, 'exit');
     process.kill((await nodes(west)).find((x) => x.name === 'west').host_pid, 'SIGKILL');
     west.child.kill('SIGKILL');
@@ -165,7 +164,9 @@ describe('nodes that come and go', () => {
     await until('west is down', async () => (await nodes(east)).find((x) => x.name === 'west')?.state === 'down');
     await assert.rejects(ref.ask('get', { timeout: 5000 }), { message: /its state is on node west, which is down/ });
     assert.equal(await east.client.actor('m/Plain', plain).ask('echo', 1), 1);
-    cluster.agents.splice(cluster.agents.indexOf(data), 1);
+    const south = await cluster.node('south', east.mesh);
+    assert.equal((await nodes(south)).find((x) => x.name === 'west')?.state, 'down', 'who joins meanwhile learns of it');
+    cluster.agents.splice(cluster.agents.indexOf(west), 1);
     await cluster.node('west', east.mesh);
     await until('west answers', async () => { try { return (await ref.ask('get')) === n; } catch { return false; } });
   });
