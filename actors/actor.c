@@ -65,10 +65,21 @@ static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const
     if (mail->kind == ISOLA_MSG_EMIT)
         isola__host_logf(a->worker->host, ISOLA_LOG_WARN, a->address, "\"%.*s\" was dropped: %s",
                          ISOLA_FMT(mail->event), why);
+    if (mail->kind == ISOLA_MAIL_DRAIN)
+        isola__host_unbusy(a->worker->host);
     answer_failure(a->worker->host, mail, code, why);
 }
 
-void isola__actor_fail_waiting(struct isola_actor *a, int code, const char *why)
+void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there)
+{
+    static const uint8_t words[2][2] = {{0x91, 0xc2}, {0x91, 0xc3}}; /* [false], [true] */
+    struct isola_origin origin = stop->origin;
+    stop->origin.realm = NULL;
+    isola__gate_release(h, isola_mail_answer(origin, true, isola_slice(words[was_there], 2)));
+    isola_mail_free(stop);
+}
+
+static void fail_waiting(struct isola_actor *a, int code, const char *why)
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&a->waiting)) != NULL)
@@ -78,8 +89,8 @@ void isola__actor_fail_waiting(struct isola_actor *a, int code, const char *why)
 void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
 {
     if (mail->kind == ISOLA_MAIL_DRAIN) {
-        drop(a, mail, 0, "");
-        isola__actor_fail_waiting(a, ISOLA_EUNREACHABLE, "the node is shutting down");
+        fail_waiting(a, ISOLA_EUNREACHABLE, "the node is shutting down");
+        drop(a, mail, 0, ""); /* last: what waited has been told when a drain ends */
         return;
     }
     if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED) {
@@ -93,8 +104,15 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         }
         set_state(a, ISOLA_ACTOR_STARTING);
     }
-    if (mail->kind == ISOLA_MSG_ASK && a->nrunning > 0 && !a->type->def.reentrant &&
-        chain_has(mail->chain, a->address)) {
+    if (mail->kind == ISOLA_MAIL_UPGRADE) { /* not behind what waits: that is for the next activation, wherever it is */
+        atomic_fetch_sub(&a->mailbox, 1);
+        isola_mail_free(a->upgrade);
+        a->upgrade = mail;
+        isola__realm_touch(a->realm, a);
+        return;
+    }
+    bool waited_for = a->activating || (a->nrunning > 0 && !a->type->def.reentrant);
+    if (mail->kind == ISOLA_MSG_ASK && waited_for && chain_has(mail->chain, a->address)) {
         struct isola_buf chain = {0};
         chain_text(mail->chain, a->address, &chain);
         char why[600];
@@ -148,7 +166,7 @@ void isola__actor_read(struct isola_read *read)
             isola_buf_free(&a->saved);
             isola_buf_free(&a->no_state);
             if (read->code == ISOLA_EUNREACHABLE)
-                isola_buf_puts(&a->no_state, read->why);
+                isola_buf_puts(&a->no_state, read->why[0] != '\0' ? read->why : "its state cannot be had now");
             a->saved = read->value;
             read->value = (struct isola_buf){0};
             a->have_state = true;
@@ -162,6 +180,18 @@ void isola__actor_read(struct isola_read *read)
     isola__host_unbusy(h);
 }
 
+/* In a realm that others share, a module that failed is loaded anew for a new activation. */
+static void retry_module(struct isola_realm *r, const struct isola_type *type)
+{
+    struct isola_slice name = isola_slice_str(type->def.name);
+    struct isola_module *m = isola_map_get(&r->modules, name);
+    if (m == NULL || m->state != ISOLA_MODULE_FAILED)
+        return;
+    isola_map_del(&r->modules, name);
+    isola_buf_free(&m->error);
+    free(m);
+}
+
 /* One step of an activation: as far as it goes without waiting. */
 static void start(struct isola_actor *a)
 {
@@ -172,6 +202,7 @@ static void start(struct isola_actor *a)
         isola_map_set(&r->actors, isola_slice(&a->serial, sizeof(a->serial)), a);
         a->have_state = false;
         read_state(a);
+        retry_module(r, a->type);
     }
     if (a->activating)
         return;
@@ -202,13 +233,20 @@ void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
 
 /* --- the mailbox --- */
 
+bool isola__actor_has_work(const struct isola_actor *a)
+{
+    return a->waiting.count > 0 || a->upgrade != NULL;
+}
+
 void isola__actor_pump(struct isola_actor *a)
 {
-    if (a->waiting.count == 0 || atomic_load(&a->worker->host->draining))
+    if (!isola__actor_has_work(a) || atomic_load(&a->worker->host->draining))
         return;
     if (atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         struct isola_mail *first = a->waiting.head;
-        if (a->serial == 0 && (first->kind == ISOLA_MSG_STOP || first->kind == ISOLA_MAIL_UPGRADE)) {
+        if (first == NULL || a->upgrade != NULL) /* the start is given up as soon as it is settled */
+            return;
+        if (a->serial == 0 && first->kind == ISOLA_MSG_STOP) {
             a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */
             atomic_fetch_sub(&a->mailbox, 1);
             isola__realm_touch(a->realm, a);
@@ -218,16 +256,21 @@ void isola__actor_pump(struct isola_actor *a)
         return;
     }
     struct isola_realm *r = a->realm;
-    while (a->waiting.count > 0 && r->budget > 0 && a->stopping == NULL && !a->turn_ended && a->crash.len == 0 &&
+    while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended && a->crash.len == 0 &&
            a->realm == r && (a->nrunning == 0 || a->type->def.reentrant)) {
-        int kind = a->waiting.head->kind;
-        if ((kind == ISOLA_MSG_STOP || kind == ISOLA_MAIL_UPGRADE) && a->nrunning > 0)
+        bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP;
+        if (ends && a->nrunning > 0)
             return;
         r->budget--;
-        atomic_fetch_sub(&a->mailbox, 1);
-        isola__turn_begin(a, isola_mailq_pop(&a->waiting));
+        struct isola_mail *m = a->upgrade;
+        a->upgrade = NULL;
+        if (m == NULL) {
+            atomic_fetch_sub(&a->mailbox, 1);
+            m = isola_mailq_pop(&a->waiting);
+        }
+        isola__turn_begin(a, m);
     }
-    if (a->waiting.count > 0 && a->nrunning == 0 && a->stopping == NULL)
+    if (isola__actor_has_work(a) && a->nrunning == 0 && a->stopping == NULL)
         isola__realm_touch(r, a);
 }
 
@@ -237,7 +280,6 @@ void isola__actor_pump(struct isola_actor *a)
 static void leave_realm(struct isola_actor *a)
 {
     struct isola_realm *r = a->realm;
-    struct isola_host *h = a->worker->host;
     while (a->subs != NULL) {
         struct isola_sub_of *sub = a->subs;
         struct isola_slice none = {0};
@@ -245,7 +287,7 @@ static void leave_realm(struct isola_actor *a)
                                               isola_buf_slice(&sub->event), none, none);
         if (m != NULL) {
             m->origin.id = sub->id;
-            isola__gate_release(h, m);
+            isola__gate_follow(a, m); /* its SUB may be waiting for a write still */
         }
         a->subs = sub->next;
         isola_buf_free(&sub->dst);
@@ -266,7 +308,7 @@ static void leave_realm(struct isola_actor *a)
     isola_buf_free(&a->no_state);
     isola_buf_free(&a->crash);
     isola_buf_free(&a->start_error);
-    a->have_state = a->activating = a->turn_ended = a->reading = false;
+    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = false;
 }
 
 /* Moves the mails for `a` from the inbox of its realm to `to`. */
@@ -288,6 +330,15 @@ static void take_inbox(struct isola_actor *a, struct isola_realm *r, struct isol
     pthread_mutex_unlock(&r->lock);
 }
 
+/* The realm an actor has left. */
+static void abandon_realm(struct isola_realm *r)
+{
+    if (r->shared)
+        isola__worker_leave_shared(r->worker, r);
+    else
+        isola__realm_close(r);
+}
+
 /* A realm for the next activation, under the type that is current now. The old isolate goes, unless others live in it. */
 static void renew(struct isola_actor *a, const struct isola_type *type)
 {
@@ -296,7 +347,7 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     struct isola_release_rt *old_release = a->type->release;
     if (!type->def.shared)
         fresh = isola__realm_new(h, a->worker, type->release, false, type->def.heap);
-    else if (type->release != old_release || !old->shared)
+    else if (type->release != old_release)
         fresh = isola__worker_shared_realm(a->worker, type);
     struct isola_directory_shard *shard = isola__directory_shard(h, a->address);
     struct isola_mailq moved = {0};
@@ -308,39 +359,16 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     a->type = type;
     pthread_mutex_unlock(&shard->lock);
     if (fresh != old) {
-        if (!old->shared)
-            isola__realm_close(old);
+        abandon_realm(old);
         isola__realm_unref(old);
     }
     isola__release_unref(old_release);
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&moved)) != NULL)
         isola__actor_take(a, m);
-}
-
-/* The realm of an actor that has left for good. */
-static void abandon_realm(struct isola_realm *r)
-{
-    if (!r->shared) {
-        isola__realm_close(r);
-        return;
-    }
-    if (r->actors.count > 0)
-        return;
-    struct isola_host *h = r->host;
-    pthread_rwlock_rdlock(&h->apps_lock);
-    bool current = isola_map_get(&h->apps, isola_slice_str(r->release->app)) == r->release;
-    pthread_rwlock_unlock(&h->apps_lock);
-    if (current)
-        return;
-    char *name = isola_format("%s/%s", r->release->app, r->release->id);
-    pthread_mutex_lock(&h->shared_lock);
-    struct isola_realm *was = isola_map_del(&r->worker->shared, isola_slice_str(name));
-    pthread_mutex_unlock(&h->shared_lock);
-    free(name);
-    if (was == r) {
-        isola__realm_close(r);
-        isola__realm_unref(r);
+    if (isola__actor_has_work(a)) {
+        isola__realm_touch(fresh, a);
+        isola__realm_post(fresh, NULL);
     }
 }
 
@@ -349,39 +377,42 @@ void isola__actor_end(struct isola_actor *a)
     struct isola_host *h = a->worker->host;
     struct isola_realm *r = a->realm;
     leave_realm(a);
+    isola_mail_free(a->upgrade); /* what it asks for is done here */
+    a->upgrade = NULL;
     if (isola__directory_leave(a)) {
         abandon_realm(r);
         return;
     }
     set_state(a, ISOLA_ACTOR_STARTING);
-    struct isola_err err;
     bool here = h->ops->locate(h->arg, a->address) == 0;
-    const struct isola_type *type = here ? isola__type_find(h, &a->at, &err) : NULL;
+    const struct isola_type *type = here ? isola__type_find(h, &a->at, NULL) : NULL;
     if (type == NULL) {
         /* It lives elsewhere now: what waits goes after it. Or its type is gone: what waits is told so. */
         struct isola_mailq moved = {0};
         do {
             take_inbox(a, r, &a->waiting);
-            if (here) {
-                isola__actor_fail_waiting(a, err.code, err.text);
-            } else {
-                atomic_fetch_sub(&a->mailbox, (unsigned)a->waiting.count);
-                isola_mailq_join(&moved, &a->waiting);
-            }
+            atomic_fetch_sub(&a->mailbox, (unsigned)a->waiting.count);
+            isola_mailq_join(&moved, &a->waiting);
         } while (!isola__directory_leave(a));
         abandon_realm(r);
         struct isola_mail *m;
         while ((m = isola_mailq_pop(&moved)) != NULL) {
-            if (m->kind < ISOLA_MAIL_PUBLISH && m->kind != ISOLA_MSG_EVENT)
-                isola_host_post(h, m);
-            else
+            if (m->kind == ISOLA_MSG_STOP) {
+                /* Meant for the activation that has ended. Sent on, it would wait for a start at the new place, which
+                 * may be waiting for this very answer. */
+                isola__stop_answer(h, m, true);
+            } else if (m->kind == ISOLA_MAIL_DRAIN) {
                 isola_mail_free(m);
+                isola__host_unbusy(h);
+            } else if (m->kind >= ISOLA_MAIL_PUBLISH || m->kind == ISOLA_MSG_EVENT) {
+                isola_mail_free(m);
+            } else {
+                isola_host_post(h, m); /* to where it lives now; or refused, as its type is gone */
+            }
         }
         return;
     }
     renew(a, type);
-    isola__realm_touch(a->realm, a);
-    isola__realm_post(a->realm, NULL);
 }
 
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
@@ -399,14 +430,13 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
     isola_buf_free(&a->failure);
     isola_buf_printf(&a->failure, "%.*s", ISOLA_FMT(e.message));
     isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&a->effects)) != NULL)
-        isola_mail_free(m);
     char why[600];
     snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address), ISOLA_FMT(e.message));
-    isola__actor_fail_waiting(a, ISOLA_EFAILED, why);
+    isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
+    /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this node. */
+    set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING : ISOLA_ACTOR_FAILED); /* before anyone is told */
+    fail_waiting(a, ISOLA_EFAILED, why);
     leave_realm(a);
-    set_state(a, ISOLA_ACTOR_FAILED);
     isola__release_ref(a->type->release); /* renew drops one */
     renew(a, a->type);
 }

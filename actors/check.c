@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/msgpack.h"
 
 struct isola_check {
@@ -39,9 +40,8 @@ static void *run(void *arg)
         struct isola_worker *w = &c->host->workers[atomic_fetch_add(&c->host->next_worker, 1) % c->host->nworkers];
         struct isola_realm *r = isola__realm_new(c->host, w, c->release, false, type->def.heap);
         r->check = c;
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += (time_t)(c->timeout_ms / 1000);
+        uint64_t end_ms = isola_clock_ms() + c->timeout_ms;
+        struct timespec until = {.tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000};
         pthread_mutex_lock(&c->lock);
         c->started = c->ended = c->stopped = false;
         c->realm = r;
@@ -51,10 +51,12 @@ static void *run(void *arg)
                                     : pthread_cond_timedwait(&c->changed, &c->lock, &until);
             if (waited == ETIMEDOUT && !c->ended) {
                 c->stopped = true;
-                snprintf(c->why, sizeof(c->why), "it has not finished loading after %llu s",
-                         (unsigned long long)(c->timeout_ms / 1000));
-                if (r->v8 != NULL)
+                snprintf(c->why, sizeof(c->why), "it has not finished loading after %g s",
+                         (double)c->timeout_ms / 1000);
+                pthread_mutex_lock(&r->lock);
+                if (r->v8 != NULL) /* stays until this thread closes the realm */
                     isola_v8_terminate(r->v8);
+                pthread_mutex_unlock(&r->lock);
                 isola__realm_post(r, NULL);
             }
         }
@@ -131,11 +133,17 @@ void isola_host_check(struct isola_host *h, const struct isola_host_release *def
     c->done = done;
     c->arg = arg;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->changed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_t thread;
     if (pthread_create(&thread, NULL, run, c) != 0) {
         done(arg, ISOLA_EIO, "no thread for the check");
         isola__release_unref(c->release);
+        pthread_mutex_destroy(&c->lock);
+        pthread_cond_destroy(&c->changed);
         free(c);
         return;
     }

@@ -86,6 +86,12 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     pthread_mutex_lock(&shard->lock);
     struct isola_actor *a = isola_map_get(&shard->actors, mail->dst);
     if (a == NULL && !wants_living(mail->kind) && !atomic_load(&h->draining)) {
+        if (h->ops->locate(h->arg, mail->dst) != 0) {
+            /* It has moved since this mail was sent here, and isola_host_moved may have been by: nobody would end this one. */
+            pthread_mutex_unlock(&shard->lock);
+            isola_host_post(h, mail);
+            return;
+        }
         const struct isola_type *type = isola__type_find(h, &at, &err);
         if (type == NULL) {
             pthread_mutex_unlock(&shard->lock);
@@ -115,11 +121,11 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         refuse(h, mail, code, why);
     else if (a == NULL) { /* nobody there, and nobody wanted */
         if (mail->kind == ISOLA_MSG_STOP) {
-            static const uint8_t no[] = {0x91, 0xc2}; /* [false] */
-            struct isola_origin origin = mail->origin;
-            mail->origin.realm = NULL;
-            isola__gate_release(h, isola_mail_answer(origin, true, isola_slice(no, sizeof(no))));
+            isola__stop_answer(h, mail, false);
+            return;
         }
+        if (mail->kind == ISOLA_MAIL_DRAIN)
+            isola__host_unbusy(h);
         isola_mail_free(mail);
     }
 }

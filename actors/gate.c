@@ -41,11 +41,14 @@ static void release_all(struct isola_host *h, struct isola_mailq *q)
         isola__gate_release(h, m);
 }
 
-/* Answers become errors, everything else is dropped. */
-static void refuse_all(struct isola_host *h, struct isola_mailq *q, int code, const char *why)
+void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, const char *why)
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(q)) != NULL) {
+        if (m->kind == ISOLA_MSG_UNSUB) { /* the actor has forgotten it already */
+            isola__gate_release(h, m);
+            continue;
+        }
         if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) {
             struct isola_origin origin = m->origin;
             m->origin.realm = NULL;
@@ -83,6 +86,15 @@ static struct isola_commit *last_commit(const struct isola_actor *a)
     return c;
 }
 
+void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail)
+{
+    struct isola_commit *last = last_commit(a);
+    if (last != NULL)
+        isola_mailq_push(&last->effects, mail);
+    else
+        isola__gate_release(a->worker->host, mail);
+}
+
 static void write_state(struct isola_actor *a, struct isola_buf *value)
 {
     struct isola_host *h = a->worker->host;
@@ -106,7 +118,7 @@ static void crash(struct isola_actor *a)
     struct isola_host *h = a->worker->host;
     isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "crashed: %.*s", ISOLA_FMT(isola_buf_slice(&a->crash)));
     static const char why[] = "the actor crashed; it restarts from its last saved state";
-    refuse_all(h, &a->effects, ISOLA_EFAILED, why);
+    isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
     if (a->stopping != NULL) {
         struct isola_origin origin = a->stopping->origin;
@@ -118,23 +130,36 @@ static void crash(struct isola_actor *a)
     isola__actor_end(a);
 }
 
+/* A crash before the first turn: it would come again with every restart, so there is to be a pause between them. */
+static void crash_at_start(struct isola_actor *a)
+{
+    struct isola_mail *why = isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%.*s",
+                                                ISOLA_FMT(isola_buf_slice(&a->crash)));
+    isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
+    isola_mail_free(why);
+}
+
 static void stop(struct isola_actor *a)
 {
-    static const uint8_t yes[] = {0x91, 0xc3}; /* [true] */
     struct isola_mail *m = a->stopping;
     a->stopping = NULL;
     isola__actor_end(a);
-    if (m->kind == ISOLA_MSG_STOP) {
-        struct isola_origin origin = m->origin;
-        m->origin.realm = NULL;
-        isola__gate_release(a->worker->host, isola_mail_answer(origin, true, isola_slice(yes, sizeof(yes))));
-    }
-    isola_mail_free(m);
+    if (m->kind == ISOLA_MSG_STOP)
+        isola__stop_answer(a->worker->host, m, true);
+    else
+        isola_mail_free(m);
 }
+
 
 void isola__gate_settle(struct isola_actor *a)
 {
     struct isola_host *h = a->worker->host;
+    if (a->upgrade != NULL && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
+        /* Its start need not end, and may never. */
+        isola__gate_refuse(h, &a->effects, ISOLA_EUPGRADE, "the release is being replaced");
+        isola__actor_end(a);
+        return;
+    }
     if (a->start_error.len > 0) {
         struct isola_buf error = a->start_error;
         a->start_error = (struct isola_buf){0};
@@ -142,8 +167,11 @@ void isola__gate_settle(struct isola_actor *a)
         isola_buf_free(&error);
         return;
     }
-    if (a->crash.len > 0 && !a->activating) {
-        crash(a);
+    if (a->crash.len > 0) {
+        if (a->begun)
+            crash(a);
+        else
+            crash_at_start(a);
         return;
     }
     if (a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended)) {
@@ -189,7 +217,7 @@ void isola__gate_committed(struct isola_commit *c)
     } else {
         char why[300];
         snprintf(why, sizeof(why), "its state could not be saved: %s", c->why);
-        refuse_all(h, &c->effects, ISOLA_EIO, why);
+        isola__gate_refuse(h, &c->effects, ISOLA_EIO, why);
         if (current && a->crash.len == 0)
             isola_buf_puts(&a->crash, why);
     }

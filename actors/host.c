@@ -82,8 +82,11 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
             struct isola_actor *a = e->value;
             if (meant(h, a, &whom)) {
                 struct isola_mail *m = isola_mail_new(kind, none, a->address, none, none, none);
-                if (m != NULL)
+                if (m != NULL) {
                     isola_mailq_push(&out, m);
+                    if (kind == ISOLA_MAIL_DRAIN)
+                        isola__host_busy(h); /* until it has been seen */
+                }
             }
         }
         pthread_mutex_unlock(&shard->lock);
@@ -95,9 +98,10 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
 
 void isola_host_drain(struct isola_host *h)
 {
+    isola__host_busy(h);
     atomic_store(&h->draining, true);
     tell(h, ISOLA_MAIL_DRAIN, (struct whom){0});
-    drained_if_quiet(h);
+    isola__host_unbusy(h);
 }
 
 void isola_host_set_release(struct isola_host *h, const struct isola_host_release *def)
@@ -114,6 +118,8 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
     if (fresh == NULL || old == NULL)
         return;
     tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .except = fresh});
+    for (unsigned i = 0; i < h->nworkers; i++)
+        isola__worker_sweep_shared(&h->workers[i], old);
     isola__release_unref(old);
 }
 

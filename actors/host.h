@@ -68,7 +68,7 @@ ANY_THREAD void isola_host_drain(struct isola_host *h);
 /* Makes this the app's current release (copies). Actors of the one before end their activation after their turn; their next
  * message activates them under the new one. */
 ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_host_release *r);
-/* Loads each of its modules in an isolate of its own. `done` fires on a worker thread, code 0 or ISOLA_EMODULE with a sentence.
+/* Loads each of its modules in an isolate of its own. `done` fires on a thread of its own, code 0 or ISOLA_EMODULE with a sentence.
  * Modules that have not finished loading after `timeout_ms` are stopped and count as failed. Copies `r`. */
 ANY_THREAD void isola_host_check(struct isola_host *h, const struct isola_host_release *r,
                                  uint64_t timeout_ms,

@@ -63,6 +63,12 @@ struct isola_module {
     struct isola_buf error; /* args array with the Error value */
 };
 
+/* When a delayed task of V8's is due; in a list, until the realm is visited and makes a struct isola_pending of it. */
+struct isola_delay {
+    struct isola_delay *next;
+    uint64_t at; /* ms of isola_clock_ms */
+};
+
 /* An isolate and what runs in it: a unit of scheduling. */
 struct isola_realm {
     atomic_uint refs;
@@ -72,16 +78,20 @@ struct isola_realm {
     bool shared;
     uint64_t heap_limit;
 
-    pthread_mutex_t lock; /* guards the next four */
+    pthread_mutex_t lock; /* guards the next six */
     struct isola_mailq inbox;
     enum { ISOLA_REALM_IDLE, ISOLA_REALM_READY, ISOLA_REALM_RUNNING, ISOLA_REALM_CLOSED } state;
     struct isola_realm *next_ready; /* the worker's queue (under the worker's lock) */
-    bool tasks; /* V8 has posted some */
+    bool tasks;                 /* V8 has posted some */
+    struct isola_delay *delays; /* and these, for later */
+    bool closing;
+
+    unsigned residents; /* shared: the actors that have it as their realm; under the host's shared_lock */
 
     atomic_size_t heap_used; /* as of the last visit */
 
     /* the worker's thread only */
-    struct isola_v8 *v8; /* NULL until the first visit */
+    struct isola_v8 *v8; /* NULL until the first visit; changed under `lock`, so that a check may read it there */
     struct isola_js *js; /* during a visit */
     struct isola_map modules; /* type name → struct isola_module */
     struct isola_map actors;  /* serial (4 bytes) → struct isola_actor */
@@ -92,7 +102,6 @@ struct isola_realm {
     struct isola_pending **pending;
     uint32_t npending, free_pending; /* free_pending: index + 1 */
     unsigned budget; /* turns left in this visit */
-    bool closing;
     struct isola_check *check; /* not NULL: only loads modules (check.c) */
 };
 
@@ -105,8 +114,8 @@ ANY_THREAD void isola__realm_unref(struct isola_realm *r);
 ANY_THREAD void isola__realm_post(struct isola_realm *r, struct isola_mail *mail);
 /* Worker: one visit. */
 void isola__realm_visit(struct isola_realm *r);
-/* Worker: no more visits; the isolate is closed after the present one. */
-void isola__realm_close(struct isola_realm *r);
+/* No more visits; the isolate is closed after the present one. */
+ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
 struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor, uint64_t ms);
 struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
@@ -186,11 +195,13 @@ struct isola_actor {
     struct isola_turn *running;
     unsigned nrunning;
     bool turn_ended;
+    bool begun; /* this activation has had a turn */
     struct isola_mailq effects; /* caused since the last settle */
     struct isola_commit *commits, **commits_tail;
     struct isola_buf crash; /* what it crashed of; empty: it did not */
     struct isola_buf start_error; /* args array with the Error its start ended with */
     struct isola_mail *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
+    struct isola_mail *upgrade;  /* an UPGRADE: comes before what waits, gives a start up */
     unsigned failures; /* activations that failed in a row */
     uint64_t retry_at; /* FAILED: not before, ms */
     struct isola_buf failure; /* FAILED: why */
@@ -211,7 +222,10 @@ void isola__actor_read(struct isola_read *read);
 void isola__actor_end(struct isola_actor *a);
 /* Worker, in a visit: activation or module failed: `error` is an args array with an Error value. */
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
-void isola__actor_fail_waiting(struct isola_actor *a, int code, const char *why);
+/* Worker: has it mail to begin turns with? */
+bool isola__actor_has_work(const struct isola_actor *a);
+/* Answers a STOP. Takes it. */
+ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
 
 /* --- turns and the output gate (turn.c, gate.c) --- */
 
@@ -224,6 +238,10 @@ struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);
 /* Worker, in a visit, after scripts of this actor have run: saves its state if that is due and lets its effects out, now or
  * when the state is on disk. */
 void isola__gate_settle(struct isola_actor *a);
+/* Answers become errors, all else is dropped, but for UNSUBs: what they end has left before. */
+void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, const char *why);
+/* Worker: sends a mail of this actor after all that waits for its writes. Takes it. */
+void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail);
 /* Worker: a write has ended. */
 void isola__gate_committed(struct isola_commit *c);
 /* Sends one effect on its way. Takes it. */
@@ -276,7 +294,7 @@ struct isola_worker {
     struct isola_read *reads, **reads_tail;
     /* its own thread only */
     struct isola_heap wakes; /* realms by their least deadline */
-    struct isola_map shared; /* "app\0release" → the realm many actors share */
+    struct isola_map shared; /* release (the pointer) → the realm many actors share; under the host's shared_lock */
 };
 
 int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number, struct isola_err *err);
@@ -285,8 +303,12 @@ ANY_THREAD void isola__worker_committed(struct isola_worker *w, struct isola_com
 ANY_THREAD void isola__worker_read(struct isola_worker *w, struct isola_read *r);
 /* Worker: the realm's least deadline has changed. */
 void isola__worker_wake_at(struct isola_worker *w, struct isola_realm *r);
-/* ANY_THREAD would need a lock: only the directory calls it, for an actor of this worker that is being made. */
-struct isola_realm *isola__worker_shared_realm(struct isola_worker *w, const struct isola_type *type);
+/* The realm this worker's actors of the type share, with a reference and one more resident. */
+ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w, const struct isola_type *type);
+/* A resident leaves: a realm nobody is left in goes, if its release is no longer current. */
+ANY_THREAD void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r);
+/* Closes this worker's realm of a release that is no longer current if nobody is in it. */
+ANY_THREAD void isola__worker_sweep_shared(struct isola_worker *w, const struct isola_release_rt *release);
 
 /* --- the host (host.c) --- */
 
@@ -304,7 +326,7 @@ struct isola_host {
     struct isola_map subs; /* "address\0event" → struct isola_sub_list (subs.c) */
     pthread_mutex_t shared_lock; /* guards every worker's `shared` map */
     atomic_bool draining, drained;
-    atomic_ullong busy; /* running turns, reads and commits: what a drain waits for */
+    atomic_ullong busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */
 };
 
 /* Counts something a drain waits for. */

@@ -59,6 +59,7 @@ void isola__realm_post(struct isola_realm *r, struct isola_mail *mail)
 {
     pthread_mutex_lock(&r->lock);
     bool closed = r->state == ISOLA_REALM_CLOSED;
+    ISOLA_CHECK(!closed || mail == NULL || mail->actor == NULL);
     if (!closed && mail != NULL)
         isola_mailq_push(&r->inbox, mail);
     bool wake = r->state == ISOLA_REALM_IDLE;
@@ -192,6 +193,17 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
     }
 }
 
+static void arm_delays(struct isola_realm *r, struct isola_delay *d)
+{
+    uint64_t now = isola_clock_ms();
+    while (d != NULL) {
+        struct isola_delay *next = d->next;
+        isola__pending_new(r, ISOLA_PENDING_WAKE, 0, d->at > now ? d->at - now : 0);
+        free(d);
+        d = next;
+    }
+}
+
 /* --- modules --- */
 
 struct isola_module *isola__realm_module(struct isola_realm *r, const struct isola_type *type)
@@ -229,7 +241,7 @@ static void settle_touched(struct isola_realm *r)
         }
         if (a->realm == r && r->budget > 0)
             isola__actor_pump(a);
-        if (r->budget == 0 && a->realm == r && !a->is_touched && a->waiting.count > 0) {
+        if (r->budget == 0 && a->realm == r && !a->is_touched && isola__actor_has_work(a)) {
             a->is_touched = true;
             a->next_touched = NULL;
             *later_tail = a;
@@ -268,6 +280,20 @@ static void in_visit(struct isola_js *js, void *arg)
     r->js = NULL;
 }
 
+/* The isolate is there, or made now. */
+static bool is_open(struct isola_realm *r, struct isola_err *err)
+{
+    struct isola_v8 *v8 = NULL;
+    if (r->v8 != NULL)
+        return true;
+    if (isola_v8_open(&isola__v8_ops, r, r->heap_limit, &v8, err) != 0)
+        return false;
+    pthread_mutex_lock(&r->lock);
+    r->v8 = v8;
+    pthread_mutex_unlock(&r->lock);
+    return true;
+}
+
 /* An isolate cannot be made: all its actors fail. */
 static void cannot_open(struct isola_realm *r, struct visit *visit, const struct isola_err *err)
 {
@@ -277,28 +303,44 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
     struct isola_mail *why = isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL) {
-        isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
+        if (a->realm == r) {
+            isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
+        } else { /* it has moved to a fresh realm */
+            isola__realm_touch(a->realm, a);
+            isola__realm_post(a->realm, NULL);
+        }
         isola__actor_unref(a);
     }
+    if (r->check != NULL)
+        isola__check_loaded(r, (struct isola_slice){0}, why != NULL ? why->args : (struct isola_slice){0});
     isola_mail_free(why);
 }
 
-static void close_now(struct isola_realm *r)
+static void close_now(struct isola_realm *r, struct isola_mailq *left, struct isola_delay *delays)
 {
     struct isola_heap_node *node;
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(left)) != NULL) { /* answers to activations that have ended */
+        ISOLA_CHECK(m->actor == NULL);
+        isola_mail_free(m);
+    }
+    arm_delays(r, delays);
     while ((node = isola_heap_min(&r->due)) != NULL)
         isola__pending_free(r, (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
     isola__worker_wake_at(r->worker, r);
     ISOLA_MAP_EACH(&r->modules, e)
     {
-        struct isola_module *m = e->value;
-        isola_buf_free(&m->error);
-        free(m);
+        struct isola_module *module = e->value;
+        isola_buf_free(&module->error);
+        free(module);
     }
     isola_map_free(&r->modules);
-    if (r->v8 != NULL)
-        isola_v8_close(r->v8);
+    struct isola_v8 *v8 = r->v8;
+    pthread_mutex_lock(&r->lock);
     r->v8 = NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (v8 != NULL)
+        isola_v8_close(v8);
 }
 
 void isola__realm_visit(struct isola_realm *r)
@@ -315,7 +357,14 @@ void isola__realm_visit(struct isola_realm *r)
     r->inbox = (struct isola_mailq){0};
     visit.tasks = r->tasks;
     r->tasks = false;
+    struct isola_delay *delays = r->delays;
+    r->delays = NULL;
     pthread_mutex_unlock(&r->lock);
+
+    /* Turns end in a visit, and so does what they have changed begin to be written: a drain must not end in between. */
+    isola__host_busy(r->host);
+    bool armed = delays != NULL;
+    arm_delays(r, delays);
 
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&inbox)) != NULL) {
@@ -332,30 +381,41 @@ void isola__realm_visit(struct isola_realm *r)
     bool due = least != NULL && least->key <= isola_clock_ms();
     if (r->touched != NULL || visit.answers.count > 0 || due || visit.tasks || r->check != NULL) {
         struct isola_err err;
-        if (r->v8 == NULL && isola_v8_open(&isola__v8_ops, r, r->heap_limit, &r->v8, &err) != 0)
-            cannot_open(r, &visit, &err);
-        else
+        if (is_open(r, &err))
             isola_v8_visit(r->v8, in_visit, &visit);
-        isola__worker_wake_at(r->worker, r);
+        else
+            cannot_open(r, &visit, &err);
+        armed = true;
     }
+    if (armed)
+        isola__worker_wake_at(r->worker, r);
 
     pthread_mutex_lock(&r->lock);
-    bool again = r->inbox.count > 0 || r->tasks || r->touched != NULL;
-    if (r->closing)
+    bool closing = r->closing; /* another thread may set it: the one decision is made here */
+    bool again = r->inbox.count > 0 || r->tasks || r->delays != NULL || r->touched != NULL;
+    if (closing) {
         r->state = ISOLA_REALM_CLOSED;
-    else
+        inbox = r->inbox; /* an answer among them holds a reference to this very realm */
+        r->inbox = (struct isola_mailq){0};
+        delays = r->delays;
+        r->delays = NULL;
+    } else {
         r->state = again ? ISOLA_REALM_READY : ISOLA_REALM_IDLE;
+    }
     pthread_mutex_unlock(&r->lock);
-    if (r->closing)
-        close_now(r);
+    if (closing)
+        close_now(r, &inbox, delays);
     else if (again)
         isola__worker_ready(r->worker, r);
+    isola__host_unbusy(r->host);
 }
 
 void isola__realm_close(struct isola_realm *r)
 {
-    if (r->closing)
-        return;
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->closing;
     r->closing = true;
-    isola__realm_post(r, NULL); /* in case it is not being visited */
+    pthread_mutex_unlock(&r->lock);
+    if (first)
+        isola__realm_post(r, NULL); /* in case it is not being visited */
 }

@@ -4,6 +4,7 @@
  * worker in the middle of a visit; they queue, and never enter JavaScript.
  */
 #include "actors/internal.h"
+#include "base/clock.h"
 #include "base/msgpack.h"
 
 /* How long a chain of asks that wait for one another may get. */
@@ -18,21 +19,28 @@ static void wake(void *arg)
     isola__realm_post(r, NULL);
 }
 
-/* V8 posts delayed tasks from the isolate's own thread only (the garbage collector's): others are run when the next visit comes. */
+/* From any thread, also while the worker visits the realm: it arms the timer itself. */
 static void wake_later(void *arg, uint64_t ms)
 {
     struct isola_realm *r = arg;
-    if (r->js != NULL)
-        isola__pending_new(r, ISOLA_PENDING_WAKE, 0, ms);
+    struct isola_delay *d = isola_alloc(sizeof(*d));
+    d->at = isola_clock_ms() + ms;
+    pthread_mutex_lock(&r->lock);
+    d->next = r->delays;
+    r->delays = d;
+    pthread_mutex_unlock(&r->lock);
+    isola__realm_post(r, NULL);
 }
 
-/* The addresses that wait for this call: those that wait for the turn it is made in, and the caller. */
+/* The addresses that wait for this call: those that wait for the turn it is made in, and the caller. A reentrant caller takes
+ * other messages meanwhile, but those that wait for it may not. A start and a last turn are waited for as well. */
 static int chain_of(struct isola_actor *a, uint32_t turn, struct isola_buf *out, struct isola_err *err)
 {
     struct isola_turn *t = a != NULL ? isola__turn_find(a, turn) : NULL;
-    if (t == NULL || t->mail == NULL || a->type->def.reentrant)
+    if (t == NULL && (a == NULL || !a->activating))
         return 0;
-    size_t n = t->mail->kind == ISOLA_MSG_ASK ? isola_mp_count(t->mail->chain) : 0;
+    bool asked = t != NULL && t->mail != NULL && t->mail->kind == ISOLA_MSG_ASK;
+    size_t n = asked ? isola_mp_count(t->mail->chain) : 0;
     if (n >= CHAIN_MAX)
         return isola_fail(err, ISOLA_EDEADLOCK, "more than %d actors wait for one another", CHAIN_MAX);
     isola_mp_array(out, n + 1);
@@ -76,6 +84,8 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id, s
     struct isola_address to;
     struct isola_buf chain = {0};
     struct isola_origin origin = {0};
+    if (a == NULL && s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
+        return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
     int e = isola_address_parse(s->dst, &to, err);
     if (e == 0 && s->kind == ISOLA_MSG_ASK)
         e = chain_of(a, s->turn, &chain, err);
@@ -166,7 +176,7 @@ static void crash(void *arg, uint32_t actor, struct isola_slice text)
         return;
     }
     if (a->crash.len == 0)
-        isola_buf_append(&a->crash, text.data, text.len);
+        isola_buf_printf(&a->crash, "%.*s", ISOLA_FMT(text.len > 0 ? text : isola_slice_str("an unknown error")));
     isola__realm_touch(r, a);
 }
 
@@ -180,6 +190,8 @@ static void log_line(void *arg, uint32_t actor, enum isola_log_level level, stru
 
 static uint64_t timer_set(void *arg, uint32_t actor, uint64_t ms, bool repeat)
 {
+    if (actor != 0 && isola__realm_actor(arg, actor) == NULL)
+        return 0; /* of an activation that has ended: it never fires */
     struct isola_pending *p = isola__pending_new(arg, ISOLA_PENDING_TIMER, actor, ms);
     p->period = repeat ? ms : 0;
     return isola__pending_id(p);

@@ -59,6 +59,14 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     sub->passed_on = mail->passed_on;
     struct isola_buf key = key_of(mail->dst, mail->event);
     pthread_rwlock_wrlock(&h->subs_lock);
+    if (h->ops->locate(h->arg, mail->dst) != 0) { /* moved since it was sent here: isola__subs_moved may have been by */
+        pthread_rwlock_unlock(&h->subs_lock);
+        isola_buf_free(&key);
+        free((void *)(uintptr_t)sub->subscriber.data);
+        free(sub);
+        isola_host_post(h, mail);
+        return;
+    }
     struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
     if (list == NULL) {
         list = isola_zalloc(sizeof(*list));
@@ -103,23 +111,31 @@ void isola__subs_remove(struct isola_host *h, struct isola_mail *mail)
     isola_mail_free(mail);
 }
 
+/* Makes the map anew without the lists that have become empty: it must not change while it is gone through, and starting again after
+ * each would take quadratic time. */
+static void drop_empty(struct isola_host *h)
+{
+    struct isola_map left = {0};
+    ISOLA_MAP_EACH(&h->subs, e)
+    {
+        struct list *list = e->value;
+        if (list->first != NULL)
+            isola_map_set(&left, isola_slice(e->key, e->len), list);
+        else
+            free(list);
+    }
+    isola_map_free(&h->subs);
+    h->subs = left;
+}
+
 void isola_host_drop_link(struct isola_host *h, uint64_t link)
 {
     pthread_rwlock_wrlock(&h->subs_lock);
-    bool again;
-    do {
-        again = false;
-        ISOLA_MAP_EACH(&h->subs, e)
-        {
-            struct list *list = e->value;
-            prune(list, link, 0);
-            if (list->first == NULL) {
-                free(isola_map_del(&h->subs, isola_slice(e->key, e->len)));
-                again = true;
-                break;
-            }
-        }
-    } while (again);
+    ISOLA_MAP_EACH(&h->subs, e)
+    {
+        prune(e->value, link, 0);
+    }
+    drop_empty(h);
     pthread_rwlock_unlock(&h->subs_lock);
 }
 
@@ -146,21 +162,14 @@ void isola__subs_moved(struct isola_host *h)
 {
     struct isola_mailq out = {0};
     pthread_rwlock_wrlock(&h->subs_lock);
-    bool again;
-    do {
-        again = false;
-        ISOLA_MAP_EACH(&h->subs, e)
-        {
-            size_t split = strnlen((const char *)e->key, e->len);
-            struct isola_slice address = isola_slice(e->key, split);
-            if (h->ops->locate(h->arg, address) == 0)
-                continue;
+    ISOLA_MAP_EACH(&h->subs, e)
+    {
+        size_t split = strnlen((const char *)e->key, e->len);
+        struct isola_slice address = isola_slice(e->key, split);
+        if (h->ops->locate(h->arg, address) != 0)
             uproot(e->value, address, isola_slice(e->key + split + 1, e->len - split - 1), &out);
-            free(isola_map_del(&h->subs, isola_slice(e->key, e->len)));
-            again = true;
-            break;
-        }
-    } while (again);
+    }
+    drop_empty(h);
     pthread_rwlock_unlock(&h->subs_lock);
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&out)) != NULL)

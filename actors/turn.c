@@ -25,6 +25,7 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     t->next = a->running;
     a->running = t;
     a->nrunning++;
+    a->begun = true;
     isola__host_busy(r->host);
     atomic_store(&a->state, ISOLA_ACTOR_RUNNING);
     atomic_fetch_add(&a->turns, 1);
@@ -63,7 +64,7 @@ static void note_crash(struct isola_actor *a, struct isola_slice args)
         return;
     if (isola_mp_at(args, 0, &value) && isola_mp_read_error(value, &e))
         isola_buf_printf(&a->crash, "%.*s", ISOLA_FMT(e.stack.len > 0 ? e.stack : e.message));
-    else
+    if (a->crash.len == 0) /* a script may leave an error without any text */
         isola_buf_puts(&a->crash, "an unknown error");
 }
 

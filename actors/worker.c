@@ -153,20 +153,59 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* A release is one object for as long as a realm refers to it, while its id may be that of an older one that comes back. */
+static struct isola_slice shared_key(struct isola_release_rt *const *release)
+{
+    return isola_slice(release, sizeof(struct isola_release_rt *));
+}
+
 struct isola_realm *isola__worker_shared_realm(struct isola_worker *w, const struct isola_type *type)
 {
-    char *name = isola_format("%s/%s", type->release->app, type->release->id);
     struct isola_host *h = w->host;
     pthread_mutex_lock(&h->shared_lock);
-    struct isola_realm *r = isola_map_get(&w->shared, isola_slice_str(name));
+    struct isola_realm *r = isola_map_get(&w->shared, shared_key(&type->release));
     if (r == NULL) {
         r = isola__realm_new(h, w, type->release, true, type->def.heap);
-        isola_map_set(&w->shared, isola_slice_str(name), r);
+        isola_map_set(&w->shared, shared_key(&type->release), r);
     }
     isola__realm_ref(r);
+    r->residents++;
     pthread_mutex_unlock(&h->shared_lock);
-    free(name);
     return r;
+}
+
+void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r)
+{
+    struct isola_host *h = w->host;
+    /* Both locks, so that either we see the newer release or its sweep sees that nobody is left. */
+    pthread_rwlock_rdlock(&h->apps_lock);
+    pthread_mutex_lock(&h->shared_lock);
+    bool current = isola_map_get(&h->apps, isola_slice_str(r->release->app)) == r->release;
+    bool over = --r->residents == 0 && !current;
+    if (over)
+        ISOLA_CHECK(isola_map_del(&w->shared, shared_key(&r->release)) == r);
+    pthread_mutex_unlock(&h->shared_lock);
+    pthread_rwlock_unlock(&h->apps_lock);
+    if (over) {
+        isola__realm_close(r);
+        isola__realm_unref(r);
+    }
+}
+
+void isola__worker_sweep_shared(struct isola_worker *w, const struct isola_release_rt *release)
+{
+    struct isola_host *h = w->host;
+    pthread_mutex_lock(&h->shared_lock);
+    struct isola_realm *r = isola_map_get(&w->shared, isola_slice(&release, sizeof(release)));
+    if (r != NULL && r->residents == 0)
+        isola_map_del(&w->shared, isola_slice(&release, sizeof(release)));
+    else
+        r = NULL;
+    pthread_mutex_unlock(&h->shared_lock);
+    if (r != NULL) {
+        isola__realm_close(r);
+        isola__realm_unref(r);
+    }
 }
 
 int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number, struct isola_err *err)

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The operations of fake_v8.h's programs.
+ */
+#include "fake_script.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/msg.h"
+#include "base/msgpack.h"
+
+#define WORDS       5
+#define ASK_TIMEOUT 15000 /* ms, of asks that do not say */
+
+struct isola_slice fake__line(const char *code, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = code; *at != '\0';) {
+        size_t len = strcspn(at, "\n");
+        if (len >= n && memcmp(at, word, n) == 0)
+            return isola_slice(at + n, len - n);
+        at += len + (at[len] == '\n');
+    }
+    return (struct isola_slice){0};
+}
+
+/* The next operation's words, each a slice of the program; 0 at the end. A word in braces loses the
+ * outer ones. */
+static int next_op(struct fake_task *t, struct isola_slice words[WORDS])
+{
+    const char *p = t->program;
+    size_t i = t->at;
+    int n = 0;
+    memset(words, 0, WORDS * sizeof(*words));
+    while (p[i] == ' ' || p[i] == ';')
+        i++;
+    while (p[i] != '\0' && p[i] != ';') {
+        size_t from = i;
+        int depth = 0;
+        for (; p[i] != '\0' && (depth > 0 || (p[i] != ' ' && p[i] != ';')); i++)
+            depth += p[i] == '{' ? 1 : p[i] == '}' ? -1 : 0;
+        ISOLA_CHECK(depth == 0 && n < WORDS);
+        bool braced = p[from] == '{';
+        words[n++] = isola_slice(p + from + braced, i - from - 2 * (size_t)braced);
+        while (p[i] == ' ')
+            i++;
+    }
+    t->at = i;
+    return n;
+}
+
+static int64_t number(struct isola_slice word)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%.*s", ISOLA_FMT(word));
+    return strtoll(text, NULL, 10);
+}
+
+static void fail(struct fake_task *t, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void fail(struct fake_task *t, int code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(t->text, sizeof(t->text), fmt, ap);
+    va_end(ap);
+    t->code = code;
+}
+
+static void set_value(struct fake_task *t, int64_t n)
+{
+    t->value = n;
+    t->is_text = false;
+}
+
+static int send(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                struct isola_v8_send *s, struct isola_slice program, uint64_t *id)
+{
+    struct isola_buf args = {0};
+    struct isola_err err;
+    isola_mp_array(&args, 1);
+    isola_mp_str(&args, program);
+    s->actor = a->serial;
+    s->turn = t->turn;
+    s->args = isola_buf_slice(&args);
+    v->in_op = true;
+    int r = v->ops->send(v->arg, s, id, &err);
+    v->in_op = false;
+    isola_buf_free(&args);
+    if (r != 0)
+        fail(t, r, "%s", err.text);
+    return r;
+}
+
+static void ask(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                const struct isola_slice words[WORDS])
+{
+    struct isola_v8_send s = {
+        .kind = ISOLA_MSG_ASK, .dst = words[1], .event = isola_slice_str("run")};
+    s.timeout_ms = words[3].len > 0 ? (uint32_t)number(words[3]) : ASK_TIMEOUT;
+    uint64_t id = 0;
+    t->try = isola_slice_is(words[0], "tryask");
+    if (send(v, a, t, &s, words[2], &id) == 0) {
+        t->wait = FAKE_ASK;
+        t->id = id;
+    } else if (t->try) {
+        set_value(t, t->code);
+        t->code = 0;
+    }
+}
+
+void fake__answered(struct fake_task *t, bool ok, struct isola_slice args)
+{
+    struct isola_slice value;
+    struct isola_mp_error e;
+    struct isola_mp_item item;
+    t->wait = FAKE_NOTHING;
+    ISOLA_CHECK(isola_mp_at(args, 0, &value));
+    if (!ok) {
+        ISOLA_CHECK(isola_mp_read_error(value, &e));
+        if (t->try)
+            set_value(t, e.code);
+        else
+            fail(t, e.code, "%.*s", ISOLA_FMT(e.message));
+        return;
+    }
+    struct isola_mp_reader r = isola_mp_reader(value);
+    ISOLA_CHECK(isola_mp_next(&r, &item) == 0);
+    t->is_text = item.type == ISOLA_MP_STR;
+    if (t->is_text)
+        snprintf(t->text, sizeof(t->text), "%.*s", ISOLA_FMT(item.bytes));
+    else
+        t->value = item.type == ISOLA_MP_UINT ? (int64_t)item.u : item.i;
+}
+
+static void subscribe(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
+                      const struct isola_slice words[WORDS])
+{
+    struct isola_v8_send s = {.kind = ISOLA_MSG_SUB, .dst = words[1], .event = words[2]};
+    struct fake_sub *sub = isola_zalloc(sizeof(*sub));
+    if (send(v, a, t, &s, (struct isola_slice){0}, &sub->id) != 0) {
+        free(sub);
+        return;
+    }
+    sub->address = isola_strndup((const char *)words[1].data, words[1].len);
+    sub->event = isola_strndup((const char *)words[2].data, words[2].len);
+    sub->next = a->subs;
+    a->subs = sub;
+}
+
+static void unsubscribe(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t)
+{
+    struct fake_sub *sub = a->subs;
+    uint64_t id;
+    if (sub == NULL)
+        return;
+    a->subs = sub->next;
+    struct isola_v8_send s = {.kind = ISOLA_MSG_UNSUB,
+                              .dst = isola_slice_str(sub->address),
+                              .event = isola_slice_str(sub->event),
+                              .sub = sub->id};
+    (void)send(v, a, t, &s, (struct isola_slice){0}, &id);
+    free(sub->address);
+    free(sub->event);
+    free(sub);
+}
+
+static uint64_t set_timer(struct isola_v8 *v, const struct fake_actor *a, int64_t ms)
+{
+    v->in_op = true;
+    uint64_t id = v->ops->timer_set(v->arg, a->serial, (uint64_t)ms, false);
+    v->in_op = false;
+    return id;
+}
+
+/* A program outside of any turn, after a while. */
+static void later(struct isola_v8 *v, struct fake_actor *a, const struct isola_slice words[WORDS])
+{
+    struct fake_task *t = isola_zalloc(sizeof(*t));
+    t->kind = FAKE_BACKGROUND;
+    t->program = isola_strndup((const char *)words[2].data, words[2].len);
+    t->wait = FAKE_TIMER;
+    t->id = set_timer(v, a, number(words[1]));
+    t->next = a->tasks;
+    a->tasks = t;
+}
+
+static void publish(struct isola_v8 *v, const struct fake_actor *a,
+                    const struct isola_slice words[WORDS])
+{
+    struct isola_buf args = {0};
+    v->in_op = true;
+    if (v->ops->heard(v->arg, a->serial, words[1])) {
+        isola_mp_array(&args, 1);
+        isola_mp_str(&args, words[2]);
+        v->ops->publish(v->arg, a->serial, words[1], isola_buf_slice(&args));
+        isola_buf_free(&args);
+    }
+    v->in_op = false;
+}
+
+static void open_holds(struct isola_v8 *v, struct isola_slice name)
+{
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+            if (t->wait == FAKE_HOLD && isola_slice_is(name, t->hold))
+                t->opened = true;
+}
+
+static void state_op(struct fake_actor *a, struct fake_task *t,
+                     const struct isola_slice words[WORDS])
+{
+    if (a->no_state) {
+        fail(t, ISOLA_EUNREACHABLE, "its state is elsewhere");
+        return;
+    }
+    a->touched = true;
+    if (isola_slice_is(words[0], "bad"))
+        a->bad = true;
+    else if (isola_slice_is(words[0], "add"))
+        a->n += number(words[1]);
+    set_value(t, a->n);
+}
+
+static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
+                    const struct isola_slice words[WORDS])
+{
+    char word[64];
+    snprintf(word, sizeof(word), "%.*s", ISOLA_FMT(words[1]));
+    struct isola_slice op = words[0];
+    uint64_t id = 0;
+    if (isola_slice_is(op, "add") || isola_slice_is(op, "get") || isola_slice_is(op, "bad")) {
+        state_op(a, t, words);
+    } else if (isola_slice_is(op, "echo")) {
+        snprintf(t->text, sizeof(t->text), "%s", word);
+        t->is_text = true;
+    } else if (isola_slice_is(op, "throw")) {
+        fail(t, ISOLA_ESCRIPT, "%s", word);
+    } else if (isola_slice_is(op, "throwif")) {
+        if (fake__flagged(word))
+            fail(t, ISOLA_ESCRIPT, "%s is set", word);
+    } else if (isola_slice_is(op, "crash")) {
+        v->in_op = true;
+        v->ops->crash(v->arg, a->serial, words[1]);
+        v->in_op = false;
+    } else if (isola_slice_is(op, "ask") || isola_slice_is(op, "tryask")) {
+        ask(v, a, t, words);
+    } else if (isola_slice_is(op, "emit")) {
+        struct isola_v8_send s = {
+            .kind = ISOLA_MSG_EMIT, .dst = words[1], .event = isola_slice_str("run")};
+        if (send(v, a, t, &s, words[2], &id) == 0)
+            set_value(t, (int64_t)id);
+    } else if (isola_slice_is(op, "sub")) {
+        subscribe(v, a, t, words);
+    } else if (isola_slice_is(op, "unsub")) {
+        unsubscribe(v, a, t);
+    } else if (isola_slice_is(op, "pub")) {
+        publish(v, a, words);
+    } else if (isola_slice_is(op, "hold")) {
+        snprintf(t->hold, sizeof(t->hold), "%.*s", ISOLA_FMT(words[1]));
+        t->opened = false;
+        t->wait = FAKE_HOLD;
+    } else if (isola_slice_is(op, "open")) {
+        open_holds(v, words[1]);
+    } else if (isola_slice_is(op, "timer")) {
+        t->id = set_timer(v, a, number(words[1]));
+        t->wait = FAKE_TIMER;
+    } else if (isola_slice_is(op, "later")) {
+        later(v, a, words);
+    } else if (isola_slice_is(op, "task")) {
+        t->wait = words[1].len > 0 ? FAKE_LATE_TASK : FAKE_TASK;
+        fake__post(v->poster, (uint64_t)number(words[1]), words[1].len > 0);
+    } else if (isola_slice_is(op, "block")) {
+        fake__block(word);
+    } else if (isola_slice_is(op, "note")) {
+        fake__note(a->address, word);
+    } else {
+        fprintf(stderr, "fake_v8: there is no operation \"%.*s\"\n", ISOLA_FMT(op));
+        abort();
+    }
+}
+
+bool fake__run(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t)
+{
+    struct isola_slice words[WORDS];
+    while (t->code == 0 && t->wait == FAKE_NOTHING && next_op(t, words) > 0)
+        operate(v, a, t, words);
+    return t->wait == FAKE_NOTHING;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The isolates of fake_v8.h: the contract's checks, and when programs are begun, resumed and ended.
+ * What the operations do is in fake_script.c.
+ */
+#include "fake_v8.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/msg.h"
+#include "base/msgpack.h"
+#include "fake_script.h"
+
+/* --- enter and leave --- */
+
+static struct fake_actor *find(struct isola_v8 *v, uint32_t serial)
+{
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        if (a->serial == serial)
+            return a;
+    return NULL;
+}
+
+static struct isola_v8 *enter(struct isola_js *js)
+{
+    ISOLA_CHECK(js->magic == FAKE_MAGIC && js->v->magic == FAKE_MAGIC);
+    ISOLA_CHECK(js->v->visiting && pthread_equal(js->v->visitor, pthread_self()));
+    ISOLA_CHECK(!js->v->in_op);
+    return js->v;
+}
+
+int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit,
+                  struct isola_v8 **out, struct isola_err *err)
+{
+    (void)heap_limit;
+    if (!fake__opened())
+        return isola_fail(err, ISOLA_ENOMEM, "no room for an isolate");
+    struct isola_v8 *v = isola_zalloc(sizeof(*v));
+    v->magic = FAKE_MAGIC;
+    v->ops = ops;
+    v->arg = arg;
+    v->poster = fake__poster_new(v);
+    *out = v;
+    return 0;
+}
+
+static void free_task(struct fake_task *t)
+{
+    free(t->program);
+    free(t);
+}
+
+static void drop_actor(struct isola_v8 *v, struct fake_actor *a)
+{
+    struct fake_actor **at = &v->actors;
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
+    while (a->tasks != NULL) {
+        struct fake_task *t = a->tasks;
+        a->tasks = t->next;
+        free_task(t);
+    }
+    while (a->subs != NULL) {
+        struct fake_sub *s = a->subs;
+        a->subs = s->next;
+        free(s->address);
+        free(s->event);
+        free(s);
+    }
+    if (a->serial != 0)
+        fake__alive(a->address, false);
+    free(a->address);
+    free(a);
+}
+
+void isola_v8_close(struct isola_v8 *v)
+{
+    ISOLA_CHECK(v->magic == FAKE_MAGIC && !v->visiting);
+    v->magic = 0;
+    fake__poster_close(v->poster);
+    while (v->actors != NULL)
+        drop_actor(v, v->actors);
+    while (v->modules != NULL) {
+        struct fake_module *m = v->modules;
+        v->modules = m->next;
+        free(m->type);
+        free(m->code);
+        free(m);
+    }
+    free(v);
+    fake__closed();
+}
+
+void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *arg), void *arg)
+{
+    ISOLA_CHECK(v->magic == FAKE_MAGIC && !v->visiting);
+    v->visiting = true;
+    v->visitor = pthread_self();
+    struct isola_js js = {FAKE_MAGIC, v};
+    fn(&js, arg);
+    js.magic = 0;
+    ISOLA_CHECK(v->magic == FAKE_MAGIC && !v->in_op);
+    v->visiting = false;
+}
+
+void isola_v8_terminate(struct isola_v8 *v)
+{
+    ISOLA_CHECK(v->magic == FAKE_MAGIC);
+    fake__terminate(&v->terminated);
+}
+
+/* --- programs --- */
+
+static void take_task(struct fake_actor *a, const struct fake_task *t)
+{
+    struct fake_task **at = &a->tasks;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+}
+
+static void end_task(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t)
+{
+    struct isola_buf args = {0};
+    bool ok = t->code == 0;
+    isola_mp_array(&args, 1);
+    if (!ok)
+        isola_mp_error(&args, t->code, t->text, NULL);
+    else if (t->is_text)
+        isola_mp_cstr(&args, t->text);
+    else
+        isola_mp_int(&args, t->value);
+    take_task(a, t);
+    v->in_op = true;
+    if (t->kind == FAKE_TURN) {
+        v->ops->done(v->arg, a->serial, t->turn, ok, isola_buf_slice(&args));
+    } else if (t->kind == FAKE_START) {
+        a->active = ok;
+        v->ops->activated(v->arg, a->serial, ok ? (struct isola_slice){0} : isola_buf_slice(&args));
+    } else if (!ok) {
+        v->ops->crash(v->arg, a->serial, isola_slice_str(t->text));
+    }
+    v->in_op = false;
+    isola_buf_free(&args);
+    free_task(t);
+}
+
+/* Goes on with one program that was waiting for what has been opened. */
+static bool resume_one(struct isola_v8 *v)
+{
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+            if (t->opened) {
+                t->opened = false;
+                t->wait = FAKE_NOTHING;
+                if (fake__run(v, a, t))
+                    end_task(v, a, t);
+                return true;
+            }
+    return false;
+}
+
+static void resume_opened(struct isola_v8 *v)
+{
+    while (resume_one(v))
+        ;
+}
+
+static void run(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t)
+{
+    if (fake__run(v, a, t))
+        end_task(v, a, t);
+    resume_opened(v);
+}
+
+static struct fake_task *begin(struct fake_actor *a, enum fake_task_kind kind, uint32_t turn,
+                               struct isola_slice program)
+{
+    struct fake_task *t = isola_zalloc(sizeof(*t));
+    t->kind = kind;
+    t->turn = turn;
+    t->program = isola_strndup(program.len > 0 ? (const char *)program.data : "", program.len);
+    struct fake_task **end = &a->tasks;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = t;
+    return t;
+}
+
+static struct fake_actor *turn_of(struct isola_js *js, uint32_t serial, uint32_t turn)
+{
+    struct isola_v8 *v = enter(js);
+    struct fake_actor *a = find(v, serial);
+    ISOLA_CHECK(a != NULL && a->active && turn != 0);
+    for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+        ISOLA_CHECK(t->kind != FAKE_TURN || (t->turn != turn && a->module->reentrant));
+    return a;
+}
+
+static struct isola_slice first_text(struct isola_slice args)
+{
+    struct isola_slice value;
+    struct isola_mp_item item = {0};
+    if (!isola_mp_at(args, 0, &value))
+        return (struct isola_slice){0};
+    struct isola_mp_reader r = isola_mp_reader(value);
+    return isola_mp_next(&r, &item) == 0 && item.type == ISOLA_MP_STR ? item.bytes
+                                                                      : (struct isola_slice){0};
+}
+
+void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
+                      struct isola_slice event, struct isola_slice args)
+{
+    struct fake_actor *a = turn_of(js, actor, turn);
+    (void)is_ask;
+    (void)event;
+    run(js->v, a, begin(a, FAKE_TURN, turn, first_text(args)));
+}
+
+void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
+{
+    struct fake_actor *a = turn_of(js, actor, turn);
+    run(js->v, a, begin(a, FAKE_TURN, turn, fake__line(a->module->code, "stop ")));
+}
+
+void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub,
+                    struct isola_slice args)
+{
+    struct fake_actor *a = turn_of(js, actor, turn);
+    struct isola_slice program = {0}; /* not this activation's subscription: nobody hears it */
+    for (struct fake_sub *s = a->subs; s != NULL; s = s->next)
+        if (s->id == sub)
+            program = first_text(args);
+    run(js->v, a, begin(a, FAKE_TURN, turn, program));
+}
+
+/* --- modules and activations --- */
+
+static void module_loaded(struct isola_v8 *v, struct fake_module *m, const char *error)
+{
+    struct isola_buf args = {0};
+    if (error != NULL) {
+        isola_mp_array(&args, 1);
+        isola_mp_error(&args, ISOLA_EMODULE, error, NULL);
+    }
+    m->state = error == NULL ? FAKE_READY : FAKE_FAILED;
+    v->in_op = true;
+    v->ops->loaded(v->arg, isola_slice_str(m->type), isola_buf_slice(&args));
+    v->in_op = false;
+    isola_buf_free(&args);
+}
+
+static struct fake_module *module_of(struct isola_v8 *v, struct isola_slice type)
+{
+    for (struct fake_module *m = v->modules; m != NULL; m = m->next)
+        if (isola_slice_is(type, m->type))
+            return m;
+    return NULL;
+}
+
+void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
+                   struct isola_slice name)
+{
+    struct isola_v8 *v = enter(js);
+    (void)name;
+    struct fake_module *m = module_of(v, type);
+    ISOLA_CHECK(m == NULL || m->state == FAKE_FAILED); /* one that failed may be tried again */
+    if (m == NULL) {
+        m = isola_zalloc(sizeof(*m));
+        m->type = isola_strndup((const char *)type.data, type.len);
+        m->code = isola_strndup((const char *)code.data, code.len);
+        m->reentrant = strstr(m->code, "reentrant") != NULL;
+        m->next = v->modules;
+        v->modules = m;
+    }
+    m->state = FAKE_LOADING;
+    struct isola_slice how = fake__line(m->code, "load ");
+    char flag[64] = "";
+    if (how.len > 7 && memcmp(how.data, "failif ", 7) == 0)
+        snprintf(flag, sizeof(flag), "%.*s", (int)how.len - 7, (const char *)how.data + 7);
+    if (isola_slice_is(how, "never"))
+        return;
+    if (isola_slice_is(how, "later"))
+        fake__post(v->poster, 0, false);
+    else if (isola_slice_is(how, "loop"))
+        module_loaded(v, m, fake__await_terminate(&v->terminated) ? "stopped" : NULL);
+    else
+        module_loaded(
+            v, m, isola_slice_is(how, "fail") || fake__flagged(flag) ? "it does not parse" : NULL);
+}
+
+void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
+                       struct isola_slice type, struct isola_slice key, struct isola_slice state,
+                       struct isola_slice no_state)
+{
+    struct isola_v8 *v = enter(js);
+    ISOLA_CHECK(actor > v->greatest_serial); /* never 0, never used twice: ours count up */
+    v->greatest_serial = actor;
+    struct fake_actor *a = isola_zalloc(sizeof(*a));
+    a->serial = actor;
+    a->module = module_of(v, type);
+    ISOLA_CHECK(a->module != NULL && a->module->state == FAKE_READY);
+    a->address = isola_format("%.*s/%.*s/%.*s", ISOLA_FMT(app), ISOLA_FMT(type), ISOLA_FMT(key));
+    a->no_state = no_state.len > 0;
+    fake__alive(a->address, true);
+    if (state.len > 0) {
+        struct isola_mp_reader r = isola_mp_reader(state);
+        struct isola_mp_item item;
+        ISOLA_CHECK(isola_mp_next(&r, &item) == 0 && item.type <= ISOLA_MP_INT);
+        a->n = item.type == ISOLA_MP_UINT ? (int64_t)item.u : item.i;
+    }
+    a->next = v->actors;
+    v->actors = a;
+    run(v, a, begin(a, FAKE_START, 0, fake__line(a->module->code, "start ")));
+}
+
+void isola_js_deactivate(struct isola_js *js, uint32_t actor)
+{
+    struct isola_v8 *v = enter(js);
+    struct fake_actor *a = find(v, actor);
+    if (a != NULL) /* else it had not come as far as its activation */
+        drop_actor(v, a);
+}
+
+/* --- what programs wait for --- */
+
+void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args)
+{
+    struct isola_v8 *v = enter(js);
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+            if (t->wait == FAKE_ASK && t->id == id) {
+                fake__answered(t, ok, args);
+                run(v, a, t);
+                return;
+            }
+    ISOLA_CHECK(!"an ask nobody waits for was settled");
+}
+
+void isola_js_timer(struct isola_js *js, uint64_t id)
+{
+    struct isola_v8 *v = enter(js);
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+            if (t->wait == FAKE_TIMER && t->id == id) {
+                t->wait = FAKE_NOTHING;
+                run(v, a, t);
+                return;
+            }
+    ISOLA_CHECK(!"a timer nobody has set is due");
+}
+
+void isola_js_tasks(struct isola_js *js)
+{
+    struct isola_v8 *v = enter(js);
+    bool late = false, tasks = fake__due(v->poster, &late);
+    for (struct fake_module *m = v->modules; tasks && m != NULL; m = m->next)
+        if (m->state == FAKE_LOADING && isola_slice_is(fake__line(m->code, "load "), "later"))
+            module_loaded(v, m, NULL);
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+            if ((tasks && t->wait == FAKE_TASK) || (late && t->wait == FAKE_LATE_TASK))
+                t->opened = true;
+    resume_opened(v);
+}
+
+int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, bool *touched,
+                   struct isola_err *err)
+{
+    struct isola_v8 *v = enter(js);
+    struct fake_actor *a = find(v, actor);
+    ISOLA_CHECK(a != NULL && a->active);
+    *touched = a->touched;
+    if (a->bad)
+        return isola_fail(err, ISOLA_ECLONE, "state.f is a function");
+    if (a->touched)
+        isola_mp_int(out, a->n);
+    return 0;
+}
+
+size_t isola_js_heap(struct isola_js *js)
+{
+    (void)enter(js);
+    return 4096;
+}
