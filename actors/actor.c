@@ -2,11 +2,13 @@
  *
  * The life of an actor: activation, its mailbox, failure, and the end of an activation.
  *
- *   starting → idle ⇄ running → gone            the ordinary life; gone when an activation ends and nothing waits
- *   starting → failed → starting                its module or its start failed; tried again with the next message, after a pause
- *   running  → starting                         it crashed, or a newer release is there, and messages wait
+ *   starting → idle ⇄ running → gone            the ordinary life; gone when an activation ends and
+ * nothing waits starting → failed → starting                its module or its start failed; tried
+ * again with the next message, after a pause running  → starting                         it
+ * crashed, or a newer release is there, and messages wait
  *
- * An activation starts from what is on disk. A crash drops what the turns that ran have changed and caused.
+ * An activation starts from what is on disk. A crash drops what the turns that ran have changed and
+ * caused.
  */
 #include "actors/internal.h"
 
@@ -30,7 +32,8 @@ static bool chain_has(struct isola_slice chain, struct isola_slice address)
     for (size_t i = 0; isola_mp_at(chain, i, &item); i++) {
         struct isola_mp_reader r = isola_mp_reader(item);
         struct isola_mp_item s;
-        if (isola_mp_next(&r, &s) == 0 && s.type == ISOLA_MP_STR && isola_slice_eq(s.bytes, address))
+        if (isola_mp_next(&r, &s) == 0 && s.type == ISOLA_MP_STR &&
+            isola_slice_eq(s.bytes, address))
             return true;
     }
     return false;
@@ -104,7 +107,8 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         }
         set_state(a, ISOLA_ACTOR_STARTING);
     }
-    if (mail->kind == ISOLA_MAIL_UPGRADE) { /* not behind what waits: that is for the next activation, wherever it is */
+    if (mail->kind == ISOLA_MAIL_UPGRADE) { /* not behind what waits: that is for the next
+                                               activation, wherever it is */
         atomic_fetch_sub(&a->mailbox, 1);
         isola_mail_free(a->upgrade);
         a->upgrade = mail;
@@ -116,7 +120,8 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         struct isola_buf chain = {0};
         chain_text(mail->chain, a->address, &chain);
         char why[600];
-        snprintf(why, sizeof(why), "the ask would wait for itself: %.*s", ISOLA_FMT(isola_buf_slice(&chain)));
+        snprintf(why, sizeof(why), "the ask would wait for itself: %.*s",
+                 ISOLA_FMT(isola_buf_slice(&chain)));
         isola_buf_free(&chain);
         drop(a, mail, ISOLA_EDEADLOCK, why);
         return;
@@ -127,9 +132,11 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
 
 /* --- activation --- */
 
-static void read_done(struct isola_state_io *io, int code, struct isola_slice value, const char *why)
+static void read_done(struct isola_state_io *io, int code, struct isola_slice value,
+                      const char *why)
 {
-    struct isola_read *read = (struct isola_read *)(void *)((char *)io - offsetof(struct isola_read, io));
+    struct isola_read *read =
+        (struct isola_read *)(void *)((char *)io - offsetof(struct isola_read, io));
     read->code = code;
     if (code == 0)
         isola_buf_append(&read->value, value.data, value.len);
@@ -158,15 +165,16 @@ void isola__actor_read(struct isola_read *read)
     if (read->activation == a->activation && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         a->reading = false;
         if (read->code != 0 && read->code != ISOLA_ENOENT && read->code != ISOLA_EUNREACHABLE) {
-            struct isola_mail *why =
-                isola_mail_failure((struct isola_origin){0}, ISOLA_EIO, "its state cannot be read: %s", read->why);
+            struct isola_mail *why = isola_mail_failure((struct isola_origin){0}, ISOLA_EIO,
+                                                        "its state cannot be read: %s", read->why);
             isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
             isola_mail_free(why);
         } else {
             isola_buf_free(&a->saved);
             isola_buf_free(&a->no_state);
             if (read->code == ISOLA_EUNREACHABLE)
-                isola_buf_puts(&a->no_state, read->why[0] != '\0' ? read->why : "its state cannot be had now");
+                isola_buf_puts(&a->no_state,
+                               read->why[0] != '\0' ? read->why : "its state cannot be had now");
             a->saved = read->value;
             read->value = (struct isola_buf){0};
             a->have_state = true;
@@ -214,8 +222,8 @@ static void start(struct isola_actor *a)
     if (m->state != ISOLA_MODULE_READY || !a->have_state)
         return;
     a->activating = true;
-    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key, isola_buf_slice(&a->saved),
-                      isola_buf_slice(&a->no_state));
+    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key,
+                      isola_buf_slice(&a->saved), isola_buf_slice(&a->no_state));
 }
 
 void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
@@ -244,7 +252,8 @@ void isola__actor_pump(struct isola_actor *a)
         return;
     if (atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         struct isola_mail *first = a->waiting.head;
-        if (first == NULL || a->upgrade != NULL) /* the start is given up as soon as it is settled */
+        if (first == NULL ||
+            a->upgrade != NULL) /* the start is given up as soon as it is settled */
             return;
         if (a->serial == 0 && first->kind == ISOLA_MSG_STOP) {
             a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */
@@ -256,8 +265,8 @@ void isola__actor_pump(struct isola_actor *a)
         return;
     }
     struct isola_realm *r = a->realm;
-    while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended && a->crash.len == 0 &&
-           a->realm == r && (a->nrunning == 0 || a->type->def.reentrant)) {
+    while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended &&
+           a->crash.len == 0 && a->realm == r && (a->nrunning == 0 || a->type->def.reentrant)) {
         bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP;
         if (ends && a->nrunning > 0)
             return;
@@ -283,8 +292,9 @@ static void leave_realm(struct isola_actor *a)
     while (a->subs != NULL) {
         struct isola_sub_of *sub = a->subs;
         struct isola_slice none = {0};
-        struct isola_mail *m = isola_mail_new(ISOLA_MSG_UNSUB, a->address, isola_buf_slice(&sub->dst),
-                                              isola_buf_slice(&sub->event), none, none);
+        struct isola_mail *m =
+            isola_mail_new(ISOLA_MSG_UNSUB, a->address, isola_buf_slice(&sub->dst),
+                           isola_buf_slice(&sub->event), none, none);
         if (m != NULL) {
             m->origin.id = sub->id;
             isola__gate_follow(a, m); /* its SUB may be waiting for a write still */
@@ -339,7 +349,8 @@ static void abandon_realm(struct isola_realm *r)
         isola__realm_close(r);
 }
 
-/* A realm for the next activation, under the type that is current now. The old isolate goes, unless others live in it. */
+/* A realm for the next activation, under the type that is current now. The old isolate goes, unless
+ * others live in it. */
 static void renew(struct isola_actor *a, const struct isola_type *type)
 {
     struct isola_host *h = a->worker->host;
@@ -387,7 +398,8 @@ void isola__actor_end(struct isola_actor *a)
     bool here = h->ops->locate(h->arg, a->address) == 0;
     const struct isola_type *type = here ? isola__type_find(h, &a->at, NULL) : NULL;
     if (type == NULL) {
-        /* It lives elsewhere now: what waits goes after it. Or its type is gone: what waits is told so. */
+        /* It lives elsewhere now: what waits goes after it. Or its type is gone: what waits is told
+         * so. */
         struct isola_mailq moved = {0};
         do {
             take_inbox(a, r, &a->waiting);
@@ -398,8 +410,8 @@ void isola__actor_end(struct isola_actor *a)
         struct isola_mail *m;
         while ((m = isola_mailq_pop(&moved)) != NULL) {
             if (m->kind == ISOLA_MSG_STOP) {
-                /* Meant for the activation that has ended. Sent on, it would wait for a start at the new place, which
-                 * may be waiting for this very answer. */
+                /* Meant for the activation that has ended. Sent on, it would wait for a start at
+                 * the new place, which may be waiting for this very answer. */
                 isola__stop_answer(h, m, true);
             } else if (m->kind == ISOLA_MAIL_DRAIN) {
                 isola_mail_free(m);
@@ -431,10 +443,13 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
     isola_buf_printf(&a->failure, "%.*s", ISOLA_FMT(e.message));
     isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
     char why[600];
-    snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address), ISOLA_FMT(e.message));
+    snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address),
+             ISOLA_FMT(e.message));
     isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
-    /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this node. */
-    set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING : ISOLA_ACTOR_FAILED); /* before anyone is told */
+    /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this
+     * node. */
+    set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING
+                                    : ISOLA_ACTOR_FAILED); /* before anyone is told */
     fail_waiting(a, ISOLA_EFAILED, why);
     leave_realm(a);
     isola__release_ref(a->type->release); /* renew drops one */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Checking a release before it is used: each of its modules is loaded in an isolate of its own, on a worker, with nothing else in it.
+ * Checking a release before it is used: each of its modules is loaded in an isolate of its own, on
+ * a worker, with nothing else in it.
  *
- * One realm per type, one after the other. A module that loops is stopped: its deadline is kept by a pool thread's wait, not by the worker
- * it holds.
+ * One realm per type, one after the other. A module that loops is stopped: its deadline is kept by
+ * a pool thread's wait, not by the worker it holds.
  */
 #include "actors/internal.h"
 
@@ -30,18 +31,21 @@ struct isola_check {
     char why[900];
 };
 
-/* One thread per check: starts a realm for each type and waits for it, for as long as it may take. */
+/* One thread per check: starts a realm for each type and waits for it, for as long as it may take.
+ */
 static void *run(void *arg)
 {
     struct isola_check *c = arg;
     int code = 0;
     for (c->at = 0; code == 0 && c->at < c->release->ntypes; c->at++) {
         const struct isola_type *type = &c->release->types[c->at];
-        struct isola_worker *w = &c->host->workers[atomic_fetch_add(&c->host->next_worker, 1) % c->host->nworkers];
+        struct isola_worker *w =
+            &c->host->workers[atomic_fetch_add(&c->host->next_worker, 1) % c->host->nworkers];
         struct isola_realm *r = isola__realm_new(c->host, w, c->release, false, type->def.heap);
         r->check = c;
         uint64_t end_ms = isola_clock_ms() + c->timeout_ms;
-        struct timespec until = {.tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000};
+        struct timespec until = {.tv_sec = (time_t)(end_ms / 1000),
+                                 .tv_nsec = (long)(end_ms % 1000) * 1000000};
         pthread_mutex_lock(&c->lock);
         c->started = c->ended = c->stopped = false;
         c->realm = r;
@@ -99,7 +103,8 @@ void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct 
     pthread_mutex_lock(&c->lock);
     if (error.len > 0 && !c->stopped) {
         if (isola_mp_at(error, 0, &value) && isola_mp_read_error(value, &e))
-            snprintf(c->why, sizeof(c->why), "%.*s", ISOLA_FMT(e.stack.len > 0 && e.code != ISOLA_EMODULE ? e.stack : e.message));
+            snprintf(c->why, sizeof(c->why), "%.*s",
+                     ISOLA_FMT(e.stack.len > 0 && e.code != ISOLA_EMODULE ? e.stack : e.message));
         else
             snprintf(c->why, sizeof(c->why), "it threw something that is no Error");
     }
@@ -123,8 +128,9 @@ void isola__check_visit(struct isola_realm *r)
     }
 }
 
-void isola_host_check(struct isola_host *h, const struct isola_host_release *def, uint64_t timeout_ms,
-                      void (*done)(void *arg, int code, const char *why), void *arg)
+void isola_host_check(struct isola_host *h, const struct isola_host_release *def,
+                      uint64_t timeout_ms, void (*done)(void *arg, int code, const char *why),
+                      void *arg)
 {
     struct isola_check *c = isola_zalloc(sizeof(*c));
     c->host = h;

@@ -2,14 +2,16 @@
  *
  * Which actors live here: address → actor, in shards with a lock each.
  *
- * Mail is handed over under the shard's lock, and an actor leaves, or changes its realm, under it too: so no mail is ever put
- * into the inbox of a realm the actor has left, and none is lost or overtaken when an activation ends while more arrives.
+ * Mail is handed over under the shard's lock, and an actor leaves, or changes its realm, under it
+ * too: so no mail is ever put into the inbox of a realm the actor has left, and none is lost or
+ * overtaken when an activation ends while more arrives.
  */
 #include "actors/internal.h"
 
 #include "base/hash.h"
 
-struct isola_directory_shard *isola__directory_shard(struct isola_host *h, struct isola_slice address)
+struct isola_directory_shard *isola__directory_shard(struct isola_host *h,
+                                                     struct isola_slice address)
 {
     return &h->directory[isola_hash(address.data, address.len, 1) % ISOLA_DIRECTORY_SHARDS];
 }
@@ -35,7 +37,8 @@ void isola__actor_unref(struct isola_actor *a)
 }
 
 /* The shard is locked. */
-static struct isola_actor *create(struct isola_host *h, struct isola_slice address, const struct isola_type *type)
+static struct isola_actor *create(struct isola_host *h, struct isola_slice address,
+                                  const struct isola_type *type)
 {
     struct isola_actor *a = isola_zalloc(sizeof(*a));
     atomic_init(&a->refs, 1); /* the directory's */
@@ -68,7 +71,8 @@ static void refuse(struct isola_host *h, struct isola_mail *mail, int code, cons
         mail->origin.realm = NULL;
         isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
     } else if (mail->kind == ISOLA_MSG_EMIT) {
-        isola__host_logf(h, ISOLA_LOG_WARN, mail->dst, "\"%.*s\" was dropped: %s", ISOLA_FMT(mail->event), why);
+        isola__host_logf(h, ISOLA_LOG_WARN, mail->dst, "\"%.*s\" was dropped: %s",
+                         ISOLA_FMT(mail->event), why);
     }
     isola_mail_free(mail);
 }
@@ -87,7 +91,8 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     struct isola_actor *a = isola_map_get(&shard->actors, mail->dst);
     if (a == NULL && !wants_living(mail->kind) && !atomic_load(&h->draining)) {
         if (h->ops->locate(h->arg, mail->dst) != 0) {
-            /* It has moved since this mail was sent here, and isola_host_moved may have been by: nobody would end this one. */
+            /* It has moved since this mail was sent here, and isola_host_moved may have been by:
+             * nobody would end this one. */
             pthread_mutex_unlock(&shard->lock);
             isola_host_post(h, mail);
             return;

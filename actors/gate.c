@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The output gate: nothing an actor causes is seen by anyone before the state it was caused in is on disk.
+ * The output gate: nothing an actor causes is seen by anyone before the state it was caused in is
+ * on disk.
  *
- * Whatever a script sends (replies, emits, events, asks, subscriptions) is an effect in its actor's list. When the script has
- * returned, and there are effects or a turn has ended, the state is encoded and compared with the last one. If it has changed it is
- * written, and the effects wait for that write; if not, but a write is under way, they wait for that one; else they leave. So
- * effects leave in the order they were caused. A write that fails turns the answers that wait into errors, drops the rest, and
- * takes the actor back to what is on disk.
+ * Whatever a script sends (replies, emits, events, asks, subscriptions) is an effect in its actor's
+ * list. When the script has returned, and there are effects or a turn has ended, the state is
+ * encoded and compared with the last one. If it has changed it is written, and the effects wait for
+ * that write; if not, but a write is under way, they wait for that one; else they leave. So effects
+ * leave in the order they were caused. A write that fails turns the answers that wait into errors,
+ * drops the rest, and takes the actor back to what is on disk.
  */
 #include "actors/internal.h"
 
@@ -60,7 +62,8 @@ void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, c
 
 static void written(struct isola_state_io *io, int code, struct isola_slice value, const char *why)
 {
-    struct isola_commit *c = (struct isola_commit *)(void *)((char *)io - offsetof(struct isola_commit, io));
+    struct isola_commit *c =
+        (struct isola_commit *)(void *)((char *)io - offsetof(struct isola_commit, io));
     (void)value;
     c->code = code;
     if (code != 0)
@@ -116,7 +119,8 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
 static void crash(struct isola_actor *a)
 {
     struct isola_host *h = a->worker->host;
-    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "crashed: %.*s", ISOLA_FMT(isola_buf_slice(&a->crash)));
+    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "crashed: %.*s",
+                     ISOLA_FMT(isola_buf_slice(&a->crash)));
     static const char why[] = "the actor crashed; it restarts from its last saved state";
     isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
@@ -130,7 +134,8 @@ static void crash(struct isola_actor *a)
     isola__actor_end(a);
 }
 
-/* A crash before the first turn: it would come again with every restart, so there is to be a pause between them. */
+/* A crash before the first turn: it would come again with every restart, so there is to be a pause
+ * between them. */
 static void crash_at_start(struct isola_actor *a)
 {
     struct isola_mail *why = isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%.*s",
@@ -149,7 +154,6 @@ static void stop(struct isola_actor *a)
     else
         isola_mail_free(m);
 }
-
 
 void isola__gate_settle(struct isola_actor *a)
 {

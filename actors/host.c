@@ -5,8 +5,8 @@
 
 #include "actors/internal.h"
 
-int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads, struct isola_host **out,
-                     struct isola_err *err)
+int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads,
+                     struct isola_host **out, struct isola_err *err)
 {
     struct isola_host *h = isola_zalloc(sizeof(*h));
     h->ops = ops;
@@ -34,7 +34,8 @@ void isola__host_busy(struct isola_host *h)
 
 static void drained_if_quiet(struct isola_host *h)
 {
-    if (atomic_load(&h->draining) && atomic_load(&h->busy) == 0 && !atomic_exchange(&h->drained, true))
+    if (atomic_load(&h->draining) && atomic_load(&h->busy) == 0 &&
+        !atomic_exchange(&h->drained, true))
         h->ops->drained(h->arg);
 }
 
@@ -145,8 +146,9 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
         if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
             struct isola_origin origin = mail->origin;
             mail->origin.realm = NULL;
-            isola__gate_release(h, isola_mail_failure(origin, node, "no node can be reached for %.*s",
-                                                      ISOLA_FMT(mail->dst)));
+            isola__gate_release(h,
+                                isola_mail_failure(origin, node, "no node can be reached for %.*s",
+                                                   ISOLA_FMT(mail->dst)));
         }
         isola_mail_free(mail);
     } else if (mail->kind == ISOLA_MSG_SUB) {

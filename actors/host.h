@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The actor runtime of one process: worker threads, realms (isolates with one or many actors), actors, their turns, the
- * output gate, subscriptions.
+ * The actor runtime of one process: worker threads, realms (isolates with one or many actors),
+ * actors, their turns, the output gate, subscriptions.
  *
- * It touches the world only through `struct isola_host_ops`, so it can be run against fakes. Messages come in by
- * isola_host_post from any thread; what actors send to other nodes, and answers to connections, go out through ops.
+ * It touches the world only through `struct isola_host_ops`, so it can be run against fakes.
+ * Messages come in by isola_host_post from any thread; what actors send to other nodes, and answers
+ * to connections, go out through ops.
  */
 #ifndef ISOLA_ACTORS_HOST_H
 #define ISOLA_ACTORS_HOST_H
@@ -14,11 +15,13 @@
 
 struct isola_host;
 
-/* One read or write of an actor's state. The caller of ops->state_* embeds it; it stays valid until `done`. */
+/* One read or write of an actor's state. The caller of ops->state_* embeds it; it stays valid until
+ * `done`. */
 struct isola_state_io {
-    /* Any thread. code 0, ISOLA_ENOENT (a read of what is not there), or an error with a sentence. `value` is borrowed for
-     * the call, and only for reads. A read that ends with ISOLA_EUNREACHABLE (the state is elsewhere and cannot be had now)
-     * lets the actor start, but its script cannot touch its state. */
+    /* Any thread. code 0, ISOLA_ENOENT (a read of what is not there), or an error with a sentence.
+     * `value` is borrowed for the call, and only for reads. A read that ends with
+     * ISOLA_EUNREACHABLE (the state is elsewhere and cannot be had now) lets the actor start, but
+     * its script cannot touch its state. */
     void (*done)(struct isola_state_io *io, int code, struct isola_slice value, const char *why);
     struct isola_slice address; /* borrowed until done */
     struct isola_slice value;   /* writes: borrowed until done */
@@ -36,7 +39,8 @@ struct isola_host_ops {
     void (*state_read)(void *arg, struct isola_state_io *io);
     void (*state_write)(void *arg, struct isola_state_io *io);
     /* A line of an actor's log (address may be empty). */
-    void (*log)(void *arg, enum isola_log_level level, struct isola_slice address, struct isola_slice text);
+    void (*log)(void *arg, enum isola_log_level level, struct isola_slice address,
+                struct isola_slice text);
     /* isola_host_drain has come to its end. */
     void (*drained)(void *arg);
 };
@@ -58,31 +62,35 @@ struct isola_host_release {
     const struct isola_host_type *types;
 };
 
-/* Starts `threads` workers. isola_v8_start must have been called. `ops` and `arg` must outlive it. */
+/* Starts `threads` workers. isola_v8_start must have been called. `ops` and `arg` must outlive it.
+ */
 ISOLA_MUST_USE int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads,
                                     struct isola_host **out, struct isola_err *err);
-/* Begins no more turns, fails what waits with ISOLA_EUNREACHABLE, and calls ops->drained once the turns that run have ended and their
- * state is saved. There is no isola_host_stop: the process ends. */
+/* Begins no more turns, fails what waits with ISOLA_EUNREACHABLE, and calls ops->drained once the
+ * turns that run have ended and their state is saved. There is no isola_host_stop: the process
+ * ends. */
 ANY_THREAD void isola_host_drain(struct isola_host *h);
 
-/* Makes this the app's current release (copies). Actors of the one before end their activation after their turn; their next
- * message activates them under the new one. */
+/* Makes this the app's current release (copies). Actors of the one before end their activation
+ * after their turn; their next message activates them under the new one. */
 ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_host_release *r);
-/* Loads each of its modules in an isolate of its own. `done` fires on a thread of its own, code 0 or ISOLA_EMODULE with a sentence.
- * Modules that have not finished loading after `timeout_ms` are stopped and count as failed. Copies `r`. */
+/* Loads each of its modules in an isolate of its own. `done` fires on a thread of its own, code 0
+ * or ISOLA_EMODULE with a sentence. Modules that have not finished loading after `timeout_ms` are
+ * stopped and count as failed. Copies `r`. */
 ANY_THREAD void isola_host_check(struct isola_host *h, const struct isola_host_release *r,
                                  uint64_t timeout_ms,
                                  void (*done)(void *arg, int code, const char *why), void *arg);
 
 /* A message for an actor. Takes `mail`. Goes to this node or another as ops->locate says. */
 ANY_THREAD void isola_host_post(struct isola_host *h, struct isola_mail *mail);
-/* The answer (REPLY, FAIL) to a mail that was forwarded, to the origin it had; or an EVENT for a subscription of a local actor (dst).
- * Takes `mail`. */
+/* The answer (REPLY, FAIL) to a mail that was forwarded, to the origin it had; or an EVENT for a
+ * subscription of a local actor (dst). Takes `mail`. */
 ANY_THREAD void isola_host_answer(struct isola_host *h, struct isola_mail *mail);
-/* The places of actors have changed: those that live elsewhere now end their activation after their turn, and what waits for
- * them is sent on; so are subscriptions to them. */
+/* The places of actors have changed: those that live elsewhere now end their activation after their
+ * turn, and what waits for them is sent on; so are subscriptions to them. */
 ANY_THREAD void isola_host_moved(struct isola_host *h);
-/* Ends the activation of `address` on this node, if there is one, whatever its place is now. Takes `mail`, a STOP. */
+/* Ends the activation of `address` on this node, if there is one, whatever its place is now. Takes
+ * `mail`, a STOP. */
 ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
 /* Forgets the subscriptions of a connection that has ended. */
 ANY_THREAD void isola_host_drop_link(struct isola_host *h, uint64_t link);
@@ -94,8 +102,10 @@ struct isola_host_info {
     unsigned thread;
     uint64_t mailbox, turns, heap;
 };
-/* Calls `each` for every live actor of `app` (empty: of all), in no order. `each` must not call the host. */
+/* Calls `each` for every live actor of `app` (empty: of all), in no order. `each` must not call the
+ * host. */
 ANY_THREAD void isola_host_each(struct isola_host *h, struct isola_slice app,
-                                void (*each)(const struct isola_host_info *info, void *arg), void *arg);
+                                void (*each)(const struct isola_host_info *info, void *arg),
+                                void *arg);
 
 #endif

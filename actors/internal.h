@@ -2,9 +2,10 @@
  *
  * What the files of actors/ share.
  *
- * Threads. An actor belongs to a worker for as long as it is in the directory: everything of it, of its realm, turns and effects
- * is touched by that worker's thread alone, but for what is marked otherwise. Other threads reach it by putting a mail into its realm's
- * inbox (under the directory shard's lock, so that an actor cannot leave while mail is on its way), or a finished state_io
+ * Threads. An actor belongs to a worker for as long as it is in the directory: everything of it, of
+ * its realm, turns and effects is touched by that worker's thread alone, but for what is marked
+ * otherwise. Other threads reach it by putting a mail into its realm's inbox (under the directory
+ * shard's lock, so that an actor cannot leave while mail is on its way), or a finished state_io
  * into the worker's list.
  */
 #ifndef ISOLA_ACTORS_INTERNAL_H
@@ -41,20 +42,22 @@ struct isola_release_rt {
 struct isola_release_rt *isola__release_new(const struct isola_host_release *def);
 struct isola_release_rt *isola__release_ref(struct isola_release_rt *r);
 void isola__release_unref(struct isola_release_rt *r);
-/* The current type of an address, with a reference to its release; NULL and an error sentence when there is none. */
+/* The current type of an address, with a reference to its release; NULL and an error sentence when
+ * there is none. */
 const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
                                           struct isola_err *err);
 
 /* --- realms (realm.c) --- */
 
-/* An ask a script waits for, or a timer it set: something with a time, and an id scripts know it by. */
+/* An ask a script waits for, or a timer it set: something with a time, and an id scripts know it
+ * by. */
 struct isola_pending {
     struct isola_heap_node due; /* ms of isola_clock_ms */
     enum { ISOLA_PENDING_FREE, ISOLA_PENDING_ASK, ISOLA_PENDING_TIMER, ISOLA_PENDING_WAKE } what;
     uint32_t index, generation;
-    uint32_t actor; /* serial */
+    uint32_t actor;  /* serial */
     uint64_t period; /* of a repeating timer, ms; 0 otherwise */
-    char *what_for; /* ASK: whom and what it asks, for the message; owned */
+    char *what_for;  /* ASK: whom and what it asks, for the message; owned */
     uint32_t next_free;
 };
 
@@ -63,7 +66,8 @@ struct isola_module {
     struct isola_buf error; /* args array with the Error value */
 };
 
-/* When a delayed task of V8's is due; in a list, until the realm is visited and makes a struct isola_pending of it. */
+/* When a delayed task of V8's is due; in a list, until the realm is visited and makes a struct
+ * isola_pending of it. */
 struct isola_delay {
     struct isola_delay *next;
     uint64_t at; /* ms of isola_clock_ms */
@@ -82,27 +86,29 @@ struct isola_realm {
     struct isola_mailq inbox;
     enum { ISOLA_REALM_IDLE, ISOLA_REALM_READY, ISOLA_REALM_RUNNING, ISOLA_REALM_CLOSED } state;
     struct isola_realm *next_ready; /* the worker's queue (under the worker's lock) */
-    bool tasks;                 /* V8 has posted some */
-    struct isola_delay *delays; /* and these, for later */
+    bool tasks;                     /* V8 has posted some */
+    struct isola_delay *delays;     /* and these, for later */
     bool closing;
 
-    unsigned residents; /* shared: the actors that have it as their realm; under the host's shared_lock */
+    unsigned residents; /* shared: the actors that have it as their realm; under the host's
+                           shared_lock */
 
     atomic_size_t heap_used; /* as of the last visit */
 
     /* the worker's thread only */
-    struct isola_v8 *v8; /* NULL until the first visit; changed under `lock`, so that a check may read it there */
+    struct isola_v8 *v8; /* NULL until the first visit; changed under `lock`, so that a check may
+                            read it there */
     struct isola_js *js; /* during a visit */
-    struct isola_map modules; /* type name → struct isola_module */
-    struct isola_map actors;  /* serial (4 bytes) → struct isola_actor */
+    struct isola_map modules;                    /* type name → struct isola_module */
+    struct isola_map actors;                     /* serial (4 bytes) → struct isola_actor */
     struct isola_actor *touched, **touched_tail; /* list: to be settled and pumped */
     uint32_t next_serial, next_turn;
-    struct isola_heap due; /* of struct isola_pending */
+    struct isola_heap due;       /* of struct isola_pending */
     struct isola_heap_node wake; /* in the worker's heap, by the least of `due` */
     struct isola_pending **pending;
     uint32_t npending, free_pending; /* free_pending: index + 1 */
-    unsigned budget; /* turns left in this visit */
-    struct isola_check *check; /* not NULL: only loads modules (check.c) */
+    unsigned budget;                 /* turns left in this visit */
+    struct isola_check *check;       /* not NULL: only loads modules (check.c) */
 };
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
@@ -117,7 +123,8 @@ void isola__realm_visit(struct isola_realm *r);
 /* No more visits; the isolate is closed after the present one. */
 ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
-struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor, uint64_t ms);
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor,
+                                         uint64_t ms);
 struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p);
 uint64_t isola__pending_id(const struct isola_pending *p);
@@ -139,8 +146,8 @@ struct isola_commit {
     struct isola_state_io io;
     struct isola_commit *next;      /* the actor's list, oldest first */
     struct isola_commit *next_done; /* the worker's */
-    struct isola_actor *actor; /* counted */
-    uint32_t activation; /* the actor's, when it began */
+    struct isola_actor *actor;      /* counted */
+    uint32_t activation;            /* the actor's, when it began */
     struct isola_buf value;
     struct isola_mailq effects;
     int code;
@@ -174,37 +181,39 @@ enum isola_actor_state {
 
 struct isola_actor {
     atomic_uint refs;
-    atomic_int state; /* enum isola_actor_state; written by the worker */
+    atomic_int state;    /* enum isola_actor_state; written by the worker */
     atomic_uint mailbox; /* mails in the inbox or waiting */
     atomic_ullong turns;
-    struct isola_address at; /* into `address` */
+    struct isola_address at;    /* into `address` */
     struct isola_slice address; /* owned */
     struct isola_worker *worker;
-    struct isola_realm *realm; /* written by the worker under the directory's lock; a counted reference */
+    struct isola_realm
+        *realm; /* written by the worker under the directory's lock; a counted reference */
 
     /* the worker's thread only */
     const struct isola_type *type; /* holds a reference to its release */
     struct isola_actor *next_touched;
     bool is_touched;
-    uint32_t serial; /* what its realm knows it by; 0: nothing yet */
+    uint32_t serial;     /* what its realm knows it by; 0: nothing yet */
     uint32_t activation; /* counts them */
     bool reading, have_state, activating;
-    struct isola_buf saved; /* the state as on disk, or empty */
+    struct isola_buf saved;    /* the state as on disk, or empty */
     struct isola_buf no_state; /* why the state cannot be had; empty: it can */
     struct isola_mailq waiting;
     struct isola_turn *running;
     unsigned nrunning;
     bool turn_ended;
-    bool begun; /* this activation has had a turn */
+    bool begun;                 /* this activation has had a turn */
     struct isola_mailq effects; /* caused since the last settle */
     struct isola_commit *commits, **commits_tail;
-    struct isola_buf crash; /* what it crashed of; empty: it did not */
+    struct isola_buf crash;       /* what it crashed of; empty: it did not */
     struct isola_buf start_error; /* args array with the Error its start ended with */
-    struct isola_mail *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
-    struct isola_mail *upgrade;  /* an UPGRADE: comes before what waits, gives a start up */
-    unsigned failures; /* activations that failed in a row */
-    uint64_t retry_at; /* FAILED: not before, ms */
-    struct isola_buf failure; /* FAILED: why */
+    struct isola_mail
+        *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
+    struct isola_mail *upgrade; /* an UPGRADE: comes before what waits, gives a start up */
+    unsigned failures;          /* activations that failed in a row */
+    uint64_t retry_at;          /* FAILED: not before, ms */
+    struct isola_buf failure;   /* FAILED: why */
     struct isola_sub_of *subs;
 };
 
@@ -218,7 +227,8 @@ void isola__actor_pump(struct isola_actor *a);
 void isola__actor_activated(struct isola_actor *a, struct isola_slice error);
 /* Worker: the state was read. */
 void isola__actor_read(struct isola_read *read);
-/* Worker, in a visit: ends the activation; the next message (or one that waits already) makes a new one. */
+/* Worker, in a visit: ends the activation; the next message (or one that waits already) makes a new
+ * one. */
 void isola__actor_end(struct isola_actor *a);
 /* Worker, in a visit: activation or module failed: `error` is an args array with an Error value. */
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
@@ -235,8 +245,8 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why);
 struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);
 
-/* Worker, in a visit, after scripts of this actor have run: saves its state if that is due and lets its effects out, now or
- * when the state is on disk. */
+/* Worker, in a visit, after scripts of this actor have run: saves its state if that is due and lets
+ * its effects out, now or when the state is on disk. */
 void isola__gate_settle(struct isola_actor *a);
 /* Answers become errors, all else is dropped, but for UNSUBs: what they end has left before. */
 void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, const char *why);
@@ -255,7 +265,8 @@ struct isola_directory_shard {
     pthread_mutex_t lock;
     struct isola_map actors; /* address → struct isola_actor */
 };
-struct isola_directory_shard *isola__directory_shard(struct isola_host *h, struct isola_slice address);
+struct isola_directory_shard *isola__directory_shard(struct isola_host *h,
+                                                     struct isola_slice address);
 /* Hands a mail to the actor on this node, making the actor when there is none. Takes it. */
 ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
 /* Worker: takes the actor out unless mail waits for it; true when it is out. */
@@ -265,7 +276,8 @@ ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_sl
 
 /* --- subscriptions (subs.c) --- */
 
-ANY_THREAD bool isola__subs_heard(struct isola_host *h, struct isola_slice address, struct isola_slice event);
+ANY_THREAD bool isola__subs_heard(struct isola_host *h, struct isola_slice address,
+                                  struct isola_slice event);
 ANY_THREAD void isola__subs_add(struct isola_host *h, struct isola_mail *sub);
 ANY_THREAD void isola__subs_remove(struct isola_host *h, struct isola_mail *unsub);
 /* Sends subscriptions to actors that live elsewhere now after them. */
@@ -294,21 +306,25 @@ struct isola_worker {
     struct isola_read *reads, **reads_tail;
     /* its own thread only */
     struct isola_heap wakes; /* realms by their least deadline */
-    struct isola_map shared; /* release (the pointer) → the realm many actors share; under the host's shared_lock */
+    struct isola_map shared; /* release (the pointer) → the realm many actors share; under the
+                                host's shared_lock */
 };
 
-int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number, struct isola_err *err);
+int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number,
+                        struct isola_err *err);
 ANY_THREAD void isola__worker_ready(struct isola_worker *w, struct isola_realm *r);
 ANY_THREAD void isola__worker_committed(struct isola_worker *w, struct isola_commit *c);
 ANY_THREAD void isola__worker_read(struct isola_worker *w, struct isola_read *r);
 /* Worker: the realm's least deadline has changed. */
 void isola__worker_wake_at(struct isola_worker *w, struct isola_realm *r);
 /* The realm this worker's actors of the type share, with a reference and one more resident. */
-ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w, const struct isola_type *type);
+ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
+                                                          const struct isola_type *type);
 /* A resident leaves: a realm nobody is left in goes, if its release is no longer current. */
 ANY_THREAD void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r);
 /* Closes this worker's realm of a release that is no longer current if nobody is in it. */
-ANY_THREAD void isola__worker_sweep_shared(struct isola_worker *w, const struct isola_release_rt *release);
+ANY_THREAD void isola__worker_sweep_shared(struct isola_worker *w,
+                                           const struct isola_release_rt *release);
 
 /* --- the host (host.c) --- */
 
@@ -323,16 +339,18 @@ struct isola_host {
     pthread_rwlock_t apps_lock;
     struct isola_map apps; /* app → struct isola_release_rt */
     pthread_rwlock_t subs_lock;
-    struct isola_map subs; /* "address\0event" → struct isola_sub_list (subs.c) */
+    struct isola_map subs;       /* "address\0event" → struct isola_sub_list (subs.c) */
     pthread_mutex_t shared_lock; /* guards every worker's `shared` map */
     atomic_bool draining, drained;
-    atomic_ullong busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */
+    atomic_ullong
+        busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */
 };
 
 /* Counts something a drain waits for. */
 ANY_THREAD void isola__host_busy(struct isola_host *h);
 ANY_THREAD void isola__host_unbusy(struct isola_host *h);
-ANY_THREAD void isola__host_logf(struct isola_host *h, enum isola_log_level level, struct isola_slice address,
-                                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+ANY_THREAD void isola__host_logf(struct isola_host *h, enum isola_log_level level,
+                                 struct isola_slice address, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #endif

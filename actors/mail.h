@@ -2,8 +2,8 @@
  *
  * A message inside the actor-host, with the place its answer goes to.
  *
- * One allocation holds the struct and all bytes. A mail has one owner at a time: a queue, a turn, an effect behind the output
- * gate, or a connection.
+ * One allocation holds the struct and all bytes. A mail has one owner at a time: a queue, a turn,
+ * an effect behind the output gate, or a connection.
  */
 #ifndef ISOLA_ACTORS_MAIL_H
 #define ISOLA_ACTORS_MAIL_H
@@ -13,7 +13,8 @@
 struct isola_realm;
 struct isola_actor;
 
-/* Who waits for the answer: an ask of a script (`realm`, of which this is a counted reference), a connection (`link`), or nobody. */
+/* Who waits for the answer: an ask of a script (`realm`, of which this is a counted reference), a
+ * connection (`link`), or nobody. */
 struct isola_origin {
     struct isola_realm *realm;
     uint64_t link; /* the owner's number for a connection; 0: none */
@@ -38,13 +39,14 @@ struct isola_mail {
 };
 
 /* Copies all slices. NULL when there is no memory. Free with isola_mail_free. */
-ANY_THREAD struct isola_mail *isola_mail_new(int kind, struct isola_slice src, struct isola_slice dst,
-                                             struct isola_slice event, struct isola_slice chain,
-                                             struct isola_slice args);
+ANY_THREAD struct isola_mail *isola_mail_new(int kind, struct isola_slice src,
+                                             struct isola_slice dst, struct isola_slice event,
+                                             struct isola_slice chain, struct isola_slice args);
 /* An answer to `origin`, whose realm reference it takes over. */
 ANY_THREAD struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok,
                                                 struct isola_slice args);
-ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int code, const char *fmt, ...)
+ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int code,
+                                                 const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Drops its references too. NULL is allowed. */
 ANY_THREAD void isola_mail_free(struct isola_mail *m);

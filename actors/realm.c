@@ -2,9 +2,10 @@
  *
  * A realm: an isolate, the actors in it, and its visits.
  *
- * A realm is idle, ready (in its worker's queue), running (being visited) or closed; it is in the queue at most once. A visit first
- * hands the inbox out, which needs no isolate; only when some actor then has something to run is the isolate made (at the first
- * time) and entered. It ends after a bounded number of turns; what is left makes the realm ready again, behind the others.
+ * A realm is idle, ready (in its worker's queue), running (being visited) or closed; it is in the
+ * queue at most once. A visit first hands the inbox out, which needs no isolate; only when some
+ * actor then has something to run is the isolate made (at the first time) and entered. It ends
+ * after a bounded number of turns; what is left makes the realm ready again, behind the others.
  */
 #include "actors/internal.h"
 
@@ -17,7 +18,8 @@
 #define INDEX_BITS 24
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
-                                     struct isola_release_rt *release, bool shared, uint64_t heap_limit)
+                                     struct isola_release_rt *release, bool shared,
+                                     uint64_t heap_limit)
 {
     struct isola_realm *r = isola_zalloc(sizeof(*r));
     atomic_init(&r->refs, 1);
@@ -103,7 +105,8 @@ struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial)
 
 /* --- pending asks and timers --- */
 
-struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor, uint64_t ms)
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor,
+                                         uint64_t ms)
 {
     struct isola_pending *p;
     if (r->free_pending != 0) {
@@ -111,7 +114,8 @@ struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32
         r->free_pending = p->next_free;
     } else {
         if ((r->npending & (r->npending - 1)) == 0)
-            r->pending = isola_realloc(r->pending, (r->npending ? r->npending * 2 : 1) * sizeof(struct isola_pending *));
+            r->pending = isola_realloc(r->pending, (r->npending ? r->npending * 2 : 1) *
+                                                       sizeof(struct isola_pending *));
         ISOLA_CHECK(r->npending < 1u << INDEX_BITS);
         p = isola_zalloc(sizeof(*p));
         p->index = r->npending;
@@ -149,7 +153,8 @@ void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
     r->free_pending = p->index + 1;
 }
 
-/* Code of this actor has run (or of none: NULL): what it did is to be settled. Outside of a turn that is like the end of one. */
+/* Code of this actor has run (or of none: NULL): what it did is to be settled. Outside of a turn
+ * that is like the end of one. */
 static void ran(struct isola_realm *r, uint32_t serial)
 {
     struct isola_actor *a = isola__realm_actor(r, serial);
@@ -160,7 +165,8 @@ static void ran(struct isola_realm *r, uint32_t serial)
     isola__realm_touch(r, a);
 }
 
-static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok, struct isola_slice args)
+static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok,
+                       struct isola_slice args)
 {
     uint64_t id = isola__pending_id(p);
     uint32_t actor = p->actor;
@@ -172,8 +178,9 @@ static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok, 
 static void expire(struct isola_realm *r, struct isola_pending *p)
 {
     if (p->what == ISOLA_PENDING_ASK) {
-        struct isola_mail *m = isola_mail_failure((struct isola_origin){0}, ISOLA_ETIMEDOUT, "%s timed out",
-                                                  p->what_for != NULL ? p->what_for : "the ask");
+        struct isola_mail *m =
+            isola_mail_failure((struct isola_origin){0}, ISOLA_ETIMEDOUT, "%s timed out",
+                               p->what_for != NULL ? p->what_for : "the ask");
         settle_ask(r, p, false, m != NULL ? m->args : (struct isola_slice){0});
         isola_mail_free(m);
     } else if (p->what == ISOLA_PENDING_TIMER) {
@@ -235,7 +242,8 @@ static void settle_touched(struct isola_realm *r)
     while ((a = next_touched(r)) != NULL) {
         if (a->realm == r)
             isola__gate_settle(a);
-        if (a->realm != r && atomic_load(&a->state) != ISOLA_ACTOR_GONE) { /* it has moved to a fresh realm */
+        if (a->realm != r &&
+            atomic_load(&a->state) != ISOLA_ACTOR_GONE) { /* it has moved to a fresh realm */
             isola__realm_touch(a->realm, a);
             isola__realm_post(a->realm, NULL);
         }
@@ -272,7 +280,8 @@ static void in_visit(struct isola_js *js, void *arg)
     uint64_t now = isola_clock_ms();
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
-        expire(r, (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
+        expire(r, (struct isola_pending *)(void *)((char *)node -
+                                                   offsetof(struct isola_pending, due)));
     if (r->check != NULL)
         isola__check_visit(r);
     settle_touched(r);
@@ -300,7 +309,8 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&visit->answers)) != NULL)
         isola_mail_free(m);
-    struct isola_mail *why = isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
+    struct isola_mail *why =
+        isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL) {
         if (a->realm == r) {
@@ -312,7 +322,8 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
         isola__actor_unref(a);
     }
     if (r->check != NULL)
-        isola__check_loaded(r, (struct isola_slice){0}, why != NULL ? why->args : (struct isola_slice){0});
+        isola__check_loaded(r, (struct isola_slice){0},
+                            why != NULL ? why->args : (struct isola_slice){0});
     isola_mail_free(why);
 }
 
@@ -326,7 +337,9 @@ static void close_now(struct isola_realm *r, struct isola_mailq *left, struct is
     }
     arm_delays(r, delays);
     while ((node = isola_heap_min(&r->due)) != NULL)
-        isola__pending_free(r, (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
+        isola__pending_free(
+            r,
+            (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
     isola__worker_wake_at(r->worker, r);
     ISOLA_MAP_EACH(&r->modules, e)
     {
@@ -361,7 +374,8 @@ void isola__realm_visit(struct isola_realm *r)
     r->delays = NULL;
     pthread_mutex_unlock(&r->lock);
 
-    /* Turns end in a visit, and so does what they have changed begin to be written: a drain must not end in between. */
+    /* Turns end in a visit, and so does what they have changed begin to be written: a drain must
+     * not end in between. */
     isola__host_busy(r->host);
     bool armed = delays != NULL;
     arm_delays(r, delays);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Releases: which types an app has, and their code. The host's map holds a reference to the current one of each app, every
- * actor and realm one to its own.
+ * Releases: which types an app has, and their code. The host's map holds a reference to the current
+ * one of each app, every actor and realm one to its own.
  */
 #include "actors/internal.h"
 
@@ -62,10 +62,11 @@ const struct isola_type *isola__type_find(struct isola_host *h, const struct iso
     if (found != NULL)
         isola__release_ref(r);
     else if (r == NULL)
-        isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\": deploy it first", ISOLA_FMT(at->app));
+        isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\": deploy it first",
+                   ISOLA_FMT(at->app));
     else
-        isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"", ISOLA_FMT(at->app),
-                   ISOLA_FMT(at->type));
+        isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"",
+                   ISOLA_FMT(at->app), ISOLA_FMT(at->type));
     pthread_rwlock_unlock(&h->apps_lock);
     return found;
 }

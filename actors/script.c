@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What scripts do, as the isolate reports it (actors/v8/realm.h): `arg` is the realm. All but the wakes run on the realm's
- * worker in the middle of a visit; they queue, and never enter JavaScript.
+ * What scripts do, as the isolate reports it (actors/v8/realm.h): `arg` is the realm. All but the
+ * wakes run on the realm's worker in the middle of a visit; they queue, and never enter JavaScript.
  */
 #include "actors/internal.h"
 #include "base/clock.h"
@@ -32,9 +32,11 @@ static void wake_later(void *arg, uint64_t ms)
     isola__realm_post(r, NULL);
 }
 
-/* The addresses that wait for this call: those that wait for the turn it is made in, and the caller. A reentrant caller takes
- * other messages meanwhile, but those that wait for it may not. A start and a last turn are waited for as well. */
-static int chain_of(struct isola_actor *a, uint32_t turn, struct isola_buf *out, struct isola_err *err)
+/* The addresses that wait for this call: those that wait for the turn it is made in, and the
+ * caller. A reentrant caller takes other messages meanwhile, but those that wait for it may not. A
+ * start and a last turn are waited for as well. */
+static int chain_of(struct isola_actor *a, uint32_t turn, struct isola_buf *out,
+                    struct isola_err *err)
 {
     struct isola_turn *t = a != NULL ? isola__turn_find(a, turn) : NULL;
     if (t == NULL && (a == NULL || !a->activating))
@@ -42,7 +44,8 @@ static int chain_of(struct isola_actor *a, uint32_t turn, struct isola_buf *out,
     bool asked = t != NULL && t->mail != NULL && t->mail->kind == ISOLA_MSG_ASK;
     size_t n = asked ? isola_mp_count(t->mail->chain) : 0;
     if (n >= CHAIN_MAX)
-        return isola_fail(err, ISOLA_EDEADLOCK, "more than %d actors wait for one another", CHAIN_MAX);
+        return isola_fail(err, ISOLA_EDEADLOCK, "more than %d actors wait for one another",
+                          CHAIN_MAX);
     isola_mp_array(out, n + 1);
     for (size_t i = 0; i < n; i++) {
         struct isola_slice item;
@@ -77,14 +80,16 @@ static void forget_subscription(struct isola_actor *a, uint64_t id)
     }
 }
 
-static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err)
+static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
+                       struct isola_err *err)
 {
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, s->actor);
     struct isola_address to;
     struct isola_buf chain = {0};
     struct isola_origin origin = {0};
-    if (a == NULL && s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
+    if (a == NULL &&
+        s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
         return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
     int e = isola_address_parse(s->dst, &to, err);
     if (e == 0 && s->kind == ISOLA_MSG_ASK)
@@ -93,8 +98,8 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id, s
         isola_buf_free(&chain);
         return e;
     }
-    struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0}, s->dst,
-                                          s->event, isola_buf_slice(&chain), s->args);
+    struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0},
+                                          s->dst, s->event, isola_buf_slice(&chain), s->args);
     isola_buf_free(&chain);
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
@@ -102,8 +107,8 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id, s
     switch (s->kind) {
     case ISOLA_MSG_ASK: {
         struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, s->actor, s->timeout_ms);
-        p->what_for = isola_format("ask \"%.*s\" of %.*s (%u ms)", ISOLA_FMT(s->event), ISOLA_FMT(s->dst),
-                                   s->timeout_ms);
+        p->what_for = isola_format("ask \"%.*s\" of %.*s (%u ms)", ISOLA_FMT(s->event),
+                                   ISOLA_FMT(s->dst), s->timeout_ms);
         origin.realm = isola__realm_ref(r);
         origin.id = *id = isola__pending_id(p);
         break;
@@ -171,12 +176,13 @@ static void crash(void *arg, uint32_t actor, struct isola_slice text)
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, actor);
     if (a == NULL) {
-        isola__host_logf(r->host, ISOLA_LOG_ERROR, (struct isola_slice){0}, "%s: uncaught: %.*s", r->release->app,
-                         ISOLA_FMT(text));
+        isola__host_logf(r->host, ISOLA_LOG_ERROR, (struct isola_slice){0}, "%s: uncaught: %.*s",
+                         r->release->app, ISOLA_FMT(text));
         return;
     }
     if (a->crash.len == 0)
-        isola_buf_printf(&a->crash, "%.*s", ISOLA_FMT(text.len > 0 ? text : isola_slice_str("an unknown error")));
+        isola_buf_printf(&a->crash, "%.*s",
+                         ISOLA_FMT(text.len > 0 ? text : isola_slice_str("an unknown error")));
     isola__realm_touch(r, a);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Subscriptions: who hears what the actors of this node emit. They belong to the address, not to an activation: they outlive
- * restarts, and end with their subscriber (an actor's activation, or a connection).
+ * Subscriptions: who hears what the actors of this node emit. They belong to the address, not to an
+ * activation: they outlive restarts, and end with their subscriber (an actor's activation, or a
+ * connection).
  */
 #include "actors/internal.h"
 
@@ -46,8 +47,9 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
         if (mail->origin.link != 0)
             isola__gate_release(h, isola_mail_failure(mail->origin, err.code, "%s", err.text));
         else
-            isola__host_logf(h, ISOLA_LOG_WARN, mail->src, "cannot subscribe to \"%.*s\" of %.*s: %s",
-                             ISOLA_FMT(mail->event), ISOLA_FMT(mail->dst), err.text);
+            isola__host_logf(h, ISOLA_LOG_WARN, mail->src,
+                             "cannot subscribe to \"%.*s\" of %.*s: %s", ISOLA_FMT(mail->event),
+                             ISOLA_FMT(mail->dst), err.text);
         isola_mail_free(mail);
         return;
     }
@@ -55,11 +57,13 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     struct sub *sub = isola_zalloc(sizeof(*sub));
     sub->link = mail->origin.link;
     sub->id = mail->origin.id;
-    sub->subscriber = isola_slice(isola_strndup((const char *)mail->src.data, mail->src.len), mail->src.len);
+    sub->subscriber =
+        isola_slice(isola_strndup((const char *)mail->src.data, mail->src.len), mail->src.len);
     sub->passed_on = mail->passed_on;
     struct isola_buf key = key_of(mail->dst, mail->event);
     pthread_rwlock_wrlock(&h->subs_lock);
-    if (h->ops->locate(h->arg, mail->dst) != 0) { /* moved since it was sent here: isola__subs_moved may have been by */
+    if (h->ops->locate(h->arg, mail->dst) !=
+        0) { /* moved since it was sent here: isola__subs_moved may have been by */
         pthread_rwlock_unlock(&h->subs_lock);
         isola_buf_free(&key);
         free((void *)(uintptr_t)sub->subscriber.data);
@@ -111,8 +115,8 @@ void isola__subs_remove(struct isola_host *h, struct isola_mail *mail)
     isola_mail_free(mail);
 }
 
-/* Makes the map anew without the lists that have become empty: it must not change while it is gone through, and starting again after
- * each would take quadratic time. */
+/* Makes the map anew without the lists that have become empty: it must not change while it is gone
+ * through, and starting again after each would take quadratic time. */
 static void drop_empty(struct isola_host *h)
 {
     struct isola_map left = {0};
@@ -140,13 +144,15 @@ void isola_host_drop_link(struct isola_host *h, uint64_t link)
 }
 
 /* Turns the subscriptions of a list into SUB mails. */
-static void uproot(struct list *list, struct isola_slice address, struct isola_slice event, struct isola_mailq *out)
+static void uproot(struct list *list, struct isola_slice address, struct isola_slice event,
+                   struct isola_mailq *out)
 {
     struct isola_slice none = {0};
     while (list->first != NULL) {
         struct sub *sub = list->first;
-        struct isola_mail *m =
-            sub->passed_on ? NULL : isola_mail_new(ISOLA_MSG_SUB, sub->subscriber, address, event, none, none);
+        struct isola_mail *m = sub->passed_on ? NULL
+                                              : isola_mail_new(ISOLA_MSG_SUB, sub->subscriber,
+                                                               address, event, none, none);
         if (m != NULL) {
             m->origin.link = sub->link;
             m->origin.id = sub->id;
@@ -184,8 +190,8 @@ void isola__subs_publish(struct isola_host *h, struct isola_mail *mail)
     pthread_rwlock_rdlock(&h->subs_lock);
     struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
     for (struct sub *sub = list != NULL ? list->first : NULL; sub != NULL; sub = sub->next) {
-        struct isola_mail *m =
-            isola_mail_new(ISOLA_MSG_EVENT, mail->src, sub->subscriber, mail->event, none, mail->args);
+        struct isola_mail *m = isola_mail_new(ISOLA_MSG_EVENT, mail->src, sub->subscriber,
+                                              mail->event, none, mail->args);
         if (m == NULL)
             break;
         m->origin.link = sub->link;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Turns: one message, to the end of its handler's promise. The answer becomes an effect behind the output gate.
+ * Turns: one message, to the end of its handler's promise. The answer becomes an effect behind the
+ * output gate.
  *
- * An error thrown in an ask is the answer to it, and the actor lives on. One thrown where nobody asked (an emit, an event)
- * crashes the actor.
+ * An error thrown in an ask is the answer to it, and the actor lives on. One thrown where nobody
+ * asked (an emit, an event) crashes the actor.
  */
 #include "actors/internal.h"
 #include "base/msgpack.h"
@@ -37,7 +38,8 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     } else if (mail->kind == ISOLA_MSG_EVENT) {
         isola_js_event(r->js, a->serial, id, mail->origin.id, mail->args);
     } else {
-        isola_js_deliver(r->js, a->serial, id, mail->kind == ISOLA_MSG_ASK, mail->event, mail->args);
+        isola_js_deliver(r->js, a->serial, id, mail->kind == ISOLA_MSG_ASK, mail->event,
+                         mail->args);
     }
 }
 

@@ -2,8 +2,9 @@
  *
  * A worker: a thread with a libuv loop that visits the realms that have something to do.
  *
- * Whoever makes a realm ready puts it into the queue and, when the worker may be asleep, wakes its loop. One timer stands for
- * the least deadline of all its realms. An idle worker sleeps in the loop; nothing is polled.
+ * Whoever makes a realm ready puts it into the queue and, when the worker may be asleep, wakes its
+ * loop. One timer stands for the least deadline of all its realms. An idle worker sleeps in the
+ * loop; nothing is polled.
  */
 #include "actors/internal.h"
 
@@ -153,13 +154,15 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* A release is one object for as long as a realm refers to it, while its id may be that of an older one that comes back. */
+/* A release is one object for as long as a realm refers to it, while its id may be that of an older
+ * one that comes back. */
 static struct isola_slice shared_key(struct isola_release_rt *const *release)
 {
     return isola_slice(release, sizeof(struct isola_release_rt *));
 }
 
-struct isola_realm *isola__worker_shared_realm(struct isola_worker *w, const struct isola_type *type)
+struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
+                                               const struct isola_type *type)
 {
     struct isola_host *h = w->host;
     pthread_mutex_lock(&h->shared_lock);
@@ -208,7 +211,8 @@ void isola__worker_sweep_shared(struct isola_worker *w, const struct isola_relea
     }
 }
 
-int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number, struct isola_err *err)
+int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number,
+                        struct isola_err *err)
 {
     w->host = h;
     w->number = number;
@@ -223,6 +227,7 @@ int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned n
     if (r == 0)
         r = -pthread_create(&w->thread, NULL, run, w);
     if (r != 0)
-        return isola_fail(err, ISOLA_EIO, "cannot start worker thread %u: %s", number, uv_strerror(r));
+        return isola_fail(err, ISOLA_EIO, "cannot start worker thread %u: %s", number,
+                          uv_strerror(r));
     return 0;
 }

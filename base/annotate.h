@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Where a declaration may be called from. LOOP_THREAD: the thread of the loop that owns the object. JS_THREAD: the
- * thread that holds the isolate's lock. POOL_THREAD: may block. ANY_THREAD: safe anywhere.
+ * Where a declaration may be called from. LOOP_THREAD: the thread of the loop that owns the object.
+ * JS_THREAD: the thread that holds the isolate's lock. POOL_THREAD: may block. ANY_THREAD: safe
+ * anywhere.
  */
 #ifndef ISOLA_BASE_ANNOTATE_H
 #define ISOLA_BASE_ANNOTATE_H

@@ -2,7 +2,8 @@
  *
  * Bytes: a borrowed slice, and an owned buffer that grows at its end.
  *
- * A buffer that could not grow stays `failed`: later appends do nothing, and whoever finishes it checks once.
+ * A buffer that could not grow stays `failed`: later appends do nothing, and whoever finishes it
+ * checks once.
  */
 #ifndef ISOLA_BASE_BUF_H
 #define ISOLA_BASE_BUF_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Invariants of ours, and memory for small structures. A broken ISOLA_CHECK is a bug in Isola, never bad input.
+ * Invariants of ours, and memory for small structures. A broken ISOLA_CHECK is a bug in Isola,
+ * never bad input.
  */
 #ifndef ISOLA_BASE_CHECK_H
 #define ISOLA_BASE_CHECK_H
@@ -21,8 +22,9 @@ ISOLA_BEGIN_C
 ANY_THREAD void isola_check_failed(const char *cond, const char *file, int line)
     __attribute__((noreturn, cold));
 
-/* Memory for small, bounded structures of our own: never NULL, a refusal aborts with a message. What a peer, a file or
- * a script makes us allocate goes through malloc and returns ISOLA_ENOMEM instead. Free with free(). */
+/* Memory for small, bounded structures of our own: never NULL, a refusal aborts with a message.
+ * What a peer, a file or a script makes us allocate goes through malloc and returns ISOLA_ENOMEM
+ * instead. Free with free(). */
 ANY_THREAD void *isola_alloc(size_t size) __attribute__((malloc));
 ANY_THREAD void *isola_zalloc(size_t size) __attribute__((malloc));
 ANY_THREAD void *isola_realloc(void *p, size_t size);

@@ -2,10 +2,11 @@
  *
  * Error codes and the sentence that goes with them.
  *
- * One table makes the C enum, the name a script sees as `error.code`, and the default text. A function that
- * can fail returns 0 or one of these (negative); where a person will read the reason it also takes a
- * `struct isola_err *`, into which the code that noticed the failure writes: what, which, why, what to do.
- * Codes of libuv, nng, SQLite and others are translated in the adapter that calls them, never passed on.
+ * One table makes the C enum, the name a script sees as `error.code`, and the default text. A
+ * function that can fail returns 0 or one of these (negative); where a person will read the reason
+ * it also takes a `struct isola_err *`, into which the code that noticed the failure writes: what,
+ * which, why, what to do. Codes of libuv, nng, SQLite and others are translated in the adapter that
+ * calls them, never passed on.
  */
 #ifndef ISOLA_BASE_ERROR_H
 #define ISOLA_BASE_ERROR_H
@@ -49,7 +50,7 @@ enum isola_error {
 };
 
 struct isola_err {
-    int code;       /* 0, or ISOLA_E… */
+    int code;        /* 0, or ISOLA_E… */
     char text[1000]; /* one sentence or more, NUL-terminated, no newline at the end */
 };
 
@@ -60,7 +61,8 @@ ANY_THREAD const char *isola_error_text(int code);
 /* The code whose name is `name` (not NUL-terminated, `len` bytes), or 0 when there is none. */
 ANY_THREAD int isola_error_code(const char *name, unsigned long len);
 
-/* Writes code and sentence into `err` (which may be NULL) and returns `code`: `return isola_fail(err, …)`. */
+/* Writes code and sentence into `err` (which may be NULL) and returns `code`: `return
+ * isola_fail(err, …)`. */
 ANY_THREAD int isola_fail(struct isola_err *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 ANY_THREAD int isola_vfail(struct isola_err *err, int code, const char *fmt, va_list ap);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hashing for tables and for placement. FNV-1a (Fowler, Noll, Vo) with the finalizer of MurmurHash3 (Appleby): fast on
- * short keys, the same on every machine and in every release, because shard numbers are derived from it. Not for secrets.
+ * Hashing for tables and for placement. FNV-1a (Fowler, Noll, Vo) with the finalizer of MurmurHash3
+ * (Appleby): fast on short keys, the same on every machine and in every release, because shard
+ * numbers are derived from it. Not for secrets.
  */
 #ifndef ISOLA_BASE_HASH_H
 #define ISOLA_BASE_HASH_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A binary min-heap of nodes embedded in the caller's structures: for deadlines. A node knows its place, so it can be removed in
- * O(log n) without a search. Not thread-safe.
+ * A binary min-heap of nodes embedded in the caller's structures: for deadlines. A node knows its
+ * place, so it can be removed in O(log n) without a search. Not thread-safe.
  */
 #ifndef ISOLA_BASE_HEAP_H
 #define ISOLA_BASE_HEAP_H

@@ -28,7 +28,8 @@ void isola_log(enum isola_log_level level, const char *fmt, ...)
     char stamp[ISOLA_STAMP_SIZE];
     isola_clock_stamp(isola_clock_wall_ms(), stamp);
     char line[2048];
-    int used = snprintf(line, sizeof(line), "%s %-5s %s: ", stamp, isola_log_level_name(level), program);
+    int used =
+        snprintf(line, sizeof(line), "%s %-5s %s: ", stamp, isola_log_level_name(level), program);
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(line + used, sizeof(line) - (size_t)used, fmt, ap);

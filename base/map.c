@@ -75,8 +75,10 @@ void *isola_map_del(struct isola_map *m, struct isola_slice key)
     void *value = e->value;
     free(e->key);
     m->count--;
-    /* Close the gap: move back every later entry of the run that may not stand behind an empty slot. */
-    for (size_t i = (hole + 1) & (m->cap - 1); m->slots[i].key != NULL; i = (i + 1) & (m->cap - 1)) {
+    /* Close the gap: move back every later entry of the run that may not stand behind an empty
+     * slot. */
+    for (size_t i = (hole + 1) & (m->cap - 1); m->slots[i].key != NULL;
+         i = (i + 1) & (m->cap - 1)) {
         size_t home = m->slots[i].hash & (m->cap - 1);
         if (((i - home) & (m->cap - 1)) >= ((i - hole) & (m->cap - 1))) {
             m->slots[hole] = m->slots[i];

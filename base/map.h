@@ -33,13 +33,13 @@ ANY_THREAD void *isola_map_get(const struct isola_map *m, struct isola_slice key
 ANY_THREAD void *isola_map_set(struct isola_map *m, struct isola_slice key, void *value);
 /* Removes and returns what was there (NULL: nothing). */
 ANY_THREAD void *isola_map_del(struct isola_map *m, struct isola_slice key);
-/* Iterates in no order: start with *at = 0; NULL at the end. The map must not change meanwhile, except that
- * the entry just returned may be deleted when the iteration is then started again. */
+/* Iterates in no order: start with *at = 0; NULL at the end. The map must not change meanwhile,
+ * except that the entry just returned may be deleted when the iteration is then started again. */
 ANY_THREAD struct isola_map_entry *isola_map_next(const struct isola_map *m, size_t *at);
 
 #define ISOLA_MAP_EACH(m, e)                                                                       \
     size_t e##_at = 0;                                                                             \
-    for (struct isola_map_entry *e; (e = isola_map_next((m), &e##_at)) != NULL;)
+    for (struct isola_map_entry * e; (e = isola_map_next((m), &e##_at)) != NULL;)
 
 ISOLA_END_C
 

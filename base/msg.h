@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A message in memory, as it waits in mailboxes and goes between threads. transport/envelope.h has its form on the wire.
+ * A message in memory, as it waits in mailboxes and goes between threads. transport/envelope.h has
+ * its form on the wire.
  *
  * One allocation holds the struct and all its bytes. A message has one owner at a time.
  */
@@ -14,22 +15,25 @@ ISOLA_BEGIN_C
 
 /* The numbers are the wire format. */
 enum isola_msg_kind {
-    ISOLA_MSG_ASK = 1,   /* wants a REPLY or FAIL with the same id; dst "" asks the peer itself: event is the method */
+    ISOLA_MSG_ASK = 1, /* wants a REPLY or FAIL with the same id; dst "" asks the peer itself: event
+                          is the method */
     ISOLA_MSG_EMIT = 2,  /* one way; dst "" tells the peer itself */
     ISOLA_MSG_REPLY = 3, /* args: [value] */
     ISOLA_MSG_FAIL = 4,  /* args: [Error value] */
     ISOLA_MSG_SUB = 5,   /* dst, event: send EVENTs with this id from now on */
     ISOLA_MSG_UNSUB = 6, /* dst, event, id of the SUB */
     ISOLA_MSG_EVENT = 7, /* src: who emitted; event, args; id of the SUB */
-    ISOLA_MSG_STOP = 8,  /* an ask: end the activation of dst after its turn; REPLY [true when there was one] */
+    ISOLA_MSG_STOP =
+        8, /* an ask: end the activation of dst after its turn; REPLY [true when there was one] */
 };
 
 struct isola_msg {
     struct isola_msg *next; /* the owner's, for queues */
     void *context;          /* the owner's */
     enum isola_msg_kind kind;
-    uint32_t timeout_ms; /* how long the asker waits from when the message was sent; 0: no limit known */
-    uint64_t id;         /* correlation, chosen by the asker and unique on that connection; 0: none */
+    uint32_t
+        timeout_ms; /* how long the asker waits from when the message was sent; 0: no limit known */
+    uint64_t id;    /* correlation, chosen by the asker and unique on that connection; 0: none */
     struct isola_slice src;   /* address of the sender, or "" */
     struct isola_slice dst;   /* address "app/Type/key", or "" for the peer itself */
     struct isola_slice event; /* event or method name */
@@ -37,22 +41,25 @@ struct isola_msg {
     struct isola_slice args;  /* msgpack array */
 };
 
-/* A copy of all of `from`'s fields and bytes (`next`, `context` are NULL), or NULL when there is no memory. Free with free(). */
+/* A copy of all of `from`'s fields and bytes (`next`, `context` are NULL), or NULL when there is no
+ * memory. Free with free(). */
 ANY_THREAD struct isola_msg *isola_msg_copy(const struct isola_msg *from);
-/* A REPLY or FAIL to `id`; copies. `value` is one whole msgpack value (empty: nil). NULL when there is no memory. */
+/* A REPLY or FAIL to `id`; copies. `value` is one whole msgpack value (empty: nil). NULL when there
+ * is no memory. */
 ANY_THREAD struct isola_msg *isola_msg_reply(uint64_t id, struct isola_slice value);
 ANY_THREAD struct isola_msg *isola_msg_fail(uint64_t id, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* An address "app/Type/key" taken apart. Slices of the input. The key may hold anything but NUL, also "/". */
+/* An address "app/Type/key" taken apart. Slices of the input. The key may hold anything but NUL,
+ * also "/". */
 struct isola_address {
     struct isola_slice app, type, key;
 };
 #define ISOLA_ADDRESS_MAX 512
-/* ISOLA_EINVAL with a sentence when it is not an address: empty parts, over ISOLA_ADDRESS_MAX bytes, control characters,
- * or app and type not of [A-Za-z0-9_-]. */
-ANY_THREAD ISOLA_MUST_USE int isola_address_parse(struct isola_slice text, struct isola_address *out,
-                                                  struct isola_err *err);
+/* ISOLA_EINVAL with a sentence when it is not an address: empty parts, over ISOLA_ADDRESS_MAX
+ * bytes, control characters, or app and type not of [A-Za-z0-9_-]. */
+ANY_THREAD ISOLA_MUST_USE int isola_address_parse(struct isola_slice text,
+                                                  struct isola_address *out, struct isola_err *err);
 
 /* A queue of messages: first in, first out, not thread-safe. Zero is empty. */
 struct isola_msgq {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading and writing msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item.
+ * Reading and writing msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), item by
+ * item.
  *
- * The writer appends to an isola_buf and always takes the shortest form. The reader is a cursor over borrowed bytes: it
- * never allocates, never reads past the end, and gives strings and payloads as slices of the input. What the extension
- * types mean is said in docs/wire.md.
+ * The writer appends to an isola_buf and always takes the shortest form. The reader is a cursor
+ * over borrowed bytes: it never allocates, never reads past the end, and gives strings and payloads
+ * as slices of the input. What the extension types mean is said in docs/wire.md.
  */
 #ifndef ISOLA_BASE_MSGPACK_H
 #define ISOLA_BASE_MSGPACK_H
@@ -64,7 +65,8 @@ ANY_THREAD void isola_mp_str(struct isola_buf *b, struct isola_slice s);
 ANY_THREAD void isola_mp_cstr(struct isola_buf *b, const char *s); /* NULL writes nil */
 ANY_THREAD void isola_mp_bin(struct isola_buf *b, struct isola_slice s);
 ANY_THREAD void isola_mp_ext(struct isola_buf *b, enum isola_ext type, struct isola_slice payload);
-/* An extension whose length is not known yet: begin, append the payload, end with what begin returned. */
+/* An extension whose length is not known yet: begin, append the payload, end with what begin
+ * returned. */
 ANY_THREAD size_t isola_mp_ext_begin(struct isola_buf *b, enum isola_ext type);
 ANY_THREAD void isola_mp_ext_end(struct isola_buf *b, size_t begun);
 /* key and value of a map entry */
@@ -72,8 +74,10 @@ ANY_THREAD void isola_mp_kstr(struct isola_buf *b, const char *key, const char *
 ANY_THREAD void isola_mp_kuint(struct isola_buf *b, const char *key, uint64_t value);
 ANY_THREAD void isola_mp_kbool(struct isola_buf *b, const char *key, bool value);
 
-/* An Error value (docs/wire.md) with name "Error", the code's name, `message` and, unless NULL, `stack`. */
-ANY_THREAD void isola_mp_error(struct isola_buf *b, int code, const char *message, const char *stack);
+/* An Error value (docs/wire.md) with name "Error", the code's name, `message` and, unless NULL,
+ * `stack`. */
+ANY_THREAD void isola_mp_error(struct isola_buf *b, int code, const char *message,
+                               const char *stack);
 
 /* --- reading --- */
 
@@ -83,9 +87,9 @@ enum isola_mp_type {
     ISOLA_MP_UINT, /* `u`; every integer >= 0 */
     ISOLA_MP_INT,  /* `i`; every integer < 0 */
     ISOLA_MP_DOUBLE,
-    ISOLA_MP_STR, /* `bytes` */
-    ISOLA_MP_BIN, /* `bytes` */
-    ISOLA_MP_EXT, /* `bytes`, `ext` */
+    ISOLA_MP_STR,   /* `bytes` */
+    ISOLA_MP_BIN,   /* `bytes` */
+    ISOLA_MP_EXT,   /* `bytes`, `ext` */
     ISOLA_MP_ARRAY, /* `n` items follow */
     ISOLA_MP_MAP,   /* 2 * `n` items follow */
 };
@@ -112,14 +116,15 @@ static inline struct isola_mp_reader isola_mp_reader(struct isola_slice s)
 {
     return (struct isola_mp_reader){s.data, s.data + s.len};
 }
-/* The next item (for arrays and maps the header alone). ISOLA_EPROTO: malformed or cut off; an array or map that claims
- * more items than bytes are left is refused here, so counts may be trusted for allocation. */
+/* The next item (for arrays and maps the header alone). ISOLA_EPROTO: malformed or cut off; an
+ * array or map that claims more items than bytes are left is refused here, so counts may be trusted
+ * for allocation. */
 ANY_THREAD ISOLA_MUST_USE int isola_mp_next(struct isola_mp_reader *r, struct isola_mp_item *out);
 /* Skips one whole value; `whole`, unless NULL, gets its bytes. Does not recurse. */
 ANY_THREAD ISOLA_MUST_USE int isola_mp_skip(struct isola_mp_reader *r, struct isola_slice *whole);
 
-/* Looks up a string key in a value that should be a map: true when found, with the value's whole bytes.
- * False also when `map` is no map or malformed. */
+/* Looks up a string key in a value that should be a map: true when found, with the value's whole
+ * bytes. False also when `map` is no map or malformed. */
 ANY_THREAD bool isola_mp_find(struct isola_slice map, const char *key, struct isola_slice *value);
 /* As above, decoded; false when missing or of another type. Strings are slices of the input. */
 ANY_THREAD bool isola_mp_find_str(struct isola_slice map, const char *key, struct isola_slice *out);
@@ -130,8 +135,8 @@ ANY_THREAD bool isola_mp_find_bool(struct isola_slice map, const char *key, bool
 ANY_THREAD bool isola_mp_at(struct isola_slice array, size_t i, struct isola_slice *value);
 /* The number of elements of a value that should be an array; 0 when it is none. */
 ANY_THREAD size_t isola_mp_count(struct isola_slice array);
-/* Reads an Error value: code (ISOLA_ESCRIPT when its name is not ours), message, stack and the code's own name.
- * Slices of the input, empty when missing. False when `value` is no Error. */
+/* Reads an Error value: code (ISOLA_ESCRIPT when its name is not ours), message, stack and the
+ * code's own name. Slices of the input, empty when missing. False when `value` is no Error. */
 struct isola_mp_error {
     int code;
     struct isola_slice name, code_name, message, stack;

@@ -50,8 +50,9 @@ static void write_self(struct isola__agent *agent, bool question, struct isola_b
     isola__releases_list(&agent->releases, out);
 }
 
-/* Others' records: those we have not heard of are dialled, also when they are down by the other's view: what they hold is missed by name, not
- * started afresh. Of those, what we know already is as good. */
+/* Others' records: those we have not heard of are dialled, also when they are down by the other's
+ * view: what they hold is missed by name, not started afresh. Of those, what we know already is as
+ * good. */
 static void learn_nodes(struct isola__agent *agent, struct isola_slice params, bool live)
 {
     struct isola__members *members = &agent->members;
@@ -69,7 +70,8 @@ static void learn_nodes(struct isola__agent *agent, struct isola_slice params, b
             continue;
         struct isola__member *m = isola__member_find(members, record.name);
         bool ours = strcmp(record.name, agent->opt.name) == 0;
-        bool news = m == NULL || (live && m->peer == NULL && !isola__record_same(&m->record, &record));
+        bool news =
+            m == NULL || (live && m->peer == NULL && !isola__record_same(&m->record, &record));
         if (!ours && news)
             m = isola__member_take(members, &record);
         if (!ours && m != NULL && m->peer == NULL) {

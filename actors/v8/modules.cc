@@ -22,7 +22,8 @@ v8::MaybeLocal<v8::Module> resolve(v8::Local<v8::Context> context, v8::Local<v8:
 }
 
 v8::MaybeLocal<v8::Promise> import_dynamically(v8::Local<v8::Context> context, v8::Local<v8::Data>,
-                                               v8::Local<v8::Value>, v8::Local<v8::String> specifier,
+                                               v8::Local<v8::Value>,
+                                               v8::Local<v8::String> specifier,
                                                v8::Local<v8::FixedArray>)
 {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
@@ -31,7 +32,8 @@ v8::MaybeLocal<v8::Promise> import_dynamically(v8::Local<v8::Context> context, v
         return {};
     std::string name = utf8(isolate, specifier);
     if (name == "isola") {
-        resolver->Resolve(context, from(isolate)->isola_module.Get(isolate)->GetModuleNamespace()).Check();
+        resolver->Resolve(context, from(isolate)->isola_module.Get(isolate)->GetModuleNamespace())
+            .Check();
     } else {
         std::string why = "cannot find module \"" + name + "\" in an isolate";
         resolver->Reject(context, make_error(isolate, "EMODULE", why.c_str())).Check();
@@ -45,7 +47,8 @@ void import_meta(v8::Local<v8::Context> context, v8::Local<v8::Module>, v8::Loca
     meta->CreateDataProperty(context, text(isolate, "url"), text(isolate, "isola:app")).Check();
 }
 
-v8::MaybeLocal<v8::Value> fill_isola_module(v8::Local<v8::Context> context, v8::Local<v8::Module> module)
+v8::MaybeLocal<v8::Value> fill_isola_module(v8::Local<v8::Context> context,
+                                            v8::Local<v8::Module> module)
 {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
     v8::Local<v8::Object> exports = from(isolate)->isola_exports.Get(isolate);
@@ -54,7 +57,8 @@ v8::MaybeLocal<v8::Value> fill_isola_module(v8::Local<v8::Context> context, v8::
         return {};
     for (uint32_t i = 0; i < names->Length(); i++) {
         v8::Local<v8::Value> name, value;
-        if (!names->Get(context, i).ToLocal(&name) || !exports->Get(context, name).ToLocal(&value) ||
+        if (!names->Get(context, i).ToLocal(&name) ||
+            !exports->Get(context, name).ToLocal(&value) ||
             module->SetSyntheticModuleExport(isolate, name.As<v8::String>(), value).IsNothing())
             return {};
     }
@@ -69,7 +73,8 @@ void report(isola_js *js, v8::Local<v8::Value> type, v8::Local<v8::Value> error)
     isola_buf failure{};
     if (!error.IsEmpty())
         encode_error(js, error, &failure);
-    js->v->ops->loaded(js->v->arg, isola_slice(name.data(), name.size()), isola_buf_slice(&failure));
+    js->v->ops->loaded(js->v->arg, isola_slice(name.data(), name.size()),
+                       isola_buf_slice(&failure));
     isola_buf_free(&failure);
 }
 
@@ -133,8 +138,8 @@ bool make_isola_module(isola_js *js, v8::Local<v8::Object> exports)
         names.push_back(properties->Get(js->context, i).ToLocalChecked().As<v8::String>());
     js->v->isola_exports.Reset(isolate, exports);
     v8::Local<v8::Module> module = v8::Module::CreateSyntheticModule(
-        isolate, text(isolate, "isola"), v8::MemorySpan<const v8::Local<v8::String>>(names.data(), names.size()),
-        fill_isola_module);
+        isolate, text(isolate, "isola"),
+        v8::MemorySpan<const v8::Local<v8::String>>(names.data(), names.size()), fill_isola_module);
     js->v->isola_module.Reset(isolate, module);
     v8::Local<v8::Value> ignored;
     return module->InstantiateModule(js->context, resolve).FromMaybe(false) &&
@@ -154,8 +159,8 @@ extern "C" void isola_js_load(struct isola_js *js, struct isola_slice type, stru
     std::string file(reinterpret_cast<const char *>(name.data), name.len);
     {
         v8::TryCatch caught(isolate);
-        v8::ScriptOrigin origin(text(isolate, name), 0, 0, false, -1, v8::Local<v8::Value>(), false, false,
-                                true);
+        v8::ScriptOrigin origin(text(isolate, name), 0, 0, false, -1, v8::Local<v8::Value>(), false,
+                                false, true);
         v8::ScriptCompiler::Source source(text(isolate, code), origin);
         v8::Local<v8::Module> module;
         v8::Local<v8::Value> result;

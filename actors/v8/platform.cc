@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process's part of V8: the platform of the Node.js we are loaded into, and the snapshot every isolate starts from.
+// The process's part of V8: the platform of the Node.js we are loaded into, and the snapshot every
+// isolate starts from.
 //
-// All isolates of a process must come from snapshots over the same read-only heap. The pinned Node.js is therefore started with
-// --no-node-snapshot, and the snapshot is made here, in process, from V8's built-in one with our runtime evaluated in it.
+// All isolates of a process must come from snapshots over the same read-only heap. The pinned
+// Node.js is therefore started with
+// --no-node-snapshot, and the snapshot is made here, in process, from V8's built-in one with our
+// runtime evaluated in it.
 #include "actors/v8/internal.hh"
 
 #include <v8-snapshot.h>
@@ -56,7 +59,8 @@ static bool evaluate(v8::Isolate *isolate, v8::Local<v8::Context> context, Slice
 
 using namespace isola;
 
-extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime, struct isola_err *err)
+extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
+                              struct isola_err *err)
 {
     platform = static_cast<node::MultiIsolatePlatform *>(node_platform);
     allocator = v8::ArrayBuffer::Allocator::NewDefaultAllocator();

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * V8 as the rest of the project sees it: an isolate with the JavaScript side of Isola (actors/lib/runtime) in it.
+ * V8 as the rest of the project sees it: an isolate with the JavaScript side of Isola
+ * (actors/lib/runtime) in it.
  *
- * Pure C. Nothing of V8 and no C++ exception crosses it. Whatever touches JavaScript takes the `struct isola_js *` that
- * isola_v8_visit hands out, which proves that this thread holds the isolate's lock, and must not store it.
+ * Pure C. Nothing of V8 and no C++ exception crosses it. Whatever touches JavaScript takes the
+ * `struct isola_js *` that isola_v8_visit hands out, which proves that this thread holds the
+ * isolate's lock, and must not store it.
  *
- * An isolate holds one or more actors, each known by a `serial` its owner chooses (never 0, never used twice in an isolate). What scripts
- * do comes out through `struct isola_v8_ops`; those functions run inside of the call that ran the script and must not
- * enter JavaScript again.
+ * An isolate holds one or more actors, each known by a `serial` its owner chooses (never 0, never
+ * used twice in an isolate). What scripts do comes out through `struct isola_v8_ops`; those
+ * functions run inside of the call that ran the script and must not enter JavaScript again.
  *
- * After every entry the microtasks are run, and promise rejections nobody handles are reported as crashes.
+ * After every entry the microtasks are run, and promise rejections nobody handles are reported as
+ * crashes.
  */
 #ifndef ISOLA_ACTORS_V8_REALM_H
 #define ISOLA_ACTORS_V8_REALM_H
@@ -27,9 +30,10 @@ struct isola_js;
 
 /* --- the process --- */
 
-/* Once, on the main thread of the pinned Node.js: takes its platform (a node::MultiIsolatePlatform *) and evaluates the
- * runtime's source into the platform snapshot that all isolates start from. */
-ISOLA_MUST_USE int isola_v8_start(void *node_platform, struct isola_slice runtime, struct isola_err *err);
+/* Once, on the main thread of the pinned Node.js: takes its platform (a node::MultiIsolatePlatform
+ * *) and evaluates the runtime's source into the platform snapshot that all isolates start from. */
+ISOLA_MUST_USE int isola_v8_start(void *node_platform, struct isola_slice runtime,
+                                  struct isola_err *err);
 /* After the last isolate was closed. */
 void isola_v8_stop(void);
 
@@ -53,7 +57,8 @@ struct isola_v8_ops {
 
     /* All below: JS_THREAD. */
 
-    /* ASK, SUB: `id` gets what isola_js_settle and isola_js_event name it by. EMIT: `id` gets 0 when the receiver is congested, else 1. */
+    /* ASK, SUB: `id` gets what isola_js_settle and isola_js_event name it by. EMIT: `id` gets 0
+     * when the receiver is congested, else 1. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);
     /* Does anyone subscribe to `event` of this actor? (So that nothing is encoded for nobody.) */
     bool (*heard)(void *arg, uint32_t actor, struct isola_slice event);
@@ -62,7 +67,8 @@ struct isola_v8_ops {
     void (*done)(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args);
     /* An activation is complete (error empty), or failed: [Error value]. */
     void (*activated)(void *arg, uint32_t actor, struct isola_slice error);
-    /* Code of this actor (0: of none) threw where nobody could catch it. `text`: the error with its stack. */
+    /* Code of this actor (0: of none) threw where nobody could catch it. `text`: the error with its
+     * stack. */
     void (*crash)(void *arg, uint32_t actor, struct isola_slice text);
     void (*log)(void *arg, uint32_t actor, enum isola_log_level level, struct isola_slice text);
     uint64_t (*timer_set)(void *arg, uint32_t actor, uint64_t ms, bool repeat);
@@ -72,25 +78,29 @@ struct isola_v8_ops {
 };
 
 /* Creates an isolate; 1 ms. `ops` and `arg` must outlive it. Takes no lock: visit it afterwards. */
-POOL_THREAD ISOLA_MUST_USE int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit,
-                                             struct isola_v8 **out, struct isola_err *err);
+POOL_THREAD ISOLA_MUST_USE int isola_v8_open(const struct isola_v8_ops *ops, void *arg,
+                                             uint64_t heap_limit, struct isola_v8 **out,
+                                             struct isola_err *err);
 /* Nobody may be visiting. Timers and promises of its scripts end silently. */
 POOL_THREAD void isola_v8_close(struct isola_v8 *v);
 /* Calls `fn` with the isolate locked and entered. */
-POOL_THREAD void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *arg), void *arg);
+POOL_THREAD void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *arg),
+                                void *arg);
 /* Ends the JavaScript that runs in it now, if any, with an exception no script can catch. */
 ANY_THREAD void isola_v8_terminate(struct isola_v8 *v);
 
 /* --- inside a visit --- */
 
-/* Loads the ES module of an actor type; ends by ops->loaded, perhaps before it returns. `name` is for stack traces. */
+/* Loads the ES module of an actor type; ends by ops->loaded, perhaps before it returns. `name` is
+ * for stack traces. */
 JS_THREAD void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
                              struct isola_slice name);
-/* Creates an actor of a loaded type, with its stored state (empty: none, else one msgpack value); ends by ops->activated.
- * `no_state`, unless empty, says why its state cannot be had: touching it throws EUNREACHABLE. */
+/* Creates an actor of a loaded type, with its stored state (empty: none, else one msgpack value);
+ * ends by ops->activated. `no_state`, unless empty, says why its state cannot be had: touching it
+ * throws EUNREACHABLE. */
 JS_THREAD void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
-                                 struct isola_slice type, struct isola_slice key, struct isola_slice state,
-                                 struct isola_slice no_state);
+                                 struct isola_slice type, struct isola_slice key,
+                                 struct isola_slice state, struct isola_slice no_state);
 JS_THREAD void isola_js_deactivate(struct isola_js *js, uint32_t actor);
 /* One turn, ended by ops->done with the same `turn` (never 0), perhaps before it returns. */
 JS_THREAD void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
@@ -105,10 +115,11 @@ JS_THREAD void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct
 JS_THREAD void isola_js_timer(struct isola_js *js, uint64_t id);
 /* Runs what V8 posted and is due. */
 JS_THREAD void isola_js_tasks(struct isola_js *js);
-/* Appends the actor's state (one msgpack value) to `out`, if its script has ever looked at it (*touched).
- * ISOLA_ECLONE with the path when it holds something that cannot be stored. */
-JS_THREAD ISOLA_MUST_USE int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out,
-                                            bool *touched, struct isola_err *err);
+/* Appends the actor's state (one msgpack value) to `out`, if its script has ever looked at it
+ * (*touched). ISOLA_ECLONE with the path when it holds something that cannot be stored. */
+JS_THREAD ISOLA_MUST_USE int isola_js_state(struct isola_js *js, uint32_t actor,
+                                            struct isola_buf *out, bool *touched,
+                                            struct isola_err *err);
 /* Bytes of the isolate's heap in use. */
 JS_THREAD size_t isola_js_heap(struct isola_js *js);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The foreground tasks V8 posts for one isolate: they wait here, from whatever thread they come, until the isolate is
-// visited. Node's platform asks us for the runner through its IsolatePlatformDelegate.
+// The foreground tasks V8 posts for one isolate: they wait here, from whatever thread they come,
+// until the isolate is visited. Node's platform asks us for the runner through its
+// IsolatePlatformDelegate.
 #include <v8-platform.h>
 
 #include <algorithm>
@@ -48,7 +49,8 @@ class Tasks final : public node::IsolatePlatformDelegate
                 task->Run();
         }
 
-        // V8's background threads may post after the isolate is gone: the runner outlives it, its owner does not.
+        // V8's background threads may post after the isolate is gone: the runner outlives it, its
+        // owner does not.
         void close()
         {
             std::vector<std::unique_ptr<v8::Task>> ready;

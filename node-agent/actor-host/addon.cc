@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The addon's door: start(argv) hands Node's loop and platform to the C program and returns why it could not start, if so.
+// The addon's door: start(argv) hands Node's loop and platform to the C program and returns why it
+// could not start, if so.
 #include <node.h>
 #include <uv.h>
 
@@ -28,8 +29,8 @@ static void start(const v8::FunctionCallbackInfo<v8::Value> &info)
     argv.push_back(nullptr);
     void *platform = node::GetMultiIsolatePlatform(node::GetCurrentEnvironment(context));
     isola_err err{};
-    if (isola_actor_host_start(static_cast<int>(args.size()), argv.data(), node::GetCurrentEventLoop(isolate),
-                               platform, &err) != 0)
+    if (isola_actor_host_start(static_cast<int>(args.size()), argv.data(),
+                               node::GetCurrentEventLoop(isolate), platform, &err) != 0)
         info.GetReturnValue().Set(v8::String::NewFromUtf8(isolate, err.text).ToLocalChecked());
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The link to our agent: descriptor 3. What the agent asks of this process, and the messages it passes on from its clients.
- * When it ends, so does the actor-host: an agent starts a new one.
+ * The link to our agent: descriptor 3. What the agent asks of this process, and the messages it
+ * passes on from its clients. When it ends, so does the actor-host: an agent starts a new one.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -37,7 +37,8 @@ static void fail(struct app *app, uint64_t id, int code, const char *why)
 /* --- releases --- */
 
 /* The runtime's form of a release; `types` is for the caller to free after use. */
-static struct isola_host_release host_release(const struct isola_release *r, const struct isola_manifest *m)
+static struct isola_host_release host_release(const struct isola_release *r,
+                                              const struct isola_manifest *m)
 {
     struct isola_host_type *types = isola_zalloc(m->ntypes * sizeof(*types));
     for (size_t i = 0; i < m->ntypes; i++) {
@@ -52,7 +53,8 @@ static struct isola_host_release host_release(const struct isola_release *r, con
             if (strcmp(r->bundles[b].type, t->name) == 0)
                 types[i].code = r->bundles[b].code;
     }
-    return (struct isola_host_release){.app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types};
+    return (struct isola_host_release){
+        .app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types};
 }
 
 struct check_parcel {
@@ -83,7 +85,8 @@ static void checked(void *arg, int code, const char *why)
     outbox_put(c->app, &c->parcel);
 }
 
-static void on_release(struct app *app, const struct isola_msg *m, struct isola_slice params, bool check)
+static void on_release(struct app *app, const struct isola_msg *m, struct isola_slice params,
+                       bool check)
 {
     struct isola_release *release = NULL;
     struct isola_manifest *manifest = NULL;
@@ -221,7 +224,8 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     (void)link;
     app->agent = NULL;
     if (app->shutdown_id == 0)
-        isola_log(ISOLA_LOG_WARN, "the agent has gone (%s): ending", code == 0 ? "link closed" : why);
+        isola_log(ISOLA_LOG_WARN, "the agent has gone (%s): ending",
+                  code == 0 ? "link closed" : why);
     fflush(NULL);
     _exit(app->shutdown_id != 0 ? 0 : 1); /* the isolates end with the process */
 }
@@ -232,14 +236,16 @@ int agent_link_open(struct app *app, struct isola_err *err)
 {
     int r = isola_link_open_fd(app->loop, AGENT_FD, &ops, app, &app->agent, err);
     if (r != 0)
-        return isola_fail(err, r, "no agent on descriptor %d: node-agent starts this program", AGENT_FD);
+        return isola_fail(err, r, "no agent on descriptor %d: node-agent starts this program",
+                          AGENT_FD);
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
     isola_mp_map(&args, 3);
     isola_mp_kstr(&args, "url", isola_listener_url(app->listener));
     isola_mp_kuint(&args, "pid", (uint64_t)getpid());
     isola_mp_kuint(&args, "threads", app->options.threads);
-    struct isola_msg ready = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("ready"), .args = isola_buf_slice(&args)};
+    struct isola_msg ready = {
+        .kind = ISOLA_MSG_EMIT, .event = isola_slice_str("ready"), .args = isola_buf_slice(&args)};
     r = isola_link_send_msg(app->agent, &ready);
     isola_buf_free(&args);
     return r != 0 ? isola_fail(err, r, "cannot tell the agent: %s", isola_error_text(r)) : 0;
@@ -247,8 +253,8 @@ int agent_link_open(struct app *app, struct isola_err *err)
 
 /* --- from other threads --- */
 
-/* What scripts log is bounded twice: what waits for the loop, and how much of the link's queue it may take, which answers need. Past it
- * lines are dropped, and a line says how many. */
+/* What scripts log is bounded twice: what waits for the loop, and how much of the link's queue it
+ * may take, which answers need. Past it lines are dropped, and a line says how many. */
 #define LOG_WAITING_MAX (16u << 20)
 #define LOG_QUEUED_MAX  (ISOLA_LINK_QUEUE_MAX / 4)
 
@@ -260,8 +266,8 @@ struct log_parcel {
     struct isola_buf args;
 };
 
-static void log_args(struct app *app, struct isola_buf *b, enum isola_log_level level, struct isola_slice address,
-                     struct isola_slice text)
+static void log_args(struct app *app, struct isola_buf *b, enum isola_log_level level,
+                     struct isola_slice address, struct isola_slice text)
 {
     isola_mp_array(b, 1);
     isola_mp_map(b, 5);
@@ -277,7 +283,8 @@ static void log_args(struct app *app, struct isola_buf *b, enum isola_log_level 
 /* False: there is no room for it. */
 static bool send_log(struct app *app, const struct isola_buf *args)
 {
-    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = isola_buf_slice(args)};
+    struct isola_msg m = {
+        .kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = isola_buf_slice(args)};
     struct isola_link_stats stats = {0};
     if (app->agent == NULL || args->failed)
         return true;
@@ -291,7 +298,9 @@ static void tell_dropped(struct app *app)
     if (n == 0)
         return;
     char text[100];
-    int len = snprintf(text, sizeof(text), "%llu lines of the log were dropped: more were written than can be kept up with", n);
+    int len = snprintf(
+        text, sizeof(text),
+        "%llu lines of the log were dropped: more were written than can be kept up with", n);
     struct isola_buf args = {0};
     log_args(app, &args, ISOLA_LOG_WARN, (struct isola_slice){0}, isola_slice(text, (size_t)len));
     if (!send_log(app, &args))
@@ -310,7 +319,8 @@ static void run_log(struct app *app, struct parcel *parcel)
     free(l);
 }
 
-void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address, struct isola_slice text)
+void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address,
+                    struct isola_slice text)
 {
     struct app *app = arg;
     if (atomic_load(&log_waiting) > LOG_WAITING_MAX) { /* the parcels before it tell of it */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the actor-host's composition root share. All of it belongs to the main loop's thread, but for the outbox
- * and the map of places, which have locks.
+ * What the files of the actor-host's composition root share. All of it belongs to the main loop's
+ * thread, but for the outbox and the map of places, which have locks.
  */
 #ifndef ISOLA_ACTOR_HOST_APP_H
 #define ISOLA_ACTOR_HOST_APP_H
@@ -54,7 +54,8 @@ struct asks_out {
     struct isola_heap due;
 };
 /* Notes an ask and returns the id it has on the wire. Takes the origin. */
-uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin, uint32_t timeout_ms);
+uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin,
+                      uint32_t timeout_ms);
 /* Takes the ask with this id out; false when there is none. The origin is the caller's. */
 bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out);
 /* Fails all, or those that are due. */
@@ -64,7 +65,7 @@ void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now);
 /* A subscription at a peer: of an actor here, or of a connection. */
 struct sub_out {
     struct sub_out *next;
-    uint64_t id; /* on the wire */
+    uint64_t id;             /* on the wire */
     int node;                /* the peer it was last sent to, or 0 */
     struct isola_mail *mail; /* the SUB: src is the subscriber, dst and event what it hears */
 };
@@ -76,8 +77,8 @@ struct peer {
     struct app *app;
     int number; /* > 0 */
     char *name;
-    char *url; /* NULL while its actor-host is not there */
-    bool live; /* in the view */
+    char *url;               /* NULL while its actor-host is not there */
+    bool live;               /* in the view */
     struct isola_link *link; /* ours to it, dialled when first needed */
     bool up;
     uint64_t dial_at; /* not before, after a failure */
@@ -121,7 +122,8 @@ void claims_view(struct app *app);
 /* --- agent_link.c --- */
 
 int agent_link_open(struct app *app, struct isola_err *err);
-void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address, struct isola_slice text);
+void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address,
+                    struct isola_slice text);
 void agent_link_answer(void *arg, struct isola_mail *mail);
 void agent_link_drained(void *arg);
 
@@ -141,9 +143,10 @@ struct app {
     uint64_t next_conn, next_wire_id;
     pthread_rwlock_t places_lock;
     uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here */
-    uint16_t lost[ISOLA_SHARDS];   /* loop only: 1 + index into `down` of the node that would have the shard, 0: none */
+    uint16_t lost[ISOLA_SHARDS]; /* loop only: 1 + index into `down` of the node that would have the
+                                    shard, 0: none */
     size_t ndown;
-    char **down; /* names of nodes that are known and not live */
+    char **down;                    /* names of nodes that are known and not live */
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
     struct isola_map missed; /* addresses of activations that had to start without their state */
     uint64_t next_claim;
@@ -156,7 +159,8 @@ struct app {
 
 struct conn *conn_open(struct app *app, struct isola_link *link);
 void conn_close(struct conn *conn);
-/* A message from a connection for an actor; origin.link will be `conn`. `passed_on`: it came from another actor-host. */
+/* A message from a connection for an actor; origin.link will be `conn`. `passed_on`: it came from
+ * another actor-host. */
 void conn_deliver(struct conn *conn, const struct isola_msg *m, bool passed_on);
 /* An answer or event for the connection mail->origin.link. Takes it. */
 void conn_answer(struct app *app, struct isola_mail *mail);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Asks of this host that a peer has: id on the wire → who waits. Each ends exactly once: answered, failed with the link, or
- * forgotten some time after its asker has timed out by itself.
+ * Asks of this host that a peer has: id on the wire → who waits. Each ends exactly once: answered,
+ * failed with the link, or forgotten some time after its asker has timed out by itself.
  */
 #include "base/check.h"
 #include "base/clock.h"
 #include "node-agent/actor-host/app.h"
 
 /* Askers keep their own time; this only bounds what is remembered for them. */
-#define GRACE_MS        5000
+#define GRACE_MS      5000
 #define NO_TIMEOUT_MS (24u * 3600 * 1000)
 
-uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin, uint32_t timeout_ms)
+uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin,
+                      uint32_t timeout_ms)
 {
     struct ask_out *a = isola_zalloc(sizeof(*a));
     a->id = ++app->next_wire_id;

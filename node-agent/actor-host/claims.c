@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An actor's state follows it when nodes come and go: it is claimed by the node the actor lives on now.
+ * An actor's state follows it when nodes come and go: it is claimed by the node the actor lives on
+ * now.
  *
- * Happy path: an activation reads its state here and finds it. If it does not, and there are other nodes, it asks them all (`claim`). The one
- * that holds the state ends its own activation, notes that it has given it and to whom, and replies with it; the claimer writes it before the actor starts.
+ * Happy path: an activation reads its state here and finds it. If it does not, and there are other
+ * nodes, it asks them all (`claim`). The one that holds the state ends its own activation, notes
+ * that it has given it and to whom, and replies with it; the claimer writes it before the actor
+ * starts.
  *
- * A note stands beside a state ("\1" before the address is its key). Each move of a state has a number, one higher than the last, and the note says: this is
- * mine by move n (no note: by move 0); I was taking it in move n; I have given it in move n, to that node. A copy that was given is not used again, but
- * when its taker is there and has no newer move to tell of: it died before it had written what it took. So, of all that the nodes say of an address, the highest
- * number is what counts, however often the state has gone to and fro, and whoever died in the middle of it.
+ * A note stands beside a state ("\1" before the address is its key). Each move of a state has a
+ * number, one higher than the last, and the note says: this is mine by move n (no note: by move 0);
+ * I was taking it in move n; I have given it in move n, to that node. A copy that was given is not
+ * used again, but when its taker is there and has no newer move to tell of: it died before it had
+ * written what it took. So, of all that the nodes say of an address, the highest number is what
+ * counts, however often the state has gone to and fro, and whoever died in the middle of it.
  *
- * Failure modes: while a node is down that would be the actor's place if it were there, or that the last note names, the state cannot
- * be had: the read ends with EUNREACHABLE and a sentence that names the node. A claim that a peer refuses, because its view is older, or that is lost
- * with a link, is made again when the view changes or a moment later, for a bounded time. An activation that had to start without its state
- * ends when the view changes, so that it is looked for again.
+ * Failure modes: while a node is down that would be the actor's place if it were there, or that the
+ * last note names, the state cannot be had: the read ends with EUNREACHABLE and a sentence that
+ * names the node. A claim that a peer refuses, because its view is older, or that is lost with a
+ * link, is made again when the view changes or a moment later, for a bounded time. An activation
+ * that had to start without its state ends when the view changes, so that it is looked for again.
  *
- * Invariant: of the nodes that hold a state without a note there is at most one, as long as their views agree.
+ * Invariant: of the nodes that hold a state without a note there is at most one, as long as their
+ * views agree.
  */
 #include <stdio.h>
 #include <string.h>
@@ -84,10 +91,10 @@ struct read {
     uint64_t id;
     unsigned waiting, tries;
     bool refused, found;
-    uint64_t gone_moves;     /* the highest move a peer has told of */
+    uint64_t gone_moves;      /* the highest move a peer has told of */
     struct isola_buf gone_to; /* to whom that was; empty: none has */
-    int gone_from;           /* the peer's number */
-    bool again; /* to be asked once more when the timer fires or the view changes */
+    int gone_from;            /* the peer's number */
+    bool again;               /* to be asked once more when the timer fires or the view changes */
 };
 
 static void run_decide(struct app *app, struct parcel *parcel);
@@ -108,11 +115,13 @@ static void finish(struct read *r, int code, const char *why)
     free_read(r);
 }
 
-static void got_value(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void got_value(struct isola_state_req *req, int code, struct isola_slice value,
+                      const char *why)
 {
     struct read *r = req->arg;
     r->code = code;
-    if (code == 0 && r->note.kind != NOTE_TAKING) { /* else it may be half of one and half of another move */
+    if (code == 0 &&
+        r->note.kind != NOTE_TAKING) { /* else it may be half of one and half of another move */
         r->have = true;
         isola_buf_append(&r->value, value.data, value.len);
     }
@@ -124,7 +133,8 @@ static void got_value(struct isola_state_req *req, int code, struct isola_slice 
         outbox_put(r->app, &r->parcel);
 }
 
-static void got_note(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void got_note(struct isola_state_req *req, int code, struct isola_slice value,
+                     const char *why)
 {
     struct read *r = req->arg;
     int bad = note_read(code, value, &r->note);
@@ -143,7 +153,8 @@ void claims_read(void *arg, struct isola_state_io *io)
     r->io = io;
     r->parcel.run = run_decide;
     note_key(&r->note_key, io->address);
-    r->req = (struct isola_state_req){.cb = got_note, .arg = r, .address = isola_buf_slice(&r->note_key)};
+    r->req = (struct isola_state_req){
+        .cb = got_note, .arg = r, .address = isola_buf_slice(&r->note_key)};
     isola_state_get(r->app->state, &r->req);
 }
 
@@ -172,8 +183,8 @@ static void finish_on_loop(struct read *r, int code, const char *why)
     finish(r, code, why);
 }
 
-/* Taking has three steps, so that a death between any two leaves what the note says true: a note that it is being taken, the state, and
- * a note that it is mine. */
+/* Taking has three steps, so that a death between any two leaves what the note says true: a note
+ * that it is being taken, the state, and a note that it is mine. */
 static void taken(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
 {
     struct read *r = req->arg;
@@ -187,7 +198,8 @@ static void settle_here(struct read *r, uint64_t moves)
     struct isola_slice none = {0};
     isola_map_del(&r->app->claims, id_key(&r->id));
     note_write(&r->note_value, NOTE_MINE, moves, none);
-    r->req = (struct isola_state_req){.cb = taken, .arg = r, .address = isola_buf_slice(&r->note_key)};
+    r->req =
+        (struct isola_state_req){.cb = taken, .arg = r, .address = isola_buf_slice(&r->note_key)};
     isola_state_put(r->app->state, &r->req, isola_buf_slice(&r->note_value));
 }
 
@@ -210,13 +222,15 @@ static void back_to_loop(struct read *r, int code, const char *why)
     outbox_put(r->app, &r->parcel);
 }
 
-static void value_kept(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void value_kept(struct isola_state_req *req, int code, struct isola_slice value,
+                       const char *why)
 {
     (void)value;
     back_to_loop(req->arg, code, why);
 }
 
-static void taking_noted(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void taking_noted(struct isola_state_req *req, int code, struct isola_slice value,
+                         const char *why)
 {
     struct read *r = req->arg;
     (void)value;
@@ -232,7 +246,8 @@ static void take(struct read *r)
 {
     struct isola_slice none = {0};
     note_write(&r->note_value, NOTE_TAKING, r->note.moves, none);
-    r->req = (struct isola_state_req){.cb = taking_noted, .arg = r, .address = isola_buf_slice(&r->note_key)};
+    r->req = (struct isola_state_req){
+        .cb = taking_noted, .arg = r, .address = isola_buf_slice(&r->note_key)};
     isola_state_put(r->app->state, &r->req, isola_buf_slice(&r->note_value));
 }
 
@@ -250,8 +265,8 @@ static void ask_peer(struct read *r, struct peer *p, uint64_t again)
     isola_mp_str(&args, r->io->address);
     isola_mp_kstr(&args, "node", r->app->options.node);
     isola_mp_kuint(&args, "again", again);
-    struct isola_mail *m =
-        isola_mail_new(ISOLA_MSG_ASK, none, none, isola_slice_str("claim"), none, isola_buf_slice(&args));
+    struct isola_mail *m = isola_mail_new(ISOLA_MSG_ASK, none, none, isola_slice_str("claim"), none,
+                                          isola_buf_slice(&args));
     isola_buf_free(&args);
     if (m == NULL) {
         r->refused = true;
@@ -266,14 +281,16 @@ static void ask_peer(struct read *r, struct peer *p, uint64_t again)
 
 static void begin_asking(struct read *r)
 {
-    r->waiting = 1; /* the caller's own, so that an answer at once does not end the claim before all are asked */
+    r->waiting = 1; /* the caller's own, so that an answer at once does not end the claim before all
+                       are asked */
     r->refused = r->found = false;
 }
 
 static void all_asked(struct read *r)
 {
-    struct isola_mail *done = isola_mail_answer((struct isola_origin){.link = CLAIM_LINK, .id = r->id << PEER_BITS}, true,
-                                                isola_slice("\x91\xc0", 2));
+    struct isola_mail *done =
+        isola_mail_answer((struct isola_origin){.link = CLAIM_LINK, .id = r->id << PEER_BITS}, true,
+                          isola_slice("\x91\xc0", 2));
     if (done != NULL)
         claims_answered(r->app, done);
 }
@@ -323,7 +340,8 @@ static void try_again(struct read *r)
         if (!uv_is_active((uv_handle_t *)&r->app->claim_retry))
             uv_timer_start(&r->app->claim_retry, on_retry, RETRY_MS, 0);
     } else {
-        finish_on_loop(r, ISOLA_EUNREACHABLE, "another node that may hold its state does not answer");
+        finish_on_loop(r, ISOLA_EUNREACHABLE,
+                       "another node that may hold its state does not answer");
     }
 }
 
@@ -336,7 +354,8 @@ static void follow_notes(struct read *r)
     struct isola_slice taker = isola_buf_slice(mine ? &r->note.taker : &r->gone_to);
     struct peer *p = mine ? NULL : app->peers[r->gone_from - 1];
     if (!isola_slice_is(taker, app->options.node) && live_peer(app, taker) == NULL) {
-        snprintf(why, sizeof(why), "its state went to node %.*s, which is not there", ISOLA_FMT(taker));
+        snprintf(why, sizeof(why), "its state went to node %.*s, which is not there",
+                 ISOLA_FMT(taker));
         finish_on_loop(r, ISOLA_EUNREACHABLE, why);
     } else if (mine) {
         settle_here(r, r->note.moves + 1);
@@ -375,7 +394,8 @@ static void heard(struct read *r, int from, struct isola_slice answer)
         r->note.moves = moves;
         r->value.len = 0;
         isola_buf_append(&r->value, state.data, state.len);
-    } else if (isola_mp_find_str(answer, "taker", &taker) && taker.len > 0 && from > 0 && moves > r->gone_moves) {
+    } else if (isola_mp_find_str(answer, "taker", &taker) && taker.len > 0 && from > 0 &&
+               moves > r->gone_moves) {
         r->gone_moves = moves;
         r->gone_from = from;
         isola_buf_free(&r->gone_to);
@@ -395,13 +415,15 @@ static void claim_answered(struct read *r, struct isola_mail *mail)
         concluded(r);
 }
 
-/* Activations that had to do without their state end, so that the next message looks for it again. */
+/* Activations that had to do without their state end, so that the next message looks for it again.
+ */
 static void end_missed(struct app *app)
 {
     struct isola_slice none = {0};
     ISOLA_MAP_EACH(&app->missed, e)
     {
-        struct isola_mail *stop = isola_mail_new(ISOLA_MSG_STOP, none, isola_slice(e->key, e->len), none, none, none);
+        struct isola_mail *stop =
+            isola_mail_new(ISOLA_MSG_STOP, none, isola_slice(e->key, e->len), none, none, none);
         if (stop != NULL)
             isola_host_stop(app->host, stop);
     }
@@ -473,8 +495,9 @@ static void run_given(struct app *app, struct parcel *parcel)
         else
             isola_mp_bin(&args, isola_buf_slice(&g->value));
     }
-    struct isola_mail *m = g->code == 0 ? isola_mail_answer(to, true, isola_buf_slice(&args))
-                                        : isola_mail_failure(to, g->code, "the state cannot be handed over");
+    struct isola_mail *m = g->code == 0
+                               ? isola_mail_answer(to, true, isola_buf_slice(&args))
+                               : isola_mail_failure(to, g->code, "the state cannot be handed over");
     if (m != NULL)
         conn_answer(app, m);
     isola_buf_free(&args);
@@ -500,7 +523,8 @@ static void noted(struct isola_state_req *req, int code, struct isola_slice valu
     give_back(req->arg, code);
 }
 
-static void give_value(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void give_value(struct isola_state_req *req, int code, struct isola_slice value,
+                       const char *why)
 {
     struct give *g = req->arg;
     (void)why;
@@ -516,11 +540,13 @@ static void give_value(struct isola_state_req *req, int code, struct isola_slice
     g->note.moves++;
     isola_buf_append(&g->value, value.data, value.len);
     note_write(&g->note_value, NOTE_GIVEN, g->note.moves, isola_buf_slice(&g->taker));
-    g->req = (struct isola_state_req){.cb = noted, .arg = g, .address = isola_buf_slice(&g->note_key)};
+    g->req =
+        (struct isola_state_req){.cb = noted, .arg = g, .address = isola_buf_slice(&g->note_key)};
     isola_state_put(g->app->state, &g->req, isola_buf_slice(&g->note_value));
 }
 
-static void give_note(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void give_note(struct isola_state_req *req, int code, struct isola_slice value,
+                      const char *why)
 {
     struct give *g = req->arg;
     (void)why;
@@ -531,13 +557,15 @@ static void give_note(struct isola_state_req *req, int code, struct isola_slice 
     }
     if (g->note.kind == NOTE_GIVEN && g->note.moves == g->again)
         g->note.kind = NOTE_MINE;
-    g->req = (struct isola_state_req){.cb = give_value, .arg = g, .address = isola_buf_slice(&g->address)};
+    g->req = (struct isola_state_req){
+        .cb = give_value, .arg = g, .address = isola_buf_slice(&g->address)};
     isola_state_get(g->app->state, &g->req);
 }
 
 static void activation_ended(struct give *g)
 {
-    g->req = (struct isola_state_req){.cb = give_note, .arg = g, .address = isola_buf_slice(&g->note_key)};
+    g->req = (struct isola_state_req){
+        .cb = give_note, .arg = g, .address = isola_buf_slice(&g->note_key)};
     isola_state_get(g->app->state, &g->req);
 }
 
@@ -562,7 +590,8 @@ void claims_asked(struct conn *conn, const struct isola_msg *m)
     struct isola_origin to = {.link = conn->number, .id = m->id};
     isola_mp_at(m->args, 0, &params);
     struct isola_mail *refusal = NULL;
-    if (!isola_mp_find_str(params, "address", &address) || !isola_mp_find_str(params, "node", &node) || node.len == 0)
+    if (!isola_mp_find_str(params, "address", &address) ||
+        !isola_mp_find_str(params, "node", &node) || node.len == 0)
         refusal = isola_mail_failure(to, ISOLA_EINVAL, "a claim has an address and a node");
     else if (isola_address_parse(address, &parts, &err) != 0)
         refusal = isola_mail_failure(to, ISOLA_EINVAL, "%s", err.text);
@@ -570,7 +599,8 @@ void claims_asked(struct conn *conn, const struct isola_msg *m)
         refusal = isola_mail_failure(to, ISOLA_EUNREACHABLE, "this node is shutting down");
     else if (peers_locate(app, address) == 0 || claimed_here(app, address))
         refusal = isola_mail_failure(to, ISOLA_EUNREACHABLE, "by this node's view it lives here");
-    struct isola_mail *stop = refusal == NULL ? isola_mail_new(ISOLA_MSG_STOP, none, address, none, none, none) : NULL;
+    struct isola_mail *stop =
+        refusal == NULL ? isola_mail_new(ISOLA_MSG_STOP, none, address, none, none, none) : NULL;
     if (stop == NULL) {
         if (refusal != NULL)
             conn_answer(app, refusal);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * build/bin/actor-host: becomes the pinned Node.js with our addon. The addon and its starter lie in ../lib beside this program.
+ * build/bin/actor-host: becomes the pinned Node.js with our addon. The addon and its starter lie in
+ * ../lib beside this program.
  *
- * The flags: --no-node-snapshot, because all isolates of a process must come from snapshots over one read-only heap;
- * --no-turboshaft-loop-unrolling, because unrolled loops lose the check by which a script is stopped.
+ * The flags: --no-node-snapshot, because all isolates of a process must come from snapshots over
+ * one read-only heap;
+ * --no-turboshaft-loop-unrolling, because unrolled loops lose the check by which a script is
+ * stopped.
  */
 #include <errno.h>
 #include <limits.h>
@@ -41,12 +44,14 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         args[nflags + (size_t)i - 1] = argv[i];
 #ifdef ISOLA_PRELOAD
-    /* The sanitizers' libraries must come before all others. Leaks are the other programs' tests' matter: isolates end with the process. */
+    /* The sanitizers' libraries must come before all others. Leaks are the other programs' tests'
+     * matter: isolates end with the process. */
     setenv("LD_PRELOAD", ISOLA_PRELOAD, 1);
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 #endif
     execv(node, args);
-    fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node, strerror(errno));
+    fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node,
+            strerror(errno));
     free(script);
     free(args);
     return 1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Puts the actor-host together: options, state, isolates, workers, peers, agent; and the connections' side of messages.
+ * Puts the actor-host together: options, state, isolates, workers, peers, agent; and the
+ * connections' side of messages.
  */
 #include "node-agent/actor-host/host_main.h"
 
@@ -17,7 +18,8 @@ extern const uint8_t isola_runtime_source[], isola_runtime_source_end[];
 _Static_assert(sizeof(struct isola_state_req) <= sizeof(((struct isola_state_io *)0)->adapter),
                "a request of the store fits into the io it serves");
 
-static void state_done(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+static void state_done(struct isola_state_req *req, int code, struct isola_slice value,
+                       const char *why)
 {
     struct isola_state_io *io = req->arg;
     io->done(io, code, value, why);
@@ -77,7 +79,8 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on)
     default:
         return;
     }
-    struct isola_mail *mail = isola_mail_new((int)m->kind, m->src, m->dst, m->event, m->chain, m->args);
+    struct isola_mail *mail =
+        isola_mail_new((int)m->kind, m->src, m->dst, m->event, m->chain, m->args);
     if (mail == NULL) {
         isola_log(ISOLA_LOG_ERROR, "no memory for a message of %zu bytes", m->args.len);
         return;
@@ -97,8 +100,10 @@ void conn_answer(struct app *app, struct isola_mail *mail)
     }
     struct conn *c = isola_map_get(&app->conns, number_key(&mail->origin.link));
     int r = c != NULL && c->link != NULL ? send_mail(c->link, mail, mail->origin.id) : 0;
-    if (r != 0 && r != ISOLA_ECLOSED && mail->kind != ISOLA_MSG_EVENT) { /* too big, or too much waits: who asked is told */
-        struct isola_mail *f = isola_mail_failure(mail->origin, r, "the answer cannot be sent: %s", isola_error_text(r));
+    if (r != 0 && r != ISOLA_ECLOSED &&
+        mail->kind != ISOLA_MSG_EVENT) { /* too big, or too much waits: who asked is told */
+        struct isola_mail *f = isola_mail_failure(mail->origin, r, "the answer cannot be sent: %s",
+                                                  isola_error_text(r));
         if (f != NULL)
             r = send_mail(c->link, f, mail->origin.id);
         isola_mail_free(f);
@@ -133,7 +138,8 @@ static const struct isola_host_ops host_ops = {
     .drained = agent_link_drained,
 };
 
-int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platform, struct isola_err *err)
+int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platform,
+                           struct isola_err *err)
 {
     isola_log_setup("actor-host", ISOLA_LOG_INFO);
     /* A terminal's ^C goes to the whole group: the agent decides when this process ends. */
@@ -148,7 +154,10 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     r = isola_state_open(path, &app->state, err);
     free(path);
     if (r == 0)
-        r = isola_v8_start(platform, isola_slice(isola_runtime_source, (size_t)(isola_runtime_source_end - isola_runtime_source)), err);
+        r = isola_v8_start(platform,
+                           isola_slice(isola_runtime_source,
+                                       (size_t)(isola_runtime_source_end - isola_runtime_source)),
+                           err);
     if (r == 0)
         r = outbox_open(app, err);
     if (r == 0)

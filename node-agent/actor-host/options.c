@@ -21,10 +21,12 @@ int options_parse(int argc, char **argv, struct options *out, struct isola_err *
         else if (isola_slice_is(a, "--threads"))
             out->threads = (unsigned)strtoul(value, NULL, 10);
         else
-            return isola_fail(err, ISOLA_EINVAL, "unknown option %s; node-agent starts this program", argv[i - 1]);
+            return isola_fail(err, ISOLA_EINVAL,
+                              "unknown option %s; node-agent starts this program", argv[i - 1]);
     }
     if (out->node == NULL || out->data == NULL || out->threads == 0 || out->threads > 1024)
-        return isola_fail(err, ISOLA_EINVAL,
-                          "usage: actor-host --node NAME --data DIR --threads N; node-agent starts this program");
+        return isola_fail(
+            err, ISOLA_EINVAL,
+            "usage: actor-host --node NAME --data DIR --threads N; node-agent starts this program");
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What workers, the store's thread and checks hand to the loop. uv_async_send coalesces, so the receiver drains all.
+ * What workers, the store's thread and checks hand to the loop. uv_async_send coalesces, so the
+ * receiver drains all.
  */
 #include "base/check.h"
 #include "node-agent/actor-host/app.h"
@@ -24,7 +25,8 @@ int outbox_open(struct app *app, struct isola_err *err)
     pthread_mutex_init(&app->outbox.lock, NULL);
     int r = uv_async_init(app->loop, &app->outbox.async, on_async);
     if (r != 0)
-        return isola_fail(err, ISOLA_EIO, "cannot watch for the workers' messages: %s", uv_strerror(r));
+        return isola_fail(err, ISOLA_EIO, "cannot watch for the workers' messages: %s",
+                          uv_strerror(r));
     app->outbox.async.data = app;
     return 0;
 }

@@ -2,11 +2,13 @@
  *
  * The other actor-hosts: where an actor lives, the links to them, and what is under way on each.
  *
- * Happy path: a mail for another node is put into the outbox, sent over the link to that peer (dialled when first needed) under an id of
- * its own; the answer with that id goes back to who asked. Failure: when a link breaks, or the peer leaves the view, its
- * asks fail with EUNREACHABLE at once, since they may or may not have been carried out; what was not sent yet waits for the next link. While a peer's actor-host restarts (it is in the view
- * without a url) mails wait for it, a bounded number of them. Subscriptions are kept and repeated whenever the link is
- * made anew, or their actor moves to another node.
+ * Happy path: a mail for another node is put into the outbox, sent over the link to that peer
+ * (dialled when first needed) under an id of its own; the answer with that id goes back to who
+ * asked. Failure: when a link breaks, or the peer leaves the view, its asks fail with EUNREACHABLE
+ * at once, since they may or may not have been carried out; what was not sent yet waits for the
+ * next link. While a peer's actor-host restarts (it is in the view without a url) mails wait for
+ * it, a bounded number of them. Subscriptions are kept and repeated whenever the link is made anew,
+ * or their actor moves to another node.
  */
 #include "base/check.h"
 #include "base/clock.h"
@@ -14,9 +16,9 @@
 #include "node-agent/actor-host/app.h"
 #include "transport/envelope.h"
 
-#define WAITING_MAX   10000
-#define REDIAL_FIRST  20   /* ms, doubled with each failure */
-#define REDIAL_MAX    1000
+#define WAITING_MAX  10000
+#define REDIAL_FIRST 20 /* ms, doubled with each failure */
+#define REDIAL_MAX   1000
 
 static void dial(struct peer *p);
 
@@ -62,7 +64,8 @@ static void send_to(struct peer *p, struct isola_mail *m)
     int r = send_mail(p->link, m, id);
     struct isola_origin origin;
     if (r != 0 && id != 0 && asks_out_take(&p->asks, id, &origin)) {
-        struct isola_mail *f = isola_mail_failure(origin, r, "cannot send to node %s: %s", p->name, isola_error_text(r));
+        struct isola_mail *f = isola_mail_failure(origin, r, "cannot send to node %s: %s", p->name,
+                                                  isola_error_text(r));
         if (f != NULL)
             isola_host_answer(app->host, f);
     }
@@ -94,7 +97,8 @@ static struct peer *peer_of(struct app *app, struct isola_slice address)
     return node > 0 ? app->peers[node - 1] : NULL;
 }
 
-/* Sends a subscription to where its actor lives now: a peer, or, when it has come here, this host. */
+/* Sends a subscription to where its actor lives now: a peer, or, when it has come here, this host.
+ */
 static void settle_sub(struct app *app, struct sub_out **at)
 {
     struct sub_out *s = *at;
@@ -183,7 +187,8 @@ static void run_forward(struct app *app, struct parcel *parcel)
     else if (f->mail->kind == ISOLA_MSG_UNSUB)
         unsubscribe(app, f->mail);
     else if (f->mail->origin.link == GIVE_LINK)
-        claims_answered(app, f->mail); /* a STOP that waited while the activation ended by itself: it must not go after the actor */
+        claims_answered(app, f->mail); /* a STOP that waited while the activation ended by itself:
+                                          it must not go after the actor */
     else
         peer_send(app->peers[f->node - 1], f->mail);
     free(f);
@@ -209,8 +214,10 @@ static void on_answer(struct peer *p, const struct isola_msg *m)
             if (s->id != m->id)
                 continue;
             if (s->node != p->number)
-                return; /* it has moved, and is heard from where it lives now: from here too would be twice */
-            struct isola_mail *e = isola_mail_new(ISOLA_MSG_EVENT, m->src, s->mail->src, m->event, none, m->args);
+                return; /* it has moved, and is heard from where it lives now: from here too would
+                           be twice */
+            struct isola_mail *e =
+                isola_mail_new(ISOLA_MSG_EVENT, m->src, s->mail->src, m->event, none, m->args);
             if (e == NULL)
                 return;
             e->origin.link = s->mail->origin.link;
@@ -259,7 +266,8 @@ static void peer_up(struct isola_link *link, void *arg)
     isola_mp_map(&args, 2);
     isola_mp_kstr(&args, "node", app->options.node);
     isola_mp_kuint(&args, "wire", ISOLA_WIRE_VERSION);
-    struct isola_msg hello = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("hello"), .args = isola_buf_slice(&args)};
+    struct isola_msg hello = {
+        .kind = ISOLA_MSG_EMIT, .event = isola_slice_str("hello"), .args = isola_buf_slice(&args)};
     (void)!isola_link_send_msg(p->link, &hello);
     isola_buf_free(&args);
     for (struct sub_out *s = app->subs; s != NULL; s = s->next) {
@@ -275,7 +283,6 @@ static void peer_up(struct isola_link *link, void *arg)
         send_to(p, m);
 }
 
-
 static void peer_down(struct isola_link *link, int code, const char *why, void *arg)
 {
     struct peer *p = arg;
@@ -288,13 +295,15 @@ static void peer_down(struct isola_link *link, int code, const char *why, void *
     p->dial_at = isola_clock_ms() + (pause < REDIAL_MAX ? pause : REDIAL_MAX);
     p->failures++;
     char text[300];
-    snprintf(text, sizeof(text), "the link to node %s was lost (%s): the request may or may not have been carried out",
+    snprintf(text, sizeof(text),
+             "the link to node %s was lost (%s): the request may or may not have been carried out",
              p->name, why);
     asks_out_fail_all(p->app, &p->asks, ISOLA_EUNREACHABLE, text);
     arm(p->app);
 }
 
-static const struct isola_link_ops peer_ops = {.up = peer_up, .frame = peer_frame, .down = peer_down};
+static const struct isola_link_ops peer_ops = {
+    .up = peer_up, .frame = peer_frame, .down = peer_down};
 
 /* Starts a link; what is to be sent waits until it is up. */
 static void dial(struct peer *p)
@@ -343,7 +352,8 @@ static void arm(struct app *app)
         struct isola_heap_node *node = isola_heap_min(&p->asks.due);
         if (node != NULL && node->key < least)
             least = node->key;
-        if (p->live && p->link == NULL && p->url != NULL && p->dial_at < least && wants_link(app, p))
+        if (p->live && p->link == NULL && p->url != NULL && p->dial_at < least &&
+            wants_link(app, p))
             least = p->dial_at;
     }
     if (least == UINT64_MAX) {
@@ -382,8 +392,9 @@ static void set_url(struct peer *p, struct isola_slice url)
         struct isola_link *old = p->link;
         p->link = NULL;
         p->up = false;
-        asks_out_fail_all(p->app, &p->asks, ISOLA_EUNREACHABLE,
-                          "its actor-host has restarted: the request may or may not have been carried out");
+        asks_out_fail_all(
+            p->app, &p->asks, ISOLA_EUNREACHABLE,
+            "its actor-host has restarted: the request may or may not have been carried out");
         isola_link_close(old);
     }
 }
@@ -391,15 +402,18 @@ static void set_url(struct peer *p, struct isola_slice url)
 static void leave(struct peer *p)
 {
     set_url(p, (struct isola_slice){0});
-    asks_out_fail_all(p->app, &p->asks, ISOLA_EUNREACHABLE,
-                      "its node has left the cluster: the request may or may not have been carried out");
+    asks_out_fail_all(
+        p->app, &p->asks, ISOLA_EUNREACHABLE,
+        "its node has left the cluster: the request may or may not have been carried out");
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&p->waiting)) != NULL)
         fail_mail(p->app, m, ISOLA_EUNREACHABLE, "its node has left the cluster");
 }
 
-/* Which shards belong to nodes that are known and not there: their actors' state is out of reach. */
-static void find_lost(struct app *app, const char *const *live, size_t nlive, struct isola_slice params)
+/* Which shards belong to nodes that are known and not there: their actors' state is out of reach.
+ */
+static void find_lost(struct app *app, const char *const *live, size_t nlive,
+                      struct isola_slice params)
 {
     struct isola_slice down = {0}, item;
     isola_mp_find(params, "down", &down);
@@ -497,8 +511,9 @@ static void conn_frame(struct isola_link *link, struct isola_slice frame, void *
     else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "claim"))
         claims_asked(c, &m);
     else if (m.kind == ISOLA_MSG_ASK) {
-        struct isola_mail *f = isola_mail_failure((struct isola_origin){.link = c->number, .id = m.id}, ISOLA_EINVAL,
-                                                  "the actor-host knows no such method");
+        struct isola_mail *f =
+            isola_mail_failure((struct isola_origin){.link = c->number, .id = m.id}, ISOLA_EINVAL,
+                               "the actor-host knows no such method");
         if (f != NULL)
             conn_answer(c->app, f);
     }
@@ -527,5 +542,6 @@ int peers_listen(struct app *app, struct isola_err *err)
     if (r != 0)
         return isola_fail(err, ISOLA_EIO, "cannot make a timer: %s", uv_strerror(r));
     app->tick.data = app;
-    return isola_listener_open(app->loop, "tcp://127.0.0.1:0", &listener_ops, app, &app->listener, err);
+    return isola_listener_open(app->loop, "tcp://127.0.0.1:0", &listener_ops, app, &app->listener,
+                               err);
 }
