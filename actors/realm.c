@@ -311,9 +311,14 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
         isola_mail_free(m);
     struct isola_mail *why =
         isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
-    struct isola_actor *a;
-    while ((a = next_touched(r)) != NULL) {
-        if (a->realm == r) {
+    struct isola_actor *a, *next = r->touched;
+    r->touched = NULL; /* each of them once: those that are touched by it wait for the next visit */
+    while ((a = next) != NULL) {
+        next = a->next_touched;
+        a->is_touched = false;
+        if (a->realm == r && a->upgrade != NULL) {
+            isola__actor_end(a);
+        } else if (a->realm == r) {
             isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
         } else { /* it has moved to a fresh realm */
             isola__realm_touch(a->realm, a);

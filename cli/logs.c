@@ -3,6 +3,8 @@
  * `ctl logs`: what is there, and with -f what comes. The lines are scripts' own: nothing in them
  * reaches a terminal raw.
  */
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/msg.h"
 #include "base/msgpack.h"
@@ -66,6 +68,28 @@ static bool print_line(struct isola__cli *cli, const json_t *line)
     return isola__out(cli, &out);
 }
 
+/* On stderr: an answer that is empty, or not from every node, must not pass for quiet actors. */
+static void tell_missing(const struct isola__cli *cli, const json_t *value)
+{
+    const char *of = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
+    struct isola_buf note = {0};
+    const json_t *name;
+    size_t i;
+    if (json_array_size(json_object_get(value, "lines")) == 0 && !cli->options.follow &&
+        cli->options.lines > 0)
+        isola_buf_printf(&note, "ctl: no line logged by %s is kept\n",
+                         of != NULL ? of : "any actor");
+    json_array_foreach(json_object_get(value, "unreachable"), i, name)
+    {
+        isola_buf_puts(&note, "ctl: unreachable: ");
+        isola__text_clean(&note, isola__text_of(name));
+        isola_buf_puts(&note, " (what its actors logged is not shown)\n");
+    }
+    if (note.len > 0 && !note.failed)
+        fwrite(note.data, 1, note.len, stderr);
+    isola_buf_free(&note);
+}
+
 static bool print_lines(struct isola__cli *cli, const json_t *value)
 {
     const json_t *line;
@@ -80,7 +104,11 @@ static bool print_lines(struct isola__cli *cli, const json_t *value)
         else if (!print_line(cli, line))
             return false;
     }
-    return isola__out(cli, &out);
+    if (!isola__out(cli, &out))
+        return false;
+    if (!cli->options.json)
+        tell_missing(cli, value);
+    return true;
 }
 
 /* Whatever the agent writes from now on. */

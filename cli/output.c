@@ -60,6 +60,29 @@ static void fail_json(struct isola__cli *cli, struct isola_slice code, struct is
     json_decref(document);
 }
 
+static bool own_frame(const uint8_t *line, size_t len)
+{
+    static const char mark[] = "isola:runtime:";
+    while (len > 0 && (*line == ' ' || *line == '\t'))
+        line++, len--;
+    return len > 3 && memcmp(line, "at ", 3) == 0 &&
+           memmem(line, len, mark, sizeof(mark) - 1) != NULL;
+}
+
+/* Frames of Isola's own JavaScript tell nobody what is wrong with a script; --json has them. */
+static void without_own_frames(struct isola_buf *out, struct isola_slice text)
+{
+    for (size_t at = 0; at < text.len;) {
+        const uint8_t *end = memchr(text.data + at, '\n', text.len - at);
+        size_t next = end != NULL ? (size_t)(end - text.data) + 1 : text.len;
+        if (!own_frame(text.data + at, next - at))
+            isola_buf_append(out, text.data + at, next - at);
+        at = next;
+    }
+    while (out->len > 0 && out->data[out->len - 1] == '\n')
+        out->len--;
+}
+
 /* Each line of `text` after the first is indented, so that a failure stays one paragraph. */
 static void indented(struct isola_buf *out, struct isola_slice text, const char *indent)
 {
@@ -150,14 +173,17 @@ void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
         indented(&line, e.name, " ");
         isola_buf_puts(&line, ": ");
     }
-    indented(&line, e.message, "  ");
-    struct isola_slice stack = frames(e.stack);
-    while (stack.len > 0 && stack.data[stack.len - 1] == '\n')
-        stack.len--;
+    struct isola_buf message = {0}, trace = {0};
+    without_own_frames(&message, e.message);
+    indented(&line, isola_buf_slice(&message), "  ");
+    without_own_frames(&trace, e.stack);
+    struct isola_slice stack = frames(isola_buf_slice(&trace));
     if (stack.len > 0) {
         isola_buf_puts(&line, "\n    ");
         indented(&line, stack, "");
     }
+    isola_buf_free(&message);
+    isola_buf_free(&trace);
     isola_buf_puts(&line, "\n");
     print_error(&line);
 }

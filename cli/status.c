@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The commands that show tables of the cluster: ps and nodes. With --json they pass on what the
- * agent said; the tables take from it what they know, and show "-" for what is missing or of
- * another type.
+ * agent said; the tables take from it what they know, and show "-" for what is missing, of another
+ * type, or was true only while a process lived.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "base/check.h"
 #include "base/msgpack.h"
 #include "cli/call.h"
 #include "cli/commands.h"
@@ -55,6 +57,35 @@ static void add_number(struct isola__table *t, const json_t *row, const char *ke
     isola__table_add(t, isola_slice_str(text), ISOLA__PLAIN);
 }
 
+/* A number that means something only while the process it is about lives. */
+static void add_alive(struct isola__table *t, bool alive, const json_t *row, const char *key,
+                      enum unit unit)
+{
+    if (alive)
+        add_number(t, row, key, unit);
+    else
+        isola__table_add(t, isola_slice_str("-"), ISOLA__DIM);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const char *x = json_string_value(json_object_get(*(const json_t *const *)a, "address"));
+    const char *y = json_string_value(json_object_get(*(const json_t *const *)b, "address"));
+    return strcmp(x != NULL ? x : "", y != NULL ? y : "");
+}
+
+/* The rows in the order of their addresses: the agent's own order says nothing to a person. The
+ * caller frees the array; the rows stay the list's. */
+static const json_t **sorted(const json_t *actors)
+{
+    size_t n = json_array_size(actors);
+    const json_t **rows = isola_alloc(n * sizeof(const json_t *));
+    for (size_t i = 0; i < n; i++)
+        rows[i] = json_array_get(actors, i);
+    qsort((void *)rows, n, sizeof(const json_t *), by_address);
+    return rows;
+}
+
 static void list_unreachable(const json_t *names, bool colour, struct isola_buf *out)
 {
     size_t i;
@@ -94,17 +125,17 @@ void isola__run_ps(struct isola__cli *cli)
         return;
     }
 
-    const json_t *actors = json_object_get(value, "actors"), *actor;
+    const json_t *actors = json_object_get(value, "actors");
     struct isola_buf out = {0};
-    size_t i;
     if (json_array_size(actors) == 0) {
         isola_buf_printf(&out, "no actor%s%s is live\n", app != NULL ? " of " : "",
                          app != NULL ? app : "");
     } else {
         struct isola__table t;
         isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-        json_array_foreach(actors, i, actor)
-        {
+        const json_t **rows = sorted(actors);
+        for (size_t i = 0; i < json_array_size(actors); i++) {
+            const json_t *actor = rows[i];
             add_text(&t, actor, "address");
             add_text(&t, actor, "isolation");
             add_text(&t, actor, "node");
@@ -114,6 +145,7 @@ void isola__run_ps(struct isola__cli *cli)
             add_number(&t, actor, "turns", PLAIN_NUMBER);
             add_number(&t, actor, "heap", BYTES);
         }
+        free((void *)rows);
         isola__table_print(&t, cli->colour, &out);
         isola__table_free(&t);
     }
@@ -146,11 +178,15 @@ void isola__run_nodes(struct isola__cli *cli)
         add_text(&t, node, "name");
         add_text(&t, node, "state");
         add_text(&t, node, "url");
-        add_number(&t, node, "pid", PLAIN_NUMBER);
-        add_number(&t, node, "host_pid", PLAIN_NUMBER);
-        add_number(&t, node, "actors", PLAIN_NUMBER);
+        /* What a node that is down had last: its process ids may be another process' by now. */
+        const char *state = json_string_value(json_object_get(node, "state"));
+        bool down = state != NULL && strcmp(state, "down") == 0;
+        bool host = !down && json_integer_value(json_object_get(node, "host_pid")) > 0;
+        add_alive(&t, !down, node, "pid", PLAIN_NUMBER);
+        add_alive(&t, host, node, "host_pid", PLAIN_NUMBER);
+        add_alive(&t, host, node, "actors", PLAIN_NUMBER);
         add_number(&t, node, "threads", PLAIN_NUMBER);
-        add_number(&t, node, "uptime_ms", TIME);
+        add_alive(&t, !down, node, "uptime_ms", TIME);
         add_text(&t, node, "version");
     }
     struct isola_buf out = {0};

@@ -264,7 +264,9 @@ void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct i
     struct isola__agent *agent = from->agent;
     struct isola__deploys *deploys = &agent->deploys;
     if (agent->state != ISOLA_AGENT_READY) {
-        isola__fail(from, m->id, ISOLA_EUNREACHABLE, "node %s is still starting", agent->opt.name);
+        isola__fail(from, m->id, ISOLA_EUNREACHABLE,
+                    "node %s is still starting; try again when it has said that it is ready",
+                    agent->opt.name);
         return;
     }
     if (deploys->count >= DEPLOYS_MAX) {

@@ -81,7 +81,11 @@ static void gone(struct isola__host *host)
     if (was_ready)
         isola__members_changed(&agent->members);
     uint64_t ms = backoff(host);
-    isola_log(ISOLA_LOG_WARN, "the actor-host is started again in %llu ms", (unsigned long long)ms);
+    if (ms == 0)
+        isola_log(ISOLA_LOG_WARN, "the actor-host is started again at once");
+    else
+        isola_log(ISOLA_LOG_WARN, "the actor-host is started again in %llu ms",
+                  (unsigned long long)ms);
     if (ms == 0)
         isola__host_start(host);
     else
@@ -189,6 +193,9 @@ static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct
     }
     uv_timer_stop(&host->timer);
     host->state = ISOLA_HOST_READY;
+    if (host->was_ready)
+        isola_log(ISOLA_LOG_INFO, "the actor-host (pid %llu) is ready again",
+                  (unsigned long long)pid);
     host->was_ready = true;
     host->ready_at = isola_clock_ms();
     host->url = isola_strndup((const char *)url.data, url.len);

@@ -84,8 +84,10 @@ if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then
         update=
         lists_known || update='apt-get update && '
+        as_root='sudo sh -c'
+        command -v sudo >/dev/null 2>&1 || as_root='su -c'
         die "that takes root. Run this, then make again:
-  sudo sh -c '${update}apt-get install -y --no-install-recommends --no-remove$missing'"
+  $as_root '${update}apt-get install -y --no-install-recommends --no-remove$missing'"
     fi
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
@@ -95,6 +97,7 @@ if [ -n "$missing" ]; then
         apt-get -q update >"$log" 2>&1 || { tail -n 20 "$log" >&2; die 'apt-get update failed: see above'; }
         fresh=yes
     fi
+    say 'installing them (apt-get install), which may take some minutes'
     if ! apt_install >"$log" 2>&1; then
         # Old lists name files that the mirror no longer has.
         if [ -z "$fresh" ]; then

@@ -123,6 +123,15 @@ test('ask', { concurrency }, async (t) => {
     const agent = await withAgent(t, { actor: () => error });
     assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr, 'ctl: E_MINE: RangeError: no\n');
   });
+  await t.test("frames of Isola's own are for --json", async (t) => {
+    const message = 'cannot load\n    at load (isola:runtime:14:31)';
+    const stack = 'Error: it broke\n    at codeError (isola:runtime:9:52)\n    at f (isola:shop/a.js:2:7)\n    at turn (isola:runtime:10:1)';
+    const agent = await withAgent(t, { actor: () => failure('EMODULE', message, stack) });
+    const args = ['ask', 'a/B/c', 'go'];
+    assert.equal((await ctl(args, { node: agent.path })).stderr, 'ctl: EMODULE: cannot load\n    at f (isola:shop/a.js:2:7)\n');
+    const { error } = JSON.parse((await ctl(['--json', ...args], { node: agent.path })).stdout);
+    assert.deepEqual([error.message, error.stack], [message, stack]);
+  });
   await t.test('a failure that is no Error', async (t) => {
     const agent = await withAgent(t, { actor: (m, peer) => void peer.send({ kind: 4, id: m.id, args: [7] }) });
     const { status, stdout } = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
@@ -280,15 +289,15 @@ const actors = [
 ];
 
 test('ps and nodes', { concurrency }, async (t) => {
-  await t.test('a table of actors', async (t) => {
+  await t.test('a table of actors, in the order of their addresses', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors, unreachable: ['north'] }) });
     const { status, stdout } = await ctl(['ps', 'shop'], { node: agent.path });
     assert.equal(status, 0);
     assert.equal(stdout, [
       'ADDRESS            ISOLATION  NODE  THREAD  STATE   MAILBOX  TURNS    HEAP',
+      'odd/One/\ufffd[2J       -          -          -  -             -      -       -',
       'shop/Counter/a     isolate    east       0  idle          0     12  1.5 MB',
       'shop/Session/東京  shared     west      11  failed    10000      7   512 B',
-      'odd/One/\ufffd[2J       -          -          -  -             -      -       -',
       'unreachable: north (the actors there are not listed)',
       '',
     ].join('\n'));
@@ -315,6 +324,21 @@ test('ps and nodes', { concurrency }, async (t) => {
       'NAME  STATE  URL                   PID  HOST  ACTORS  THREADS     UPTIME  VERSION',
       'east  up     tcp://127.0.0.1:4711   10    11       3        2  3 min 5 s  0.1.0',
       'west  down   tcp://127.0.0.1:4712    -     -       -        -          -  -',
+      '',
+    ].join('\n'));
+    assert.deepEqual(JSON.parse((await ctl(['nodes', '--json'], { node: agent.path })).stdout), { nodes });
+  });
+  await t.test('nodes without a process: no process ids of the past', async (t) => {
+    const had = { pid: 10, host_pid: 11, actors: 3, threads: 2, uptime_ms: 0, version: '0.1.0' };
+    const nodes = [
+      { name: 'north', state: 'starting', url: 'tcp://127.0.0.1:4711', ...had, host_pid: 0, actors: 0 },
+      { name: 'west', state: 'down', url: 'tcp://127.0.0.1:4712', ...had },
+    ];
+    const agent = await withAgent(t, { nodes: () => ({ nodes }) });
+    assert.equal((await ctl(['nodes'], { node: agent.path })).stdout, [
+      'NAME   STATE     URL                   PID  HOST  ACTORS  THREADS  UPTIME  VERSION',
+      'north  starting  tcp://127.0.0.1:4711   10     -       -        2    0 ms  0.1.0',
+      'west   down      tcp://127.0.0.1:4712    -     -       -        2       -  0.1.0',
       '',
     ].join('\n'));
     assert.deepEqual(JSON.parse((await ctl(['nodes', '--json'], { node: agent.path })).stdout), { nodes });
@@ -360,6 +384,14 @@ test('logs', { concurrency }, async (t) => {
       { lines: 200, follow: false, address: 'a/B/c' },
       { lines: 200, follow: false },
     ]);
+  });
+  await t.test('what is not there is told, on stderr', async (t) => {
+    const agent = await withAgent(t, { logs: (m) => ({ lines: m.args[0].app === 'shop' ? lines : [], unreachable: ['north'] }) });
+    const missing = 'ctl: unreachable: north (what its actors logged is not shown)\n';
+    assert.deepEqual(await ctl(['logs', 'shop'], { node: agent.path }), { status: 0, stdout: shown, stderr: missing });
+    assert.deepEqual(await ctl(['logs', 'a/B/c'], { node: agent.path }), { status: 0, stdout: '', stderr: `ctl: no line logged by a/B/c is kept\n${missing}` });
+    assert.deepEqual(await ctl(['logs', '-n', '0'], { node: agent.path }), { status: 0, stdout: '', stderr: missing });
+    assert.equal((await ctl(['--json', 'logs', 'a/B/c'], { node: agent.path })).stderr, '');
   });
   const follow = {
     logs: (m, peer) => {

@@ -72,9 +72,9 @@ static void turns_come_one_at_a_time(void **state)
     struct world *w = world_new(1);
     world_release(w, "t", "1", "shared", "");
     uint64_t first =
-        world_ask(w, "t/T/a", "note begin; ask t/T/b {hold x; add 5}; note end; add 1");
+        world_ask(w, "t/T/a", "note begin; ask t/T/b {note held; hold x; add 5}; note end; add 1");
     uint64_t next = world_ask(w, "t/T/a", "note next; add 1");
-    fake_await_note("t/T/a begin", 1);
+    fake_await_note("t/T/b held", 1);
     must_reply(w, world_ask(w, "t/T/c", "get"), 0); /* others are not held up */
     assert_int_equal(fake_count_note("t/T/a next"), 0);
     assert_int_equal(world_outcome(w, first).kind, 0);

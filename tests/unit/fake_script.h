@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "actors/v8/realm.h"
+#include "base/map.h"
 
 #define FAKE_MAGIC 0x150a15u
 
@@ -69,8 +70,8 @@ struct isola_v8 {
     void *arg;
     bool visiting, in_op;
     pthread_t visitor;
-    bool terminated; /* under fake_board.c's lock */
-    uint32_t greatest_serial;
+    bool terminated;          /* under fake_board.c's lock */
+    struct isola_map serials; /* those used so far */
     struct fake_actor *actors;
     struct fake_module *modules;
     struct fake_poster *poster;

@@ -92,6 +92,7 @@ void isola_v8_close(struct isola_v8 *v)
         free(m->code);
         free(m);
     }
+    isola_map_free(&v->serials);
     free(v);
     fake__closed();
 }
@@ -299,8 +300,9 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
                        struct isola_slice no_state)
 {
     struct isola_v8 *v = enter(js);
-    ISOLA_CHECK(actor > v->greatest_serial); /* never 0, never used twice: ours count up */
-    v->greatest_serial = actor;
+    ISOLA_CHECK(actor != 0);
+    ISOLA_CHECK(isola_map_set(&v->serials, isola_slice(&actor, sizeof(actor)), v) ==
+                NULL); /* never twice */
     struct fake_actor *a = isola_zalloc(sizeof(*a));
     a->serial = actor;
     a->module = module_of(v, type);

@@ -67,11 +67,21 @@ static void change(struct world *w)
     pthread_mutex_unlock(&w->lock);
 }
 
+static void show(const struct isola_host_info *i, void *arg)
+{
+    (void)arg;
+    fprintf(stderr, "  %.*s %s, %s, release %s, thread %u, mailbox %llu, turns %llu\n",
+            ISOLA_FMT(i->address), i->isolation, i->state, i->release, i->thread,
+            (unsigned long long)i->mailbox, (unsigned long long)i->turns);
+}
+
 static void wait_for(struct world *w, uint64_t deadline, const char *what)
 {
     if (fake_cond_wait(&w->changed, &w->lock, deadline))
         return;
-    fprintf(stderr, "fake_world: %s did not come in %d s\n", what, FAKE_DEADLINE_S);
+    fprintf(stderr, "fake_world: %s did not come in %d s; live:\n", what, FAKE_DEADLINE_S);
+    pthread_mutex_unlock(&w->lock);
+    isola_host_each(w->host, (struct isola_slice){0}, show, NULL);
     abort();
 }
 
