@@ -35,6 +35,8 @@ enum Hook {
     HOOK_TIMER,
     HOOK_STATE,
     HOOK_HIBERNATE,
+    HOOK_TICK,
+    HOOK_BUILTIN,
     HOOK_COUNT
 };
 
@@ -57,8 +59,13 @@ struct isola_v8 {
     v8::Global<v8::Context> context;
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT];
     v8::Global<v8::Symbol> address_symbol;
-    v8::Global<v8::Module> isola_module;
-    v8::Global<v8::Object> isola_exports;
+    // What scripts can import: "isola" and modules of Node.js', made when a script asks for them.
+    struct Builtin {
+        v8::Global<v8::Module> module;
+        v8::Global<v8::Object> exports;
+    };
+    std::unordered_map<std::string, Builtin> builtins;
+    bool ticks; // process.nextTick has something to run
     // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index
     // is by the promise's identity hash: a script may have a hundred thousand of them and then
     // handle each.
@@ -116,7 +123,8 @@ v8::Local<v8::Object> make_natives(isola_js *js);
 
 // modules.cc
 void set_module_callbacks(v8::Isolate *isolate);
-bool make_isola_module(isola_js *js, v8::Local<v8::Object> exports);
+// Makes `exports` the module of that name. False: thrown.
+bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> exports);
 
 // realm.cc: calls a hook, then runs microtasks and reports unhandled rejections. Empty when it
 // threw; the exception is reported as a crash of `actor` (0: of the one whose frame is current):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loading an actor type's bundle: one ES module, which may import nothing but "isola".
+// Loading an actor type's bundle: one ES module, which may import "isola" and those of Node.js'
+// modules that isolates have (actors/lib/runtime/node/modules.js).
 #include "actors/v8/internal.hh"
 
 namespace isola
@@ -8,17 +9,40 @@ namespace isola
 namespace
 {
 
+// What `specifier` names, made now if it is a module of Node.js' that no script has asked for yet.
+// Empty: thrown.
+v8::MaybeLocal<v8::Module> builtin(isola_js *js, const std::string &specifier)
+{
+    v8::Isolate *isolate = js->isolate();
+    auto &builtins = js->v->builtins;
+    std::string name = specifier.rfind("node:", 0) == 0 ? specifier.substr(5) : specifier;
+    auto at = builtins.find(name);
+    if (at == builtins.end()) {
+        v8::Local<v8::Value> argv[] = {text(isolate, isola_slice(name.data(), name.size()))},
+                             exports;
+        if (!js->v->hooks[HOOK_BUILTIN]
+                 .Get(isolate)
+                 ->Call(js->context, v8::Undefined(isolate), 1, argv)
+                 .ToLocal(&exports))
+            return {};
+        if (!exports->IsObject()) {
+            std::string why = "cannot find module \"" + specifier + "\" in an isolate";
+            isolate->ThrowException(make_error(isolate, "EMODULE", why.c_str()));
+            return {};
+        }
+        if (!add_builtin(js, name, exports.As<v8::Object>()))
+            return {};
+        at = builtins.find(name);
+    }
+    return at->second.module.Get(isolate);
+}
+
 v8::MaybeLocal<v8::Module> resolve(v8::Local<v8::Context> context, v8::Local<v8::String> specifier,
                                    v8::Local<v8::FixedArray>, v8::Local<v8::Module>)
 {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
-    std::string name = utf8(isolate, specifier);
-    if (name == "isola")
-        return from(isolate)->isola_module.Get(isolate);
-    std::string why = "cannot find module \"" + name + "\" in an isolate";
-    isolate->ThrowException(make_error(isolate, "EMODULE", why.c_str()));
-    (void)context;
-    return {};
+    isola_js js{from(isolate), context};
+    return builtin(&js, utf8(isolate, specifier));
 }
 
 v8::MaybeLocal<v8::Promise> import_dynamically(v8::Local<v8::Context> context, v8::Local<v8::Data>,
@@ -27,16 +51,19 @@ v8::MaybeLocal<v8::Promise> import_dynamically(v8::Local<v8::Context> context, v
                                                v8::Local<v8::FixedArray>)
 {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
+    isola_js js{from(isolate), context};
     v8::Local<v8::Promise::Resolver> resolver;
     if (!v8::Promise::Resolver::New(context).ToLocal(&resolver))
         return {};
-    std::string name = utf8(isolate, specifier);
-    if (name == "isola") {
-        resolver->Resolve(context, from(isolate)->isola_module.Get(isolate)->GetModuleNamespace())
-            .Check();
+    v8::TryCatch caught(isolate);
+    v8::Local<v8::Module> module;
+    if (builtin(&js, utf8(isolate, specifier)).ToLocal(&module)) {
+        resolver->Resolve(context, module->GetModuleNamespace()).Check();
+    } else if (caught.HasTerminated()) {
+        caught.ReThrow();
+        return {};
     } else {
-        std::string why = "cannot find module \"" + name + "\" in an isolate";
-        resolver->Reject(context, make_error(isolate, "EMODULE", why.c_str())).Check();
+        resolver->Reject(context, caught.Exception()).Check();
     }
     return resolver->GetPromise();
 }
@@ -47,22 +74,34 @@ void import_meta(v8::Local<v8::Context> context, v8::Local<v8::Module>, v8::Loca
     meta->CreateDataProperty(context, text(isolate, "url"), text(isolate, "isola:app")).Check();
 }
 
-v8::MaybeLocal<v8::Value> fill_isola_module(v8::Local<v8::Context> context,
-                                            v8::Local<v8::Module> module)
+// The names a module of `exports` has beside "default": its own enumerable properties.
+v8::MaybeLocal<v8::Array> names_of(v8::Local<v8::Context> context, v8::Local<v8::Object> exports)
+{
+    return exports->GetOwnPropertyNames(
+        context, static_cast<v8::PropertyFilter>(v8::ONLY_ENUMERABLE | v8::SKIP_SYMBOLS),
+        v8::KeyConversionMode::kConvertToString);
+}
+
+v8::MaybeLocal<v8::Value> fill_builtin(v8::Local<v8::Context> context, v8::Local<v8::Module> module)
 {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
-    v8::Local<v8::Object> exports = from(isolate)->isola_exports.Get(isolate);
+    v8::Local<v8::Object> exports;
+    for (auto &[name, b] : from(isolate)->builtins)
+        if (b.module == module)
+            exports = b.exports.Get(isolate);
     v8::Local<v8::Array> names;
-    if (!exports->GetOwnPropertyNames(context).ToLocal(&names))
+    if (exports.IsEmpty() || !names_of(context, exports).ToLocal(&names))
         return {};
+    v8::Local<v8::String> default_name = text(isolate, "default");
     for (uint32_t i = 0; i < names->Length(); i++) {
         v8::Local<v8::Value> name, value;
         if (!names->Get(context, i).ToLocal(&name) ||
             !exports->Get(context, name).ToLocal(&value) ||
-            module->SetSyntheticModuleExport(isolate, name.As<v8::String>(), value).IsNothing())
+            (!name->StrictEquals(default_name) &&
+             module->SetSyntheticModuleExport(isolate, name.As<v8::String>(), value).IsNothing()))
             return {};
     }
-    if (module->SetSyntheticModuleExport(isolate, text(isolate, "default"), exports).IsNothing())
+    if (module->SetSyntheticModuleExport(isolate, default_name, exports).IsNothing())
         return {};
     return v8::Undefined(isolate).As<v8::Value>();
 }
@@ -127,23 +166,45 @@ void set_module_callbacks(v8::Isolate *isolate)
     isolate->SetHostInitializeImportMetaObjectCallback(import_meta);
 }
 
-bool make_isola_module(isola_js *js, v8::Local<v8::Object> exports)
+bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> exports)
 {
     v8::Isolate *isolate = js->isolate();
     v8::Local<v8::Array> properties;
-    if (!exports->GetOwnPropertyNames(js->context).ToLocal(&properties))
+    if (!names_of(js->context, exports).ToLocal(&properties))
         return false;
     std::vector<v8::Local<v8::String>> names{text(isolate, "default")};
-    for (uint32_t i = 0; i < properties->Length(); i++)
-        names.push_back(properties->Get(js->context, i).ToLocalChecked().As<v8::String>());
-    js->v->isola_exports.Reset(isolate, exports);
+    for (uint32_t i = 0; i < properties->Length(); i++) {
+        v8::Local<v8::Value> property;
+        if (!properties->Get(js->context, i).ToLocal(&property))
+            return false;
+        if (!property->StrictEquals(names[0]))
+            names.push_back(property.As<v8::String>());
+    }
     v8::Local<v8::Module> module = v8::Module::CreateSyntheticModule(
-        isolate, text(isolate, "isola"),
-        v8::MemorySpan<const v8::Local<v8::String>>(names.data(), names.size()), fill_isola_module);
-    js->v->isola_module.Reset(isolate, module);
+        isolate, text(isolate, isola_slice(name.data(), name.size())),
+        v8::MemorySpan<const v8::Local<v8::String>>(names.data(), names.size()), fill_builtin);
+    isola_v8::Builtin &b = js->v->builtins[name];
+    b.module.Reset(isolate, module);
+    b.exports.Reset(isolate, exports);
     v8::Local<v8::Value> ignored;
-    return module->InstantiateModule(js->context, resolve).FromMaybe(false) &&
-           module->Evaluate(js->context).ToLocal(&ignored);
+    if (module->InstantiateModule(js->context, resolve).FromMaybe(false) &&
+        module->Evaluate(js->context).ToLocal(&ignored) &&
+        module->GetStatus() == v8::Module::kEvaluated)
+        return true;
+    js->v->builtins.erase(name);
+    return false;
+}
+
+// Makes the modules that `module` imports, ahead of the time when V8 asks for them.
+static bool prepare_imports(isola_js *js, v8::Local<v8::Module> module)
+{
+    v8::Local<v8::FixedArray> requests = module->GetModuleRequests();
+    for (int i = 0; i < requests->Length(); i++) {
+        auto request = requests->Get(i).As<v8::ModuleRequest>();
+        if (builtin(js, utf8(js->isolate(), request->GetSpecifier())).IsEmpty())
+            return false;
+    }
+    return true;
 }
 
 } // namespace isola
@@ -166,7 +227,8 @@ extern "C" void isola_js_load(struct isola_js *js, struct isola_slice type, stru
         v8::Local<v8::Value> result;
         if (!v8::ScriptCompiler::CompileModule(isolate, &source).ToLocal(&module)) {
             report(js, type_value, located(js, caught, file));
-        } else if (!module->InstantiateModule(js->context, resolve).FromMaybe(false)) {
+        } else if (!prepare_imports(js, module) ||
+                   !module->InstantiateModule(js->context, resolve).FromMaybe(false)) {
             report(js, type_value, located(js, caught, file));
         } else if (!module->Evaluate(js->context).ToLocal(&result)) {
             report(js, type_value, located(js, caught, file));

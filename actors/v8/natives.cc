@@ -176,6 +176,12 @@ void timer_clear(Info info)
     call.js.v->ops->timer_clear(call.js.v->arg, static_cast<uint64_t>(call.integer(0)));
 }
 
+// tick(): call the hook `tick` before the next microtask
+void tick(Info info)
+{
+    from(info.GetIsolate())->ticks = true;
+}
+
 void encode_value(Info info)
 {
     Call call(info);
@@ -208,12 +214,19 @@ v8::Local<v8::Object> make_natives(isola_js *js)
     static const struct {
         const char *name;
         v8::FunctionCallback function;
-    } natives[] = {{"frame", get_frame},     {"setFrame", set_frame},
-                   {"send", send},           {"publish", publish},
-                   {"done", done},           {"activated", activated},
-                   {"crash", crash},         {"log", log_line},
-                   {"timerSet", timer_set},  {"timerClear", timer_clear},
-                   {"encode", encode_value}, {"decode", decode_value}};
+    } natives[] = {{"frame", get_frame},
+                   {"setFrame", set_frame},
+                   {"send", send},
+                   {"publish", publish},
+                   {"done", done},
+                   {"activated", activated},
+                   {"crash", crash},
+                   {"log", log_line},
+                   {"timerSet", timer_set},
+                   {"timerClear", timer_clear},
+                   {"encode", encode_value},
+                   {"decode", decode_value},
+                   {"tick", tick}};
     v8::Isolate *isolate = js->isolate();
     v8::Local<v8::Object> object = v8::Object::New(isolate);
     for (auto &n : natives) {

@@ -7,7 +7,7 @@
 // Node.js is therefore started with
 // --no-node-snapshot, and the snapshot is made here, in process, from V8's built-in one with our
 // runtime evaluated in it.
-#include "actors/v8/internal.hh"
+#include "actors/v8/natives.hh"
 
 #include <v8-snapshot.h>
 
@@ -20,6 +20,19 @@ namespace
 node::MultiIsolatePlatform *platform;
 v8::StartupData snapshot;
 v8::ArrayBuffer::Allocator *allocator;
+
+// The runtime's text, which V8 reads where it is: in the program. esbuild writes ASCII.
+class RuntimeText final : public v8::String::ExternalOneByteStringResource
+{
+  public:
+    const char *data() const override { return reinterpret_cast<const char *>(text_.data); }
+    size_t length() const override { return text_.len; }
+    void Dispose() override {}
+    void set(Slice text) { text_ = text; }
+
+  private:
+    Slice text_{};
+} runtime_text;
 } // namespace
 
 v8::Isolate *new_isolate(Tasks *tasks, uint64_t heap_limit)
@@ -29,6 +42,7 @@ v8::Isolate *new_isolate(Tasks *tasks, uint64_t heap_limit)
     v8::Isolate::CreateParams params;
     params.array_buffer_allocator = allocator;
     params.snapshot_blob = &snapshot;
+    params.external_references = external_references(&runtime_text);
     if (heap_limit != 0)
         params.constraints.ConfigureDefaultsFromHeapSize(0, heap_limit);
     v8::Isolate::Initialize(isolate, params);
@@ -40,14 +54,16 @@ void dispose_isolate(v8::Isolate *isolate)
     platform->DisposeIsolate(isolate);
 }
 
-static bool evaluate(v8::Isolate *isolate, v8::Local<v8::Context> context, Slice source,
-                     std::string *why)
+static bool evaluate(v8::Isolate *isolate, v8::Local<v8::Context> context, std::string *why)
 {
     v8::TryCatch caught(isolate);
-    v8::ScriptOrigin origin(text(isolate, "isola:runtime"));
-    v8::ScriptCompiler::Source s(text(isolate, source), origin);
+    v8::ScriptOrigin origin(isola::text(isolate, "isola:runtime"));
+    v8::Local<v8::String> text;
     v8::Local<v8::Script> script;
     v8::Local<v8::Value> ignored;
+    if (!v8::String::NewExternalOneByte(isolate, &runtime_text).ToLocal(&text))
+        return false;
+    v8::ScriptCompiler::Source s(text, origin);
     if (v8::ScriptCompiler::Compile(context, &s).ToLocal(&script) &&
         script->Run(context).ToLocal(&ignored))
         return true;
@@ -64,6 +80,7 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
 {
     platform = static_cast<node::MultiIsolatePlatform *>(node_platform);
     allocator = v8::ArrayBuffer::Allocator::NewDefaultAllocator();
+    runtime_text.set(runtime);
     auto tasks = make_tasks(nullptr, nullptr);
     v8::Isolate *isolate = v8::Isolate::Allocate();
     platform->RegisterIsolate(isolate, delegate(tasks.get()));
@@ -72,13 +89,19 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
     {
         v8::Isolate::CreateParams params;
         params.array_buffer_allocator = allocator;
+        params.external_references = external_references(&runtime_text);
         v8::SnapshotCreator creator(isolate, params);
         {
             v8::HandleScope scope(isolate);
             v8::Local<v8::Context> context = v8::Context::New(isolate);
             {
                 v8::Context::Scope entered(context);
-                ok = evaluate(isolate, context, runtime, &why);
+                // The runtime takes it away when it has what it needs.
+                ok = context->Global()
+                         ->Set(context, text(isolate, "__isola_loader"),
+                               make_loader(isolate, context))
+                         .FromMaybe(false) &&
+                     evaluate(isolate, context, &why);
             }
             creator.SetDefaultContext(context);
         }

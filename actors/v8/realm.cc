@@ -9,9 +9,9 @@
 namespace isola
 {
 
-static const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",     "activate", "deactivate",
-                                                   "deliver", "event",    "settle",   "timer",
-                                                   "state",   "hibernate"};
+static const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",      "activate", "deactivate",
+                                                   "deliver", "event",     "settle",   "timer",
+                                                   "state",   "hibernate", "tick",     "builtin"};
 
 v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
 {
@@ -105,11 +105,30 @@ static void on_rejection(v8::PromiseRejectMessage message)
     }
 }
 
+// process.nextTick's callbacks and the microtasks, until there are none of either.
+static void run_ticks(isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    do {
+        if (js->v->ticks) {
+            v8::HandleScope scope(isolate);
+            v8::TryCatch caught(isolate); // the hook catches all but the end of the script
+            js->v->ticks = false;
+            if (js->v->hooks[HOOK_TICK]
+                    .Get(isolate)
+                    ->Call(js->context, v8::Undefined(isolate), 0, nullptr)
+                    .IsEmpty())
+                js->v->ticks = false;
+        }
+        isolate->PerformMicrotaskCheckpoint();
+    } while (js->v->ticks && !isolate->IsExecutionTerminating());
+}
+
 void after_entry(isola_js *js)
 {
     isola_v8 *v = js->v;
     v8::Isolate *isolate = js->isolate();
-    isolate->PerformMicrotaskCheckpoint();
+    run_ticks(js);
     while (!v->rejections.empty()) {
         v8::HandleScope scope(isolate);
         std::vector<isola_v8::Rejection> unhandled;
@@ -121,7 +140,7 @@ void after_entry(isola_js *js)
             std::string what = describe(js, r.reason.Get(isolate));
             v->ops->crash(v->arg, r.actor, isola_slice(what.data(), what.size()));
         }
-        isolate->PerformMicrotaskCheckpoint();
+        run_ticks(js);
     }
     isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
 }
@@ -177,7 +196,7 @@ static bool boot(isola_js *js, isola_err *err)
          returned.As<v8::Object>()->Get(context, text(isolate, "exports")).ToLocal(&exports);
     if (ok) {
         js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
-        ok = make_isola_module(js, exports.As<v8::Object>());
+        ok = add_builtin(js, "isola", exports.As<v8::Object>());
     }
     if (!ok)
         isola_fail(err, ISOLA_ESCRIPT, "the runtime does not boot: %s",
@@ -194,7 +213,7 @@ extern "C" {
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit,
                   struct isola_v8 **out, struct isola_err *err)
 {
-    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, {}, {}, {}};
+    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, false, {}, {}};
     v->isolate = new_isolate(v->tasks.get(), heap_limit);
     v->isolate->SetData(0, v);
     bool ok;
@@ -228,8 +247,7 @@ void isola_v8_close(struct isola_v8 *v)
         for (auto &hook : v->hooks)
             hook.Reset();
         v->address_symbol.Reset();
-        v->isola_module.Reset();
-        v->isola_exports.Reset();
+        v->builtins.clear();
         v->context.Reset();
     }
     dispose_isolate(v->isolate);

@@ -82,7 +82,20 @@ before(async () => {
         self.on('interval', () => new Promise((done) => { let n = 0; const t = setInterval(() => { if (++n === 3) { clearInterval(t); done(n); } }, 2); }));
         self.on('cleared', async () => { let fired = false; const t = setTimeout(() => { fired = true; }, 1); clearTimeout(t); await new Promise((r) => setTimeout(r, 10)); return fired; });
         self.on('background', () => { setTimeout(() => { self.state.n = 77; }, 1); });
-        self.on('globals', () => Object.fromEntries(['require', 'process', 'fetch', 'console', 'structuredClone'].map((n) => [n, typeof globalThis[n]])));
+self.on('globals', async () => {
+          const order = [];
+          const all = new Promise((done) => setTimeout(() => { order.push('timer'); done(); }, 1));
+          Promise.resolve().then(() => order.push('promise'));
+          process.nextTick(() => order.push('tick'));
+          order.push('sync');
+          await all;
+          let fs = 'found';
+          try { require('fs'); } catch { fs = 'missing'; }
+          const controller = new AbortController();
+          controller.abort();
+          return { host: new URL('https://a.example/b?c=d').host, bytes: new TextEncoder().encode('aü').length, text: new TextDecoder().decode(new Uint8Array([0xc3, 0xbc])),
+            base64: btoa('hi'), same: structuredClone(new Map([[1, 2]])).get(1) === 2, uuid: crypto.randomUUID().length, aborted: controller.signal.aborted, order, fs };
+        });
       };`,
     'lib/double.js': 'export const double = (n) => n * 2;',
     'lib/data.json': { answer: 42 },
@@ -141,9 +154,10 @@ describe('modules', () => {
     assert.equal(await ref('app/Common', 'x').ask('relay', 4), 8);
   });
   test('TypeScript', async () => assert.equal(await ref('app/Typed', 'x').ask('sum', { a: 1, b: 2 }), 3));
-  test('nothing of Node.js but what was given', async () => {
-    assert.deepEqual(await ref('app/Fn', 'x').ask('globals'),
-      { require: 'function', process: 'undefined', fetch: 'undefined', console: 'object', structuredClone: 'function' });
+  test('what a script finds: web APIs and pure modules of Node.js, and no more', async () => {
+    assert.deepEqual(await ref('app/Fn', 'x').ask('globals'), {
+      host: 'a.example', bytes: 3, text: 'ü', base64: 'aGk=', same: true, uuid: 36, aborted: true, order: ['sync', 'tick', 'promise', 'timer'], fs: 'missing',
+    });
   });
 });
 

@@ -6,8 +6,7 @@
 // C decides when a message is delivered and keeps one turn at a time; here a turn is run to the end of the handler's promise and
 // then reported with native.done. `frame` is what travels along promise continuations (V8's continuation-preserved
 // embedder data): it says in whose turn a piece of code runs, also in an isolate that many actors share.
-import EventEmitter from 'events';
-
+import { EventEmitter, isEnd } from './node/events.js';
 import {
   all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeMap, SafeSet,
   SafeWeakMap, setPrototypeOf, settled,
@@ -102,7 +101,7 @@ const isClass = (f) => apply(exec, /^class\b/, [apply(toString, f, [])]) !== nul
 function adopt(Class) {
   if (Class.prototype instanceof Actor) return;
   let last = Class.prototype;
-  while (getPrototypeOf(last) !== ObjectPrototype && getPrototypeOf(last) !== null) last = getPrototypeOf(last);
+  while (!isEnd(getPrototypeOf(last))) last = getPrototypeOf(last);
   setPrototypeOf(last, Actor.prototype);
 }
 
@@ -126,7 +125,7 @@ export async function activate(def, serial, app, type, key, state, noState) {
   const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null,
     asks: 0, subscriptions: 0, timers: 0 /* that are under way */ };
   actors.set(serial, i);
-  native.setFrame({ actor: serial, turn: 0 });
+  native.setFrame({ actor: serial, turn: 0, als: undefined });
   constructing = i;
   let result;
   try {
@@ -172,7 +171,7 @@ function handle(i, event, args) {
 /** One turn of actor `serial`: calls native.done(serial, turn, ok, value) exactly once, now or later. */
 export function deliver(serial, turn, isAsk, event, args) {
   const i = actors.get(serial);
-  native.setFrame({ actor: serial, turn });
+  native.setFrame({ actor: serial, turn, als: undefined });
   let outcome;
   try {
     outcome = handle(i, event, args);
@@ -206,7 +205,7 @@ function run(serial, turn, answer) {
 
 /** The turn of a subscriber: `call` calls the ref's listeners. */
 export function hear(serial, turn, call) {
-  native.setFrame({ actor: serial, turn });
+  native.setFrame({ actor: serial, turn, als: undefined });
   let answer;
   try {
     answer = call();

@@ -6,30 +6,37 @@ import * as actors from './actor.js';
 import * as refs from './ref.js';
 import * as timers from './timers.js';
 import { createConsole } from './console.js';
-import { codeError, defineProperty, SafeMap, settled } from './primordials.js';
+import { EventEmitter } from './node/events.js';
+import { builtin } from './node/modules.js';
+import * as natives from './node/native.js';
+import * as process from './node/process.js';
+import { drain } from './node/tick.js';
+import * as globals from './web/globals.js';
+import * as performance from './web/performance.js';
+import { codeError, defineProperty, SafeMap, setPrototypeOf, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
+const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
+
+const define = (name, value) => defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
+setPrototypeOf(process.process, EventEmitter.prototype);
+EventEmitter.call(process.process);
+globals.install();
+define('console', createConsole(natives.log));
+define('require', (name) => {
+  if (name === 'isola') return isola;
+  const exports = typeof name === 'string' ? builtin(name) : undefined;
+  if (exports === undefined) throw codeError('MODULE_NOT_FOUND', `cannot find module '${name}' in an isolate`);
+  return exports;
+});
 
 globalThis.__isola_boot = (native) => {
   actors.attach(native);
   refs.attach(native);
   timers.attach(native);
-
-  const define = (name, value) => defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
-  define('console', createConsole((level, text) => native.log(native.frame()?.actor ?? 0, level, text)));
-  for (const [name, value] of Object.entries(timers.globals)) define(name, value);
-  define('structuredClone', (value) => native.decode(native.encode(value)));
-  define('queueMicrotask', (fn) => {
-    if (typeof fn !== 'function') throw new TypeError('queueMicrotask wants a function');
-    settled(undefined, () => fn(), undefined);
-  });
-  define('global', globalThis);
-  const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
-  define('require', (name) => {
-    if (name === 'isola') return isola;
-    throw codeError('MODULE_NOT_FOUND', `cannot find module '${name}' in an isolate`);
-  });
-
+  natives.attach(native);
+  process.start();
+  performance.start();
   return {
     exports: isola,
     addressSymbol: actors.kAddress,
@@ -56,6 +63,8 @@ globalThis.__isola_boot = (native) => {
       const i = actors.actors.get(serial);
       return i !== undefined && i.touched ? [i.state] : undefined;
     },
+    tick: drain,
+    builtin,
   };
 };
-delete globalThis.console;
+delete globalThis.__isola_loader;

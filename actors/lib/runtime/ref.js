@@ -4,8 +4,7 @@
 //
 // emit and ask send; on, once and off subscribe to what the actor emits: the first listener of an event subscribes, the last one to
 // go unsubscribes. Refs compare by address, not by identity.
-import EventEmitter from 'events';
-
+import { EventEmitter } from './node/events.js';
 import { actors, hear, kAddress } from './actor.js';
 import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet } from './primordials.js';
 

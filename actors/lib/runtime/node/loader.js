@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Loads files of Node.js' own library, which the pinned Node.js brings (builtins.mjs), as its own bootstrap does: each is a function of
+// (exports, require, module, process, internalBinding, primordials). Where they would reach for the system, replaced.js stands in.
+import { bindings } from './bindings.js';
+import { become } from './events.js';
+import { process } from './process.js';
+import { replaced } from './replaced.js';
+import { apply, codeError, SafeMap } from '../primordials.js';
+
+// actors/v8/builtins.cc; its functions may be in the snapshot.
+export const { compile, compiled } = globalThis.__isola_loader;
+
+const modules = new SafeMap(); // id → { exports }
+const made = new SafeMap(); // name → binding
+
+function internalBinding(name) {
+  let binding = made.get(name);
+  if (binding === undefined) {
+    if (bindings[name] === undefined) throw codeError('MODULE_NOT_FOUND', `isolates have no binding "${name}"`);
+    made.set(name, binding = bindings[name](load));
+  }
+  return binding;
+}
+
+let primordials;
+function ready() {
+  primordials = {};
+  apply(compile('internal/per_context/primordials', true), undefined, [{}, primordials, {}, {}]);
+}
+
+/** A module of Node.js' library, or what stands in for it. */
+export function load(specifier) {
+  const id = specifier.startsWith('node:') ? specifier.slice(5) : specifier;
+  let module = modules.get(id);
+  if (module !== undefined) return module.exports;
+  if (primordials === undefined) ready();
+  module = { exports: {}, id };
+  modules.set(id, module);
+  try {
+    if (replaced[id] !== undefined) {
+      module.exports = replaced[id](load);
+    } else {
+      const fn = compile(id, false);
+      apply(fn, undefined, [module.exports, load, module, process, internalBinding, primordials]);
+      compiled(id, fn);
+      if (id === 'events') become(module.exports);
+      if (id === 'internal/util/debuglog') module.exports.initializeDebugEnv(undefined);
+    }
+  } catch (error) {
+    modules.delete(id);
+    throw error;
+  }
+  return module.exports;
+}
+
+/** DOMException, which is made apart from the modules. */
+let dom;
+export function domException() {
+  if (dom === undefined) {
+    const exports = {};
+    const { privateSymbols } = internalBinding('util');
+    apply(compile('internal/per_context/domexception', true), undefined, [exports, primordials, privateSymbols, internalBinding('symbols')]);
+    dom = exports.DOMException;
+  }
+  return dom;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `process`, as far as it does no harm: an isolate is no process, so there is nothing of one to see or to change.
+import { log } from './native.js';
+import { nextTick } from './tick.js';
+import { codeError, defineProperty } from '../primordials.js';
+
+const { group } = globalThis.__isola_loader;
+const { now, versions } = group('util');
+const { node, v8, arch } = versions();
+const { floor } = Math;
+const toBigInt = BigInt;
+
+let born = 0;
+export function start() {
+  born = now();
+}
+
+function refuse(what) {
+  return () => { throw codeError('EPERM', `process.${what} cannot be used in an isolate`); };
+}
+
+function hrtime(before) {
+  const ns = now() * 1e6;
+  let seconds = floor(ns / 1e9);
+  let rest = floor(ns % 1e9);
+  if (before !== undefined) {
+    seconds -= before[0];
+    rest -= before[1];
+    if (rest < 0) { seconds--; rest += 1e9; }
+  }
+  return [seconds, rest];
+}
+hrtime.bigint = () => toBigInt(floor(now() * 1e6));
+
+const WARN = 2; // base/log.h
+function emitWarning(warning, type, code) {
+  if (type !== null && typeof type === 'object') ({ type, code } = type);
+  const name = typeof warning === 'object' ? warning?.name : type ?? 'Warning';
+  log(WARN, `${typeof code === 'string' ? `[${code}] ` : ''}${name}: ${typeof warning === 'object' ? warning?.message : warning}`);
+}
+
+const stream = (level) => ({ write: (text) => { log(level, `${text}`.replace(/\n$/, '')); return true; }, isTTY: false, columns: 80, fd: level === 1 ? 1 : 2 });
+
+// Its prototype becomes EventEmitter's (main.js); nothing is ever emitted.
+export const process = {
+  title: 'isola',
+  arch,
+  platform: 'linux',
+  version: `v${node}`,
+  versions: { node, v8 },
+  release: { name: 'node' },
+  env: {},
+  argv: ['isola'],
+  argv0: 'isola',
+  execArgv: [],
+  execPath: '',
+  pid: 1,
+  ppid: 0,
+  exitCode: undefined,
+  features: {},
+  config: {},
+  stdout: stream(1),
+  stderr: stream(3),
+  nextTick,
+  hrtime,
+  emitWarning,
+  cwd: () => '/',
+  uptime: () => (now() - born) / 1000,
+  umask: () => 0o22,
+  memoryUsage: () => ({ rss: 0, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0 }),
+  cpuUsage: () => ({ user: 0, system: 0 }),
+  exit: refuse('exit'),
+  abort: refuse('abort'),
+  kill: refuse('kill'),
+  chdir: refuse('chdir'),
+  dlopen: refuse('dlopen'),
+  binding: refuse('binding'),
+};
+defineProperty(process, Symbol.toStringTag, { __proto__: null, value: 'process', configurable: true });

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Modules of Node.js' library that isolates have in their own way: because the system, threads or Node.js' event loop are behind the
+// original. Each is given `load`, and has no more than what the others use of it.
+import { asyncHooks } from './async_hooks.js';
+import { frame, setFrame, exchange } from './native.js';
+import { nextTick } from './tick.js';
+import { process } from './process.js';
+import { timersPromises } from './timers_promises.js';
+import * as timers from '../timers.js';
+import { queueMicrotask } from '../microtask.js';
+import { performance, now } from '../web/performance.js';
+
+const none = () => undefined;
+const { floor, random } = Math;
+
+export const replaced = {
+  'async_hooks': asyncHooks,
+  'internal/async_context_frame': () => ({ current: frame, set: setFrame, exchange, disable: none, enabled: true }),
+  'internal/async_hooks': () => ({ enabledHooksExist: () => false, initHooksExist: () => false, newAsyncId: () => 0, getDefaultTriggerAsyncId: () => 0 }),
+  'internal/bootstrap/realm': () => ({ BuiltinModule: { exists: (id) => replaced[id] !== undefined || /^(internal\/)?[a-z_]+(\/[a-z_]+)*$/.test(id) } }),
+  'internal/errors/error_source': () => ({ getErrorSourceExpression: none }),
+  'internal/options': () => ({ getOptionValue: none, getEmbedderOptions: () => ({}), getAllowUnauthorized: () => false }),
+  'internal/perf/utils': () => ({ now, getTimeOriginTimestamp: () => performance.timeOrigin, getMilestoneTimestamp: () => 0 }),
+  'internal/process/per_thread': () => ({ toggleTraceCategoryState: none }),
+  'internal/process/task_queues': () => ({ queueMicrotask, nextTick }),
+  'internal/process/warning': () => ({ emitWarningSync: process.emitWarning, emitWarning: process.emitWarning }),
+  'internal/timers': () => ({ TIMEOUT_MAX: 2 ** 31 - 1 }),
+  'internal/trace_events': () => ({ isTraceEnabled: () => false, trace: none }),
+  'internal/util/trace_events': () => ({}),
+  'internal/util/trace_sigint': () => ({ setTraceSigInt: none }),
+  'internal/v8/startup_snapshot': () => ({
+    isBuildingSnapshot: () => false,
+    runDeserializeCallbacks: none, addDeserializeCallback: none, addAfterUserSerializeDeserializeSnapshot: none, addSerializeCallback: none,
+    namespace: { isBuildingSnapshot: () => false, addDeserializeCallback: none, addSerializeCallback: none, setDeserializeMainFunction: none },
+  }),
+  'internal/webstreams/compression': () => ({}),
+  'internal/worker/io': () => ({ structuredClone: globalThis.structuredClone, MessageChannel: undefined }),
+  'internal/worker/js_transferable': () => ({
+    markTransferMode: none,
+    structuredClone: (...args) => globalThis.structuredClone(...args),
+    kClone: Symbol('clone'), kDeserialize: Symbol('deserialize'), kTransfer: Symbol('transfer'), kTransferList: Symbol('transfer list'),
+  }),
+  'process': () => process,
+  // Of the network nothing is here: internal/fetch names these, and what is made of them is never called.
+  'crypto': () => ({ getHashes: () => [], randomInt: (max) => floor(random() * max) }),
+  'http': () => ({ globalAgent: {} }),
+  'http2': () => ({ constants: {} }),
+  'net': () => ({ isIP: () => 0, isIPv4: () => false, isIPv6: () => false }),
+  'perf_hooks': () => ({ performance }),
+  'tls': () => ({}),
+  // For pristine regular expressions: these are the script's own, which it may break for itself.
+  'vm': () => ({ runInNewContext: () => globalThis }),
+  'worker_threads': () => ({ markAsUncloneable: none, MessagePort: class MessagePort {} }),
+  'zlib': () => ({ constants: {} }),
+  'timers': (load) => {
+    const t = { ...timers.globals };
+    Object.defineProperty(t, 'promises', { __proto__: null, configurable: true, enumerable: true, get: () => load('timers/promises') });
+    return t;
+  },
+  'timers/promises': timersPromises,
+};

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The web's `crypto`, over OpenSSL (actors/v8/node_crypto.cc).
+import { domException, load } from '../node/loader.js';
+
+const { group } = globalThis.__isola_loader;
+
+let made;
+export function webCrypto() {
+  if (made !== undefined) return made;
+  const natives = group('crypto');
+  const { types } = load('util');
+  const fail = (message, name) => new (domException())(message, name);
+  const MAX_RANDOM = 65536;
+  const INTEGERS = ['Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array', 'Uint32Array', 'BigInt64Array', 'BigUint64Array'];
+
+  class SubtleCrypto {
+    async digest(algorithm, data) {
+      const name = `${algorithm?.name ?? algorithm}`.toUpperCase();
+      if (!/^SHA-(1|256|384|512)$/.test(name)) throw fail(`"${name}" is not a digest; SHA-1, SHA-256, SHA-384 and SHA-512 are`, 'NotSupportedError');
+      if (!ArrayBuffer.isView(data) && !types.isAnyArrayBuffer(data)) throw new TypeError('digest wants an ArrayBuffer or a view of one');
+      return natives.digest(name.replace('-', ''), data);
+    }
+  }
+  class CryptoKey {
+    constructor() { throw new TypeError('Illegal constructor'); }
+  }
+  class Crypto {
+    get subtle() { return subtle; }
+    getRandomValues(array) {
+      if (!types.isTypedArray(array) || !INTEGERS.includes(array[Symbol.toStringTag])) throw fail('getRandomValues wants a typed array of integers', 'TypeMismatchError');
+      if (array.byteLength > MAX_RANDOM) throw fail(`getRandomValues fills at most ${MAX_RANDOM} bytes, not ${array.byteLength}`, 'QuotaExceededError');
+      natives.random(array);
+      return array;
+    }
+    randomUUID() {
+      const b = new Uint8Array(16);
+      natives.random(b);
+      b[6] = (b[6] & 0x0f) | 0x40;
+      b[8] = (b[8] & 0x3f) | 0x80;
+      const h = b.toHex();
+      return `${h.slice(0, 8)}-${h.slice(8, 12)}-${h.slice(12, 16)}-${h.slice(16, 20)}-${h.slice(20)}`;
+    }
+  }
+  for (const C of [SubtleCrypto, CryptoKey, Crypto])
+    Object.defineProperty(C.prototype, Symbol.toStringTag, { __proto__: null, value: C.name, configurable: true });
+  const subtle = new SubtleCrypto();
+  return made = { crypto: new Crypto(), Crypto, CryptoKey, SubtleCrypto };
+}

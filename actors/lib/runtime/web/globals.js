@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The globals of the WinterTC minimum common API, and Node.js' own. Most are loaded when they are first looked at: an isolate is born
+// without them.
+import { clone, uncaught } from '../node/native.js';
+import { domException, load } from '../node/loader.js';
+import { process } from '../node/process.js';
+import { queueMicrotask } from '../microtask.js';
+import { globals as timers } from '../timers.js';
+import { webCrypto } from './crypto.js';
+import { errorEvent } from './error_event.js';
+import { performance } from './performance.js';
+import { codeError, defineProperty, keys } from '../primordials.js';
+
+function define(name, value) {
+  defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
+}
+
+function lazy(name, make) {
+  defineProperty(globalThis, name, {
+    __proto__: null,
+    configurable: true,
+    enumerable: false,
+    get() {
+      const value = make();
+      define(name, value);
+      return value;
+    },
+    set(value) { define(name, value); },
+  });
+}
+
+const modules = {
+  'buffer': ['Buffer', 'atob', 'btoa'],
+  'internal/abort_controller': ['AbortController', 'AbortSignal'],
+  'internal/blob': ['Blob'],
+  'internal/encoding': ['TextEncoder', 'TextDecoder'],
+  'internal/event_target': ['Event', 'EventTarget', 'CustomEvent'],
+  'internal/file': ['File'],
+  'internal/url': ['URL', 'URLSearchParams'],
+  'internal/fetch': ['FormData', 'Headers', 'Request', 'Response'],
+  'stream/web': ['ReadableStream', 'ReadableStreamDefaultReader', 'ReadableStreamBYOBReader', 'ReadableStreamBYOBRequest', 'ReadableByteStreamController',
+    'ReadableStreamDefaultController', 'TransformStream', 'TransformStreamDefaultController', 'WritableStream', 'WritableStreamDefaultController',
+    'WritableStreamDefaultWriter', 'ByteLengthQueuingStrategy', 'CountQueuingStrategy', 'TextEncoderStream', 'TextDecoderStream'],
+};
+
+const TRANSFERABLE = 'transfer takes ArrayBuffers';
+
+/** By way of what can be sent (docs/wire.md). What is transferred is copied, and then detached. */
+function structuredClone(value, options) {
+  if (arguments.length === 0) throw new TypeError('structuredClone wants a value');
+  const transfer = options?.transfer === undefined ? [] : [...options.transfer];
+  for (let i = 0; i < transfer.length; i++)
+    if (!(transfer[i] instanceof ArrayBuffer) || transfer[i].detached || transfer.indexOf(transfer[i]) !== i)
+      throw new (domException())(`structuredClone: ${TRANSFERABLE}`, 'DataCloneError');
+  let copy;
+  try {
+    copy = clone(value);
+  } catch (error) {
+    if (error?.code !== 'ECLONE') throw error;
+    throw new (domException())(error.message, 'DataCloneError');
+  }
+  for (let i = 0; i < transfer.length; i++) transfer[i].transfer(0);
+  return copy;
+}
+
+function fetch() {
+  return Promise.reject(codeError('EPERM', 'fetch is not supported by this release'));
+}
+
+function reportError(error) {
+  uncaught(error);
+}
+
+/** While the snapshot is made. */
+export function install() {
+  for (const id of keys(modules)) for (const name of modules[id]) lazy(name, () => load(id)[name]);
+  lazy('DOMException', domException);
+  lazy('ErrorEvent', () => errorEvent(load));
+  for (const name of ['crypto', 'Crypto', 'CryptoKey', 'SubtleCrypto']) lazy(name, () => webCrypto()[name]);
+  for (const name of keys(timers)) define(name, timers[name]);
+  define('structuredClone', structuredClone);
+  define('queueMicrotask', queueMicrotask);
+  define('reportError', reportError);
+  define('fetch', fetch);
+  define('performance', performance);
+  define('process', process);
+  define('navigator', Object.freeze({ userAgent: 'Isola', hardwareConcurrency: 1, language: 'en-US' }));
+  define('global', globalThis);
+  define('self', globalThis);
+}

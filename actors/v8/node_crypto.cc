@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random numbers and digests from the OpenSSL in the pinned Node.js, for the web's `crypto`
+// (actors/lib/runtime/web/crypto.js). Everything here is synchronous, so what a script asks for
+// counts as its own CPU time.
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "actors/v8/natives.hh"
+
+namespace isola
+{
+namespace
+{
+
+void fail(v8::Isolate *isolate, const char *what)
+{
+    isolate->ThrowException(make_error(isolate, "ERR_CRYPTO_OPERATION_FAILED", what));
+}
+
+// random(bytes): fills them
+void random_fill(Info info)
+{
+    BytesOf b(info[0]);
+    while (b.len > 0) {
+        size_t n = b.len < INT32_MAX ? b.len : INT32_MAX;
+        if (RAND_bytes(b.data, static_cast<int>(n)) != 1) {
+            fail(info.GetIsolate(), "no random numbers can be had");
+            return;
+        }
+        b.data += n;
+        b.len -= n;
+    }
+}
+
+// digest(name as OpenSSL knows it, bytes) → ArrayBuffer, undefined when there is no such digest
+void digest(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    const EVP_MD *md = EVP_get_digestbyname(utf8(isolate, info[0]).c_str());
+    BytesOf b(info[1]);
+    uint8_t out[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    if (md == nullptr || !b.ok)
+        return;
+    if (EVP_Digest(b.data != nullptr ? b.data : out, b.len, out, &n, md, nullptr) != 1) {
+        fail(isolate, "the digest failed");
+        return;
+    }
+    v8::Local<v8::ArrayBuffer> buffer;
+    if (!v8::ArrayBuffer::MaybeNew(isolate, n).ToLocal(&buffer))
+        return;
+    memcpy(buffer->Data(), out, n);
+    info.GetReturnValue().Set(buffer);
+}
+
+const Native functions[] = {{"random", random_fill}, {"digest", digest}};
+
+} // namespace
+
+const NativeGroup crypto_natives = {"crypto", functions, sizeof(functions) / sizeof(functions[0])};
+
+} // namespace isola

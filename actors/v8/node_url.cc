@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// URLs by Ada, the parser that the pinned Node.js has in it and exports with a C interface:
+// `internalBinding('url')` of its library.
+#include <cstring>
+
+#include "actors/v8/natives.hh"
+
+// The C interface of Ada (ada_c.h), as far as it is used; the declarations are not among the
+// packaged headers.
+extern "C" {
+typedef void *ada_url;
+struct ada_string {
+    const char *data;
+    size_t length;
+};
+struct ada_owned_string {
+    const char *data;
+    size_t length;
+};
+struct ada_url_components {
+    uint32_t protocol_end, username_end, host_start, host_end, port, pathname_start, search_start,
+        hash_start;
+};
+ada_url ada_parse(const char *input, size_t length);
+ada_url ada_parse_with_base(const char *input, size_t length, const char *base, size_t base_length);
+bool ada_can_parse(const char *input, size_t length);
+bool ada_can_parse_with_base(const char *input, size_t length, const char *base,
+                             size_t base_length);
+void ada_free(ada_url url);
+bool ada_is_valid(ada_url url);
+ada_string ada_get_href(ada_url url);
+ada_string ada_get_hostname(ada_url url);
+ada_owned_string ada_get_origin(ada_url url);
+void ada_free_owned_string(ada_owned_string s);
+uint8_t ada_get_scheme_type(ada_url url);
+const ada_url_components *ada_get_components(ada_url url);
+bool ada_set_href(ada_url url, const char *input, size_t length);
+bool ada_set_protocol(ada_url url, const char *input, size_t length);
+bool ada_set_host(ada_url url, const char *input, size_t length);
+bool ada_set_hostname(ada_url url, const char *input, size_t length);
+bool ada_set_port(ada_url url, const char *input, size_t length);
+bool ada_set_username(ada_url url, const char *input, size_t length);
+bool ada_set_password(ada_url url, const char *input, size_t length);
+bool ada_set_pathname(ada_url url, const char *input, size_t length);
+void ada_set_search(ada_url url, const char *input, size_t length);
+void ada_set_hash(ada_url url, const char *input, size_t length);
+void ada_clear_hash(ada_url url);
+void ada_clear_search(ada_url url);
+ada_owned_string ada_idna_to_unicode(const char *input, size_t length);
+}
+
+namespace isola
+{
+namespace
+{
+
+struct Url {
+    Url(const std::string &input, const std::string *base)
+        : url(base != nullptr
+                  ? ada_parse_with_base(input.data(), input.size(), base->data(), base->size())
+                  : ada_parse(input.data(), input.size()))
+    {
+    }
+    ~Url() { ada_free(url); }
+    Url(const Url &) = delete;
+    bool valid() const { return ada_is_valid(url); }
+    const ada_url url;
+};
+
+void return_text(Info info, const char *data, size_t len)
+{
+    info.GetReturnValue().Set(text(info.GetIsolate(), isola_slice(data, len)));
+}
+
+// Puts the parts of `url` into the Uint32Array `to` and returns its text.
+void return_url(Info info, const Url &url, v8::Local<v8::Value> to)
+{
+    BytesOf parts(to);
+    uint32_t values[9];
+    static_assert(sizeof(ada_url_components) == 8 * sizeof(uint32_t));
+    memcpy(values, ada_get_components(url.url), sizeof(ada_url_components));
+    values[8] = ada_get_scheme_type(url.url);
+    if (parts.len >= sizeof(values))
+        memcpy(parts.data, values, sizeof(values));
+    ada_string href = ada_get_href(url.url);
+    return_text(info, href.data, href.length);
+}
+
+// parse(parts, input, base or undefined) → href, undefined when it is none
+void parse(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    std::string input = utf8(isolate, info[1]), base;
+    bool based = info[2]->IsString();
+    if (based)
+        base = utf8(isolate, info[2]);
+    Url url(input, based ? &base : nullptr);
+    if (url.valid())
+        return_url(info, url, info[0]);
+}
+
+// canParse(input, base or undefined)
+void can_parse(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    std::string input = utf8(isolate, info[0]), base;
+    bool based = info[1]->IsString();
+    if (based)
+        base = utf8(isolate, info[1]);
+    info.GetReturnValue().Set(
+        based ? ada_can_parse_with_base(input.data(), input.size(), base.data(), base.size())
+              : ada_can_parse(input.data(), input.size()));
+}
+
+// Of internal/url.js: updateActions.
+enum Action {
+    kProtocol,
+    kHost,
+    kHostname,
+    kPort,
+    kUsername,
+    kPassword,
+    kPathname,
+    kSearch,
+    kHash,
+    kHref
+};
+
+// update(parts, href, action, value) → the new href, false when the value does not fit there
+void update(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    std::string href = utf8(isolate, info[1]), value = utf8(isolate, info[3]);
+    Url url(href, nullptr);
+    if (!url.valid() || !info[2]->IsUint32())
+        return;
+    bool ok = true;
+    switch (info[2].As<v8::Uint32>()->Value()) {
+    case kProtocol:
+        ok = ada_set_protocol(url.url, value.data(), value.size());
+        break;
+    case kHost:
+        ok = ada_set_host(url.url, value.data(), value.size());
+        break;
+    case kHostname:
+        ok = ada_set_hostname(url.url, value.data(), value.size());
+        break;
+    case kPort:
+        ok = ada_set_port(url.url, value.data(), value.size());
+        break;
+    case kUsername:
+        ok = ada_set_username(url.url, value.data(), value.size());
+        break;
+    case kPassword:
+        ok = ada_set_password(url.url, value.data(), value.size());
+        break;
+    case kPathname:
+        ok = ada_set_pathname(url.url, value.data(), value.size());
+        break;
+    case kSearch:
+        ada_set_search(url.url, value.data(), value.size());
+        break;
+    case kHash:
+        ada_set_hash(url.url, value.data(), value.size());
+        break;
+    case kHref:
+        ok = ada_set_href(url.url, value.data(), value.size());
+        break;
+    default:
+        ok = false;
+    }
+    if (ok)
+        return_url(info, url, info[0]);
+    else
+        info.GetReturnValue().Set(false);
+}
+
+// format(href, hash, search, auth): without what is false
+void format(Info info)
+{
+    Url url(utf8(info.GetIsolate(), info[0]), nullptr);
+    if (!url.valid())
+        return;
+    if (info[1]->IsFalse())
+        ada_clear_hash(url.url);
+    if (info[2]->IsFalse())
+        ada_clear_search(url.url);
+    if (info[3]->IsFalse()) {
+        (void)ada_set_username(url.url, "", 0);
+        (void)ada_set_password(url.url, "", 0);
+    }
+    ada_string href = ada_get_href(url.url);
+    return_text(info, href.data, href.length);
+}
+
+// The host of "ws://domain" is the domain in ASCII.
+void domain_to_ascii(Info info)
+{
+    std::string domain = utf8(info.GetIsolate(), info[0]);
+    Url url("ws://x", nullptr);
+    if (!url.valid() || domain.empty() ||
+        !ada_set_hostname(url.url, domain.data(), domain.size())) {
+        info.GetReturnValue().SetEmptyString();
+        return;
+    }
+    ada_string host = ada_get_hostname(url.url);
+    return_text(info, host.data, host.length);
+}
+
+void domain_to_unicode(Info info)
+{
+    std::string domain = utf8(info.GetIsolate(), info[0]);
+    Url url("ws://x", nullptr);
+    if (!url.valid() || domain.empty() ||
+        !ada_set_hostname(url.url, domain.data(), domain.size())) {
+        info.GetReturnValue().SetEmptyString();
+        return;
+    }
+    ada_string host = ada_get_hostname(url.url);
+    ada_owned_string unicode = ada_idna_to_unicode(host.data, host.length);
+    return_text(info, unicode.data, unicode.length);
+    ada_free_owned_string(unicode);
+}
+
+void origin(Info info)
+{
+    Url url(utf8(info.GetIsolate(), info[0]), nullptr);
+    if (!url.valid())
+        return;
+    ada_owned_string o = ada_get_origin(url.url);
+    return_text(info, o.data, o.length);
+    ada_free_owned_string(o);
+}
+
+const Native functions[] = {
+    {"parse", parse},
+    {"canParse", can_parse},
+    {"update", update},
+    {"format", format},
+    {"domainToASCII", domain_to_ascii},
+    {"domainToUnicode", domain_to_unicode},
+    {"getOrigin", origin},
+};
+
+} // namespace
+
+const NativeGroup url_natives = {"url", functions, sizeof(functions) / sizeof(functions[0])};
+
+} // namespace isola

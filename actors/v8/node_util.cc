@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What only V8 knows of a value, for util.inspect, assert and their kin: `internalBinding('util')`
+// of Node.js' library; and the clock.
+#include "actors/v8/natives.hh"
+#include "base/clock.h"
+
+namespace isola
+{
+namespace
+{
+
+v8::PropertyFilter filter_of(Info info, int i)
+{
+    return info[i]->IsUint32()
+               ? static_cast<v8::PropertyFilter>(info[i].As<v8::Uint32>()->Value() & 31)
+               : v8::ALL_PROPERTIES;
+}
+
+// getOwnNonIndexProperties(object, filter) → names and symbols
+void own_non_index_properties(Info info)
+{
+    v8::Local<v8::Array> names;
+    if (info[0]->IsObject() &&
+        info[0]
+            .As<v8::Object>()
+            ->GetPropertyNames(info.GetIsolate()->GetCurrentContext(),
+                               v8::KeyCollectionMode::kOwnOnly, filter_of(info, 1),
+                               v8::IndexFilter::kSkipIndices)
+            .ToLocal(&names))
+        info.GetReturnValue().Set(names);
+}
+
+// getConstructorName(object) → the name V8 knows it by
+void constructor_name(Info info)
+{
+    if (info[0]->IsObject())
+        info.GetReturnValue().Set(info[0].As<v8::Object>()->GetConstructorName());
+}
+
+// getPromiseDetails(promise) → [state, result], [state] while pending
+void promise_details(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    if (!info[0]->IsPromise())
+        return;
+    auto promise = info[0].As<v8::Promise>();
+    int state = promise->State();
+    v8::Local<v8::Value> both[] = {v8::Integer::New(isolate, state), v8::Undefined(isolate)};
+    if (state != v8::Promise::kPending)
+        both[1] = promise->Result();
+    info.GetReturnValue().Set(
+        v8::Array::New(isolate, both, state == v8::Promise::kPending ? 1 : 2));
+}
+
+// getProxyDetails(value, whole = true) → [target, handler], or the target alone; undefined when it
+// is no proxy
+void proxy_details(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    if (!info[0]->IsProxy())
+        return;
+    auto proxy = info[0].As<v8::Proxy>();
+    v8::Local<v8::Value> both[] = {proxy->GetTarget(), proxy->GetHandler()};
+    if (info.Length() == 1 || info[1]->IsTrue())
+        info.GetReturnValue().Set(v8::Array::New(isolate, both, 2));
+    else
+        info.GetReturnValue().Set(both[0]);
+}
+
+// previewEntries(collection or iterator, with kind) → entries, or [entries, are they pairs]
+void preview_entries(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    bool pairs = false;
+    v8::Local<v8::Array> entries;
+    if (!info[0]->IsObject() || !info[0].As<v8::Object>()->PreviewEntries(&pairs).ToLocal(&entries))
+        return;
+    v8::Local<v8::Value> both[] = {entries, v8::Boolean::New(isolate, pairs)};
+    if (info.Length() == 1)
+        info.GetReturnValue().Set(entries);
+    else
+        info.GetReturnValue().Set(v8::Array::New(isolate, both, 2));
+}
+
+// privateSymbol(name): a key no script can get at, nor see
+void private_symbol(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Private> key =
+        v8::Private::New(isolate, text(isolate, utf8(isolate, info[0]).c_str()));
+    info.GetReturnValue().Set(key.As<v8::Data>().As<v8::Value>());
+}
+
+void is_constructor(Info info)
+{
+    info.GetReturnValue().Set(info[0]->IsObject() && info[0].As<v8::Object>()->IsConstructor());
+}
+
+// noSideEffectsToString(value): runs nothing of the value's
+void to_detail_string(Info info)
+{
+    v8::Local<v8::String> s;
+    if (info[0]->ToDetailString(info.GetIsolate()->GetCurrentContext()).ToLocal(&s))
+        info.GetReturnValue().Set(s);
+}
+
+void is_detached(Info info)
+{
+    info.GetReturnValue().Set(info[0]->IsArrayBuffer() &&
+                              info[0].As<v8::ArrayBuffer>()->WasDetached());
+}
+
+// now() → ms of the monotonic clock, with fractions
+void now(Info info)
+{
+    info.GetReturnValue().Set(static_cast<double>(isola_clock_ns()) / 1e6);
+}
+
+void wall(Info info)
+{
+    info.GetReturnValue().Set(static_cast<double>(isola_clock_wall_ms()));
+}
+
+// versions() → { node, v8, arch }
+void versions(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    v8::Local<v8::Object> all = v8::Object::New(isolate);
+#if defined(__aarch64__)
+    const char *arch = "arm64";
+#else
+    const char *arch = "x64";
+#endif
+    all->CreateDataProperty(context, text(isolate, "node"), text(isolate, NODE_VERSION_STRING))
+        .Check();
+    all->CreateDataProperty(context, text(isolate, "v8"), text(isolate, v8::V8::GetVersion()))
+        .Check();
+    all->CreateDataProperty(context, text(isolate, "arch"), text(isolate, arch)).Check();
+    info.GetReturnValue().Set(all);
+}
+
+const Native functions[] = {
+    {"getOwnNonIndexProperties", own_non_index_properties},
+    {"getConstructorName", constructor_name},
+    {"getPromiseDetails", promise_details},
+    {"getProxyDetails", proxy_details},
+    {"previewEntries", preview_entries},
+    {"privateSymbol", private_symbol},
+    {"isConstructor", is_constructor},
+    {"noSideEffectsToString", to_detail_string},
+    {"isArrayBufferDetached", is_detached},
+    {"now", now},
+    {"wall", wall},
+    {"versions", versions},
+};
+
+} // namespace
+
+const NativeGroup util_natives = {"util", functions, sizeof(functions) / sizeof(functions[0])};
+
+} // namespace isola

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Isolates as actors/v8 makes them, in a plain Node.js process, for conformance tests and
+// measurements: no actors, no agent.
+//
+//   open() → id      close(id)      heap(id) → bytes of its heap in use
+//   run(id, name, code) → { error: string | undefined, log: [{ level, text }] }
+//
+// `run` loads `code` as an ES module and goes on until nothing is left to do. Time is virtual: when
+// an isolate waits for timers only, the clock of the timers jumps to the next one, so nothing here
+// waits. `error` is why the module failed, or the first crash.
+#include <node.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "actors/v8/realm.h"
+#include "base/msgpack.h"
+
+extern "C" const uint8_t isola_runtime_source[], isola_runtime_source_end[];
+
+namespace
+{
+
+using Slice = struct isola_slice; // in C++ the function of this name hides the type
+
+constexpr uint64_t kEndOfTime = 3600 * 1000; // ms of virtual time a script may spend
+constexpr int kSteps = 1000000;              // and timers that may fire
+
+struct Timer {
+    uint64_t at, period;
+};
+
+struct Probe {
+    isola_v8 *v8 = nullptr;
+    std::map<uint64_t, Timer> timers;
+    uint64_t now = 0, next_id = 1;
+    bool tasks = false, failed = false;
+    std::string error;
+    std::vector<std::pair<int, std::string>> log;
+
+    void fail(Slice text)
+    {
+        if (!failed)
+            error.assign(reinterpret_cast<const char *>(text.data), text.len);
+        failed = true;
+    }
+};
+
+Probe *probe_of(void *arg)
+{
+    return static_cast<Probe *>(arg);
+}
+
+void op_wake(void *arg)
+{
+    probe_of(arg)->tasks = true;
+}
+void op_wake_later(void *, uint64_t) {}
+int op_send(void *, const isola_v8_send *, uint64_t *, isola_err *err)
+{
+    return isola_fail(err, ISOLA_EPERM, "nothing can be sent from here");
+}
+bool op_heard(void *, uint32_t, Slice)
+{
+    return false;
+}
+void op_publish(void *, uint32_t, Slice, Slice) {}
+void op_done(void *, uint32_t, uint32_t, bool, Slice) {}
+void op_activated(void *, uint32_t, Slice) {}
+void op_crash(void *arg, uint32_t, Slice text)
+{
+    probe_of(arg)->fail(text);
+}
+void op_log(void *arg, uint32_t, isola_log_level level, Slice text)
+{
+    probe_of(arg)->log.emplace_back(
+        level, std::string(reinterpret_cast<const char *>(text.data), text.len));
+}
+uint64_t op_timer_set(void *arg, uint32_t, uint64_t ms, bool repeat)
+{
+    Probe *p = probe_of(arg);
+    p->timers[p->next_id] = {p->now + ms, repeat ? ms : 0};
+    return p->next_id++;
+}
+void op_timer_clear(void *arg, uint64_t id)
+{
+    probe_of(arg)->timers.erase(id);
+}
+void op_loaded(void *arg, Slice, Slice error)
+{
+    Slice value;
+    struct isola_mp_error e;
+    if (error.len == 0)
+        return;
+    if (!isola_mp_at(error, 0, &value) || !isola_mp_read_error(value, &e))
+        probe_of(arg)->fail(isola_slice_str("it threw something that is no Error"));
+    else
+        probe_of(arg)->fail(e.stack.len > 0 ? e.stack : e.message);
+}
+
+const isola_v8_ops ops = {op_wake,    op_wake_later, op_send,        op_heard,
+                          op_publish, op_done,       op_activated,   op_crash,
+                          op_log,     op_timer_set,  op_timer_clear, op_loaded};
+
+std::map<uint32_t, Probe *> probes;
+uint32_t next_probe = 1;
+
+struct Step {
+    Probe *probe;
+    std::string name, code;
+};
+
+void load(isola_js *js, void *arg)
+{
+    auto *s = static_cast<Step *>(arg);
+    isola_js_load(js, isola_slice_str("Script"), isola_slice(s->code.data(), s->code.size()),
+                  isola_slice(s->name.data(), s->name.size()));
+}
+
+// One step: V8's tasks or the timer that is next. False when there is nothing to do.
+void step(isola_js *js, void *arg)
+{
+    Probe *p = probe_of(arg);
+    if (p->tasks) {
+        p->tasks = false;
+        isola_js_tasks(js);
+        return;
+    }
+    auto due = p->timers.begin();
+    for (auto t = p->timers.begin(); t != p->timers.end(); ++t)
+        if (t->second.at < due->second.at)
+            due = t;
+    uint64_t id = due->first;
+    p->now = due->second.at;
+    if (due->second.period != 0)
+        due->second.at += due->second.period;
+    else
+        p->timers.erase(due);
+    isola_js_timer(js, id);
+}
+
+using Info = const v8::FunctionCallbackInfo<v8::Value> &;
+
+v8::Local<v8::String> text(v8::Isolate *isolate, const std::string &s)
+{
+    return v8::String::NewFromUtf8(isolate, s.data(), v8::NewStringType::kNormal,
+                                   static_cast<int>(s.size()))
+        .ToLocalChecked();
+}
+
+Probe *of(Info info)
+{
+    auto at = info[0]->IsUint32() ? probes.find(info[0].As<v8::Uint32>()->Value()) : probes.end();
+    if (at != probes.end())
+        return at->second;
+    info.GetIsolate()->ThrowException(
+        v8::Exception::Error(text(info.GetIsolate(), "no such isolate")));
+    return nullptr;
+}
+
+void open(Info info)
+{
+    auto *p = new Probe;
+    isola_err err{};
+    if (isola_v8_open(&ops, p, 0, &p->v8, &err) != 0) {
+        delete p;
+        info.GetIsolate()->ThrowException(v8::Exception::Error(text(info.GetIsolate(), err.text)));
+        return;
+    }
+    probes[next_probe] = p;
+    info.GetReturnValue().Set(next_probe++);
+}
+
+void close(Info info)
+{
+    Probe *p = of(info);
+    if (p == nullptr)
+        return;
+    isola_v8_close(p->v8);
+    probes.erase(info[0].As<v8::Uint32>()->Value());
+    delete p;
+}
+
+void heap(Info info)
+{
+    size_t bytes = 0;
+    if (Probe *p = of(info)) {
+        isola_v8_visit(
+            p->v8, [](isola_js *js, void *arg) { *static_cast<size_t *>(arg) = isola_js_heap(js); },
+            &bytes);
+        info.GetReturnValue().Set(static_cast<double>(bytes));
+    }
+}
+
+void run(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    Probe *p = of(info);
+    if (p == nullptr)
+        return;
+    Step s{p, *v8::String::Utf8Value(isolate, info[1]),
+           std::string(*v8::String::Utf8Value(isolate, info[2])) + "\nexport default () => {};\n"};
+    p->failed = false;
+    p->error.clear();
+    p->log.clear();
+    isola_v8_visit(p->v8, load, &s);
+    for (int i = 0;
+         i < kSteps && !p->failed && p->now < kEndOfTime && (p->tasks || !p->timers.empty()); i++)
+        isola_v8_visit(p->v8, step, p);
+    if (!p->failed && !p->timers.empty())
+        p->fail(isola_slice_str("it never ends"));
+    p->timers.clear();
+    v8::Local<v8::Array> log = v8::Array::New(isolate);
+    for (auto &[level, line] : p->log) {
+        v8::Local<v8::Object> entry = v8::Object::New(isolate);
+        entry->Set(context, text(isolate, "level"), v8::Integer::New(isolate, level)).Check();
+        entry->Set(context, text(isolate, "text"), text(isolate, line)).Check();
+        log->Set(context, log->Length(), entry).Check();
+    }
+    v8::Local<v8::Object> result = v8::Object::New(isolate);
+    if (p->failed)
+        result->Set(context, text(isolate, "error"), text(isolate, p->error)).Check();
+    result->Set(context, text(isolate, "log"), log).Check();
+    info.GetReturnValue().Set(result);
+}
+
+} // namespace
+
+NODE_MODULE_INIT()
+{
+    (void)module;
+    v8::Isolate *isolate = v8::Isolate::GetCurrent();
+    isola_err err{};
+    if (isola_v8_start(
+            node::GetMultiIsolatePlatform(node::GetCurrentEnvironment(context)),
+            isola_slice(isola_runtime_source,
+                        static_cast<size_t>(isola_runtime_source_end - isola_runtime_source)),
+            &err) != 0) {
+        isolate->ThrowException(v8::Exception::Error(text(isolate, err.text)));
+        return;
+    }
+    const struct {
+        const char *name;
+        v8::FunctionCallback function;
+    } functions[] = {{"open", open}, {"close", close}, {"heap", heap}, {"run", run}};
+    for (auto &f : functions)
+        exports
+            ->Set(context, text(isolate, f.name),
+                  v8::Function::New(context, f.function).ToLocalChecked())
+            .Check();
+}
