@@ -252,8 +252,8 @@ void isola__actor_pump(struct isola_actor *a)
         return;
     if (atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         struct isola_mail *first = a->waiting.head;
-        if (first == NULL ||
-            a->upgrade != NULL) /* the start is given up as soon as it is settled */
+        if (first == NULL || a->stopping != NULL /* for what is being written still */ ||
+            a->upgrade != NULL /* the start is given up as soon as it is settled */)
             return;
         if (a->serial == 0 && first->kind == ISOLA_MSG_STOP) {
             a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */

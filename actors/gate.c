@@ -158,6 +158,10 @@ static void stop(struct isola_actor *a)
 void isola__gate_settle(struct isola_actor *a)
 {
     struct isola_host *h = a->worker->host;
+    if (a->upgrade != NULL && a->stopping != NULL && a->serial == 0) {
+        isola_mail_free(a->upgrade); /* nothing has been started that it would end */
+        a->upgrade = NULL;
+    }
     if (a->upgrade != NULL && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         /* Its start need not end, and may never. */
         isola__gate_refuse(h, &a->effects, ISOLA_EUPGRADE, "the release is being replaced");
@@ -225,7 +229,7 @@ void isola__gate_committed(struct isola_commit *c)
         if (current && a->crash.len == 0)
             isola_buf_puts(&a->crash, why);
     }
-    if (current && (a->crash.len > 0 || a->stopping != NULL)) {
+    if ((current && a->crash.len > 0) || a->stopping != NULL) {
         isola__realm_touch(a->realm, a);
         isola__realm_post(a->realm, NULL);
     }

@@ -179,6 +179,41 @@ static void a_stop_whose_last_turn_crashes_fails(void **state)
     world_end(w);
 }
 
+/* It is told to stop when it is not there any more, but what it did before is on its way to disk.
+ */
+static void a_stop_behind_a_crash_waits_for_the_store(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"", "shared"};
+    for (int i = 0; i < 4; i++) {
+        struct world *w = world_new(1);
+        world_release(w, "t", "1", options[i % 2], "");
+        world_release(w, "clock", "1", "", "");
+        must_reply(w, world_ask(w, "clock/T/c", "get"), 0);
+        must_reply(w, world_ask(w, "t/T/a", "get"), 0);
+        world_hold_store(w, true);
+        uint64_t add = world_ask(w, "t/T/a", "add 1");
+        world_await_held(w, 1);
+        uint64_t crash = world_ask(w, "t/T/a", "note in; block go; crash oh");
+        fake_await_note("t/T/a in", 1);
+        uint64_t stop = world_stop(w, "t/T/a");
+        fake_open("go");
+        must_fail(w, crash, ISOLA_EFAILED);
+        if (i >= 2) /* a new release, while it waits for the store */
+            world_release(w, "t", "2", options[i % 2], "");
+        must_reply(w, world_ask(w, "clock/T/c", "timer 5; echo 1"), 0);
+        uint64_t again = world_stop(w, "t/T/a");
+        uint64_t after = world_ask(w, "t/T/a", "get");
+        must_reply(w, world_ask(w, "clock/T/c", "timer 5; echo 1"), 0);
+        world_hold_store(w, false);
+        must_reply(w, stop, true);
+        must_reply(w, again, true);
+        must_reply(w, after, 1);
+        must_reply(w, add, 1);
+        world_end(w);
+    }
+}
+
 /* --- releases --- */
 
 static void a_release_replaces_the_one_before_between_turns(void **state)
@@ -442,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_stop_comes_after_what_was_sent_before),
         cmocka_unit_test(a_stop_waits_for_the_store),
         cmocka_unit_test(a_stop_whose_last_turn_crashes_fails),
+        cmocka_unit_test(a_stop_behind_a_crash_waits_for_the_store),
         cmocka_unit_test(a_release_replaces_the_one_before_between_turns),
         cmocka_unit_test(an_old_shared_realm_goes_when_all_have_left),
         cmocka_unit_test(a_start_that_never_ends_is_replaced),
