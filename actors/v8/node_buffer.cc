@@ -172,9 +172,9 @@ void decode_utf8(Info info)
     v8::Isolate *isolate = info.GetIsolate();
     BytesOf b(info[0]);
     if (!b.ok) {
-        throw_type_error(
-            isolate, "ERR_INVALID_ARG_TYPE",
-            "The \"input\" argument must be an instance of ArrayBuffer or ArrayBufferView.");
+        throw_type_error(isolate, "ERR_INVALID_ARG_TYPE",
+                         "The \"list\" argument must be an instance of SharedArrayBuffer, "
+                         "ArrayBuffer or ArrayBufferView.");
         return;
     }
     if (info[2]->IsTrue() && !valid_utf8(b.data, b.len)) {

@@ -168,10 +168,10 @@ void index_of_string(Info info)
     }
     Encoding encoding = encoding_arg(info, 3);
     std::string needle = string_to_bytes(info.GetIsolate(), encoding, info[1].As<v8::String>());
-    info.GetReturnValue().Set(find(b, offset_of(info, 5, b.len, b.len),
+    size_t unit = encoding == Encoding::Utf16 ? 2 : 1;
+    info.GetReturnValue().Set(find(b, offset_of(info, 5, b.len, b.len) / unit * unit,
                                    reinterpret_cast<const uint8_t *>(needle.data()), needle.size(),
-                                   number_arg(info, 2), info[4]->IsTrue(),
-                                   encoding == Encoding::Utf16 ? 2 : 1));
+                                   number_arg(info, 2), info[4]->IsTrue(), unit));
 }
 
 // indexOfBuffer(buffer, bytes, offset, encoding, forward, end)

@@ -47,6 +47,7 @@ void ada_set_search(ada_url url, const char *input, size_t length);
 void ada_set_hash(ada_url url, const char *input, size_t length);
 void ada_clear_hash(ada_url url);
 void ada_clear_search(ada_url url);
+ada_owned_string ada_idna_to_ascii(const char *input, size_t length);
 ada_owned_string ada_idna_to_unicode(const char *input, size_t length);
 }
 
@@ -223,6 +224,14 @@ void domain_to_unicode(Info info)
     ada_free_owned_string(unicode);
 }
 
+template <ada_owned_string (*convert)(const char *, size_t)> void idna(Info info)
+{
+    std::string domain = utf8(info.GetIsolate(), info[0]);
+    ada_owned_string converted = convert(domain.data(), domain.size());
+    return_text(info, converted.data, converted.length);
+    ada_free_owned_string(converted);
+}
+
 void origin(Info info)
 {
     Url url(utf8(info.GetIsolate(), info[0]), nullptr);
@@ -240,6 +249,8 @@ const Native functions[] = {
     {"format", format},
     {"domainToASCII", domain_to_ascii},
     {"domainToUnicode", domain_to_unicode},
+    {"toASCII", idna<ada_idna_to_ascii>},
+    {"toUnicode", idna<ada_idna_to_unicode>},
     {"getOrigin", origin},
 };
 

@@ -10,6 +10,7 @@ export const { create, defineProperty, getPrototypeOf, setPrototypeOf, getOwnPro
 export const ObjectPrototype = Object.prototype;
 export const NativePromise = Promise;
 export const NativeError = Error;
+export const NativeTypeError = TypeError;
 export const toNumber = Number;
 export const { trunc, min } = Math;
 

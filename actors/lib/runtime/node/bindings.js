@@ -5,6 +5,7 @@ import { clone, frame, setFrame, uncaught } from './native.js';
 import { stringDecoder } from './string_decoder.js';
 import { urlBinding } from './url.js';
 import { blobBinding } from '../web/blob.js';
+import { utf16 } from '../web/utf16.js';
 import { domException } from './loader.js';
 import { settled } from '../primordials.js';
 
@@ -80,8 +81,8 @@ const make = {
       ...natives,
       encodeIntoResults,
       encodeInto: (text, to) => natives.encodeInto(text, to, encodeIntoResults),
-      toASCII: url.domainToASCII,
-      toUnicode: url.domainToUnicode,
+      toASCII: url.toASCII,
+      toUnicode: url.toUnicode,
     };
   },
   errors: () => ({
@@ -91,11 +92,12 @@ const make = {
     getErrorSourcePositions: none,
     setSourceMapsEnabled: none,
   }),
-  icu: () => ({}),
+  icu: () => utf16(group('buffer').ucs2Slice),
   messaging: () => ({ get DOMException() { return domException(); }, structuredClone: clone }),
   mksnapshot: () => ({}),
   options: () => ({ getCLIOptionsValues: () => ({}), getEmbedderOptions: () => ({}) }),
   os: () => ({}),
+  stream_wrap: () => ({ streamBaseState: [], WriteWrap: class {}, ShutdownWrap: class {} }),
   string_decoder: () => stringDecoder(ENCODINGS, buffer()),
   symbols: () => symbols,
   timers: () => ({ getLibuvNow: group('util').now }),

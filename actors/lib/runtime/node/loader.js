@@ -6,7 +6,7 @@ import { bindings } from './bindings.js';
 import { become } from './events.js';
 import { process } from './process.js';
 import { replaced } from './replaced.js';
-import { apply, codeError, SafeMap } from '../primordials.js';
+import { apply, codeError, create, SafeMap } from '../primordials.js';
 
 // actors/v8/builtins.cc; its functions may be in the snapshot.
 export const { compile, compiled } = globalThis.__isola_loader;
@@ -23,11 +23,22 @@ function internalBinding(name) {
   return binding;
 }
 
+// What Node.js' util.inspect takes for built into the language: the globals there are before ours.
+const languages = Object.getOwnPropertyNames(globalThis);
+function ofLanguage() {
+  const globals = {};
+  for (let i = 0; i < languages.length; i++) globals[languages[i]] = undefined;
+  return create(primordials, { globalThis: { __proto__: null, value: globals } });
+}
+
 let primordials;
 function ready() {
   primordials = {};
   apply(compile('internal/per_context/primordials', true), undefined, [{}, primordials, {}, {}]);
 }
+
+// For TextDecoder there is what it takes of ICU; the rest does without.
+const withIcu = (name) => (name === 'config' ? { hasIntl: true } : internalBinding(name));
 
 /** A module of Node.js' library, or what stands in for it. */
 export function load(specifier) {
@@ -42,7 +53,7 @@ export function load(specifier) {
       module.exports = replaced[id](load);
     } else {
       const fn = compile(id, false);
-      apply(fn, undefined, [module.exports, load, module, process, internalBinding, primordials]);
+      apply(fn, undefined, [module.exports, load, module, process, id === 'internal/encoding' ? withIcu : internalBinding, id === 'internal/util/inspect' ? ofLanguage() : primordials]);
       compiled(id, fn);
       if (id === 'events') become(module.exports);
       if (id === 'internal/util/debuglog') module.exports.initializeDebugEnv(undefined);

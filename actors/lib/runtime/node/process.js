@@ -40,7 +40,9 @@ function emitWarning(warning, type, code) {
   log(WARN, `${typeof code === 'string' ? `[${code}] ` : ''}${name}: ${typeof warning === 'object' ? warning?.message : warning}`);
 }
 
-const stream = (level) => ({ write: (text) => { log(level, `${text}`.replace(/\n$/, '')); return true; }, isTTY: false, columns: 80, fd: level === 1 ? 1 : 2 });
+// No streams, but enough of them for what asks whether it writes to one.
+const none = () => undefined;
+const stream = (level) => ({ write: (text) => { log(level, `${text}`.replace(/\n$/, '')); return true; }, on: none, once: none, removeListener: none, emit: () => false, end: none, writable: true, isTTY: false, columns: 80, fd: level === 1 ? 1 : 2 });
 
 // Its prototype becomes EventEmitter's (main.js); nothing is ever emitted.
 export const process = {

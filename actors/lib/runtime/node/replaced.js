@@ -22,7 +22,7 @@ export const replaced = {
   'internal/errors/error_source': () => ({ getErrorSourceExpression: none }),
   'internal/options': () => ({ getOptionValue: none, getEmbedderOptions: () => ({}), getAllowUnauthorized: () => false }),
   'internal/perf/utils': () => ({ now, getTimeOriginTimestamp: () => performance.timeOrigin, getMilestoneTimestamp: () => 0 }),
-  'internal/process/per_thread': () => ({ toggleTraceCategoryState: none }),
+  'internal/process/per_thread': () => ({ platform: 'linux', toggleTraceCategoryState: none }),
   'internal/process/task_queues': () => ({ queueMicrotask, nextTick }),
   'internal/process/warning': () => ({ emitWarningSync: process.emitWarning, emitWarning: process.emitWarning }),
   'internal/timers': () => ({ TIMEOUT_MAX: 2 ** 31 - 1 }),

@@ -11,29 +11,24 @@ const kNumFields = 7;
 
 const UTF8 = 1, BASE64 = 2, UTF16 = 3, BASE64URL = 7;
 
-/** How many bytes at the end of `b` begin a character and do not end it; and how many it lacks. */
+/** How many bytes a character has that begins with `c`; 0: none begins so. */
+const lengthOf = (c) => ((c & 0xe0) === 0xc0 ? 2 : (c & 0xf0) === 0xe0 ? 3 : (c & 0xf8) === 0xf0 ? 4 : 0);
+
+/** [how many bytes at the end of `b` begin a character and do not end it, how many it lacks]. */
 function unfinished(encoding, b) {
   const n = b.length;
   if (encoding === UTF8) {
-    for (let back = 1; back <= 3 && back <= n; back++) {
+    for (let back = 1; back <= 4 && back <= n; back++) {
       const c = b[n - back];
       if ((c & 0xc0) === 0x80) continue;
-      const need = c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) === 0xe0 ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 1;
-      if (need <= back) return [0, 0];
-      if (back > 1) { // what follows must be able to
-        const second = b[n - back + 1];
-        const low = c === 0xe0 ? 0xa0 : c === 0xf0 ? 0x90 : 0x80;
-        const high = c === 0xed ? 0x9f : c === 0xf4 ? 0x8f : 0xbf;
-        if (second < low || second > high) return [0, 0];
-      }
-      return [back, need - back];
+      const need = lengthOf(c);
+      return back < need ? [back, need - back] : [0, 0];
     }
     return [0, 0];
   }
   if (encoding === UTF16) {
-    const odd = n % 2;
-    if (n - odd >= 2 && (b[n - odd - 1] & 0xfc) === 0xd8) return [2 + odd, 2 - odd]; // a high surrogate waits for its low one
-    return [odd, odd];
+    if (n % 2 === 1) return [1, 1];
+    return (b[n - 1] & 0xfc) === 0xd8 ? [2, 2] : [0, 0]; // a high surrogate waits for its low one
   }
   const rest = n % 3;
   return [rest, rest === 0 ? 0 : 3 - rest];
@@ -45,33 +40,55 @@ export function stringDecoder(encodings, buffer) {
   const text = (encoding, bytes) => slices[encoding](bytes, 0, bytes.length);
   const bytesOf = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 
+  function keep(state, bytes) {
+    for (let i = 0; i < bytes.length; i++) state[state[kBufferedBytes]++] = bytes[i];
+  }
+
+  function buffered(state) {
+    const bytes = new Uint8Array(state[kBufferedBytes]);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = state[i];
+    return text(state[kEncodingField], bytes);
+  }
+
+  /** The begun character, with what `bytes` has of it; returns how many bytes that was. */
+  function finish(state, bytes) {
+    let take = bytes.length < state[kMissingBytes] ? bytes.length : state[kMissingBytes];
+    let ended = take === state[kMissingBytes];
+    if (state[kEncodingField] === UTF8) {
+      for (let i = 0; i < take; i++) {
+        if ((bytes[i] & 0xc0) === 0x80) continue;
+        take = i; // it ends here, and is none
+        ended = true;
+      }
+    }
+    keep(state, bytes.subarray(0, take));
+    state[kMissingBytes] = ended ? 0 : state[kMissingBytes] - take;
+    return take;
+  }
+
   function decode(state, view) {
     const encoding = state[kEncodingField];
     let bytes = bytesOf(view);
     if (encoding !== UTF8 && encoding !== UTF16 && encoding !== BASE64 && encoding !== BASE64URL) return text(encoding, bytes);
-    const had = state[kBufferedBytes];
-    if (had > 0) {
-      const joined = new Uint8Array(had + bytes.length);
-      for (let i = 0; i < had; i++) joined[i] = state[i];
-      joined.set(bytes, had);
-      bytes = joined;
+    let before = '';
+    if (state[kMissingBytes] > 0) {
+      bytes = bytes.subarray(finish(state, bytes));
+      if (state[kMissingBytes] > 0) return '';
+      before = buffered(state);
+      state[kBufferedBytes] = 0;
     }
-    const [keep, missing] = unfinished(encoding, bytes);
-    const whole = bytes.length - keep;
-    for (let i = 0; i < keep; i++) state[i] = bytes[whole + i];
-    state[kBufferedBytes] = keep;
+    if (bytes.length === 0) return before;
+    const [rest, missing] = unfinished(encoding, bytes);
+    keep(state, bytes.subarray(bytes.length - rest));
     state[kMissingBytes] = missing;
-    return text(encoding, bytes.subarray(0, whole));
+    return before + text(encoding, bytes.subarray(0, bytes.length - rest));
   }
 
   function flush(state) {
-    const encoding = state[kEncodingField];
-    let n = state[kBufferedBytes];
-    if (encoding === UTF16) n -= n % 2;
-    const bytes = new Uint8Array(n);
-    for (let i = 0; i < n; i++) bytes[i] = state[i];
+    if (state[kEncodingField] === UTF16) state[kBufferedBytes] -= state[kBufferedBytes] % 2;
+    const rest = buffered(state);
     state[kBufferedBytes] = state[kMissingBytes] = 0;
-    return text(encoding, bytes);
+    return rest;
   }
 
   return {

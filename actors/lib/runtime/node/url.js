@@ -31,7 +31,7 @@ export function urlBinding(ada, load) {
     },
     pathToFileURL(path, windows, base) {
       const escape = (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
-      return parse(`file://${path.replace(windows ? /[%\n\r\t?#]/g : /[%\\\n\r\t?#]/g, escape)}`, base, true);
+      return parse(`file://${path.replace(windows ? /[\0\t\n\r "#%?[\]^|~]/g : /[\0\t\n\r "#%?[\\\]^|~]/g, escape)}`, base, true);
     },
   };
 }

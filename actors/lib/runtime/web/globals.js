@@ -48,7 +48,7 @@ const TRANSFERABLE = 'transfer takes ArrayBuffers';
 
 /** By way of what can be sent (docs/wire.md). What is transferred is copied, and then detached. */
 function structuredClone(value, options) {
-  if (arguments.length === 0) throw new TypeError('structuredClone wants a value');
+  if (arguments.length === 0) throw new (load('internal/errors').codes.ERR_MISSING_ARGS)('The value argument must be specified');
   const transfer = options?.transfer === undefined ? [] : [...options.transfer];
   for (let i = 0; i < transfer.length; i++)
     if (!(transfer[i] instanceof ArrayBuffer) || transfer[i].detached || transfer.indexOf(transfer[i]) !== i)
