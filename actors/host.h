@@ -45,6 +45,23 @@ struct isola_host_ops {
     void (*drained)(void *arg);
 };
 
+/* What becomes of the children of an actor when one of them crashes. */
+enum isola_strategy {
+    ISOLA_ONE_FOR_ONE,
+    ISOLA_ONE_FOR_ALL,
+    ISOLA_REST_FOR_ONE,
+    ISOLA_ESCALATE,
+};
+
+/* When actors of a type hibernate, and how often they may crash. */
+struct isola_host_life {
+    uint64_t hibernate_after_ms; /* after the end of the last turn; 0: never */
+    uint32_t restarts;           /* with more crashes `within_ms` it fails for good */
+    uint64_t within_ms;
+    uint64_t backoff_ms, max_backoff_ms; /* pause before a restart: at first, and at the most */
+    enum isola_strategy strategy;
+};
+
 /* An app's release, as far as running it goes. */
 struct isola_host_type {
     const char *name;
@@ -53,6 +70,7 @@ struct isola_host_type {
     bool reentrant;
     uint64_t heap;    /* bytes */
     uint32_t mailbox; /* messages */
+    struct isola_host_life life;
     struct isola_slice code;
 };
 struct isola_host_release {

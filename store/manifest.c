@@ -17,8 +17,9 @@
 #define NAME_MAX_LEN 64
 
 static const char *const app_keys[] = {"$schema", "name", "actors", "permissions", "routes", NULL};
-static const char *const type_keys[] = {"module", "isolation",      "reentrant", "heap", "mailbox",
-                                        "kind",   "hibernateAfter", "cpu",       NULL};
+static const char *const type_keys[] = {
+    "module",         "isolation", "reentrant", "heap", "mailbox", "kind",
+    "hibernateAfter", "restart",   "strategy",  "cpu",  NULL};
 static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
                                               "replicas", "minInSync", "labels", NULL};
 static const char *const isolations[] = {"isolate", "shared", NULL};
@@ -104,10 +105,9 @@ static int read_type(struct isola__manifest_reader *r, const char *name, const j
     FIELD(isola__manifest_bool(r, v, &out->reentrant), "reentrant");
     FIELD(isola__manifest_size(r, v, "4MB", "16GB", &out->heap), "heap");
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->mailbox), "mailbox");
-    FIELD(isola__manifest_duration(r, v, "1ms", "30d", &out->hibernate_after_ms), "hibernateAfter");
     FIELD(isola__manifest_duration(r, v, "1ms", "1h", &out->cpu_ms), "cpu");
     out->isolation = (enum isola_isolation)isolation;
-    return 0;
+    return isola__manifest_life(r, object, &out->life);
 }
 
 static int read_types(struct isola__manifest_reader *r, const json_t *object,

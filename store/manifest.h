@@ -13,15 +13,33 @@
 
 enum isola_isolation { ISOLA_ISOLATION_ISOLATE, ISOLA_ISOLATION_SHARED };
 
+/* What becomes of the children of an actor when one of them crashes. */
+enum isola_manifest_strategy {
+    ISOLA_MANIFEST_ONE_FOR_ONE,
+    ISOLA_MANIFEST_ONE_FOR_ALL,
+    ISOLA_MANIFEST_REST_FOR_ONE,
+    ISOLA_MANIFEST_ESCALATE,
+};
+#define ISOLA_MANIFEST_RESTARTS 1000 /* the most crashes that are counted */
+
+/* How actors of a type live (docs/actors.md). */
+struct isola_manifest_life {
+    uint64_t hibernate_after_ms; /* without a turn; default 60 s; 0: never */
+    uint32_t restarts;           /* after this many crashes `within_ms` it is not restarted */
+    uint64_t within_ms;
+    uint64_t backoff_ms, max_backoff_ms; /* pause before a restart: at first, and at the most */
+    enum isola_manifest_strategy strategy;
+};
+
 struct isola_actor_type {
     char *name;   /* [A-Za-z][A-Za-z0-9_]*, 64 bytes at the most */
     char *module; /* relative to the app's directory, normalized, never out of it */
     enum isola_isolation isolation;
     bool reentrant;
-    uint64_t heap;               /* bytes; default 128 MiB */
-    uint32_t mailbox;            /* messages; default 10,000 */
-    uint64_t hibernate_after_ms; /* 0: the default */
-    uint64_t cpu_ms;             /* per turn; 0: the default */
+    uint64_t heap;    /* bytes; default 128 MiB */
+    uint32_t mailbox; /* messages; default 10,000 */
+    struct isola_manifest_life life;
+    uint64_t cpu_ms; /* per turn; 0: the default */
 };
 
 struct isola_manifest {

@@ -14,6 +14,10 @@ ANY_THREAD json_t *isola__manifest_json(struct isola__manifest_reader *r, int *c
 /* The manifest in `root`, at which the reader stands. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_read(struct isola__manifest_reader *r,
                                                    const json_t *root, struct isola_manifest **out);
+/* The keys of a type that say how its actors live; the reader stands at the type. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_life(struct isola__manifest_reader *r,
+                                                   const json_t *object,
+                                                   struct isola_manifest_life *out);
 /* An app's name; the reader stands at its key. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_name(struct isola__manifest_reader *r,
                                                    const json_t *v);

@@ -36,6 +36,22 @@ static void fail(struct app *app, uint64_t id, int code, const char *why)
 
 /* --- releases --- */
 
+static struct isola_host_life host_life(const struct isola_manifest_life *l)
+{
+    static const enum isola_strategy strategies[] = {
+        [ISOLA_MANIFEST_ONE_FOR_ONE] = ISOLA_ONE_FOR_ONE,
+        [ISOLA_MANIFEST_ONE_FOR_ALL] = ISOLA_ONE_FOR_ALL,
+        [ISOLA_MANIFEST_REST_FOR_ONE] = ISOLA_REST_FOR_ONE,
+        [ISOLA_MANIFEST_ESCALATE] = ISOLA_ESCALATE,
+    };
+    return (struct isola_host_life){.hibernate_after_ms = l->hibernate_after_ms,
+                                    .restarts = l->restarts,
+                                    .within_ms = l->within_ms,
+                                    .backoff_ms = l->backoff_ms,
+                                    .max_backoff_ms = l->max_backoff_ms,
+                                    .strategy = strategies[l->strategy]};
+}
+
 /* The runtime's form of a release; `types` is for the caller to free after use. */
 static struct isola_host_release host_release(const struct isola_release *r,
                                               const struct isola_manifest *m)
@@ -48,7 +64,8 @@ static struct isola_host_release host_release(const struct isola_release *r,
                                             .shared = t->isolation == ISOLA_ISOLATION_SHARED,
                                             .reentrant = t->reentrant,
                                             .heap = t->heap,
-                                            .mailbox = t->mailbox};
+                                            .mailbox = t->mailbox,
+                                            .life = host_life(&t->life)};
         for (size_t b = 0; b < r->nbundles; b++)
             if (strcmp(r->bundles[b].type, t->name) == 0)
                 types[i].code = r->bundles[b].code;

@@ -22,6 +22,29 @@ static struct isola_manifest *parsed(const char *json)
     return m;
 }
 
+static void reads_how_actors_live(void **state)
+{
+    (void)state;
+    struct isola_manifest *m =
+        parsed("{ \"name\": \"shop\", \"actors\": {"
+               "    \"A\": { \"module\": \"a.js\", \"hibernateAfter\": \"never\", \"strategy\": "
+               "\"rest_for_one\","
+               "      \"restart\": { \"max\": 0, \"within\": \"1m\", \"backoff\": \"0ms\", "
+               "\"maxBackoff\": \"2s\" } },"
+               "    \"B\": { \"module\": \"b.js\", \"restart\": { \"backoff\": \"1m\" } } } }");
+    const struct isola_manifest_life *l = &m->types[0].life;
+    assert_int_equal(l->hibernate_after_ms, 0);
+    assert_int_equal(l->strategy, ISOLA_MANIFEST_REST_FOR_ONE);
+    assert_int_equal(l->restarts, 0);
+    assert_int_equal(l->within_ms, 60000);
+    assert_int_equal(l->backoff_ms, 0);
+    assert_int_equal(l->max_backoff_ms, 2000);
+    l = &m->types[1].life;
+    assert_int_equal(l->restarts, 5);
+    assert_int_equal(l->max_backoff_ms, 60000); /* not less than the first */
+    isola_manifest_free(m);
+}
+
 static void reads_all_there_is(void **state)
 {
     (void)state;
@@ -42,7 +65,12 @@ static void reads_all_there_is(void **state)
     assert_false(t->reentrant);
     assert_int_equal(t->heap, 128 << 20);
     assert_int_equal(t->mailbox, 10000);
-    assert_int_equal(t->hibernate_after_ms, 0);
+    assert_int_equal(t->life.hibernate_after_ms, 60000);
+    assert_int_equal(t->life.restarts, 5);
+    assert_int_equal(t->life.within_ms, 10000);
+    assert_int_equal(t->life.backoff_ms, 100);
+    assert_int_equal(t->life.max_backoff_ms, 30000);
+    assert_int_equal(t->life.strategy, ISOLA_MANIFEST_ONE_FOR_ONE);
     assert_int_equal(t->cpu_ms, 0);
     t = &m->types[1];
     assert_string_equal(t->name, "Counter_1");
@@ -51,7 +79,7 @@ static void reads_all_there_is(void **state)
     assert_true(t->reentrant);
     assert_int_equal(t->heap, 64 << 20);
     assert_int_equal(t->mailbox, 17);
-    assert_int_equal(t->hibernate_after_ms, 30000);
+    assert_int_equal(t->life.hibernate_after_ms, 30000);
     assert_int_equal(t->cpu_ms, 500);
     assert_ptr_equal(isola_manifest_type(m, isola_slice_str("Counter_1")), t);
     assert_null(isola_manifest_type(m, isola_slice_str("Counter")));
@@ -174,11 +202,13 @@ static const struct {
                 "such as \"./counter.js\""},
     {TYPE("\"isolatoin\": 1"),
      "isola.json:4:4: actors.Counter.isolatoin: unknown key, not one of \"module\", "
-     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", \"cpu\"; "
+     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", "
+     "\"restart\", \"strategy\", \"cpu\"; "
      "did you mean \"isolation\"?"},
     {TYPE("\"quux\": 1"),
      "isola.json:4:4: actors.Counter.quux: unknown key, not one of \"module\", "
-     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", \"cpu\""},
+     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", "
+     "\"restart\", \"strategy\", \"cpu\""},
     {TYPE("\"instances\": 2"),
      "isola.json:4:4: actors.Counter.instances: not supported by this release"},
     {TYPE("\"isolation\": \"isolatd\""),
@@ -226,6 +256,24 @@ static const struct {
     {TYPE("\"hibernateAfter\": \"0s\""),
      "isola.json:4:22: actors.Counter.hibernateAfter: must be a duration such as \"30s\" (ms, s, "
      "m, h, d), from \"1ms\" to \"30d\", not \"0s\""},
+    {TYPE("\"hibernateAfter\": \"Never\""),
+     "isola.json:4:22: actors.Counter.hibernateAfter: must be a duration such as \"30s\" (ms, s, "
+     "m, h, d), from \"1ms\" to \"30d\", not \"Never\""},
+    {TYPE("\"restart\": 5"),
+     "isola.json:4:15: actors.Counter.restart: must be an object such as {\"max\": 5, \"within\": "
+     "\"10s\"}, not 5"},
+    {TYPE("\"restart\": {\"most\": 5}"),
+     "isola.json:4:16: actors.Counter.restart.most: unknown key, not one of \"max\", \"within\", "
+     "\"backoff\", \"maxBackoff\""},
+    {TYPE("\"restart\": {\"max\": 1001}"),
+     "isola.json:4:23: actors.Counter.restart.max: must be a whole number from 0 to 1000, not "
+     "1001"},
+    {TYPE("\"restart\": {\"within\": \"0s\"}"),
+     "isola.json:4:26: actors.Counter.restart.within: must be a duration such as \"30s\" (ms, s, "
+     "m, h, d), from \"1ms\" to \"30d\", not \"0s\""},
+    {TYPE("\"strategy\": \"one_for_most\""),
+     "isola.json:4:16: actors.Counter.strategy: \"one_for_most\" is not one of \"one_for_one\", "
+     "\"one_for_all\", \"rest_for_one\", \"escalate\"; did you mean \"one_for_one\"?"},
     /* modules */
     {APP("{\"module\": 5}"), "isola.json:3:25: actors.Counter.module: must be the path of a file "
                              "such as \"./counter.js\", not 5"},
@@ -529,6 +577,7 @@ int main(void)
 #define LOAD(f) cmocka_unit_test_setup_teardown(f, make_app, remove_app)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_all_there_is),
+        cmocka_unit_test(reads_how_actors_live),
         cmocka_unit_test(reads_sizes_and_durations),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(bounds_size_and_count),
