@@ -357,7 +357,7 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     struct isola_realm *old = a->realm, *fresh = old;
     struct isola_release_rt *old_release = a->type->release;
     if (!type->def.shared)
-        fresh = isola__realm_new(h, a->worker, type->release, false, type->def.heap);
+        fresh = isola__realm_new(h, a->worker, type->release, false, isola__limits_of(type));
     else if (type->release != old_release)
         fresh = isola__worker_shared_realm(a->worker, type);
     struct isola_directory_shard *shard = isola__directory_shard(h, a->address);

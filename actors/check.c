@@ -41,7 +41,8 @@ static void *run(void *arg)
         const struct isola_type *type = &c->release->types[c->at];
         struct isola_worker *w =
             &c->host->workers[atomic_fetch_add(&c->host->next_worker, 1) % c->host->nworkers];
-        struct isola_realm *r = isola__realm_new(c->host, w, c->release, false, type->def.heap);
+        struct isola_realm *r =
+            isola__realm_new(c->host, w, c->release, false, isola__limits_of(type));
         r->check = c;
         uint64_t end_ms = isola_clock_ms() + c->timeout_ms;
         struct timespec until = {.tv_sec = (time_t)(end_ms / 1000),

@@ -52,7 +52,7 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
         a->realm = isola__worker_shared_realm(a->worker, type);
     } else {
         a->worker = &h->workers[atomic_fetch_add(&h->next_worker, 1) % h->nworkers];
-        a->realm = isola__realm_new(h, a->worker, type->release, false, type->def.heap);
+        a->realm = isola__realm_new(h, a->worker, type->release, false, isola__limits_of(type));
     }
     return a;
 }
@@ -112,7 +112,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         code = ISOLA_EUNREACHABLE;
         why = "the node is shutting down";
     } else if (a != NULL && mail->kind < ISOLA_MAIL_PUBLISH && mail->kind != ISOLA_MSG_STOP &&
-               atomic_load(&a->mailbox) >= a->type->def.mailbox) {
+               atomic_load(&a->mailbox) >= a->type->def.limits.mailbox) {
         code = ISOLA_EOVERLOAD;
         why = "its mailbox is full";
     }
@@ -156,7 +156,7 @@ bool isola__directory_congested(struct isola_host *h, struct isola_slice address
     struct isola_directory_shard *shard = isola__directory_shard(h, address);
     pthread_mutex_lock(&shard->lock);
     struct isola_actor *a = isola_map_get(&shard->actors, address);
-    bool full = a != NULL && atomic_load(&a->mailbox) >= a->type->def.mailbox;
+    bool full = a != NULL && atomic_load(&a->mailbox) >= a->type->def.limits.mailbox;
     pthread_mutex_unlock(&shard->lock);
     return full;
 }

@@ -62,15 +62,26 @@ struct isola_host_life {
     enum isola_strategy strategy;
 };
 
+/* What an actor may use (docs/limits.md). 0 is no limit, but for `mailbox`. */
+struct isola_host_limits {
+    uint64_t heap, external;              /* bytes of the isolate, and of its array buffers; the
+                                             largest of those that share it counts */
+    uint64_t cpu_ms;                      /* CPU time of a turn */
+    uint32_t mailbox;                     /* messages */
+    uint64_t mailbox_bytes, message;      /* bytes in the mailbox, and of one message */
+    uint64_t output;                      /* bytes of what waits for the output gate */
+    uint32_t asks, timers, subscriptions; /* under way */
+    uint32_t log_rate;                    /* lines a second */
+};
+
 /* An app's release, as far as running it goes. */
 struct isola_host_type {
     const char *name;
     const char *module; /* the file it was made from, for stack traces */
     bool shared;
     bool reentrant;
-    uint64_t heap;    /* bytes */
-    uint32_t mailbox; /* messages */
     struct isola_host_life life;
+    struct isola_host_limits limits;
     struct isola_slice code;
 };
 struct isola_host_release {

@@ -47,6 +47,11 @@ void isola__release_unref(struct isola_release_rt *r);
 const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
                                           struct isola_err *err);
 
+/* --- limits (limits.c) --- */
+
+/* Those of an isolate of its own for `type`, or of one that its release's shared types share. */
+struct isola_v8_limits isola__limits_of(const struct isola_type *type);
+
 /* --- realms (realm.c) --- */
 
 /* An ask a script waits for, or a timer it set: something with a time, and an id scripts know it
@@ -80,7 +85,7 @@ struct isola_realm {
     struct isola_worker *worker;
     struct isola_release_rt *release;
     bool shared;
-    uint64_t heap_limit;
+    struct isola_v8_limits limits;
 
     pthread_mutex_t lock; /* guards the next six */
     struct isola_mailq inbox;
@@ -113,7 +118,7 @@ struct isola_realm {
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
-                                     uint64_t heap_limit);
+                                     struct isola_v8_limits limits);
 ANY_THREAD struct isola_realm *isola__realm_ref(struct isola_realm *r);
 ANY_THREAD void isola__realm_unref(struct isola_realm *r);
 /* Puts a mail (NULL: nothing, only wake) into the inbox and makes the realm ready. */

@@ -19,7 +19,7 @@
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
-                                     uint64_t heap_limit)
+                                     struct isola_v8_limits limits)
 {
     struct isola_realm *r = isola_zalloc(sizeof(*r));
     atomic_init(&r->refs, 1);
@@ -27,7 +27,7 @@ struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *
     r->worker = w;
     r->release = isola__release_ref(release);
     r->shared = shared;
-    r->heap_limit = heap_limit;
+    r->limits = limits;
     pthread_mutex_init(&r->lock, NULL);
     return r;
 }
@@ -295,7 +295,7 @@ static bool is_open(struct isola_realm *r, struct isola_err *err)
     struct isola_v8 *v8 = NULL;
     if (r->v8 != NULL)
         return true;
-    if (isola_v8_open(&isola__v8_ops, r, r->heap_limit, &v8, err) != 0)
+    if (isola_v8_open(&isola__v8_ops, r, r->limits, &v8, err) != 0)
         return false;
     pthread_mutex_lock(&r->lock);
     r->v8 = v8;

@@ -168,7 +168,7 @@ struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
     pthread_mutex_lock(&h->shared_lock);
     struct isola_realm *r = isola_map_get(&w->shared, shared_key(&type->release));
     if (r == NULL) {
-        r = isola__realm_new(h, w, type->release, true, type->def.heap);
+        r = isola__realm_new(h, w, type->release, true, isola__limits_of(type));
         isola_map_set(&w->shared, shared_key(&type->release), r);
     }
     isola__realm_ref(r);

@@ -18,8 +18,10 @@
 
 static const char *const app_keys[] = {"$schema", "name", "actors", "permissions", "routes", NULL};
 static const char *const type_keys[] = {
-    "module",         "isolation", "reentrant", "heap", "mailbox", "kind",
-    "hibernateAfter", "restart",   "strategy",  "cpu",  NULL};
+    "module", "isolation", "reentrant", "kind", "hibernateAfter", "restart", "strategy",
+    /* limits: */
+    "heap", "external", "cpu", "mailbox", "mailboxBytes", "message", "output", "asks", "timers",
+    "subscriptions", "logRate", NULL};
 static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
                                               "replicas", "minInSync", "labels", NULL};
 static const char *const isolations[] = {"isolate", "shared", NULL};
@@ -75,6 +77,29 @@ static int check_keys(struct isola__manifest_reader *r, const json_t *object,
             return failed;                                                                         \
     } while (0)
 
+static int read_limits(struct isola__manifest_reader *r, const json_t *object,
+                       struct isola_actor_type *out)
+{
+    out->heap = out->external = out->output = 128u << 20;
+    out->cpu_ms = 1000;
+    out->mailbox = out->asks = out->timers = out->subscriptions = 10000;
+    out->mailbox_bytes = 64u << 20;
+    out->message = 16u << 20;
+    out->log_rate = 1000;
+    FIELD(isola__manifest_size(r, v, "4MB", "16GB", &out->heap), "heap");
+    FIELD(isola__manifest_size(r, v, "1MB", "64GB", &out->external), "external");
+    FIELD(isola__manifest_duration(r, v, "10ms", "1h", &out->cpu_ms), "cpu");
+    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->mailbox), "mailbox");
+    FIELD(isola__manifest_size(r, v, "64KB", "4GB", &out->mailbox_bytes), "mailboxBytes");
+    FIELD(isola__manifest_size(r, v, "1KB", "63MB", &out->message), "message");
+    FIELD(isola__manifest_size(r, v, "64KB", "4GB", &out->output), "output");
+    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->asks), "asks");
+    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->timers), "timers");
+    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->subscriptions), "subscriptions");
+    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->log_rate), "logRate");
+    return 0;
+}
+
 static int read_type(struct isola__manifest_reader *r, const char *name, const json_t *object,
                      struct isola_actor_type *out)
 {
@@ -97,17 +122,13 @@ static int read_type(struct isola__manifest_reader *r, const char *name, const j
             r, "\"module\" is missing: the file of the actor, such as \"./counter.js\"");
     int isolation = ISOLA_ISOLATION_ISOLATE, kind = 0;
     out->name = isola_strdup(name);
-    out->heap = 128u << 20;
-    out->mailbox = 10000;
     FIELD(isola__manifest_module(r, v, &out->module), "module");
     FIELD(isola__manifest_choice(r, v, isolations, later_isolations, &isolation), "isolation");
     FIELD(isola__manifest_choice(r, v, kinds, later_kinds, &kind), "kind");
     FIELD(isola__manifest_bool(r, v, &out->reentrant), "reentrant");
-    FIELD(isola__manifest_size(r, v, "4MB", "16GB", &out->heap), "heap");
-    FIELD(isola__manifest_count(r, v, 1, 1000000, &out->mailbox), "mailbox");
-    FIELD(isola__manifest_duration(r, v, "1ms", "1h", &out->cpu_ms), "cpu");
     out->isolation = (enum isola_isolation)isolation;
-    return isola__manifest_life(r, object, &out->life);
+    code = read_limits(r, object, out);
+    return code != 0 ? code : isola__manifest_life(r, object, &out->life);
 }
 
 static int read_types(struct isola__manifest_reader *r, const json_t *object,

@@ -36,10 +36,17 @@ struct isola_actor_type {
     char *module; /* relative to the app's directory, normalized, never out of it */
     enum isola_isolation isolation;
     bool reentrant;
-    uint64_t heap;    /* bytes; default 128 MiB */
-    uint32_t mailbox; /* messages; default 10,000 */
     struct isola_manifest_life life;
-    uint64_t cpu_ms; /* per turn; 0: the default */
+    /* What an instance may use (docs/limits.md); never 0. */
+    uint64_t heap;          /* bytes of its isolate; default 128 MiB */
+    uint64_t external;      /* bytes of array buffers of its isolate; default 128 MiB */
+    uint64_t cpu_ms;        /* CPU time of a turn; default 1 s */
+    uint32_t mailbox;       /* messages; default 10,000 */
+    uint64_t mailbox_bytes; /* bytes of them; default 64 MiB */
+    uint64_t message;       /* bytes of one; default 16 MiB */
+    uint64_t output;        /* bytes caused and not let out yet; default 128 MiB */
+    uint32_t asks, timers, subscriptions; /* under way; default 10,000 each */
+    uint32_t log_rate;                    /* lines a second; default 1,000 */
 };
 
 struct isola_manifest {

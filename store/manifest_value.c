@@ -151,7 +151,7 @@ static size_t distance(const char *a, const char *b)
 int isola__manifest_fail_words(struct isola__manifest_reader *r, bool key, const char *what,
                                const char *const *words, const char *word)
 {
-    char list[300] = "";
+    char list[600] = "";
     size_t used = 0, best = strlen(word) / 3; /* one slip in three letters */
     const char *near = NULL;
     best = best < 1 ? 1 : best > 3 ? 3 : best;

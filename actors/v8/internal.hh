@@ -41,7 +41,7 @@ enum Hook {
 };
 
 // platform.cc
-v8::Isolate *new_isolate(Tasks *tasks, uint64_t heap_limit);
+v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits);
 void dispose_isolate(v8::Isolate *isolate);
 
 // tasks.cc: the foreground tasks of one isolate

@@ -35,7 +35,7 @@ class RuntimeText final : public v8::String::ExternalOneByteStringResource
 } runtime_text;
 } // namespace
 
-v8::Isolate *new_isolate(Tasks *tasks, uint64_t heap_limit)
+v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits)
 {
     v8::Isolate *isolate = v8::Isolate::Allocate();
     platform->RegisterIsolate(isolate, delegate(tasks));
@@ -43,8 +43,8 @@ v8::Isolate *new_isolate(Tasks *tasks, uint64_t heap_limit)
     params.array_buffer_allocator = allocator;
     params.snapshot_blob = &snapshot;
     params.external_references = external_references(&runtime_text);
-    if (heap_limit != 0)
-        params.constraints.ConfigureDefaultsFromHeapSize(0, heap_limit);
+    if (limits.heap != 0)
+        params.constraints.ConfigureDefaultsFromHeapSize(0, limits.heap);
     v8::Isolate::Initialize(isolate, params);
     return isolate;
 }

@@ -210,11 +210,11 @@ using namespace isola;
 
 extern "C" {
 
-int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit,
+int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
                   struct isola_v8 **out, struct isola_err *err)
 {
     auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, false, {}, {}};
-    v->isolate = new_isolate(v->tasks.get(), heap_limit);
+    v->isolate = new_isolate(v->tasks.get(), limits);
     v->isolate->SetData(0, v);
     bool ok;
     {

@@ -77,9 +77,14 @@ struct isola_v8_ops {
     void (*loaded)(void *arg, struct isola_slice type, struct isola_slice error);
 };
 
+/* Bytes of the isolate's heap, and of its array buffers. 0: no limit. */
+struct isola_v8_limits {
+    uint64_t heap, external;
+};
+
 /* Creates an isolate; 1 ms. `ops` and `arg` must outlive it. Takes no lock: visit it afterwards. */
 POOL_THREAD ISOLA_MUST_USE int isola_v8_open(const struct isola_v8_ops *ops, void *arg,
-                                             uint64_t heap_limit, struct isola_v8 **out,
+                                             struct isola_v8_limits limits, struct isola_v8 **out,
                                              struct isola_err *err);
 /* Nobody may be visiting. Timers and promises of its scripts end silently. */
 POOL_THREAD void isola_v8_close(struct isola_v8 *v);

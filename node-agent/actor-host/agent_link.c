@@ -63,9 +63,18 @@ static struct isola_host_release host_release(const struct isola_release *r,
                                             .module = t->module,
                                             .shared = t->isolation == ISOLA_ISOLATION_SHARED,
                                             .reentrant = t->reentrant,
-                                            .heap = t->heap,
-                                            .mailbox = t->mailbox,
-                                            .life = host_life(&t->life)};
+                                            .life = host_life(&t->life),
+                                            .limits = {.heap = t->heap,
+                                                       .external = t->external,
+                                                       .cpu_ms = t->cpu_ms,
+                                                       .mailbox = t->mailbox,
+                                                       .mailbox_bytes = t->mailbox_bytes,
+                                                       .message = t->message,
+                                                       .output = t->output,
+                                                       .asks = t->asks,
+                                                       .timers = t->timers,
+                                                       .subscriptions = t->subscriptions,
+                                                       .log_rate = t->log_rate}};
         for (size_t b = 0; b < r->nbundles; b++)
             if (strcmp(r->bundles[b].type, t->name) == 0)
                 types[i].code = r->bundles[b].code;

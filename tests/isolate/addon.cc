@@ -164,7 +164,7 @@ void open(Info info)
 {
     auto *p = new Probe;
     isola_err err{};
-    if (isola_v8_open(&ops, p, 0, &p->v8, &err) != 0) {
+    if (isola_v8_open(&ops, p, {0, 0}, &p->v8, &err) != 0) {
         delete p;
         info.GetIsolate()->ThrowException(v8::Exception::Error(text(info.GetIsolate(), err.text)));
         return;

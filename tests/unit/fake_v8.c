@@ -33,10 +33,10 @@ static struct isola_v8 *enter(struct isola_js *js)
     return js->v;
 }
 
-int isola_v8_open(const struct isola_v8_ops *ops, void *arg, uint64_t heap_limit,
+int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
                   struct isola_v8 **out, struct isola_err *err)
 {
-    (void)heap_limit;
+    (void)limits;
     if (!fake__opened())
         return isola_fail(err, ISOLA_ENOMEM, "no room for an isolate");
     struct isola_v8 *v = isola_zalloc(sizeof(*v));

@@ -543,8 +543,7 @@ struct isola_host_type world_type(const char *name, const char *options, const c
         .module = "t.js",
         .shared = strstr(options, "shared") != NULL,
         .reentrant = strstr(options, "reentrant") != NULL,
-        .heap = 1 << 20,
-        .mailbox = strstr(options, "small") != NULL ? 4 : 1000000,
+        .limits = {.heap = 1 << 20, .mailbox = strstr(options, "small") != NULL ? 4 : 1000000},
         .life = {.restarts = UINT32_MAX, .within_ms = 60000},
         .code = isola_slice_str(code),
     };

@@ -71,7 +71,15 @@ static void reads_all_there_is(void **state)
     assert_int_equal(t->life.backoff_ms, 100);
     assert_int_equal(t->life.max_backoff_ms, 30000);
     assert_int_equal(t->life.strategy, ISOLA_MANIFEST_ONE_FOR_ONE);
-    assert_int_equal(t->cpu_ms, 0);
+    assert_int_equal(t->cpu_ms, 1000);
+    assert_int_equal(t->external, 128 << 20);
+    assert_int_equal(t->mailbox_bytes, 64 << 20);
+    assert_int_equal(t->message, 16 << 20);
+    assert_int_equal(t->output, 128 << 20);
+    assert_int_equal(t->asks, 10000);
+    assert_int_equal(t->timers, 10000);
+    assert_int_equal(t->subscriptions, 10000);
+    assert_int_equal(t->log_rate, 1000);
     t = &m->types[1];
     assert_string_equal(t->name, "Counter_1");
     assert_string_equal(t->module, "session.ts");
@@ -97,7 +105,7 @@ static void reads_sizes_and_durations(void **state)
         const char *cpu;
         uint64_t ms;
     } rows[] = {
-        {"4MB", 4u << 20, "1ms", 1},
+        {"4MB", 4u << 20, "10ms", 10},
         {"16GB", UINT64_C(16) << 30, "1h", 3600000},
         {"5000KB", 5000 << 10, "5m", 300000},
         {"4194304B", 4u << 20, "60m", 3600000},
@@ -115,6 +123,10 @@ static void reads_sizes_and_durations(void **state)
     }
 }
 
+#define TYPE_KEYS                                                                                  \
+    "\"module\", \"isolation\", \"reentrant\", \"kind\", \"hibernateAfter\", \"restart\", "        \
+    "\"strategy\", \"heap\", \"external\", \"cpu\", \"mailbox\", \"mailboxBytes\", \"message\", "  \
+    "\"output\", \"asks\", \"timers\", \"subscriptions\", \"logRate\""
 #define APP(type)  "{\"name\": \"shop\",\n \"actors\": {\n  \"Counter\": " type "}}"
 #define TYPE(rest) APP("{\"module\": \"c.js\",\n   " rest "}")
 
@@ -201,14 +213,10 @@ static const struct {
     {APP("{}"), "isola.json:3:14: actors.Counter: \"module\" is missing: the file of the actor, "
                 "such as \"./counter.js\""},
     {TYPE("\"isolatoin\": 1"),
-     "isola.json:4:4: actors.Counter.isolatoin: unknown key, not one of \"module\", "
-     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", "
-     "\"restart\", \"strategy\", \"cpu\"; "
+     "isola.json:4:4: actors.Counter.isolatoin: unknown key, not one of " TYPE_KEYS "; "
      "did you mean \"isolation\"?"},
     {TYPE("\"quux\": 1"),
-     "isola.json:4:4: actors.Counter.quux: unknown key, not one of \"module\", "
-     "\"isolation\", \"reentrant\", \"heap\", \"mailbox\", \"kind\", \"hibernateAfter\", "
-     "\"restart\", \"strategy\", \"cpu\""},
+     "isola.json:4:4: actors.Counter.quux: unknown key, not one of " TYPE_KEYS},
     {TYPE("\"instances\": 2"),
      "isola.json:4:4: actors.Counter.instances: not supported by this release"},
     {TYPE("\"isolation\": \"isolatd\""),
@@ -247,9 +255,19 @@ static const struct {
     {TYPE("\"heap\": \"99999999999999999999GB\""),
      "isola.json:4:12: actors.Counter.heap: must be a size such as \"64MB\" "
      "(B, KB, MB, GB), from \"4MB\" to \"16GB\", not \"99999999999999999999GB\""},
+    {TYPE("\"external\": \"1KB\""),
+     "isola.json:4:16: actors.Counter.external: must be a size such as \"64MB\" "
+     "(B, KB, MB, GB), from \"1MB\" to \"64GB\", not \"1KB\""},
+    {TYPE("\"timers\": 0"),
+     "isola.json:4:14: actors.Counter.timers: must be a whole number from 1 to 1000000, not 0"},
+    {TYPE("\"message\": \"64MB\""),
+     "isola.json:4:15: actors.Counter.message: must be a size such as \"64MB\" "
+     "(B, KB, MB, GB), from \"1KB\" to \"63MB\", not \"64MB\""},
+    {TYPE("\"logRate\": \"many\""), "isola.json:4:15: actors.Counter.logRate: must be a whole "
+                                    "number from 1 to 1000000, not \"many\""},
     {TYPE("\"cpu\": \"MB\""),
      "isola.json:4:11: actors.Counter.cpu: must be a duration such as \"30s\" (ms, s, m, h, d), "
-     "from \"1ms\" to \"1h\", not \"MB\""},
+     "from \"10ms\" to \"1h\", not \"MB\""},
     {TYPE("\"hibernateAfter\": \"-5s\""),
      "isola.json:4:22: actors.Counter.hibernateAfter: must be a duration such as \"30s\" (ms, s, "
      "m, h, d), from \"1ms\" to \"30d\", not \"-5s\""},
