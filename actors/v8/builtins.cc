@@ -108,8 +108,8 @@ void compile(Info info)
 void compiled(Info info)
 {
     Text *t = find_text(utf8(info.GetIsolate(), info[0]));
-    if (t == nullptr || !info[1]->IsFunction() ||
-        from(info.GetIsolate()) == nullptr) // not while the snapshot is made
+    if (t == nullptr || !info[1]->IsFunction() || from(info.GetIsolate()) == nullptr ||
+        from(info.GetIsolate())->making)
         return;
     {
         std::lock_guard<std::mutex> hold(t->mutex);
@@ -167,6 +167,9 @@ const intptr_t *external_references(v8::String::ExternalOneByteStringResource *r
                 made->push_back(reinterpret_cast<intptr_t>(g->functions[i].function));
         for (const auto &t : texts())
             made->push_back(reinterpret_cast<intptr_t>(t.get()));
+        for (size_t i = 0; i < runtime_natives.count; i++)
+            made->push_back(reinterpret_cast<intptr_t>(runtime_natives.functions[i].function));
+        add_module_references(made);
         made->push_back(reinterpret_cast<intptr_t>(runtime));
         made->push_back(0);
         return made;
@@ -177,6 +180,12 @@ const intptr_t *external_references(v8::String::ExternalOneByteStringResource *r
 v8::Local<v8::Object> make_loader(v8::Isolate *isolate, v8::Local<v8::Context> context)
 {
     return make_functions(isolate, context, loader, sizeof(loader) / sizeof(loader[0]));
+}
+
+v8::Local<v8::Object> make_group(v8::Isolate *isolate, v8::Local<v8::Context> context,
+                                 const NativeGroup &group)
+{
+    return make_functions(isolate, context, group.functions, group.count);
 }
 
 BytesOf::BytesOf(v8::Local<v8::Value> value)

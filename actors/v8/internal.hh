@@ -4,6 +4,7 @@
 #pragma once
 
 #include <node.h>
+#include <v8-snapshot.h>
 #include <v8.h>
 
 #include <memory>
@@ -23,7 +24,7 @@ using Reader = struct isola_mp_reader;
 
 class Tasks; // tasks.cc
 
-// The hooks `boot` returns (actors/lib/runtime/main.js), in the order of hook_names in realm.cc.
+// The hooks `boot` returns (actors/lib/runtime/main.js), in the order of hook_names in birth.cc.
 enum Hook {
     HOOK_MAKE_REF,
     HOOK_LOAD,
@@ -55,17 +56,19 @@ struct isola_v8 {
     const isola_v8_ops *ops;
     void *arg;
     std::unique_ptr<isola::Tasks, void (*)(isola::Tasks *)> tasks;
-    v8::Isolate *isolate;
-    v8::Global<v8::Context> context;
-    v8::Global<v8::Function> hooks[isola::HOOK_COUNT];
-    v8::Global<v8::Symbol> address_symbol;
+    v8::Isolate *isolate = nullptr;
+    double born_ms = 0, born_wall_ms = 0; // monotonic, since 1970
+    bool making = false;                  // a snapshot is made of it
+    v8::Global<v8::Context> context{};
+    v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
+    v8::Global<v8::Symbol> address_symbol{};
     // What scripts can import: "isola" and modules of Node.js', made when a script asks for them.
     struct Builtin {
         v8::Global<v8::Module> module;
         v8::Global<v8::Object> exports;
     };
-    std::unordered_map<std::string, Builtin> builtins;
-    bool ticks; // process.nextTick has something to run
+    std::unordered_map<std::string, Builtin> builtins{};
+    bool ticks = false; // process.nextTick has something to run
     // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index
     // is by the promise's identity hash: a script may have a hundred thousand of them and then
     // handle each.
@@ -74,8 +77,8 @@ struct isola_v8 {
         v8::Global<v8::Value> reason;
         uint32_t actor;
     };
-    std::vector<Rejection> rejections;
-    std::unordered_multimap<int, size_t> rejection_index;
+    std::vector<Rejection> rejections{};
+    std::unordered_multimap<int, size_t> rejection_index{};
 };
 
 struct isola_js {
@@ -118,11 +121,20 @@ std::string describe(isola_js *js, v8::Local<v8::Value> error);
 void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out);
 v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const char *message);
 
-// natives.cc
-v8::Local<v8::Object> make_natives(isola_js *js);
+// birth.cc
+extern const isola_v8_ops quiet_ops; // of an isolate nobody is in
+// Boots the runtime that was evaluated in the current context, and takes its hooks.
+bool boot(isola_js *js, std::string *why);
+// Puts what C holds of the context into the snapshot that is made of it; fetches it in a new
+// isolate.
+bool keep(v8::SnapshotCreator *creator, isola_js *js);
+bool revive(isola_js *js);
+// Lets go of all that is in the isolate, which is locked.
+void forget_handles(isola_v8 *v);
 
 // modules.cc
 void set_module_callbacks(v8::Isolate *isolate);
+void add_module_references(std::vector<intptr_t> *to); // what snapshots may refer to
 // Makes `exports` the module of that name. False: thrown.
 bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> exports);
 
@@ -132,5 +144,6 @@ bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> ex
 v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
                                     v8::Local<v8::Value> argv[]);
 void after_entry(isola_js *js);
+void set_callbacks(v8::Isolate *isolate);
 
 } // namespace isola

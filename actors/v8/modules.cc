@@ -166,6 +166,13 @@ void set_module_callbacks(v8::Isolate *isolate)
     isolate->SetHostInitializeImportMetaObjectCallback(import_meta);
 }
 
+void add_module_references(std::vector<intptr_t> *to)
+{
+    to->push_back(reinterpret_cast<intptr_t>(fill_builtin));
+    to->push_back(reinterpret_cast<intptr_t>(evaluated));
+    to->push_back(reinterpret_cast<intptr_t>(threw));
+}
+
 bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> exports)
 {
     v8::Isolate *isolate = js->isolate();

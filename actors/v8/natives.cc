@@ -5,15 +5,13 @@
 // cannot reach them.
 #include <cmath>
 
-#include "actors/v8/internal.hh"
+#include "actors/v8/natives.hh"
 #include "base/msg.h"
 
 namespace isola
 {
 namespace
 {
-
-using Info = const v8::FunctionCallbackInfo<v8::Value> &;
 
 // Gives each native function its isola_js.
 struct Call {
@@ -207,35 +205,23 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
+const Native functions[] = {{"frame", get_frame},
+                            {"setFrame", set_frame},
+                            {"send", send},
+                            {"publish", publish},
+                            {"done", done},
+                            {"activated", activated},
+                            {"crash", crash},
+                            {"log", log_line},
+                            {"timerSet", timer_set},
+                            {"timerClear", timer_clear},
+                            {"encode", encode_value},
+                            {"decode", decode_value},
+                            {"tick", tick}};
+
 } // namespace
 
-v8::Local<v8::Object> make_natives(isola_js *js)
-{
-    static const struct {
-        const char *name;
-        v8::FunctionCallback function;
-    } natives[] = {{"frame", get_frame},
-                   {"setFrame", set_frame},
-                   {"send", send},
-                   {"publish", publish},
-                   {"done", done},
-                   {"activated", activated},
-                   {"crash", crash},
-                   {"log", log_line},
-                   {"timerSet", timer_set},
-                   {"timerClear", timer_clear},
-                   {"encode", encode_value},
-                   {"decode", decode_value},
-                   {"tick", tick}};
-    v8::Isolate *isolate = js->isolate();
-    v8::Local<v8::Object> object = v8::Object::New(isolate);
-    for (auto &n : natives) {
-        v8::Local<v8::Function> f;
-        if (v8::Function::New(js->context, n.function, {}, 0, v8::ConstructorBehavior::kThrow)
-                .ToLocal(&f))
-            object->CreateDataProperty(js->context, text(isolate, n.name), f).Check();
-    }
-    return object;
-}
+const NativeGroup runtime_natives = {"runtime", functions,
+                                     sizeof(functions) / sizeof(functions[0])};
 
 } // namespace isola

@@ -26,18 +26,22 @@ struct NativeGroup {
     size_t count;
 };
 
-extern const NativeGroup buffer_natives; // node_buffer.cc
-extern const NativeGroup search_natives; // node_search.cc
-extern const NativeGroup util_natives;   // node_util.cc
-extern const NativeGroup types_natives;  // node_types.cc
-extern const NativeGroup url_natives;    // node_url.cc
-extern const NativeGroup crypto_natives; // node_crypto.cc
+extern const NativeGroup runtime_natives; // natives.cc
+extern const NativeGroup buffer_natives;  // node_buffer.cc
+extern const NativeGroup search_natives;  // node_search.cc
+extern const NativeGroup util_natives;    // node_util.cc
+extern const NativeGroup types_natives;   // node_types.cc
+extern const NativeGroup url_natives;     // node_url.cc
+extern const NativeGroup crypto_natives;  // node_crypto.cc
 
 // builtins.cc: every address the snapshot may refer to, ended by 0. Made by the first call, with
 // the text of the runtime.
 const intptr_t *external_references(v8::String::ExternalOneByteStringResource *runtime);
 // `loader.compile(id)` and `loader.group(name)`, for the time the runtime is evaluated.
 v8::Local<v8::Object> make_loader(v8::Isolate *isolate, v8::Local<v8::Context> context);
+
+v8::Local<v8::Object> make_group(v8::Isolate *isolate, v8::Local<v8::Context> context,
+                                 const NativeGroup &group);
 
 // The bytes of an ArrayBuffer, SharedArrayBuffer or view; `data` is null for anything else. Valid
 // while the value is.

@@ -117,9 +117,17 @@ void now(Info info)
     info.GetReturnValue().Set(static_cast<double>(isola_clock_ns()) / 1e6);
 }
 
-void wall(Info info)
+// age() → ms since the isolate's birth
+void age(Info info)
 {
-    info.GetReturnValue().Set(static_cast<double>(isola_clock_wall_ms()));
+    info.GetReturnValue().Set(static_cast<double>(isola_clock_ns()) / 1e6 -
+                              from(info.GetIsolate())->born_ms);
+}
+
+// born() → ms of the wall clock
+void born(Info info)
+{
+    info.GetReturnValue().Set(from(info.GetIsolate())->born_wall_ms);
 }
 
 // versions() → { node, v8, arch }
@@ -152,7 +160,8 @@ const Native functions[] = {
     {"noSideEffectsToString", to_detail_string},
     {"isArrayBufferDetached", is_detached},
     {"now", now},
-    {"wall", wall},
+    {"age", age},
+    {"born", born},
     {"versions", versions},
 };
 

@@ -9,8 +9,6 @@
 // runtime evaluated in it.
 #include "actors/v8/natives.hh"
 
-#include <v8-snapshot.h>
-
 #include "base/check.h"
 
 namespace isola
@@ -81,9 +79,10 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
     platform = static_cast<node::MultiIsolatePlatform *>(node_platform);
     allocator = v8::ArrayBuffer::Allocator::NewDefaultAllocator();
     runtime_text.set(runtime);
-    auto tasks = make_tasks(nullptr, nullptr);
-    v8::Isolate *isolate = v8::Isolate::Allocate();
-    platform->RegisterIsolate(isolate, delegate(tasks.get()));
+    isola_v8 v{&quiet_ops, nullptr, make_tasks(nullptr, nullptr)};
+    v.making = true;
+    v8::Isolate *isolate = v.isolate = v8::Isolate::Allocate();
+    platform->RegisterIsolate(isolate, delegate(v.tasks.get()));
     std::string why;
     bool ok;
     {
@@ -91,20 +90,24 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
         params.array_buffer_allocator = allocator;
         params.external_references = external_references(&runtime_text);
         v8::SnapshotCreator creator(isolate, params);
+        isolate->SetData(0, &v);
+        set_callbacks(isolate);
         {
             v8::HandleScope scope(isolate);
             v8::Local<v8::Context> context = v8::Context::New(isolate);
             {
                 v8::Context::Scope entered(context);
+                isola_js js{&v, context};
                 // The runtime takes it away when it has what it needs.
                 ok = context->Global()
                          ->Set(context, text(isolate, "__isola_loader"),
                                make_loader(isolate, context))
                          .FromMaybe(false) &&
-                     evaluate(isolate, context, &why);
+                     evaluate(isolate, context, &why) && boot(&js, &why) && keep(&creator, &js);
             }
             creator.SetDefaultContext(context);
         }
+        forget_handles(&v);
         snapshot = creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
     }
     platform->DisposeIsolate(isolate);

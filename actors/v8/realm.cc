@@ -4,14 +4,11 @@
 #include "actors/v8/realm.h"
 
 #include "actors/v8/internal.hh"
+#include "base/clock.h"
 #include "base/msgpack.h"
 
 namespace isola
 {
-
-static const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",      "activate", "deactivate",
-                                                   "deliver", "event",     "settle",   "timer",
-                                                   "state",   "hibernate", "tick",     "builtin"};
 
 v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
 {
@@ -105,6 +102,13 @@ static void on_rejection(v8::PromiseRejectMessage message)
     }
 }
 
+void set_callbacks(v8::Isolate *isolate)
+{
+    isolate->SetMicrotasksPolicy(v8::MicrotasksPolicy::kExplicit);
+    isolate->SetPromiseRejectCallback(on_rejection);
+    set_module_callbacks(isolate);
+}
+
 // process.nextTick's callbacks and the microtasks, until there are none of either.
 static void run_ticks(isola_js *js)
 {
@@ -164,46 +168,6 @@ v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int
     return result;
 }
 
-// Fetches what boot returns.
-static bool boot(isola_js *js, isola_err *err)
-{
-    v8::Isolate *isolate = js->isolate();
-    v8::Local<v8::Context> context = js->context;
-    v8::TryCatch caught(isolate);
-    v8::Local<v8::String> name = text(isolate, "__isola_boot");
-    v8::Local<v8::Value> function, returned;
-    v8::Local<v8::Object> global = context->Global();
-    bool ok = global->Get(context, name).ToLocal(&function) && function->IsFunction() &&
-              global->Delete(context, name).FromMaybe(false);
-    if (ok) {
-        v8::Local<v8::Value> natives = make_natives(js);
-        ok = function.As<v8::Function>()
-                 ->Call(context, v8::Undefined(isolate), 1, &natives)
-                 .ToLocal(&returned) &&
-             returned->IsObject();
-    }
-    for (int i = 0; ok && i < HOOK_COUNT; i++) {
-        v8::Local<v8::Value> hook;
-        ok = returned.As<v8::Object>()->Get(context, text(isolate, hook_names[i])).ToLocal(&hook) &&
-             hook->IsFunction();
-        if (ok)
-            js->v->hooks[i].Reset(isolate, hook.As<v8::Function>());
-    }
-    v8::Local<v8::Value> symbol, exports;
-    ok = ok &&
-         returned.As<v8::Object>()->Get(context, text(isolate, "addressSymbol")).ToLocal(&symbol) &&
-         symbol->IsSymbol() &&
-         returned.As<v8::Object>()->Get(context, text(isolate, "exports")).ToLocal(&exports);
-    if (ok) {
-        js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
-        ok = add_builtin(js, "isola", exports.As<v8::Object>());
-    }
-    if (!ok)
-        isola_fail(err, ISOLA_ESCRIPT, "the runtime does not boot: %s",
-                   describe(js, caught.Exception()).c_str());
-    return ok;
-}
-
 } // namespace isola
 
 using namespace isola;
@@ -213,7 +177,9 @@ extern "C" {
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
                   struct isola_v8 **out, struct isola_err *err)
 {
-    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg), nullptr, {}, {}, {}, {}, false, {}, {}};
+    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg)};
+    v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
+    v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
     v->isolate = new_isolate(v->tasks.get(), limits);
     v->isolate->SetData(0, v);
     bool ok;
@@ -221,18 +187,16 @@ int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_lim
         v8::Locker lock(v->isolate);
         v8::Isolate::Scope entered(v->isolate);
         v8::HandleScope scope(v->isolate);
-        v->isolate->SetMicrotasksPolicy(v8::MicrotasksPolicy::kExplicit);
-        v->isolate->SetPromiseRejectCallback(on_rejection);
-        set_module_callbacks(v->isolate);
+        set_callbacks(v->isolate);
         v8::Local<v8::Context> context = v8::Context::New(v->isolate);
         v->context.Reset(v->isolate, context);
         v8::Context::Scope in(context);
         isola_js js{v, context};
-        ok = boot(&js, err);
+        ok = revive(&js);
     }
     if (!ok) {
         isola_v8_close(v);
-        return ISOLA_ESCRIPT;
+        return isola_fail(err, ISOLA_ESCRIPT, "the runtime is not in the snapshot");
     }
     *out = v;
     return 0;
@@ -243,12 +207,7 @@ void isola_v8_close(struct isola_v8 *v)
     {
         v8::Locker lock(v->isolate);
         v8::Isolate::Scope entered(v->isolate);
-        v->rejections.clear();
-        for (auto &hook : v->hooks)
-            hook.Reset();
-        v->address_symbol.Reset();
-        v->builtins.clear();
-        v->context.Reset();
+        forget_handles(v);
     }
     dispose_isolate(v->isolate);
     delete v;

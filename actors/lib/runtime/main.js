@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The JavaScript side of an isolate. Evaluated once per process, into the platform snapshot; `boot` then runs in every new
-// isolate with that isolate's native functions (actors/v8/natives.cc) and returns the hooks C calls (actors/v8/realm.h).
+// The JavaScript side of an isolate. Evaluated once per process, into the platform snapshot, and so is `boot`, which gets the native
+// functions (actors/v8/natives.cc) and returns the hooks C calls (actors/v8/realm.h): a new isolate begins with all of it done.
 import * as actors from './actor.js';
 import * as refs from './ref.js';
 import * as timers from './timers.js';
@@ -12,7 +12,7 @@ import * as natives from './node/native.js';
 import * as process from './node/process.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
-import * as performance from './web/performance.js';
+import { warm } from './warm.js';
 import { codeError, defineProperty, SafeMap, setPrototypeOf, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
@@ -35,9 +35,7 @@ globalThis.__isola_boot = (native) => {
   refs.attach(native);
   timers.attach(native);
   natives.attach(native);
-  process.start();
-  performance.start();
-  return {
+  const hooks = {
     exports: isola,
     addressSymbol: actors.kAddress,
     makeRef: (address) => new refs.Ref(address),
@@ -65,6 +63,8 @@ globalThis.__isola_boot = (native) => {
     },
     tick: drain,
     builtin,
+    warm: () => warm(hooks, () => definitions.clear()),
   };
+  return hooks;
 };
 delete globalThis.__isola_loader;

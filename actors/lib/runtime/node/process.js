@@ -6,15 +6,10 @@ import { nextTick } from './tick.js';
 import { codeError, defineProperty } from '../primordials.js';
 
 const { group } = globalThis.__isola_loader;
-const { now, versions } = group('util');
+const { now, age, versions } = group('util');
 const { node, v8, arch } = versions();
 const { floor } = Math;
 const toBigInt = BigInt;
-
-let born = 0;
-export function start() {
-  born = now();
-}
 
 function refuse(what) {
   return () => { throw codeError('EPERM', `process.${what} cannot be used in an isolate`); };
@@ -68,7 +63,7 @@ export const process = {
   hrtime,
   emitWarning,
   cwd: () => '/',
-  uptime: () => (now() - born) / 1000,
+  uptime: () => age() / 1000,
   umask: () => 0o22,
   memoryUsage: () => ({ rss: 0, heapTotal: 0, heapUsed: 0, external: 0, arrayBuffers: 0 }),
   cpuUsage: () => ({ user: 0, system: 0 }),

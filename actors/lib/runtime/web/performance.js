@@ -5,13 +5,7 @@ const natives = globalThis.__isola_loader.group('util');
 
 const ENTRIES = 1000; // marks and measures that are kept; more push the oldest out
 
-let origin = 0;
-let timeOrigin = 0;
-export function start() {
-  origin = natives.now();
-  timeOrigin = natives.wall();
-}
-export const now = () => natives.now() - origin;
+export const now = natives.age;
 
 class PerformanceEntry {
   constructor(name, entryType, startTime, duration, detail) {
@@ -38,7 +32,7 @@ function at(mark) {
 }
 
 class Performance {
-  get timeOrigin() { return timeOrigin; }
+  get timeOrigin() { return natives.born(); }
   now() { return now(); }
   mark(name, options) { return add(new PerformanceMark(`${name}`, 'mark', options?.startTime ?? now(), 0, options?.detail ?? null)); }
   measure(name, from, to) {
@@ -55,7 +49,7 @@ class Performance {
   getEntriesByType(type) { return this.getEntries().filter((e) => e.entryType === type); }
   clearMarks(name) { entries = entries.filter((e) => e.entryType !== 'mark' || (name !== undefined && e.name !== name)); }
   clearMeasures(name) { entries = entries.filter((e) => e.entryType !== 'measure' || (name !== undefined && e.name !== name)); }
-  toJSON() { return { timeOrigin }; }
+  toJSON() { return { timeOrigin: natives.born() }; }
   get [Symbol.toStringTag]() { return 'Performance'; }
 }
 export const performance = new Performance();

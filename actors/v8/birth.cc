@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How an isolate gets the runtime's JavaScript side: it is booted once, in the isolate that the
+// platform snapshot is made of, and run in there, so that its functions are compiled; what C holds
+// of it (the hooks, the symbol of addresses, the modules scripts import) is data of the snapshot,
+// in the order it is put in here, and fetched from there by each new isolate. A birth runs no
+// script of ours.
+#include "actors/v8/natives.hh"
+
+namespace isola
+{
+namespace
+{
+
+const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",      "activate", "deactivate",
+                                            "deliver", "event",     "settle",   "timer",
+                                            "state",   "hibernate", "tick",     "builtin"};
+
+// What the runtime may call while it is made: nobody is there yet.
+void wake(void *) {}
+void wake_later(void *, uint64_t) {}
+int send(void *, const isola_v8_send *, uint64_t *id, isola_err *)
+{
+    *id = 1;
+    return 0;
+}
+bool heard(void *, uint32_t, Slice)
+{
+    return true;
+}
+void publish(void *, uint32_t, Slice, Slice) {}
+void done(void *, uint32_t, uint32_t, bool, Slice) {}
+void activated(void *, uint32_t, Slice) {}
+void crash(void *, uint32_t, Slice) {}
+void log(void *, uint32_t, isola_log_level, Slice) {}
+uint64_t timer_set(void *, uint32_t, uint64_t, bool)
+{
+    return 1;
+}
+void timer_clear(void *, uint64_t) {}
+void loaded(void *, Slice, Slice) {}
+
+v8::MaybeLocal<v8::Value> member(isola_js *js, v8::Local<v8::Value> object, const char *name)
+{
+    return object.As<v8::Object>()->Get(js->context, text(js->isolate(), name));
+}
+
+// Takes the hooks and what else `boot` returns.
+bool take(isola_js *js, v8::Local<v8::Value> returned)
+{
+    v8::Isolate *isolate = js->isolate();
+    if (!returned->IsObject())
+        return false;
+    for (int i = 0; i < HOOK_COUNT; i++) {
+        v8::Local<v8::Value> hook;
+        if (!member(js, returned, hook_names[i]).ToLocal(&hook) || !hook->IsFunction())
+            return false;
+        js->v->hooks[i].Reset(isolate, hook.As<v8::Function>());
+    }
+    v8::Local<v8::Value> symbol, exports;
+    if (!member(js, returned, "addressSymbol").ToLocal(&symbol) || !symbol->IsSymbol() ||
+        !member(js, returned, "exports").ToLocal(&exports) || !exports->IsObject())
+        return false;
+    js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
+    return add_builtin(js, "isola", exports.As<v8::Object>());
+}
+
+// The runtime's own rehearsal (lib/runtime/warm.js): its functions are compiled by it.
+bool rehearse(isola_js *js, v8::Local<v8::Value> returned)
+{
+    v8::Local<v8::Value> warm, ignored;
+    if (!member(js, returned, "warm").ToLocal(&warm) || !warm->IsFunction() ||
+        !warm.As<v8::Function>()
+             ->Call(js->context, v8::Undefined(js->isolate()), 0, nullptr)
+             .ToLocal(&ignored))
+        return false;
+    after_entry(js);
+    return true;
+}
+
+} // namespace
+
+const isola_v8_ops quiet_ops = {wake,      wake_later, send, heard,     publish,     done,
+                                activated, crash,      log,  timer_set, timer_clear, loaded};
+
+bool boot(isola_js *js, std::string *why)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::Context> context = js->context;
+    v8::TryCatch caught(isolate);
+    v8::Local<v8::String> name = text(isolate, "__isola_boot");
+    v8::Local<v8::Value> function, returned;
+    v8::Local<v8::Object> global = context->Global();
+    v8::Local<v8::Value> natives = make_group(isolate, context, runtime_natives);
+    if (global->Get(context, name).ToLocal(&function) && function->IsFunction() &&
+        global->Delete(context, name).FromMaybe(false) &&
+        function.As<v8::Function>()
+            ->Call(context, v8::Undefined(isolate), 1, &natives)
+            .ToLocal(&returned) &&
+        take(js, returned) && rehearse(js, returned))
+        return true;
+    *why = "the runtime does not boot: " + describe(js, caught.Exception());
+    return false;
+}
+
+bool keep(v8::SnapshotCreator *creator, isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    size_t n = 0;
+    bool ok = true;
+    for (auto &hook : js->v->hooks)
+        ok = ok && creator->AddData(js->context, hook.Get(isolate)) == n++;
+    ok = ok && creator->AddData(js->context, js->v->address_symbol.Get(isolate)) == n++;
+    v8::Local<v8::Array> names = v8::Array::New(isolate);
+    for (auto &[name, b] : js->v->builtins)
+        ok = ok &&
+             names->Set(js->context, names->Length(), text(isolate, name.c_str())).FromMaybe(false);
+    ok = ok && creator->AddData(js->context, names) == n++;
+    for (auto &[name, b] : js->v->builtins)
+        ok = ok && creator->AddData(js->context, b.module.Get(isolate)) == n++ &&
+             creator->AddData(js->context, b.exports.Get(isolate)) == n++;
+    return ok;
+}
+
+bool revive(isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::Context> context = js->context;
+    size_t n = 0;
+    for (auto &hook : js->v->hooks) {
+        v8::Local<v8::Function> function;
+        if (!context->GetDataFromSnapshotOnce<v8::Function>(n++).ToLocal(&function))
+            return false;
+        hook.Reset(isolate, function);
+    }
+    v8::Local<v8::Symbol> symbol;
+    v8::Local<v8::Array> names;
+    if (!context->GetDataFromSnapshotOnce<v8::Symbol>(n++).ToLocal(&symbol) ||
+        !context->GetDataFromSnapshotOnce<v8::Array>(n++).ToLocal(&names))
+        return false;
+    js->v->address_symbol.Reset(isolate, symbol);
+    for (uint32_t i = 0; i < names->Length(); i++) {
+        v8::Local<v8::Value> name;
+        v8::Local<v8::Module> module;
+        v8::Local<v8::Object> exports;
+        if (!names->Get(context, i).ToLocal(&name) ||
+            !context->GetDataFromSnapshotOnce<v8::Module>(n++).ToLocal(&module) ||
+            !context->GetDataFromSnapshotOnce<v8::Object>(n++).ToLocal(&exports))
+            return false;
+        isola_v8::Builtin &b = js->v->builtins[utf8(isolate, name)];
+        b.module.Reset(isolate, module);
+        b.exports.Reset(isolate, exports);
+    }
+    return true;
+}
+
+void forget_handles(isola_v8 *v)
+{
+    v->rejections.clear();
+    v->rejection_index.clear();
+    for (auto &hook : v->hooks)
+        hook.Reset();
+    v->address_symbol.Reset();
+    v->builtins.clear();
+    v->context.Reset();
+}
+
+} // namespace isola
