@@ -430,12 +430,17 @@ void isola__actor_end(struct isola_actor *a)
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
 {
     struct isola_host *h = a->worker->host;
-    struct isola_slice value;
+    struct isola_slice value = {0};
     struct isola_mp_error e = {0};
     if (!isola_mp_at(error, 0, &value) || !isola_mp_read_error(value, &e))
         e.message = isola_slice_str("unknown");
-    struct isola_slice said = e.stack.len > 0 ? e.stack : e.message;
-    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s", ISOLA_FMT(said));
+    struct isola_buf said = {0};
+    isola__error_text(value, &said);
+    if (said.len == 0)
+        isola_buf_append(&said, e.message.data, e.message.len);
+    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s",
+                     ISOLA_FMT(isola_buf_slice(&said)));
+    isola_buf_free(&said);
     a->failures++;
     uint64_t pause = a->failures > 9 ? RETRY_MAX : (uint64_t)RETRY_FIRST << (a->failures - 1);
     a->retry_at = isola_clock_ms() + (pause < RETRY_MAX ? pause : RETRY_MAX);

@@ -103,11 +103,18 @@ void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct 
     struct isola_mp_error e;
     pthread_mutex_lock(&c->lock);
     if (error.len > 0 && !c->stopped) {
-        if (isola_mp_at(error, 0, &value) && isola_mp_read_error(value, &e))
-            snprintf(c->why, sizeof(c->why), "%.*s",
-                     ISOLA_FMT(e.stack.len > 0 && e.code != ISOLA_EMODULE ? e.stack : e.message));
+        struct isola_buf said = {0};
+        if (isola_mp_at(error, 0, &value) && isola_mp_read_error(value, &e)) {
+            if (e.code == ISOLA_EMODULE) /* the message says where; the stack is the runtime's */
+                isola_buf_append(&said, e.message.data, e.message.len);
+            else
+                isola__error_text(value, &said);
+        }
+        if (said.len > 0)
+            snprintf(c->why, sizeof(c->why), "%.*s", ISOLA_FMT(isola_buf_slice(&said)));
         else
             snprintf(c->why, sizeof(c->why), "it threw something that is no Error");
+        isola_buf_free(&said);
     }
     pthread_mutex_unlock(&c->lock);
     r->check = NULL;

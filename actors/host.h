@@ -83,6 +83,7 @@ struct isola_host_type {
     struct isola_host_life life;
     struct isola_host_limits limits;
     struct isola_slice code;
+    struct isola_slice map; /* the source map of `code`, or empty */
 };
 struct isola_host_release {
     const char *app;

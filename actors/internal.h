@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include "actors/host.h"
+#include "actors/stack.h"
 #include "actors/v8/realm.h"
 #include "base/check.h"
 #include "base/heap.h"
@@ -29,6 +30,8 @@ struct isola_check;
 struct isola_type {
     struct isola_host_type def; /* strings and code owned by the release */
     struct isola_release_rt *release;
+    _Atomic(struct isola_sourcemap *) map; /* decoded when a stack first asks for it */
+    atomic_bool map_is_bad;
 };
 
 /* A release some of whose actors may be alive. Immutable but for its count. */

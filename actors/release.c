@@ -24,6 +24,7 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
         t->def.name = isola_strdup(def->types[i].name);
         t->def.module = isola_strdup(def->types[i].module);
         t->def.code = isola_slice(copy_code(def->types[i].code), def->types[i].code.len);
+        t->def.map = isola_slice(copy_code(def->types[i].map), def->types[i].map.len);
         t->release = r;
     }
     return r;
@@ -43,6 +44,8 @@ void isola__release_unref(struct isola_release_rt *r)
         free((char *)(uintptr_t)r->types[i].def.name);
         free((char *)(uintptr_t)r->types[i].def.module);
         free((void *)(uintptr_t)r->types[i].def.code.data);
+        free((void *)(uintptr_t)r->types[i].def.map.data);
+        isola_sourcemap_free(atomic_load(&r->types[i].map));
     }
     free(r->types);
     free(r->app);

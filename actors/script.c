@@ -176,8 +176,8 @@ static void crash(void *arg, uint32_t actor, struct isola_slice text)
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, actor);
     if (a == NULL) {
-        isola__host_logf(r->host, ISOLA_LOG_ERROR, (struct isola_slice){0}, "%s: uncaught: %.*s",
-                         r->release->app, ISOLA_FMT(text));
+        isola__host_logf(r->host, ISOLA_LOG_ERROR, isola_slice_str(r->release->app),
+                         "uncaught: %.*s", ISOLA_FMT(text));
         return;
     }
     if (a->crash.len == 0)
@@ -231,6 +231,12 @@ static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
     }
 }
 
+static void place(void *arg, struct isola_slice text, struct isola_buf *out)
+{
+    struct isola_realm *r = arg;
+    isola__stack_map(r->host, r->release, text, out);
+}
+
 const struct isola_v8_ops isola__v8_ops = {
     .wake = wake,
     .wake_later = wake_later,
@@ -244,4 +250,5 @@ const struct isola_v8_ops isola__v8_ops = {
     .timer_set = timer_set,
     .timer_clear = timer_clear,
     .loaded = loaded,
+    .place = place,
 };

@@ -61,11 +61,10 @@ static struct isola_turn *take(struct isola_actor *a, uint32_t id)
 static void note_crash(struct isola_actor *a, struct isola_slice args)
 {
     struct isola_slice value;
-    struct isola_mp_error e;
     if (a->crash.len > 0)
         return;
-    if (isola_mp_at(args, 0, &value) && isola_mp_read_error(value, &e))
-        isola_buf_printf(&a->crash, "%.*s", ISOLA_FMT(e.stack.len > 0 ? e.stack : e.message));
+    if (isola_mp_at(args, 0, &value))
+        isola__error_text(value, &a->crash);
     if (a->crash.len == 0) /* a script may leave an error without any text */
         isola_buf_puts(&a->crash, "an unknown error");
 }

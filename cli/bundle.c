@@ -161,7 +161,7 @@ static const char *const options[] = {
     "--target=esnext",
     "--external:isola",
     "--sourcemap=external",
-    "--sources-content=true",
+    "--sources-content=false",
     "--log-level=error",
     "--log-limit=10",
     "--color=false",

@@ -27,7 +27,9 @@ static bool matches(const struct isola__log_filter *f, struct isola_slice addres
     if (f->app == NULL)
         return true;
     size_t n = strlen(f->app);
-    return address.len > n && memcmp(address.data, f->app, n) == 0 && address.data[n] == '/';
+    /* What no one actor said has the app itself for an address. */
+    return address.len >= n && memcmp(address.data, f->app, n) == 0 &&
+           (address.len == n || address.data[n] == '/');
 }
 
 static void filter_free(struct isola__log_filter *f)

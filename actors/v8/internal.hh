@@ -68,7 +68,8 @@ struct isola_v8 {
         v8::Global<v8::Object> exports;
     };
     std::unordered_map<std::string, Builtin> builtins{};
-    bool ticks = false; // process.nextTick has something to run
+    bool formatting = false; // Error.prepareStackTrace of a script runs
+    bool ticks = false;      // process.nextTick has something to run
     // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index
     // is by the promise's identity hash: a script may have a hundred thousand of them and then
     // handle each.
@@ -115,8 +116,6 @@ enum class Wrap { Value, ArgsOfOne, State };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
 
-// The text of an exception for a log: its stack when it has one.
-std::string describe(isola_js *js, v8::Local<v8::Value> error);
 // Encodes [error] for FAIL; whatever `error` holds, this succeeds.
 void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out);
 v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const char *message);
@@ -131,6 +130,13 @@ bool keep(v8::SnapshotCreator *creator, isola_js *js);
 bool revive(isola_js *js);
 // Lets go of all that is in the isolate, which is locked.
 void forget_handles(isola_v8 *v);
+
+// stacks.cc
+void set_stack_callback(v8::Isolate *isolate);
+// The text of an exception for a log: its stack when it has one, and those of what caused it.
+std::string describe(isola_js *js, v8::Local<v8::Value> error);
+// `text` with the places in it said of the author's files.
+std::string placed(isola_js *js, const std::string &text);
 
 // modules.cc
 void set_module_callbacks(v8::Isolate *isolate);

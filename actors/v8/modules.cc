@@ -155,7 +155,7 @@ v8::Local<v8::Value> located(isola_js *js, const v8::TryCatch &caught, const std
     std::string why = name + ":" + std::to_string(line) + ":" +
                       std::to_string(message->GetStartColumn(js->context).FromMaybe(0) + 1) + ": " +
                       utf8(js->isolate(), error);
-    return make_error(js->isolate(), "EMODULE", why.c_str());
+    return make_error(js->isolate(), "EMODULE", placed(js, why).c_str());
 }
 
 } // namespace

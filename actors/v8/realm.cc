@@ -47,21 +47,6 @@ v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const ch
     return error;
 }
 
-std::string describe(isola_js *js, v8::Local<v8::Value> error)
-{
-    v8::TryCatch quiet(js->isolate());
-    v8::Local<v8::Value> stack;
-    if (error.IsEmpty())
-        return "stopped";
-    if (error->IsNativeError() &&
-        error.As<v8::Object>()->Get(js->context, text(js->isolate(), "stack")).ToLocal(&stack) &&
-        stack->IsString())
-        return utf8(js->isolate(), stack, kSaidMax);
-    std::string said = utf8(js->isolate(), error, kSaidMax);
-    return error->IsNativeError() ? said
-                                  : "threw " + (said.empty() ? "something that is no Error" : said);
-}
-
 uint32_t frame_actor(v8::Isolate *isolate)
 {
     v8::Local<v8::Value> frame = isolate->GetContinuationPreservedEmbedderDataV2().As<v8::Value>();
@@ -107,6 +92,7 @@ void set_callbacks(v8::Isolate *isolate)
     isolate->SetMicrotasksPolicy(v8::MicrotasksPolicy::kExplicit);
     isolate->SetPromiseRejectCallback(on_rejection);
     set_module_callbacks(isolate);
+    set_stack_callback(isolate);
 }
 
 // process.nextTick's callbacks and the microtasks, until there are none of either.

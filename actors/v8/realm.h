@@ -75,6 +75,9 @@ struct isola_v8_ops {
     void (*timer_clear)(void *arg, uint64_t id);
     /* The module of `type` is loaded (error empty), or cannot be: [Error value]. */
     void (*loaded)(void *arg, struct isola_slice type, struct isola_slice error);
+    /* Appends `text`, which V8 made of places in bundles, with those in the author's files instead.
+     * May be NULL. */
+    void (*place)(void *arg, struct isola_slice text, struct isola_buf *out);
 };
 
 /* Bytes of the isolate's heap, and of its array buffers. 0: no limit. */

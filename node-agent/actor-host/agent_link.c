@@ -76,8 +76,10 @@ static struct isola_host_release host_release(const struct isola_release *r,
                                                        .subscriptions = t->subscriptions,
                                                        .log_rate = t->log_rate}};
         for (size_t b = 0; b < r->nbundles; b++)
-            if (strcmp(r->bundles[b].type, t->name) == 0)
+            if (strcmp(r->bundles[b].type, t->name) == 0) {
                 types[i].code = r->bundles[b].code;
+                types[i].map = r->bundles[b].map;
+            }
     }
     return (struct isola_host_release){
         .app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types};

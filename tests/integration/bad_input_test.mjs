@@ -81,8 +81,7 @@ describe('a module', () => {
     const then = await world();
     const { status, out, err } = await ctl(east, 'deploy', dir);
     assert.deepEqual([status, out], [1, '']);
-    // Where, too: line and column are left to the runtime's own tests.
-    assert.match(err, /^ctl: EMODULE: actor type Counter \(counter\.js\): Error: no database\n {6}at isola:shop\/counter\.js:\d+:\d+\n$/);
+    assert.match(err, /^ctl: EMODULE: actor type Counter \(counter\.js\): Error: no database\n {6}at shop\/counter\.js:1:7\n$/);
     assert.deepEqual(await world(), then);
   });
 });

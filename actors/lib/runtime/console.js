@@ -28,7 +28,7 @@ export function createConsole(write) {
     dir: (value, options) => console.log(typeof value === 'string' ? value : load('internal/util/inspect').inspect(value, options)),
     table: (value) => console.log(value),
     trace: (...args) => {
-      const at = new Error().stack.split('\n').slice(2).join('\n');
+      const at = new Error().stack.split('\n').slice(1).join('\n'); // frames of the runtime are not in it
       console.error(`Trace: ${format(...args)}\n${at}`);
     },
     assert: (ok, ...args) => { if (!ok) console.error(args.length ? `Assertion failed: ${format(...args)}` : 'Assertion failed'); },
