@@ -304,6 +304,7 @@ static void leave_realm(struct isola_actor *a)
         isola_buf_free(&sub->event);
         free(sub);
     }
+    isola__io_forget(r, a);
     if (a->serial != 0) {
         for (uint32_t i = 0; i < r->npending; i++)
             if (r->pending[i]->what != ISOLA_PENDING_FREE && r->pending[i]->actor == a->serial)

@@ -31,6 +31,14 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
     case ISOLA_MAIL_PUBLISH:
         isola__subs_publish(h, mail);
         break;
+    case ISOLA_MAIL_IO_START:
+    case ISOLA_MAIL_IO_CANCEL:
+        isola__io_release(h, mail);
+        break;
+    case ISOLA_MAIL_IO_EVENT:
+    case ISOLA_MAIL_IO_END:
+        isola__realm_post(mail->origin.realm, mail);
+        break;
     default:
         isola_host_post(h, mail);
     }
@@ -47,7 +55,8 @@ void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, c
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(q)) != NULL) {
-        if (m->kind == ISOLA_MSG_UNSUB) { /* the actor has forgotten it already */
+        if (m->kind == ISOLA_MSG_UNSUB || m->kind == ISOLA_MAIL_IO_CANCEL) {
+            /* the actor has forgotten it already */
             isola__gate_release(h, m);
             continue;
         }

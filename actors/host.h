@@ -41,6 +41,14 @@ struct isola_host_ops {
     /* A line of an actor's log (address may be empty). */
     void (*log)(void *arg, enum isola_log_level level, struct isola_slice address,
                 struct isola_slice text);
+    /* Something a script wants done that isolates cannot do. Takes the mail. NULL: nothing is.
+     * origin says what it is known by, and for whom: .realm and .id together.
+     * IO_START: `event` names what is to be done, `chain` is JSON and `args` bytes for it, `src`
+     * the actor's address (empty: code of none), `dst` what permissions.net of its app says, one
+     * pattern a line. Answered by isola_io_answer: by one answer, which is the last, or by several,
+     * each asked for by an IO_MORE but for the first. IO_CANCEL: nobody waits any more. MORE and
+     * CANCEL may come for what has ended. */
+    void (*io)(void *arg, struct isola_mail *mail);
     /* isola_host_drain has come to its end. */
     void (*drained)(void *arg);
 };
@@ -90,6 +98,8 @@ struct isola_host_release {
     const char *id;
     size_t ntypes;
     const struct isola_host_type *types;
+    const char *net; /* hosts its scripts may connect to: patterns HOST or HOST:PORT, one a line
+                        (permissions.net of the manifest); NULL: none */
 };
 
 /* Starts `threads` workers. isola_v8_start must have been called. `ops` and `arg` must outlive it.
@@ -113,9 +123,13 @@ ANY_THREAD void isola_host_check(struct isola_host *h, const struct isola_host_r
 
 /* A message for an actor. Takes `mail`. Goes to this node or another as ops->locate says. */
 ANY_THREAD void isola_host_post(struct isola_host *h, struct isola_mail *mail);
-/* The answer (REPLY, FAIL) to a mail that was forwarded, to the origin it had; or an EVENT for a
- * subscription of a local actor (dst). Takes `mail`. */
+/* The answer (REPLY, FAIL) to a mail that was forwarded, to the origin it had; an EVENT for a
+ * subscription of a local actor (dst); or what isola_io_answer has made. Takes `mail`. */
 ANY_THREAD void isola_host_answer(struct isola_host *h, struct isola_mail *mail);
+/* An answer to an IO_START (ops->io), for isola_host_answer: JSON and bytes. NULL when there is no
+ * memory. */
+ANY_THREAD struct isola_mail *isola_io_answer(const struct isola_mail *start, bool last,
+                                              struct isola_slice head, struct isola_slice body);
 /* The places of actors have changed: those that live elsewhere now end their activation after their
  * turn, and what waits for them is sent on; so are subscriptions to them. */
 ANY_THREAD void isola_host_moved(struct isola_host *h);

@@ -38,6 +38,7 @@ struct isola_type {
 struct isola_release_rt {
     atomic_uint refs;
     char *app, *id;
+    char *net; /* "" when it may connect to nothing */
     size_t ntypes;
     struct isola_type *types;
 };
@@ -115,8 +116,10 @@ struct isola_realm {
     struct isola_heap_node wake; /* in the worker's heap, by the least of `due` */
     struct isola_pending **pending;
     uint32_t npending, free_pending; /* free_pending: index + 1 */
-    unsigned budget;                 /* turns left in this visit */
-    struct isola_check *check;       /* not NULL: only loads modules (check.c) */
+    struct isola_map ios; /* id (8 bytes) → struct isola_io (io.c): what is done for its scripts */
+    uint64_t next_io;
+    unsigned budget;           /* turns left in this visit */
+    struct isola_check *check; /* not NULL: only loads modules (check.c) */
 };
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
@@ -223,6 +226,7 @@ struct isola_actor {
     uint64_t retry_at;          /* FAILED: not before, ms */
     struct isola_buf failure;   /* FAILED: why */
     struct isola_sub_of *subs;
+    unsigned nios; /* of its realm's ios */
 };
 
 ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);
@@ -293,6 +297,21 @@ ANY_THREAD void isola__subs_moved(struct isola_host *h);
 /* Fans a PUBLISH out. */
 ANY_THREAD void isola__subs_publish(struct isola_host *h, struct isola_mail *mail);
 
+/* --- what is done for scripts outside of isolates (io.c). Worker, in a visit --- */
+
+/* As the ops of v8/realm.h. */
+int isola__io_start(struct isola_realm *r, uint32_t actor, bool gated, struct isola_slice what,
+                    struct isola_slice head, struct isola_slice body, uint64_t *id,
+                    struct isola_err *err);
+void isola__io_more(struct isola_realm *r, uint64_t id);
+void isola__io_cancel(struct isola_realm *r, uint64_t id);
+/* Cancels all of an actor whose activation ends, or (NULL) of a realm that is closed. */
+void isola__io_forget(struct isola_realm *r, struct isola_actor *a);
+/* An IO_EVENT or IO_END from the inbox. The serial of the actor whose code has run, or 0. */
+uint32_t isola__io_event(struct isola_realm *r, const struct isola_mail *m);
+/* Hands a mail to the outside. Takes it. */
+ANY_THREAD void isola__io_release(struct isola_host *h, struct isola_mail *mail);
+
 /* --- checks of a release (check.c) --- */
 
 /* Worker, in a visit of a realm that only loads a module. */
@@ -349,6 +368,8 @@ struct isola_host {
     pthread_rwlock_t subs_lock;
     struct isola_map subs;       /* "address\0event" → struct isola_sub_list (subs.c) */
     pthread_mutex_t shared_lock; /* guards every worker's `shared` map */
+    atomic_uint ios;             /* io.c: what is under way for scripts, and the bytes of it */
+    atomic_size_t io_bytes;
     atomic_bool draining, drained;
     atomic_ullong
         busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */

@@ -52,6 +52,7 @@ void isola__realm_unref(struct isola_realm *r)
         free(r->pending[i]);
     free(r->pending);
     isola_map_free(&r->actors);
+    isola_map_free(&r->ios);
     isola_map_free(&r->modules);
     pthread_mutex_destroy(&r->lock);
     free(r);
@@ -272,6 +273,11 @@ static void in_visit(struct isola_js *js, void *arg)
         isola_js_tasks(js);
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&visit->answers)) != NULL) {
+        if (m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END) {
+            ran(r, isola__io_event(r, m));
+            isola_mail_free(m);
+            continue;
+        }
         struct isola_pending *p = isola__pending_find(r, m->origin.id, ISOLA_PENDING_ASK);
         if (p != NULL)
             settle_ask(r, p, m->kind == ISOLA_MSG_REPLY, m->args);
@@ -340,6 +346,7 @@ static void close_now(struct isola_realm *r, struct isola_mailq *left, struct is
         ISOLA_CHECK(m->actor == NULL);
         isola_mail_free(m);
     }
+    isola__io_forget(r, NULL);
     arm_delays(r, delays);
     while ((node = isola_heap_min(&r->due)) != NULL)
         isola__pending_free(

@@ -16,6 +16,7 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
     atomic_init(&r->refs, 1);
     r->app = isola_strdup(def->app);
     r->id = isola_strdup(def->id);
+    r->net = isola_strdup(def->net != NULL ? def->net : "");
     r->ntypes = def->ntypes;
     r->types = isola_zalloc(def->ntypes * sizeof(*r->types));
     for (size_t i = 0; i < def->ntypes; i++) {
@@ -50,6 +51,7 @@ void isola__release_unref(struct isola_release_rt *r)
     free(r->types);
     free(r->app);
     free(r->id);
+    free(r->net);
     free(r);
 }
 

@@ -210,6 +210,23 @@ static void timer_clear(void *arg, uint64_t id)
         isola__pending_free(arg, p);
 }
 
+static int io_start(void *arg, uint32_t actor, bool gated, struct isola_slice what,
+                    struct isola_slice head, struct isola_slice body, uint64_t *id,
+                    struct isola_err *err)
+{
+    return isola__io_start(arg, actor, gated, what, head, body, id, err);
+}
+
+static void io_more(void *arg, uint64_t id)
+{
+    isola__io_more(arg, id);
+}
+
+static void io_cancel(void *arg, uint64_t id)
+{
+    isola__io_cancel(arg, id);
+}
+
 /* Whoever waited for this module goes on, or fails with it. */
 static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
 {
@@ -251,4 +268,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .timer_clear = timer_clear,
     .loaded = loaded,
     .place = place,
+    .io_start = io_start,
+    .io_more = io_more,
+    .io_cancel = io_cancel,
 };

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "store/json_text.h"
+#include "store/manifest_net.h"
 #include "store/manifest_parse.h"
 
 #define DEPTH_MAX    32
@@ -24,6 +25,8 @@ static const char *const type_keys[] = {
     "subscriptions", "logRate", NULL};
 static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
                                               "replicas", "minInSync", "labels", NULL};
+static const char *const permission_keys[] = {"net", NULL};
+static const char *const later_permission_keys[] = {"fs", "env", "apps", NULL};
 static const char *const isolations[] = {"isolate", "shared", NULL};
 static const char *const later_isolations[] = {"process", NULL};
 static const char *const kinds[] = {"actor", NULL};
@@ -183,12 +186,16 @@ static int must_be(struct isola__manifest_reader *r, const json_t *v, bool ok, c
     return code;
 }
 
-static int check_permissions(struct isola__manifest_reader *r, const json_t *v)
+static int read_permissions(struct isola__manifest_reader *r, const json_t *object,
+                            struct isola_manifest *m)
 {
-    int code = must_be(r, v, json_is_object(v), "an object");
-    if (code == 0 && json_object_size(v) > 0)
-        code = isola__manifest_fail_key(r, "permissions are not supported by this release");
-    return code;
+    int code = must_be(r, object, json_is_object(object), "an object");
+    if (code == 0 && object != NULL)
+        code = check_keys(r, object, permission_keys, later_permission_keys);
+    if (code != 0 || object == NULL)
+        return code;
+    FIELD(isola__manifest_net(r, v, &m->net), "net");
+    return 0;
 }
 
 static int read_app(struct isola__manifest_reader *r, const json_t *object,
@@ -210,7 +217,7 @@ static int read_app(struct isola__manifest_reader *r, const json_t *object,
     m->name = isola_strdup(json_string_value(json_object_get(object, "name")));
     FIELD(v == NULL ? 0 : isola__manifest_fail_key(r, "routes are not supported by this release"),
           "routes");
-    FIELD(check_permissions(r, v), "permissions");
+    FIELD(read_permissions(r, v, m), "permissions");
     FIELD(read_types(r, v, m), "actors");
     return 0;
 }
@@ -291,6 +298,7 @@ void isola_manifest_free(struct isola_manifest *m)
         free(m->types[i].module);
     }
     free(m->types);
+    free(m->net);
     free(m->name);
     free(m);
 }

@@ -53,6 +53,7 @@ struct isola_manifest {
     char *name; /* [a-z][a-z0-9-]*, 64 bytes at the most */
     size_t ntypes;
     struct isola_actor_type *types; /* in the manifest's order */
+    char *net; /* permissions.net: patterns HOST or HOST:PORT, one a line; NULL: none */
 };
 
 #define ISOLA_MANIFEST_MAX   (1u << 20) /* bytes of text */

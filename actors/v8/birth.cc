@@ -12,9 +12,9 @@ namespace isola
 namespace
 {
 
-const char *const hook_names[HOOK_COUNT] = {"makeRef", "load",      "activate", "deactivate",
-                                            "deliver", "event",     "settle",   "timer",
-                                            "state",   "hibernate", "tick",     "builtin"};
+const char *const hook_names[HOOK_COUNT] = {
+    "makeRef", "load",  "activate",  "deactivate", "deliver", "event", "settle",
+    "timer",   "state", "hibernate", "tick",       "builtin", "io"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}

@@ -38,6 +38,7 @@ enum Hook {
     HOOK_HIBERNATE,
     HOOK_TICK,
     HOOK_BUILTIN,
+    HOOK_IO,
     HOOK_COUNT
 };
 

@@ -344,6 +344,26 @@ void isola_js_timer(struct isola_js *js, uint64_t id)
     (void)call_hook(js, HOOK_TIMER, 0, 1, argv);
 }
 
+void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice head,
+                 struct isola_slice body)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::ArrayBuffer> buffer;
+    v8::Local<v8::Value> bytes = v8::Undefined(isolate), said = bytes;
+    if (body.len > 0 && v8::ArrayBuffer::MaybeNew(isolate, body.len).ToLocal(&buffer)) {
+        memcpy(buffer->Data(), body.data, body.len);
+        bytes = buffer;
+    } else if (body.len > 0) { /* no room for it: its script is told, and nobody else */
+        bytes = v8::Null(isolate);
+    }
+    if (head.len > 0)
+        said = text(isolate, head);
+    v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),
+                                   v8::Boolean::New(isolate, last), said, bytes};
+    (void)call_hook(js, HOOK_IO, 0, 4, argv);
+}
+
 void isola_js_tasks(struct isola_js *js)
 {
     v8::HandleScope scope(js->isolate());

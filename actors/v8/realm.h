@@ -78,6 +78,15 @@ struct isola_v8_ops {
     /* Appends `text`, which V8 made of places in bundles, with those in the author's files instead.
      * May be NULL. */
     void (*place)(void *arg, struct isola_slice text, struct isola_buf *out);
+    /* Something is to be done outside of isolates: `what` names it, `head` is JSON, `body` bytes.
+     * `gated`: others will see of it, so it waits for the state it is caused in. `id` gets what
+     * isola_js_io and the next two name it by. */
+    int (*io_start)(void *arg, uint32_t actor, bool gated, struct isola_slice what,
+                    struct isola_slice head, struct isola_slice body, uint64_t *id,
+                    struct isola_err *err);
+    /* The next answer is wanted; none is any more. Of what has ended: nothing happens. */
+    void (*io_more)(void *arg, uint64_t id);
+    void (*io_cancel)(void *arg, uint64_t id);
 };
 
 /* Bytes of the isolate's heap, and of its array buffers. 0: no limit. */
@@ -121,6 +130,9 @@ JS_THREAD void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn
 /* The answer to an ask: `args` as in ops->done. */
 JS_THREAD void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args);
 JS_THREAD void isola_js_timer(struct isola_js *js, uint64_t id);
+/* An answer to ops->io_start: JSON (or nothing) and bytes (or none). */
+JS_THREAD void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice head,
+                           struct isola_slice body);
 /* Runs what V8 posted and is due. */
 JS_THREAD void isola_js_tasks(struct isola_js *js);
 /* Appends the actor's state (one msgpack value) to `out`, if its script has ever looked at it

@@ -82,7 +82,7 @@ static struct isola_host_release host_release(const struct isola_release *r,
             }
     }
     return (struct isola_host_release){
-        .app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types};
+        .app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types, .net = m->net};
 }
 
 struct check_parcel {

@@ -17,6 +17,7 @@
 #include "transport/link.h"
 
 struct app;
+struct isola_outside;
 
 /* --- options.c --- */
 
@@ -119,6 +120,14 @@ void claims_answered(struct app *app, struct isola_mail *mail);
 /* The view has changed: claims that wait for it are tried again. */
 void claims_view(struct app *app);
 
+/* --- outside.c: what scripts have done by the JavaScript of the main thread --- */
+
+struct io_parcel {
+    struct parcel parcel;
+    struct isola_mail *mail;
+};
+ANY_THREAD void outside_io(void *arg, struct isola_mail *mail);
+
 /* --- agent_link.c --- */
 
 int agent_link_open(struct app *app, struct isola_err *err);
@@ -155,6 +164,9 @@ struct app {
     struct peer **peers; /* [number - 1] */
     struct sub_out *subs;
     uv_timer_t tick;
+    const struct isola_outside *outside;
+    struct isola_map jobs, jobs_by_origin; /* outside.c */
+    uint64_t next_job;
 };
 
 struct conn *conn_open(struct app *app, struct isola_link *link);

@@ -135,10 +135,12 @@ static const struct isola_host_ops host_ops = {
     .state_read = claims_read,
     .state_write = state_write,
     .log = agent_link_log,
+    .io = outside_io,
     .drained = agent_link_drained,
 };
 
 int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platform,
+                           const struct isola_outside *outside, struct app **out,
                            struct isola_err *err)
 {
     isola_log_setup("actor-host", ISOLA_LOG_INFO);
@@ -146,6 +148,8 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     signal(SIGINT, SIG_IGN);
     struct app *app = isola_zalloc(sizeof(*app)); /* lives as long as the process */
     app->loop = loop;
+    app->outside = outside;
+    *out = app;
     int r = options_parse(argc, argv, &app->options, err);
     if (r != 0)
         return r;

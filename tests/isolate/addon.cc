@@ -100,9 +100,30 @@ void op_loaded(void *arg, Slice, Slice error)
         probe_of(arg)->fail(e.stack.len > 0 ? e.stack : e.message);
 }
 
-const isola_v8_ops ops = {op_wake,    op_wake_later, op_send,        op_heard,
-                          op_publish, op_done,       op_activated,   op_crash,
-                          op_log,     op_timer_set,  op_timer_clear, op_loaded};
+int op_io_start(void *, uint32_t, bool, Slice, Slice, Slice, uint64_t *, isola_err *err)
+{
+    return isola_fail(err, ISOLA_EPERM, "nothing is outside of here");
+}
+void op_io(void *, uint64_t) {}
+
+const isola_v8_ops ops = {
+    .wake = op_wake,
+    .wake_later = op_wake_later,
+    .send = op_send,
+    .heard = op_heard,
+    .publish = op_publish,
+    .done = op_done,
+    .activated = op_activated,
+    .crash = op_crash,
+    .log = op_log,
+    .timer_set = op_timer_set,
+    .timer_clear = op_timer_clear,
+    .loaded = op_loaded,
+    .place = nullptr,
+    .io_start = op_io_start,
+    .io_more = op_io,
+    .io_cancel = op_io,
+};
 
 std::map<uint32_t, Probe *> probes;
 uint32_t next_probe = 1;

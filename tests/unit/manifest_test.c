@@ -123,6 +123,40 @@ static void reads_sizes_and_durations(void **state)
     }
 }
 
+static void reads_permissions(void **state)
+{
+    (void)state;
+    struct isola_manifest *m =
+        parsed("{\"name\": \"a\", \"permissions\": {\"net\": [\"API.example.com:443\", \"*\", "
+               "\"*.b_c.d-e\", \"127.0.0.1:*\", \"[::1]:8080\", \"*:*\"]}, \"actors\": {\"A\": "
+               "{\"module\": \"a.js\"}}}");
+    assert_string_equal(m->net, "api.example.com:443\n*\n*.b_c.d-e\n127.0.0.1:*\n[::1]:8080\n*:*");
+    isola_manifest_free(m);
+    static const char *const wrong[] = {
+        "",    ":80",    "a:",   "a:0", "a:080", "a:65536", "a:80 ", "a b",    "*a.b", "a.*.b",
+        "**",  "a..b",   ".a",   "a.",  "[::1",  "[]",      "[g]",   "[::1]x", "a/b",  "a\\n*",
+        "u@h", "a:*:80", "a:-1", "::1", "*.",    "a:99999", "a:+80", "*:",
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char json[300];
+        struct isola_err err = {0};
+        snprintf(json, sizeof(json),
+                 "{\"name\": \"a\", \"permissions\": {\"net\": [\"%s\"]}, \"actors\": {\"A\": "
+                 "{\"module\": \"a.js\"}}}",
+                 wrong[i]);
+        m = NULL;
+        assert_int_equal(isola_manifest_parse(isola_slice_str(json), "isola.json", &m, &err),
+                         ISOLA_EMANIFEST);
+        assert_null(m);
+        assert_non_null(strstr(err.text, "permissions.net: must be HOST or HOST:PORT"));
+    }
+    m = parsed("{\"name\": \"a\", \"permissions\": {\"net\": []}, \"actors\": {\"A\": "
+               "{\"module\": \"a.js\"}}}");
+    assert_null(m->net);
+    isola_manifest_free(m);
+}
+
+#define PERMIT(what) "{\"name\": \"shop\", \"actors\": {},\n \"permissions\": " what "}"
 #define TYPE_KEYS                                                                                  \
     "\"module\", \"isolation\", \"reentrant\", \"kind\", \"hibernateAfter\", \"restart\", "        \
     "\"strategy\", \"heap\", \"external\", \"cpu\", \"mailbox\", \"mailboxBytes\", \"message\", "  \
@@ -190,8 +224,18 @@ static const struct {
      "isola.json:1:13: $schema: must be a string, not 1"},
     {"{\"name\": \"shop\", \"actors\": {},\n \"routes\": []}",
      "isola.json:2:2: routes: routes are not supported by this release"},
-    {"{\"name\": \"shop\", \"actors\": {},\n \"permissions\": {\"net\": []}}",
-     "isola.json:2:2: permissions: permissions are not supported by this release"},
+    {PERMIT("{\"fs\": []}"), "isola.json:2:18: permissions.fs: not supported by this release"},
+    {PERMIT("{\"nte\": []}"),
+     "isola.json:2:18: permissions.nte: unknown key, not one of \"net\"; did you mean \"net\"?"},
+    {PERMIT("{\"net\": \"*\"}"), "isola.json:2:25: permissions.net: must be a list of hosts such "
+                                 "as [\"api.example.com:443\"], not \"*\""},
+    {PERMIT("{\"net\": [\"https://x.org\"]}"),
+     "isola.json:2:25: permissions.net: must be HOST or HOST:PORT such as \"api.example.com\", "
+     "\"*.example.com:8443\" or \"*:*\", not \"https://x.org\"; it is a host, not a URL"},
+    {PERMIT("{\"net\": [\"ex\u00e4mple.de\"]}"),
+     "isola.json:2:25: permissions.net: must be HOST or HOST:PORT such as \"api.example.com\", "
+     "\"*.example.com:8443\" or \"*:*\", not \"ex\u00e4mple.de\"; a name with other letters is "
+     "written as URLs have it, \"xn--\u2026\""},
     {"{\"name\": \"shop\", \"actors\": {},\n \"permissions\": true}",
      "isola.json:2:17: permissions: must be an object, not true"},
     {"{\"name\": \"shop\", \"actors\": []}", "isola.json:1:28: actors: must be an object of actor "
@@ -597,6 +641,7 @@ int main(void)
         cmocka_unit_test(reads_all_there_is),
         cmocka_unit_test(reads_how_actors_live),
         cmocka_unit_test(reads_sizes_and_durations),
+        cmocka_unit_test(reads_permissions),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(bounds_size_and_count),
         cmocka_unit_test(survives_truncation_and_damage),

@@ -122,7 +122,7 @@ export function definition(namespace, type) {
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
   const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null,
-    asks: 0, subscriptions: 0, timers: 0 /* that are under way */ };
+    asks: 0, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   actors.set(serial, i);
   native.setFrame({ actor: serial, turn: 0, als: undefined });
   constructing = i;

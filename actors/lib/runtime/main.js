@@ -3,6 +3,7 @@
 // The JavaScript side of an isolate. Evaluated once per process, into the platform snapshot, and so is `boot`, which gets the native
 // functions (actors/v8/natives.cc) and returns the hooks C calls (actors/v8/realm.h): a new isolate begins with all of it done.
 import * as actors from './actor.js';
+import * as io from './io.js';
 import * as refs from './ref.js';
 import * as timers from './timers.js';
 import { createConsole } from './console.js';
@@ -50,6 +51,7 @@ globalThis.__isola_boot = (native) => {
       if (i === undefined) return;
       refs.forget(i);
       timers.forget(i);
+      io.forget(i);
       actors.deactivate(serial);
     },
     deliver: actors.deliver,
@@ -64,6 +66,7 @@ globalThis.__isola_boot = (native) => {
     tick: drain,
     builtin,
     warm: () => warm(hooks, () => definitions.clear()),
+    io: io.answer,
   };
   return hooks;
 };

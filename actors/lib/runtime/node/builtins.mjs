@@ -45,6 +45,19 @@ module.exports = {
   Headers: require_headers().Headers,
   Response: require_response().Response,
   Request: require_request2().Request, // uses what Response has defined
+  /** A stream of bytes that are there. */
+  stream: (bytes) => require_body().extractBody(bytes)[0].stream,
+  // The response to a fetch.
+  response({ status, statusText, type, urls, headers }, stream) {
+    const { makeResponse, fromInnerResponse } = require_response();
+    const { HeadersList } = require_headers();
+    const headersList = new HeadersList();
+    for (let i = 0; i < headers.length; i++) headersList.append(headers[i][0], headers[i][1]);
+    const urlList = [];
+    for (let i = 0; i < urls.length; i++) urlList.push(new URL(urls[i]));
+    const body = stream === undefined ? null : { stream, source: null, length: null };
+    return fromInnerResponse(makeResponse({ status, statusText, type, urlList, headersList, body }), 'immutable');
+  },
 };
 `;
 files.push('internal/fetch');

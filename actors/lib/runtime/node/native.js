@@ -21,6 +21,7 @@ export function exchange(f) {
 export const wantTick = () => native.tick();
 /** An error nobody can catch: the actor crashes. */
 export const uncaught = (error) => native.crash(native.frame()?.actor ?? 0, error);
+export const crash = (actor, error) => native.crash(actor, error);
 export const log = (level, text) => native.log(native.frame()?.actor ?? 0, level, text);
 /** A copy, by way of what can be sent. */
 export const clone = (value) => native.decode(native.encode(value));

@@ -9,8 +9,9 @@ import { queueMicrotask } from '../microtask.js';
 import { globals as timers } from '../timers.js';
 import { webCrypto } from './crypto.js';
 import { errorEvent } from './error_event.js';
+import { fetch } from './fetch.js';
 import { performance } from './performance.js';
-import { codeError, defineProperty, keys } from '../primordials.js';
+import { defineProperty, keys } from '../primordials.js';
 
 function define(name, value) {
   defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
@@ -62,10 +63,6 @@ function structuredClone(value, options) {
   }
   for (let i = 0; i < transfer.length; i++) transfer[i].transfer(0);
   return copy;
-}
-
-function fetch() {
-  return Promise.reject(codeError('EPERM', 'fetch is not supported by this release'));
 }
 
 function reportError(error) {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What scripts have done outside of their isolate, by the JavaScript of the actor-host's main thread (node-agent/actor-host/outside):
+// a request is a text of JSON and bytes, and so is each answer. See actors/io.c.
+import { actors } from './actor.js';
+import { crash, frame } from './node/native.js';
+import { SafeMap } from './primordials.js';
+
+const { group } = globalThis.__isola_loader;
+
+let natives;
+const underWay = new SafeMap(); // id → { on, owner }
+
+/** Begins it; `on(last, head, body)` is called for each answer. `gated`: others see of it, so it waits for the state to be saved. */
+export function start(what, gated, head, body, on) {
+  natives ??= group('io');
+  const f = frame();
+  const id = natives.start(f?.actor ?? 0, gated, what, head, body);
+  const owner = f === undefined ? undefined : actors.get(f.actor);
+  underWay.set(id, { on, owner });
+  if (owner !== undefined) owner.ios++;
+  return id;
+}
+
+/** The next answer is wanted. */
+export const more = (id) => natives.more(id);
+
+function remove(id, entry) {
+  underWay.delete(id);
+  if (entry.owner !== undefined) entry.owner.ios--;
+}
+
+/** No answer is wanted any more. */
+export function cancel(id) {
+  const entry = underWay.get(id);
+  if (entry === undefined) return;
+  remove(id, entry);
+  natives.cancel(id);
+}
+
+/** An answer has come. `body` null: there is no memory for it. */
+export function answer(id, last, head, body) {
+  const entry = underWay.get(id);
+  if (entry === undefined) return;
+  if (last) remove(id, entry);
+  try {
+    entry.on(last, head, body);
+  } catch (error) {
+    crash(entry.owner?.serial ?? 0, error); // the script has broken what its promises and streams stand on
+  }
+}
+
+/** The activation `owner` has ended; C has cancelled what it had under way. */
+export function forget(owner) {
+  if (owner.ios > 0) underWay.forEach((entry, id) => { if (entry.owner === owner) underWay.delete(id); });
+}
