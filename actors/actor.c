@@ -70,6 +70,7 @@ static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const
                          ISOLA_FMT(mail->event), why);
     if (mail->kind == ISOLA_MAIL_DRAIN)
         isola__host_unbusy(a->worker->host);
+    isola_host_dead_letter(a->worker->host, mail, code, isola_slice_str(why));
     answer_failure(a->worker->host, mail, code, why);
 }
 
@@ -418,6 +419,8 @@ void isola__actor_end(struct isola_actor *a)
                 isola_mail_free(m);
                 isola__host_unbusy(h);
             } else if (m->kind >= ISOLA_MAIL_PUBLISH || m->kind == ISOLA_MSG_EVENT) {
+                isola_host_dead_letter(h, m, ISOLA_ENOACTOR,
+                                       isola_slice_str("its subscriber is gone"));
                 isola_mail_free(m);
             } else {
                 isola_host_post(h, m); /* to where it lives now; or refused, as its type is gone */

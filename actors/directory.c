@@ -66,6 +66,7 @@ static bool wants_living(int kind)
 
 static void refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
 {
+    isola_host_dead_letter(h, mail, code, isola_slice_str(why));
     if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
         struct isola_origin origin = mail->origin;
         mail->origin.realm = NULL;
@@ -131,6 +132,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         }
         if (mail->kind == ISOLA_MAIL_DRAIN)
             isola__host_unbusy(h);
+        isola_host_dead_letter(h, mail, ISOLA_ENOACTOR, isola_slice_str("its subscriber is gone"));
         isola_mail_free(mail);
     }
 }

@@ -15,6 +15,7 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     pthread_rwlock_init(&h->apps_lock, NULL);
     pthread_rwlock_init(&h->subs_lock, NULL);
     pthread_mutex_init(&h->shared_lock, NULL);
+    pthread_mutex_init(&h->letters.lock, NULL);
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
         pthread_mutex_init(&h->directory[i].lock, NULL);
     h->workers = isola_zalloc(h->nworkers * sizeof(*h->workers));
@@ -143,6 +144,7 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
     if (node > 0) {
         h->ops->forward(h->arg, node, mail);
     } else if (node < 0) {
+        isola_host_dead_letter(h, mail, node, isola_slice_str("no node can be reached for it"));
         if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
             struct isola_origin origin = mail->origin;
             mail->origin.realm = NULL;

@@ -49,6 +49,8 @@ struct isola_host_ops {
      * each asked for by an IO_MORE but for the first. IO_CANCEL: nobody waits any more. MORE and
      * CANCEL may come for what has ended. */
     void (*io)(void *arg, struct isola_mail *mail);
+    /* There is a new dead letter, and isola_host_watch_letters wants to know. May be NULL. */
+    void (*dead_letter)(void *arg);
     /* isola_host_drain has come to its end. */
     void (*drained)(void *arg);
 };
@@ -138,6 +140,30 @@ ANY_THREAD void isola_host_moved(struct isola_host *h);
 ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
 /* Forgets the subscriptions of a connection that has ended. */
 ANY_THREAD void isola_host_drop_link(struct isola_host *h, uint64_t link);
+
+/* A dead letter: a message that reached no handler, or whose handler crashed. */
+struct isola_host_letter {
+    uint64_t seq;    /* counts them, from 1 */
+    int64_t time_ms; /* since 1970 */
+    int kind;        /* ISOLA_MSG_ASK, ISOLA_MSG_EMIT or ISOLA_MSG_EVENT */
+    int code;        /* ISOLA_E… */
+    struct isola_slice from, to, event, reason;
+    size_t size;             /* of its values */
+    struct isola_slice args; /* empty when they were too long to be kept */
+};
+/* Notes one (copies); what is no message of an actor's is not noted. */
+ANY_THREAD void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,
+                                       int code, struct isola_slice why);
+/* Calls `each` for those that are kept and whose receiver is `of` (an app, an address, or empty:
+ * any), from the first one after number `after`, oldest first. `each` must not call the host.
+ * Returns how many there were since the host began. */
+ANY_THREAD uint64_t isola_host_letters(struct isola_host *h, struct isola_slice of, uint64_t after,
+                                       void (*each)(const struct isola_host_letter *letter,
+                                                    void *arg),
+                                       void *arg);
+
+/* Has ops->dead_letter called for the next one, once. */
+ANY_THREAD void isola_host_watch_letters(struct isola_host *h, bool watch);
 
 /* What `ps` shows of an actor. Borrowed for the call. */
 struct isola_host_info {

@@ -353,6 +353,17 @@ ANY_THREAD void isola__worker_leave_shared(struct isola_worker *w, struct isola_
 ANY_THREAD void isola__worker_sweep_shared(struct isola_worker *w,
                                            const struct isola_release_rt *release);
 
+/* --- dead letters (letters.c) --- */
+
+#define ISOLA_LETTERS 1000 /* kept */
+
+struct isola_letters {
+    pthread_mutex_t lock;
+    uint64_t count; /* so far */
+    bool watched;
+    struct isola_host_letter *ring[ISOLA_LETTERS];
+};
+
 /* --- the host (host.c) --- */
 
 struct isola_host {
@@ -370,6 +381,7 @@ struct isola_host {
     pthread_mutex_t shared_lock; /* guards every worker's `shared` map */
     atomic_uint ios;             /* io.c: what is under way for scripts, and the bytes of it */
     atomic_size_t io_bytes;
+    struct isola_letters letters;
     atomic_bool draining, drained;
     atomic_ullong
         busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */

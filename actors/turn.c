@@ -83,6 +83,8 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
             isola_mailq_push(&a->effects, answer);
     } else if (!ok) {
         note_crash(a, args);
+        if (m != NULL)
+            isola_host_dead_letter(a->worker->host, m, ISOLA_ESCRIPT, isola_buf_slice(&a->crash));
     }
     a->turn_ended = true;
     isola__realm_touch(a->realm, a);
@@ -94,6 +96,8 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
 {
     while (a->running != NULL) {
         struct isola_turn *t = take(a, a->running->id);
+        if (t->mail != NULL)
+            isola_host_dead_letter(a->worker->host, t->mail, code, isola_slice_str(why));
         if (t->mail != NULL && t->mail->kind == ISOLA_MSG_ASK) {
             struct isola_origin origin = t->mail->origin;
             t->mail->origin.realm = NULL;

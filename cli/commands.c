@@ -82,6 +82,22 @@ static const struct isola__command commands[] = {
                                  "  ctl logs shop\n"
                                  "  ctl logs -f -n 20 shop/Counter/user-42\n",
      0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_FOLLOW | ISOLA__OPT_LINES, isola__run_logs},
+    {"dead-letters", "[ADDRESS or APP]", "print messages that did not reach an actor",
+     "Prints messages to all actors, those of one app, or one actor that reached no handler (no "
+     "such\n"
+     "type, the actor failed, its mailbox was full, their time was over) or whose handler "
+     "crashed:\n"
+     "time, node, kind, receiver, event, values, sender, and why. Each actor-host keeps its last\n"
+     "1,000 in memory; an ask among them was answered with the same error. With --json\n"
+     "{\"letters\":[…],\"counts\":{node: how many there were}}, with -f one JSON line each.\n"
+     "\n"
+     "Options:\n"
+     "  -f, --follow     go on with new ones until Ctrl-C, which ends it with status "
+     "0\n" TIMEOUT_HELP("10000") "\n"
+                                 "Examples:\n"
+                                 "  ctl dead-letters shop\n"
+                                 "  ctl --json dead-letters | jq '.letters[] | .to'\n",
+     0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_FOLLOW, isola__run_dead_letters},
     {"stop", "ADDRESS", "end an actor's activation",
      "Ends the actor after the turn it is in. Its state stays; the next message activates it "
      "anew.\n"

@@ -36,5 +36,6 @@ void isola__run_stop(struct isola__cli *cli);
 void isola__run_ps(struct isola__cli *cli);
 void isola__run_nodes(struct isola__cli *cli);
 void isola__run_logs(struct isola__cli *cli);
+void isola__run_dead_letters(struct isola__cli *cli);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/letters.h"
 #include "node-agent/status.h"
 #include "transport/envelope.h"
 
@@ -255,8 +256,13 @@ static void hello(struct isola__conn *from, const struct isola_msg *m, struct is
 }
 
 static const struct isola__method methods[] = {
-    {"hello", hello},        {"deploy", isola__deploy},    {"ps", isola__ps},
-    {"nodes", isola__nodes}, {"logs", isola__logs_method}, {NULL, NULL},
+    {"hello", hello},
+    {"deploy", isola__deploy},
+    {"ps", isola__ps},
+    {"nodes", isola__nodes},
+    {"logs", isola__logs_method},
+    {"dead-letters", isola__letters},
+    {NULL, NULL},
 };
 
 static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t bytes)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/letters.h"
 #include "node-agent/members.h"
 #include "node-agent/status.h"
 #include "transport/envelope.h"
@@ -64,6 +65,7 @@ static const struct isola__method methods[] = {
     {"commit", isola__commit},
     {"fetch", isola__fetch},
     {"ps", isola__ps_local},
+    {"dead-letters", isola__letters_local},
     {"logs", isola__logs_peer},
     {"log", log_line},
     {NULL, NULL},

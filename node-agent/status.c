@@ -20,6 +20,7 @@ struct isola__gather *isola__gather_new(struct isola__conn *from, uint64_t id, s
     g->id = id;
     g->done = done;
     g->outstanding = 1; /* until isola__gather_start */
+    g->patience_ms = ISOLA_GATHER_MS;
     return g;
 }
 
@@ -63,7 +64,7 @@ void isola__gather_ask(struct isola__gather *g, struct isola__conn *conn, const 
     if (conn == NULL)
         return;
     g->outstanding++;
-    isola__ask(conn, &part->ask, method, params, ISOLA_GATHER_MS);
+    isola__ask(conn, &part->ask, method, params, (uint32_t)g->patience_ms);
 }
 
 void isola__gather_have(struct isola__gather *g, const char *node, struct isola_buf *value)

@@ -25,7 +25,8 @@ struct isola__gather {
     uint64_t id;
     void (*done)(struct isola__gather *g); /* all have answered or will not; freed after it */
     void *arg;
-    uint64_t limit; /* the asker's own: how many lines */
+    uint64_t limit;       /* the asker's own: how many lines */
+    uint64_t patience_ms; /* ISOLA_GATHER_MS unless changed before the first is asked */
     size_t outstanding;
     size_t nparts;
     struct isola__part parts[];

@@ -18,7 +18,7 @@
 #define AGENT_FD         3
 #define CHECK_TIMEOUT_MS 10000
 
-static void reply(struct app *app, uint64_t id, struct isola_slice value)
+void agent_link_reply(struct app *app, uint64_t id, struct isola_slice value)
 {
     struct isola_msg *m = isola_msg_reply(id, value);
     if (m != NULL && app->agent != NULL)
@@ -98,7 +98,7 @@ static void run_checked(struct app *app, struct parcel *parcel)
     struct check_parcel *c = (struct check_parcel *)parcel;
     static const uint8_t nil[] = {0xc0};
     if (c->code == 0)
-        reply(app, c->id, isola_slice(nil, 1));
+        agent_link_reply(app, c->id, isola_slice(nil, 1));
     else
         fail(app, c->id, c->code, c->why);
     free(c->why);
@@ -137,7 +137,7 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
     } else {
         static const uint8_t nil[] = {0xc0};
         isola_host_set_release(app->host, &def);
-        reply(app, m->id, isola_slice(nil, 1));
+        agent_link_reply(app, m->id, isola_slice(nil, 1));
     }
     free((void *)(uintptr_t)def.types);
     isola_manifest_free(manifest);
@@ -181,7 +181,7 @@ static void on_ps(struct app *app, const struct isola_msg *m, struct isola_slice
     isola_mp_cstr(&out, "actors");
     isola_mp_array(&out, l.n);
     isola_buf_append(&out, l.actors.data, l.actors.len);
-    reply(app, m->id, isola_buf_slice(&out));
+    agent_link_reply(app, m->id, isola_buf_slice(&out));
     isola_buf_free(&out);
     isola_buf_free(&l.actors);
 }
@@ -201,7 +201,7 @@ static void run_drained(struct app *app, struct parcel *parcel)
     static const uint8_t nil[] = {0xc0};
     free(parcel);
     isola_state_close(app->state);
-    reply(app, app->shutdown_id, isola_slice(nil, 1));
+    agent_link_reply(app, app->shutdown_id, isola_slice(nil, 1));
     isola_link_close(app->agent); /* `down` ends the process, once this is written */
 }
 
@@ -224,6 +224,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         on_release(app, m, params, true);
     else if (isola_slice_is(m->event, "ps"))
         on_ps(app, m, params);
+    else if (isola_slice_is(m->event, "dead-letters"))
+        letters_asked(app, m, params);
     else if (isola_slice_is(m->event, "shutdown"))
         on_shutdown(app, m);
     else if (m->kind == ISOLA_MSG_ASK)

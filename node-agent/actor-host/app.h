@@ -135,6 +135,19 @@ void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice ad
                     struct isola_slice text);
 void agent_link_answer(void *arg, struct isola_mail *mail);
 void agent_link_drained(void *arg);
+void agent_link_reply(struct app *app, uint64_t id, struct isola_slice value);
+
+/* --- letters.c: dead letters, for who asks --- */
+
+struct question;
+struct letters {
+    struct question *first;
+    unsigned waiting;
+    uv_timer_t timer;
+};
+int letters_open(struct app *app, struct isola_err *err);
+void letters_asked(struct app *app, const struct isola_msg *m, struct isola_slice params);
+ANY_THREAD void letters_new(void *arg);
 
 /* --- main.c --- */
 
@@ -163,6 +176,7 @@ struct app {
     size_t npeers;
     struct peer **peers; /* [number - 1] */
     struct sub_out *subs;
+    struct letters letters;
     uv_timer_t tick;
     const struct isola_outside *outside;
     struct isola_map jobs, jobs_by_origin; /* outside.c */

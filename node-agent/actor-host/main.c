@@ -136,6 +136,7 @@ static const struct isola_host_ops host_ops = {
     .state_write = state_write,
     .log = agent_link_log,
     .io = outside_io,
+    .dead_letter = letters_new,
     .drained = agent_link_drained,
 };
 
@@ -166,6 +167,8 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
         r = outbox_open(app, err);
     if (r == 0)
         r = claims_open(app, err);
+    if (r == 0)
+        r = letters_open(app, err);
     if (r == 0)
         r = peers_listen(app, err);
     if (r == 0)

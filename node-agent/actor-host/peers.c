@@ -40,6 +40,7 @@ static void arm(struct app *app);
 
 static void fail_mail(struct app *app, struct isola_mail *m, int code, const char *why)
 {
+    isola_host_dead_letter(app->host, m, code, isola_slice_str(why));
     if (m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_STOP) {
         struct isola_origin origin = m->origin;
         m->origin.realm = NULL;

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Dead letters: what ctl shows of messages that did not reach an actor, on two nodes.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { Cluster, ctl, until } from './cluster.mjs';
+import { startCtl, until as says } from './ctl.mjs';
+
+const cluster = new Cluster();
+let one;
+
+before(async () => {
+  one = await cluster.node('one');
+  await cluster.node('two', one.mesh);
+  await cluster.deploy(one, 'letters', {
+    'isola.json': { name: 'app', actors: { A: { module: './a.js' } } },
+    'a.js': `export default (self) => {
+      self.on('crash', () => { throw new Error('oh no'); });
+      self.on('ok', () => 'ok');
+    };`,
+  });
+});
+after(() => cluster.end());
+
+const letters = async (...args) => JSON.parse((await ctl(one, '--json', 'dead-letters', ...args)).out);
+
+describe('dead letters', () => {
+  test('are kept with sender, values and reason, from all nodes', async () => {
+    for (let i = 0; i < 8; i++) one.client.actor('app/A', `k${i}`).emit('crash', { n: i }, [1n]);
+    await until('all of them', async () => (await letters('app')).letters.length === 8);
+    const { letters: all, counts, unreachable } = await letters();
+    assert.deepEqual(all.map((l) => l.args[0].n).sort(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert.deepEqual(Object.keys(counts).sort(), ['one', 'two']);
+    assert.deepEqual(unreachable, []);
+    assert.deepEqual(new Set(all.map((l) => l.node)), new Set(['one', 'two']));
+    for (const l of all) {
+      assert.equal(l.kind, 'emit');
+      assert.equal(l.event, 'crash');
+      assert.equal(l.code, 'ESCRIPT');
+      assert.match(l.reason, /Error: oh no/);
+    }
+    assert.equal((await letters('app/A/k3')).letters.length, 1);
+    assert.equal((await letters('other')).letters.length, 0);
+    const text = await ctl(one, 'dead-letters', 'app/A/k3');
+    assert.match(text.out, /^\S+ (one|two) emit app\/A\/k3 crash \[\{"n":3\},\[.*\]\]: ESCRIPT Error: oh no/);
+    assert.match((await ctl(one, 'dead-letters', 'other')).err, /there are no dead letters/);
+  });
+
+  test('are followed', async (t) => {
+    const follow = startCtl(t, ['--json', 'dead-letters', '-f', 'app/Missing/x'], { node: one.socket });
+    const first = says(follow.child.stdout, /"app\/Missing\/x"/);
+    await Promise.all(Array.from({ length: 20 }, () => assert.rejects(one.client.actor('app/Missing', 'x').ask('hello'), { code: 'ENOACTOR' })));
+    const line = JSON.parse((await first).split('\n')[0]);
+    assert.equal(line.to, 'app/Missing/x');
+    assert.equal(line.kind, 'ask');
+    follow.child.kill('SIGINT');
+    assert.equal((await follow.done).status, 0);
+  });
+
+  test('wrong parameters are refused', async () => {
+    for (const params of [{ of: 5 }, { node: {} }, { after: 'x' }, { wait: -1 }])
+      await assert.rejects(one.client.call('dead-letters', params), { code: 'EINVAL' });
+    assert.equal((await ctl(one, 'dead-letters', 'a b')).status, 2);
+  });
+});
