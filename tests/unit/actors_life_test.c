@@ -277,9 +277,10 @@ static void a_start_that_never_ends_is_replaced(void **state)
 {
     (void)state;
     static const char *const codes[] = {"load never", "start hold never",
-                                        "start add 5; ask t/T/b {hold never}"};
+                                        "start add 5; ask u/T/b {get}"};
     for (int i = 0; i < 6; i++) {
         struct world *w = world_new(2);
+        world_release(w, "u", "1", "", "load never");
         world_release(w, "t", "1", i < 3 ? "shared" : "", codes[i % 3]);
         uint64_t ask = world_ask(w, "t/T/a", "add 1");
         must_reply(w, world_stop(w, "t/T/nobody"), false);
