@@ -222,7 +222,8 @@ struct isola_module *isola__realm_module(struct isola_realm *r, const struct iso
         m = isola_zalloc(sizeof(*m));
         isola_map_set(&r->modules, name, m);
         char *file = isola_format("isola:%s/%s", type->release->app, type->def.module);
-        isola_js_load(r->js, name, type->def.code, isola_slice_str(file));
+        (void)isola_js_load(r->js, name, type->def.code, isola_slice_str(file),
+                            (struct isola_slice){0});
         free(file);
     }
     return m;
@@ -301,7 +302,7 @@ static bool is_open(struct isola_realm *r, struct isola_err *err)
     struct isola_v8 *v8 = NULL;
     if (r->v8 != NULL)
         return true;
-    if (isola_v8_open(&isola__v8_ops, r, r->limits, &v8, err) != 0)
+    if (isola_v8_open(&isola__v8_ops, r, r->limits, NULL, &v8, err) != 0)
         return false;
     pthread_mutex_lock(&r->lock);
     r->v8 = v8;

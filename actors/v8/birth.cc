@@ -14,7 +14,7 @@ namespace
 
 const char *const hook_names[HOOK_COUNT] = {
     "makeRef", "load",  "activate",  "deactivate", "deliver", "event", "settle",
-    "timer",   "state", "hibernate", "tick",       "builtin", "io"};
+    "timer",   "state", "hibernate", "tick",       "builtin", "io",    "watch"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}
@@ -39,6 +39,12 @@ uint64_t timer_set(void *, uint32_t, uint64_t, bool)
 }
 void timer_clear(void *, uint64_t) {}
 void loaded(void *, Slice, Slice) {}
+int io_start(void *, uint32_t, bool, Slice, Slice, Slice, uint64_t *, isola_err *err)
+{
+    return isola_fail(err, ISOLA_EPERM, "nothing outside can be had here");
+}
+void io_more(void *, uint64_t) {}
+void io_cancel(void *, uint64_t) {}
 
 v8::MaybeLocal<v8::Value> member(isola_js *js, v8::Local<v8::Value> object, const char *name)
 {
@@ -80,8 +86,24 @@ bool rehearse(isola_js *js, v8::Local<v8::Value> returned)
 
 } // namespace
 
-const isola_v8_ops quiet_ops = {wake,      wake_later, send, heard,     publish,     done,
-                                activated, crash,      log,  timer_set, timer_clear, loaded};
+const isola_v8_ops quiet_ops = {
+    .wake = wake,
+    .wake_later = wake_later,
+    .send = send,
+    .heard = heard,
+    .publish = publish,
+    .done = done,
+    .activated = activated,
+    .crash = crash,
+    .log = log,
+    .timer_set = timer_set,
+    .timer_clear = timer_clear,
+    .loaded = loaded,
+    .place = nullptr,
+    .io_start = io_start,
+    .io_more = io_more,
+    .io_cancel = io_cancel,
+};
 
 bool boot(isola_js *js, std::string *why)
 {

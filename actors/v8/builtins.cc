@@ -178,6 +178,22 @@ const intptr_t *external_references(v8::String::ExternalOneByteStringResource *r
     return all->data();
 }
 
+void mix_references(uint64_t *h, void (*mix)(uint64_t *h, const void *data, size_t len))
+{
+    auto name = [=](const char *s) { mix(h, s, strlen(s) + 1); };
+    for (const Native &n : loader)
+        name(n.name);
+    for (const NativeGroup *g : groups)
+        for (size_t i = 0; i < g->count; i++)
+            name(g->functions[i].name);
+    for (size_t i = 0; i < runtime_natives.count; i++)
+        name(runtime_natives.functions[i].name);
+    for (const auto &t : texts()) {
+        name(t->builtin->id);
+        mix(h, t->builtin->text, t->builtin->len);
+    }
+}
+
 v8::Local<v8::Object> make_loader(v8::Isolate *isolate, v8::Local<v8::Context> context)
 {
     return make_functions(isolate, context, loader, sizeof(loader) / sizeof(loader[0]));

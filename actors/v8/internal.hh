@@ -39,11 +39,15 @@ enum Hook {
     HOOK_TICK,
     HOOK_BUILTIN,
     HOOK_IO,
+    HOOK_WATCH,
     HOOK_COUNT
 };
 
 // platform.cc
-v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits);
+v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image);
+v8::Isolate::CreateParams platform_params();
+const intptr_t *platform_references();
+void register_isolate(v8::Isolate *isolate, Tasks *tasks);
 void dispose_isolate(v8::Isolate *isolate);
 
 // tasks.cc: the foreground tasks of one isolate
@@ -59,7 +63,14 @@ struct isola_v8 {
     std::unique_ptr<isola::Tasks, void (*)(isola::Tasks *)> tasks;
     v8::Isolate *isolate = nullptr;
     double born_ms = 0, born_wall_ms = 0; // monotonic, since 1970
-    bool making = false;                  // a snapshot is made of it
+    // A snapshot is made of it: the module it loads, how that went, and what it did that must not
+    // be in the snapshot.
+    bool making = false;
+    v8::String::ExternalOneByteStringResource *code = nullptr;
+    enum class Loaded { No, Yes, Failed } loaded = Loaded::No;
+    std::string touched{};
+    // The texts of its modules, which its heap refers to.
+    std::vector<std::unique_ptr<v8::String::ExternalOneByteStringResource>> texts{};
     v8::Global<v8::Context> context{};
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
     v8::Global<v8::Symbol> address_symbol{};
@@ -142,8 +153,23 @@ std::string placed(isola_js *js, const std::string &text);
 // modules.cc
 void set_module_callbacks(v8::Isolate *isolate);
 void add_module_references(std::vector<intptr_t> *to); // what snapshots may refer to
+struct ModuleText {
+    Slice type, name, code, cache;
+};
+// Loads a module, reports how that ends with ops->loaded, and runs the microtasks. `module` is
+// empty when it does not compile. True: V8 took its code from the cache.
+bool load_module(isola_js *js, const ModuleText &text, v8::Local<v8::Module> *module);
 // Makes `exports` the module of that name. False: thrown.
 bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> exports);
+
+// image.cc
+const v8::StartupData *image_blob(const isola_v8_image *image);
+const intptr_t *image_references(const isola_v8_image *image);
+// The code of a module as a string whose bytes are not copied, if it is ASCII; `code` outlives the
+// isolate.
+v8::Local<v8::String> code_text(isola_js *js, Slice code);
+// Something that must not be in an image was done.
+void touch(isola_v8 *v, const char *what);
 
 // realm.cc: calls a hook, then runs microtasks and reports unhandled rejections. Empty when it
 // threw; the exception is reported as a crash of `actor` (0: of the one whose frame is current):

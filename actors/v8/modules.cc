@@ -214,40 +214,56 @@ static bool prepare_imports(isola_js *js, v8::Local<v8::Module> module)
     return true;
 }
 
-} // namespace isola
-
-using namespace isola;
-
-extern "C" void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
-                              struct isola_slice name)
+bool load_module(isola_js *js, const ModuleText &m, v8::Local<v8::Module> *module)
 {
     v8::Isolate *isolate = js->isolate();
-    v8::HandleScope scope(isolate);
-    v8::Local<v8::Value> type_value = text(isolate, type);
-    std::string file(reinterpret_cast<const char *>(name.data), name.len);
+    v8::Local<v8::Value> type = text(isolate, m.type);
+    std::string file(reinterpret_cast<const char *>(m.name.data), m.name.len);
+    bool cached = m.cache.len > 0;
     {
         v8::TryCatch caught(isolate);
-        v8::ScriptOrigin origin(text(isolate, name), 0, 0, false, -1, v8::Local<v8::Value>(), false,
-                                false, true);
-        v8::ScriptCompiler::Source source(text(isolate, code), origin);
-        v8::Local<v8::Module> module;
+        v8::ScriptOrigin origin(text(isolate, m.name), 0, 0, false, -1, v8::Local<v8::Value>(),
+                                false, false, true);
+        // Source deletes it.
+        auto *cache =
+            cached
+                ? new v8::ScriptCompiler::CachedData(m.cache.data, static_cast<int>(m.cache.len),
+                                                     v8::ScriptCompiler::CachedData::BufferNotOwned)
+                : nullptr;
+        v8::ScriptCompiler::Source source(code_text(js, m.code), origin, cache);
         v8::Local<v8::Value> result;
-        if (!v8::ScriptCompiler::CompileModule(isolate, &source).ToLocal(&module)) {
-            report(js, type_value, located(js, caught, file));
-        } else if (!prepare_imports(js, module) ||
-                   !module->InstantiateModule(js->context, resolve).FromMaybe(false)) {
-            report(js, type_value, located(js, caught, file));
-        } else if (!module->Evaluate(js->context).ToLocal(&result)) {
-            report(js, type_value, located(js, caught, file));
+        bool compiled =
+            v8::ScriptCompiler::CompileModule(isolate, &source,
+                                              cached ? v8::ScriptCompiler::kConsumeCodeCache
+                                                     : v8::ScriptCompiler::kNoCompileOptions)
+                .ToLocal(module);
+        cached = cached && !cache->rejected;
+        if (!compiled || !prepare_imports(js, *module) ||
+            !(*module)->InstantiateModule(js->context, resolve).FromMaybe(false) ||
+            !(*module)->Evaluate(js->context).ToLocal(&result)) {
+            report(js, type, located(js, caught, file));
         } else {
-            v8::Local<v8::Value> parts[] = {type_value, module->GetModuleNamespace()};
+            v8::Local<v8::Value> parts[] = {type, (*module)->GetModuleNamespace()};
             auto data = v8::Array::New(isolate, parts, 2);
             auto ok = v8::Function::New(js->context, evaluated, data).ToLocalChecked();
             auto bad = v8::Function::New(js->context, threw, data).ToLocalChecked();
             v8::Local<v8::Promise> ignored;
             if (!result.As<v8::Promise>()->Then(js->context, ok, bad).ToLocal(&ignored))
-                report(js, type_value, located(js, caught, file));
+                report(js, type, located(js, caught, file));
         }
     }
     after_entry(js);
+    return cached;
+}
+
+} // namespace isola
+
+using namespace isola;
+
+extern "C" bool isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
+                              struct isola_slice name, struct isola_slice cache)
+{
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Module> module;
+    return load_module(js, {type, name, code, cache}, &module);
 }

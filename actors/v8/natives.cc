@@ -174,6 +174,12 @@ void timer_clear(Info info)
     call.js.v->ops->timer_clear(call.js.v->arg, static_cast<uint64_t>(call.integer(0)));
 }
 
+// touch(what): see lib/runtime/watch.js
+void touch_text(Info info)
+{
+    touch(from(info.GetIsolate()), utf8(info.GetIsolate(), info[0], 200).c_str());
+}
+
 // tick(): call the hook `tick` before the next microtask
 void tick(Info info)
 {
@@ -205,19 +211,13 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
-const Native functions[] = {{"frame", get_frame},
-                            {"setFrame", set_frame},
-                            {"send", send},
-                            {"publish", publish},
-                            {"done", done},
-                            {"activated", activated},
-                            {"crash", crash},
-                            {"log", log_line},
-                            {"timerSet", timer_set},
-                            {"timerClear", timer_clear},
-                            {"encode", encode_value},
-                            {"decode", decode_value},
-                            {"tick", tick}};
+const Native functions[] = {{"frame", get_frame},     {"setFrame", set_frame},
+                            {"send", send},           {"publish", publish},
+                            {"done", done},           {"activated", activated},
+                            {"crash", crash},         {"log", log_line},
+                            {"timerSet", timer_set},  {"timerClear", timer_clear},
+                            {"encode", encode_value}, {"decode", decode_value},
+                            {"touch", touch_text},    {"tick", tick}};
 
 } // namespace
 

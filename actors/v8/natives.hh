@@ -38,6 +38,8 @@ extern const NativeGroup io_natives;      // io.cc
 // builtins.cc: every address the snapshot may refer to, ended by 0. Made by the first call, with
 // the text of the runtime.
 const intptr_t *external_references(v8::String::ExternalOneByteStringResource *runtime);
+// Mixes what they are and their order into a hash: an image is good for the same ones.
+void mix_references(uint64_t *h, void (*mix)(uint64_t *h, const void *data, size_t len));
 // `loader.compile(id)` and `loader.group(name)`, for the time the runtime is evaluated.
 v8::Local<v8::Object> make_loader(v8::Isolate *isolate, v8::Local<v8::Context> context);
 

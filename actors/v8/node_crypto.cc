@@ -22,6 +22,7 @@ void fail(v8::Isolate *isolate, const char *what)
 void random_fill(Info info)
 {
     BytesOf b(info[0]);
+    touch(from(info.GetIsolate()), "it takes random numbers while it loads");
     while (b.len > 0) {
         size_t n = b.len < INT32_MAX ? b.len : INT32_MAX;
         if (RAND_bytes(b.data, static_cast<int>(n)) != 1) {

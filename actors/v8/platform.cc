@@ -9,6 +9,8 @@
 // runtime evaluated in it.
 #include "actors/v8/natives.hh"
 
+#include <cstdio>
+
 #include "base/check.h"
 
 namespace isola
@@ -33,14 +35,34 @@ class RuntimeText final : public v8::String::ExternalOneByteStringResource
 } runtime_text;
 } // namespace
 
-v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits)
+const intptr_t *platform_references()
 {
-    v8::Isolate *isolate = v8::Isolate::Allocate();
-    platform->RegisterIsolate(isolate, delegate(tasks));
+    return external_references(&runtime_text);
+}
+
+v8::Isolate::CreateParams platform_params()
+{
     v8::Isolate::CreateParams params;
     params.array_buffer_allocator = allocator;
     params.snapshot_blob = &snapshot;
-    params.external_references = external_references(&runtime_text);
+    params.external_references = platform_references();
+    return params;
+}
+
+void register_isolate(v8::Isolate *isolate, Tasks *tasks)
+{
+    platform->RegisterIsolate(isolate, delegate(tasks));
+}
+
+v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image)
+{
+    v8::Isolate *isolate = v8::Isolate::Allocate();
+    register_isolate(isolate, tasks);
+    v8::Isolate::CreateParams params = platform_params();
+    if (image != nullptr) {
+        params.snapshot_blob = image_blob(image);
+        params.external_references = image_references(image);
+    }
     if (limits.heap != 0)
         params.constraints.ConfigureDefaultsFromHeapSize(0, limits.heap);
     v8::Isolate::Initialize(isolate, params);
@@ -116,6 +138,23 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
     if (snapshot.data == nullptr)
         return isola_fail(err, ISOLA_ENOMEM, "V8 made no snapshot of the runtime");
     return 0;
+}
+
+// FNV-1a: it tells programs apart, and guards against nothing.
+static void mix(uint64_t *h, const void *data, size_t len)
+{
+    const auto *p = static_cast<const uint8_t *>(data);
+    for (size_t i = 0; i < len; i++)
+        *h = (*h ^ p[i]) * 0x100000001b3u;
+}
+
+extern "C" void isola_v8_key(char out[ISOLA_V8_KEY_SIZE])
+{
+    uint64_t program = 0xcbf29ce484222325u;
+    mix(&program, runtime_text.data(), runtime_text.length());
+    mix_references(&program, mix);
+    snprintf(out, ISOLA_V8_KEY_SIZE, "%s/%08x/%016llx", v8::V8::GetVersion(),
+             v8::ScriptCompiler::CachedDataVersionTag(), static_cast<unsigned long long>(program));
 }
 
 extern "C" void isola_v8_stop(void)

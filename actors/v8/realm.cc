@@ -161,12 +161,12 @@ using namespace isola;
 extern "C" {
 
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
-                  struct isola_v8 **out, struct isola_err *err)
+                  const struct isola_v8_image *image, struct isola_v8 **out, struct isola_err *err)
 {
     auto *v = new isola_v8{ops, arg, make_tasks(ops, arg)};
     v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
     v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
-    v->isolate = new_isolate(v->tasks.get(), limits);
+    v->isolate = new_isolate(v->tasks.get(), limits, image);
     v->isolate->SetData(0, v);
     bool ok;
     {

@@ -27,6 +27,7 @@ extern "C" {
 
 struct isola_v8;
 struct isola_js;
+struct isola_v8_image;
 
 /* --- the process --- */
 
@@ -94,10 +95,12 @@ struct isola_v8_limits {
     uint64_t heap, external;
 };
 
-/* Creates an isolate; 1 ms. `ops` and `arg` must outlive it. Takes no lock: visit it afterwards. */
+/* Creates an isolate; 1 ms. `ops`, `arg` and `image` must outlive it. With an image (NULL: none)
+ * the module of that is loaded already. Takes no lock: visit it afterwards. */
 POOL_THREAD ISOLA_MUST_USE int isola_v8_open(const struct isola_v8_ops *ops, void *arg,
-                                             struct isola_v8_limits limits, struct isola_v8 **out,
-                                             struct isola_err *err);
+                                             struct isola_v8_limits limits,
+                                             const struct isola_v8_image *image,
+                                             struct isola_v8 **out, struct isola_err *err);
 /* Nobody may be visiting. Timers and promises of its scripts end silently. */
 POOL_THREAD void isola_v8_close(struct isola_v8 *v);
 /* Calls `fn` with the isolate locked and entered. */
@@ -106,12 +109,37 @@ POOL_THREAD void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *
 /* Ends the JavaScript that runs in it now, if any, with an exception no script can catch. */
 ANY_THREAD void isola_v8_terminate(struct isola_v8 *v);
 
+/* --- what makes loading a module faster --- */
+
+/* Names what code caches and images are good for: V8, its flags, and this program. */
+#define ISOLA_V8_KEY_SIZE 96
+ANY_THREAD void isola_v8_key(char out[ISOLA_V8_KEY_SIZE]);
+
+/* Evaluates a module and gives out what lets others begin with it. In a process of its own, on its
+ * main thread: the script may end the process at any moment, or never come to an end. */
+enum isola_v8_part {
+    ISOLA_V8_CODE_CACHE, /* V8's code for the module; first, if it loads */
+    ISOLA_V8_IMAGE,      /* a snapshot with the module evaluated; last */
+    ISOLA_V8_NO_IMAGE,   /* or why there is none: a sentence without its subject, the module */
+};
+void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
+                      void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
+                      void *arg);
+
+/* An image, made in a process of the same key and hash seed, for isolates to start from. Copies
+ * `bytes`; `code` must outlive it. The bytes are trusted. */
+ANY_THREAD ISOLA_MUST_USE int isola_v8_image_new(struct isola_slice bytes, struct isola_slice code,
+                                                 struct isola_v8_image **out,
+                                                 struct isola_err *err);
+ANY_THREAD void isola_v8_image_free(struct isola_v8_image *image); /* NULL is fine */
+
 /* --- inside a visit --- */
 
 /* Loads the ES module of an actor type; ends by ops->loaded, perhaps before it returns. `name` is
- * for stack traces. */
-JS_THREAD void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
-                             struct isola_slice name);
+ * for stack traces; `code` must outlive the isolate. `cache`: V8's code for it, or empty. True:
+ * that was used; false: it was rejected, and everything compiled. */
+JS_THREAD bool isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
+                             struct isola_slice name, struct isola_slice cache);
 /* Creates an actor of a loaded type, with its stored state (empty: none, else one msgpack value);
  * ends by ops->activated. `no_state`, unless empty, says why its state cannot be had: touching it
  * throws EUNREACHABLE. */

@@ -12,7 +12,9 @@ namespace isola
 
 std::string placed(isola_js *js, const std::string &said)
 {
-    const isola_v8 *v = js->v;
+    isola_v8 *v = js->v;
+    if (v != nullptr)
+        touch(v, "it reads the stack of an error while it loads");
     if (v == nullptr || v->ops->place == nullptr || said.find("isola:") == std::string::npos)
         return said;
     isola_buf out{};

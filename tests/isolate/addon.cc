@@ -11,6 +11,7 @@
 // waits. `error` is why the module failed, or the first crash.
 #include <node.h>
 
+#include <list>
 #include <map>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct Timer {
 
 struct Probe {
     isola_v8 *v8 = nullptr;
+    std::list<std::string> codes; // its isolate reads them where they are
     std::map<uint64_t, Timer> timers;
     uint64_t now = 0, next_id = 1;
     bool tasks = false, failed = false;
@@ -136,8 +138,9 @@ struct Step {
 void load(isola_js *js, void *arg)
 {
     auto *s = static_cast<Step *>(arg);
-    isola_js_load(js, isola_slice_str("Script"), isola_slice(s->code.data(), s->code.size()),
-                  isola_slice(s->name.data(), s->name.size()));
+    const std::string &code = s->probe->codes.emplace_back(std::move(s->code));
+    (void)isola_js_load(js, isola_slice_str("Script"), isola_slice(code.data(), code.size()),
+                        isola_slice(s->name.data(), s->name.size()), {});
 }
 
 // One step: V8's tasks or the timer that is next. False when there is nothing to do.
@@ -185,7 +188,7 @@ void open(Info info)
 {
     auto *p = new Probe;
     isola_err err{};
-    if (isola_v8_open(&ops, p, {0, 0}, &p->v8, &err) != 0) {
+    if (isola_v8_open(&ops, p, {0, 0}, nullptr, &p->v8, &err) != 0) {
         delete p;
         info.GetIsolate()->ThrowException(v8::Exception::Error(text(info.GetIsolate(), err.text)));
         return;

@@ -34,9 +34,10 @@ static struct isola_v8 *enter(struct isola_js *js)
 }
 
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
-                  struct isola_v8 **out, struct isola_err *err)
+                  const struct isola_v8_image *image, struct isola_v8 **out, struct isola_err *err)
 {
     (void)limits;
+    (void)image;
     if (!fake__opened())
         return isola_fail(err, ISOLA_ENOMEM, "no room for an isolate");
     struct isola_v8 *v = isola_zalloc(sizeof(*v));
@@ -264,11 +265,9 @@ static struct fake_module *module_of(struct isola_v8 *v, struct isola_slice type
     return NULL;
 }
 
-void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
-                   struct isola_slice name)
+static void load(struct isola_js *js, struct isola_slice type, struct isola_slice code)
 {
     struct isola_v8 *v = enter(js);
-    (void)name;
     struct fake_module *m = module_of(v, type);
     ISOLA_CHECK(m == NULL || m->state == FAKE_FAILED); /* one that failed may be tried again */
     if (m == NULL) {
@@ -293,6 +292,28 @@ void isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_sl
     else
         module_loaded(
             v, m, isola_slice_is(how, "fail") || fake__flagged(flag) ? "it does not parse" : NULL);
+}
+
+bool isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
+                   struct isola_slice name, struct isola_slice cache)
+{
+    (void)name;
+    load(js, type, code);
+    return cache.len > 0;
+}
+
+int isola_v8_image_new(struct isola_slice bytes, struct isola_slice code,
+                       struct isola_v8_image **out, struct isola_err *err)
+{
+    (void)bytes;
+    (void)code;
+    (void)out;
+    return isola_fail(err, ISOLA_EINVAL, "fake isolates start from no images");
+}
+
+void isola_v8_image_free(struct isola_v8_image *image)
+{
+    ISOLA_CHECK(image == NULL);
 }
 
 void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,

@@ -14,6 +14,7 @@ import * as process from './node/process.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
 import { warm } from './warm.js';
+import { watch } from './watch.js';
 import { codeError, defineProperty, SafeMap, setPrototypeOf, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
@@ -65,6 +66,7 @@ globalThis.__isola_boot = (native) => {
     },
     tick: drain,
     builtin,
+    watch: (what) => watch(what, native.touch),
     warm: () => warm(hooks, () => definitions.clear()),
     io: io.answer,
   };

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An image: a snapshot of an isolate that has loaded an actor type's module, so that others begin
+// with the module evaluated, whatever its size.
+//
+// Making one: an isolate is made from the platform snapshot, the module is loaded in it under
+// watch, and what then lies on its heap is written down. The module runs once for all isolates that
+// start from the image, so it must do nothing that is to happen, or may turn out otherwise, in each
+// of them: what it sends, logs, sets timers for, and whether it looks at the clock or at random
+// numbers, is noticed here or in lib/runtime/watch.js, and there is no image then.
+//
+// Not all that a script can make can be written down (an Intl formatter cannot), and V8 ends the
+// process over it: images are made in processes of their own (isola_v8_prepare), which a script may
+// also end by running out of memory or never coming to an end.
+//
+// An image is good for processes of the same program, V8, flags and hash seed: isola_v8_key names
+// them. V8 does not check an image it starts from: whoever keeps one guards its bytes.
+#include "actors/v8/natives.hh"
+
+#include <cstring>
+
+#include "base/clock.h"
+
+namespace isola
+{
+namespace
+{
+
+// A module's code, which V8 reads where it is.
+class CodeText final : public v8::String::ExternalOneByteStringResource
+{
+  public:
+    explicit CodeText(Slice code) : code_(code) {}
+    const char *data() const override { return reinterpret_cast<const char *>(code_.data); }
+    size_t length() const override { return code_.len; }
+    void Dispose() override {} // its owner outlives the isolate
+
+  private:
+    Slice code_;
+};
+
+bool is_ascii(Slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] >= 0x80)
+            return false;
+    return true;
+}
+
+std::vector<intptr_t> references_with(v8::String::ExternalOneByteStringResource *text)
+{
+    std::vector<intptr_t> all;
+    for (const intptr_t *r = platform_references(); *r != 0; r++)
+        all.push_back(*r);
+    all.push_back(reinterpret_cast<intptr_t>(text));
+    all.push_back(0);
+    return all;
+}
+
+/* --- what a module does while it is watched --- */
+
+isola_v8 *of(void *arg)
+{
+    return static_cast<isola_v8 *>(arg);
+}
+
+int send(void *arg, const isola_v8_send *, uint64_t *id, isola_err *)
+{
+    touch(of(arg), "it sends messages while it loads");
+    *id = 1;
+    return 0;
+}
+bool heard(void *arg, uint32_t, Slice)
+{
+    touch(of(arg), "it emits events while it loads");
+    return false;
+}
+void crash(void *arg, uint32_t, Slice)
+{
+    touch(of(arg), "it rejects a promise that nobody handles while it loads");
+}
+void log(void *arg, uint32_t, isola_log_level, Slice)
+{
+    touch(of(arg), "it writes to the log while it loads");
+}
+uint64_t timer_set(void *arg, uint32_t, uint64_t, bool)
+{
+    touch(of(arg), "it sets timers while it loads");
+    return 1;
+}
+int io_start(void *arg, uint32_t, bool, Slice, Slice, Slice, uint64_t *, isola_err *err)
+{
+    touch(of(arg), "it fetches while it loads");
+    return isola_fail(err, ISOLA_EPERM, "nothing can be fetched here");
+}
+void loaded(void *arg, Slice, Slice error)
+{
+    of(arg)->loaded = error.len == 0 ? isola_v8::Loaded::Yes : isola_v8::Loaded::Failed;
+}
+
+isola_v8_ops watching_ops()
+{
+    isola_v8_ops ops = quiet_ops;
+    ops.send = send;
+    ops.heard = heard;
+    ops.crash = crash;
+    ops.log = log;
+    ops.timer_set = timer_set;
+    ops.loaded = loaded;
+    ops.io_start = io_start;
+    return ops;
+}
+
+// What stands in for Date, Date.now and Math.random while the module loads has gone again, unless
+// the module has kept it: then it stays, so that it goes on being the same as the global one.
+bool unwatch(isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::TryCatch caught(isolate);
+    std::vector<v8::Global<v8::Object>> stand_ins;
+    {
+        v8::HandleScope inner(isolate);
+        v8::Local<v8::Value> off = v8::False(isolate), list;
+        if (!js->v->hooks[HOOK_WATCH]
+                 .Get(isolate)
+                 ->Call(js->context, v8::Undefined(isolate), 1, &off)
+                 .ToLocal(&list) ||
+            !list->IsArray())
+            return false;
+        for (uint32_t i = 0; i < list.As<v8::Array>()->Length(); i++) {
+            v8::Local<v8::Value> item;
+            if (!list.As<v8::Array>()->Get(js->context, i).ToLocal(&item) || !item->IsObject())
+                return false;
+            stand_ins.emplace_back(isolate, item.As<v8::Object>()).SetWeak();
+        }
+    }
+    isolate->LowMemoryNotification(); // collects all there is to collect
+    v8::Local<v8::Array> kept = v8::Array::New(isolate);
+    bool any = false;
+    for (size_t i = 0; i < stand_ins.size(); i++) {
+        v8::Local<v8::Value> item = v8::Undefined(isolate);
+        if (!stand_ins[i].IsEmpty()) {
+            item = stand_ins[i].Get(isolate);
+            any = true;
+        }
+        if (!kept->Set(js->context, static_cast<uint32_t>(i), item).FromMaybe(false))
+            return false;
+    }
+    v8::Local<v8::Value> argv[] = {kept};
+    return !any || !js->v->hooks[HOOK_WATCH]
+                        .Get(isolate)
+                        ->Call(js->context, v8::Undefined(isolate), 1, argv)
+                        .IsEmpty();
+}
+
+using Parts = void (*)(void *arg, isola_v8_part part, Slice bytes);
+
+struct Making {
+    Slice type, name, code;
+    Parts part;
+    void *arg;
+    void say(isola_v8_part p, const char *why) { part(arg, p, isola_slice_str(why)); }
+};
+
+// V8's code for the module, from an ordinary isolate that has loaded it: an isolate that a snapshot
+// is made of gives none.
+void make_cache(const Making *m)
+{
+    isola_v8 *v;
+    isola_err err;
+    if (isola_v8_open(&quiet_ops, nullptr, {}, nullptr, &v, &err) != 0)
+        return;
+    isola_v8_visit(
+        v,
+        [](isola_js *js, void *arg) {
+            auto *making = static_cast<const Making *>(arg);
+            v8::HandleScope scope(js->isolate());
+            v8::Local<v8::Module> module;
+            load_module(js, {making->type, making->name, making->code, {}}, &module);
+            if (module.IsEmpty() || module->GetStatus() == v8::Module::kErrored)
+                return;
+            std::unique_ptr<v8::ScriptCompiler::CachedData> cache(
+                v8::ScriptCompiler::CreateCodeCache(module->GetUnboundModuleScript()));
+            if (cache)
+                making->part(making->arg, ISOLA_V8_CODE_CACHE,
+                             isola_slice(cache->data, static_cast<size_t>(cache->length)));
+        },
+        const_cast<Making *>(m));
+    isola_v8_close(v);
+}
+
+// Loads the module, and says whether an image may be made.
+bool load_watched(Making *m, isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> on = v8::True(isolate);
+    if (js->v->hooks[HOOK_WATCH]
+            .Get(isolate)
+            ->Call(js->context, v8::Undefined(isolate), 1, &on)
+            .IsEmpty()) {
+        m->say(ISOLA_V8_NO_IMAGE, "it cannot be watched");
+        return false;
+    }
+    v8::Local<v8::Module> module;
+    load_module(js, {m->type, m->name, m->code, {}}, &module);
+    if (module.IsEmpty() || js->v->loaded == isola_v8::Loaded::Failed) {
+        m->say(ISOLA_V8_NO_IMAGE, "it cannot be loaded");
+        return false;
+    }
+    const char *why = js->v->touched.empty() ? nullptr : js->v->touched.c_str();
+    if (why == nullptr && js->v->loaded != isola_v8::Loaded::Yes)
+        why = "it has a top-level await that waits for more than promises";
+    if (why == nullptr && !unwatch(js))
+        why = "it has changed what watches it";
+    if (why != nullptr)
+        m->say(ISOLA_V8_NO_IMAGE, why);
+    return why == nullptr;
+}
+
+} // namespace
+
+void touch(isola_v8 *v, const char *what)
+{
+    if (v->making && v->touched.empty())
+        v->touched = what;
+}
+
+v8::Local<v8::String> code_text(isola_js *js, Slice code)
+{
+    v8::Local<v8::String> s;
+    if (code.len > static_cast<size_t>(v8::String::kMaxLength) || !is_ascii(code))
+        return text(js->isolate(), code);
+    auto *resource = js->v->code != nullptr ? js->v->code : new CodeText(code);
+    if (resource != js->v->code)
+        js->v->texts.emplace_back(resource);
+    if (!v8::String::NewExternalOneByte(js->isolate(), resource).ToLocal(&s))
+        return v8::String::Empty(js->isolate());
+    return s;
+}
+
+} // namespace isola
+
+using namespace isola;
+
+struct isola_v8_image {
+    isola_v8_image(Slice bytes, Slice code)
+        : data(new char[bytes.len]), text(code),
+          references(references_with(&text)), blob{data.get(), static_cast<int>(bytes.len)}
+    {
+        memcpy(data.get(), bytes.data, bytes.len);
+    }
+    std::unique_ptr<char[]> data;
+    CodeText text;
+    std::vector<intptr_t> references;
+    v8::StartupData blob;
+};
+
+extern "C" {
+
+int isola_v8_image_new(struct isola_slice bytes, struct isola_slice code,
+                       struct isola_v8_image **out, struct isola_err *err)
+{
+    v8::StartupData blob{reinterpret_cast<const char *>(bytes.data), static_cast<int>(bytes.len)};
+    if (bytes.len == 0 || bytes.len > INT32_MAX || !blob.IsValid())
+        return isola_fail(err, ISOLA_EINVAL, "it is no snapshot of this V8");
+    *out = new isola_v8_image(bytes, code);
+    return 0;
+}
+
+void isola_v8_image_free(struct isola_v8_image *image)
+{
+    delete image;
+}
+
+void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
+                      void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
+                      void *arg)
+{
+    Making m{type, name, code, part, arg};
+    make_cache(&m);
+    static const isola_v8_ops ops = watching_ops();
+    CodeText code_of(code);
+    std::vector<intptr_t> references = references_with(&code_of);
+    isola_v8 v{&ops, &v, make_tasks(&ops, &v)};
+    v.making = true;
+    v.code = &code_of;
+    v8::Isolate *isolate = v.isolate = v8::Isolate::Allocate();
+    v8::StartupData blob{nullptr, 0};
+    register_isolate(isolate, v.tasks.get());
+    bool ok;
+    {
+        v8::Isolate::CreateParams params = platform_params();
+        params.external_references = references.data();
+        v8::SnapshotCreator creator(isolate, params);
+        isolate->SetData(0, &v);
+        set_callbacks(isolate);
+        {
+            v8::HandleScope scope(isolate);
+            v8::Local<v8::Context> context = v8::Context::New(isolate);
+            {
+                v8::Context::Scope entered(context);
+                isola_js js{&v, context};
+                ok = revive(&js) && load_watched(&m, &js) && keep(&creator, &js);
+            }
+            creator.SetDefaultContext(context);
+        }
+        forget_handles(&v);
+        if (ok)
+            blob = creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
+        else
+            (void)creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
+    }
+    dispose_isolate(isolate);
+    if (blob.data != nullptr)
+        part(arg, ISOLA_V8_IMAGE, isola_slice(blob.data, static_cast<size_t>(blob.raw_size)));
+    delete[] blob.data;
+}
+
+} // extern "C"
+
+namespace isola
+{
+const v8::StartupData *image_blob(const isola_v8_image *image)
+{
+    return &image->blob;
+}
+const intptr_t *image_references(const isola_v8_image *image)
+{
+    return image->references.data();
+}
+} // namespace isola
