@@ -34,9 +34,9 @@ test: build
 	@ctest --preset default
 
 bench: build
-	@found=; for f in tests/bench/*_bench.mjs; do \
-	    [ -e "$$f" ] || continue; found=yes; $(NODE) "$$f" || exit 1; \
-	done; [ -n "$$found" ] || echo "bench: tests/bench holds no benchmarks (*_bench.mjs)"
+	@scripts/setup.sh bench
+	$(call make-all,build,default,--target isola-bare)
+	@$(NODE) tests/bench/run.mjs
 
 # Everything with sanitizers. AddressSanitizer goes into the actor-host's Node.js too; ThreadSanitizer cannot, so that leaves
 # out what needs one.
@@ -60,7 +60,7 @@ help:
 	@echo 'make build    node-agent, actor-host and ctl into build/bin'
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
-	@echo 'make bench    the comparisons'
+	@echo 'make bench    the comparisons with Erlang, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'
 	@echo 'make format   format the C sources'

@@ -3,6 +3,7 @@
 #
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
+# `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd into tests/bench/peers/workerd.
 #
 # Happy path: everything is there, one dpkg-query and one checksum say so, nothing is printed.
 # Failure modes: not root (prints the command to run, exits 1), a package that cannot be had, an npm that fails; each is
@@ -12,6 +13,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
+what=${1:-}
 say() { printf 'setup: %s\n' "$*"; }
 die() {
     printf 'setup: %s\n' "$*" >&2
@@ -33,6 +35,9 @@ libsqlite3-dev      the state of actors, the catalog of releases
 libjansson-dev      JSON of manifests and of ctl
 libcmocka-dev       the C tests (make test)
 libmsgpack-dev      a second opinion on msgpack in the tests
+END
+    [ "$what" != bench ] || cat <<END
+erlang-base         a peer of the benchmarks (make bench)
 END
     command -v npm >/dev/null 2>&1 || cat <<END
 npm                 installs the pinned Node.js runtime (there is no npm here)
@@ -137,5 +142,21 @@ if ! current; then
         }
         [ -x "$node" ] || die "npm ci did not bring $node: does package-lock.json belong to package.json?"
         printf '%s' "$sum" >"$stamp"
+    fi
+fi
+
+# --- the benchmarks' npm package, apart from the rest ---
+
+peers=tests/bench/peers/workerd
+if [ "$what" = bench ]; then
+    sum="$(cat $peers/package.json $peers/package-lock.json | sha256sum) $arch"
+    if [ "$(cat $peers/node_modules/.isola-lock 2>/dev/null)" != "$sum" ]; then
+        say "a peer of the benchmarks into $peers/node_modules (npm ci): workerd"
+        log=${log:-$(mktemp)}
+        (cd $peers && npm ci --loglevel=error) >"$log" 2>&1 || {
+            head -n 15 "$log" >&2
+            die "npm ci in $peers failed: see above"
+        }
+        printf '%s' "$sum" >$peers/node_modules/.isola-lock
     fi
 fi

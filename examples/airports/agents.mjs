@@ -20,15 +20,15 @@ export class Agent {
   get pid() { return this.child.pid; }
   get running() { return this.child.exitCode === null && this.child.signalCode === null; }
 
-  /** Starts a node-agent and waits for the line that says it is ready. `started` gets it before, to be stopped on failure. */
-  static async start(bin, name, dir, join_, started) {
+  /** Starts a node-agent and waits for the line that says it is ready. `started` gets it before, to be stopped on failure; `more` are further arguments. */
+  static async start(bin, name, dir, join_, started, more = []) {
     const agent = new Agent();
     const data = join(dir, name);
     mkdirSync(data, { recursive: true, mode: 0o700 }); // there already when a node is started again
     agent.name = name;
     agent.#log = join(dir, `${name}.log`);
     const log = openSync(agent.#log, 'a');
-    const args = ['--name', name, '--data', data, '--listen', 'tcp://127.0.0.1:0', ...(join_ === undefined ? [] : ['--join', join_])];
+    const args = ['--name', name, '--data', data, '--listen', 'tcp://127.0.0.1:0', ...(join_ === undefined ? [] : ['--join', join_]), ...more];
     // A group of its own: Ctrl-C comes to the tour alone, which then stops its agents in order.
     agent.child = spawn(join(bin, 'node-agent'), args, { detached: true, stdio: ['ignore', 'pipe', log] });
     closeSync(log);

@@ -29,9 +29,9 @@ export class Cluster {
   agents = [];
   clients = [];
 
-  /** Starts a node and connects to it. */
-  async node(name, ...join_) {
-    const agent = await Agent.start(bin, name, this.dir, join_[0], this.agents);
+  /** Starts a node, that joins the one whose mesh url is given, and connects to it. `more` are further arguments of node-agent. */
+  async node(name, join_, more) {
+    const agent = await Agent.start(bin, name, this.dir, join_, this.agents, more);
     agent.client = await connect({ socket: agent.socket });
     this.clients.push(agent.client);
     return agent;

@@ -1,50 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loads other actors from inside the cluster, as a gen_server's caller does, and says what it measured.
+// Loads other actors from inside the cluster, as a gen_server's caller does, and says what it measured. Several of these share a load:
+// each is told its number among them. Delays are in microseconds, times in milliseconds on the clock all isolates of a host have in common.
 import { actor } from 'isola';
 
-const now = globalThis.performance === undefined ? () => Date.now() : () => performance.now();
-const quantiles = (samples) => {
-  const sorted = Float64Array.from(samples).sort();
-  const at = (q) => Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0) * 1000);
-  return { p50us: at(0.5), p99us: at(0.99), maxus: at(1) };
-};
+const now = () => performance.timeOrigin + performance.now();
+const EVERY = 16; // a delay is kept of one message in so many
+const KEPT = 4000;
+
+class Delays {
+  kept = [];
+  add(ms) { if (this.kept.length < KEPT) this.kept.push(Math.round(ms * 1e5) / 100); }
+}
+
+const known = new Map(); // type → refs
+function refs(type, n) {
+  let all = known.get(type);
+  if (all === undefined) known.set(type, all = []);
+  while (all.length < n) all.push(actor(`bench/${type}`, `k${all.length}`));
+  return all;
+}
 
 export default (self) => {
-  const refs = (type, n) => Array.from({ length: n }, (_, i) => actor(`bench/${type}`, `k${i}`));
-
-  self.on('birth', async (type, n, event, ...args) => {
-    const start = now();
-    const all = refs(type, n);
-    for (let i = 0; i < n; i += 64) await Promise.all(all.slice(i, i + 64).map((r) => r.ask(event, ...args)));
-    return { n, us: ((now() - start) * 1000) / n };
-  });
-  self.on('asks', async (type, actors, callers, ms, event, ...args) => {
+  self.on('asks', async ({ type, actors, caller, ms, event, args }) => {
     const all = refs(type, actors);
-    const samples = [];
-    const start = now();
-    const end = start + ms;
+    const delays = new Delays();
+    const start = now(), end = start + ms;
     let n = 0;
-    await Promise.all(Array.from({ length: callers }, async (_, c) => {
-      for (let i = c * 131, k = 0; now() < end; i++, k++) {
-        const t = k % 16 === 0 ? now() : 0;
-        await all[i % actors].ask(event, ...args);
-        if (t !== 0) samples.push(now() - t);
-        n++;
-      }
-    }));
-    return { actors, callers, rate: Math.round((n * 1000) / (now() - start)), ...quantiles(samples) };
-  });
-  self.on('emits', async (type, actors, ms) => {
-    const all = refs(type, actors);
-    const start = now();
-    const end = start + ms;
-    let n = 0;
-    while (now() < end) {
-      for (let k = 0; k < 1000; k++, n++) all[n % actors].emit('tick');
-      await all[n % actors].ask('count'); // let the others have the thread; bounds what is under way
+    for (let i = caller * 131, at = start; at < end; i++) {
+      await all[i % actors].ask(event, ...args);
+      if (++n % EVERY !== 0) continue;
+      const begun = at = now();
+      await all[++i % actors].ask(event, ...args);
+      delays.add(now() - begun);
+      n++;
     }
-    await Promise.all(all.map((r) => r.ask('count')));
-    return { actors, rate: Math.round((n * 1000) / (now() - start)) };
+    return { n, start, end: now(), delays: delays.kept };
+  });
+
+  // Each caller takes every so-manieth key, one after the other.
+  self.on('births', async ({ type, from, to, caller, callers, event, args, ms = Infinity, every = EVERY }) => {
+    const delays = new Delays();
+    const start = now();
+    let n = 0;
+    for (let k = from + caller; k < to; k += callers) {
+      const begun = n % every === 0 ? now() : 0;
+      if (begun > start + ms) break;
+      await actor(`bench/${type}`, `k${k}`).ask(event, ...args);
+      if (begun !== 0) delays.add(now() - begun);
+      n++;
+    }
+    return { n, start, end: now(), delays: delays.kept };
+  });
+
+  // An ask after every thousand bounds what is under way.
+  self.on('emits', async ({ type, actors, caller, callers, ms }) => {
+    const all = refs(type, actors);
+    const end = now() + ms;
+    let n = 0;
+    for (let i = Math.floor((caller * actors) / callers), at = now(); at < end; at = now()) {
+      all[i++ % actors].emit('tick', at);
+      for (let k = 1; k < 1000; k++, i++) all[i % actors].emit('tick');
+      n += 1000;
+      await all[i % actors].ask('echo', 1);
+    }
+    return { n };
+  });
+
+  self.on('counts', async ({ type, actors, caller, callers }) => {
+    const all = refs(type, actors);
+    const delays = new Delays();
+    let n = 0;
+    for (let i = caller; i < actors; i += callers * 64) {
+      const some = [];
+      for (let k = i; k < actors && some.length < 64; k += callers) some.push(all[k].ask('count'));
+      for (const [count, late] of await Promise.all(some)) {
+        n += count;
+        late.forEach((d) => delays.add(d));
+      }
+    }
+    return { n, delays: delays.kept };
   });
 };

@@ -1,71 +1,89 @@
 %% SPDX-License-Identifier: Apache-2.0
 %%
-%% The same work on Erlang's gen_server: start SERVERS servers, then CALLERS callers ask them in turn for MS milliseconds; then one-way
-%% casts. Prints a JSON line each: rate and the distribution of sampled latencies in microseconds.
+%% The same loads on Erlang's gen_server as tests/bench/app/caller.js puts on actors. Takes a command a line, answers each with a JSON line:
+%%
+%%   start N              N servers, one after the other
+%%   ask CALLERS MS       CALLERS processes call them in turn for MS milliseconds
+%%   cast SENDERS MS      SENDERS processes cast to them, with a call after every thousand casts; until all are counted
+%%
+%% `delays` are those of one message in sixteen (of one in a thousand casts), in microseconds.
 -module(gen_server_bench).
 -behaviour(gen_server).
--export([main/1, init/1, handle_call/3, handle_cast/2]).
+-export([main/0, init/1, handle_call/3, handle_cast/2]).
+-define(EVERY, 16).
+-define(KEPT, 4000).
 
-init(_) -> {ok, 0}.
-handle_call({echo, X}, _From, N) -> {reply, X, N};
-handle_call(count, _From, N) -> {reply, N, N}.
-handle_cast(tick, N) -> {noreply, N + 1}.
+init(_) -> {ok, {0, []}}.
+handle_call({echo, X}, _From, S) -> {reply, X, S};
+handle_call(count, _From, S) -> {reply, S, {0, []}}.
+handle_cast(tick, {N, Late}) -> {noreply, {N + 1, Late}};
+handle_cast({tick, Sent}, {N, Late}) -> {noreply, {N + 1, [now_ns() - Sent | Late]}}.
 
-main([S, C, M]) ->
-    Servers = list_to_integer(atom_to_list(S)),
-    Callers = list_to_integer(atom_to_list(C)),
-    Ms = list_to_integer(atom_to_list(M)),
-    Before = erlang:memory(total),
-    {Took, Pids} = timer:tc(fun() -> [element(2, gen_server:start(?MODULE, [], [])) || _ <- lists:seq(1, Servers)] end),
-    io:format("{\"peer\":\"erlang\",\"bench\":\"birth\",\"n\":~b,\"us\":~.2f,\"bytes\":~b}~n",
-              [Servers, Took / Servers, (erlang:memory(total) - Before) div Servers]),
-    Tuple = list_to_tuple(Pids),
-    asks(Tuple, Callers, Ms div 3),
-    {N, Samples, Span} = asks(Tuple, Callers, Ms),
-    report("ask", Servers, Callers, N, Samples, Span),
-    casts(Tuple, Ms),
-    halt().
+main() ->
+    io:setopts([binary]),
+    serve({}).
 
-asks(Pids, Callers, Ms) ->
+serve(Pids) ->
+    case io:get_line('') of
+        eof -> halt();
+        Line ->
+            [Command | Args] = string:lexemes(string:trim(Line), " "),
+            serve(command(Command, [binary_to_integer(A) || A <- Args], Pids))
+    end.
+
+command(<<"start">>, [N], _) ->
+    {Took, Pids} = timer:tc(fun() -> [element(2, gen_server:start(?MODULE, [], [])) || _ <- lists:seq(1, N)] end),
+    io:format("{\"n\":~b,\"rate\":~.1f,\"us\":~.3f}~n", [N, N * 1.0e6 / Took, Took / N]),
+    list_to_tuple(Pids);
+command(<<"ask">>, [Callers, Ms], Pids) ->
+    Start = now_ns(),
+    End = Start + Ms * 1000000,
+    {N, Delays} = together(Callers, fun(I) -> caller(Pids, I * 131, End, 0, []) end),
+    answer(N, now_ns() - Start, Delays),
+    Pids;
+command(<<"cast">>, [Senders, Ms], Pids) ->
+    Start = now_ns(),
+    End = Start + Ms * 1000000,
+    {N, _} = together(Senders, fun(I) -> {sender(Pids, I * size(Pids) div Senders, End, 0), []} end),
+    {Counted, Late} = together(Senders, fun(I) -> counts(Pids, I + 1, Senders, 0, []) end),
+    Counted = N,
+    answer(N, now_ns() - Start, Late),
+    Pids.
+
+together(Count, Work) ->
     Self = self(),
-    End = erlang:monotonic_time(nanosecond) + Ms * 1000000,
-    Start = erlang:monotonic_time(nanosecond),
-    [spawn_link(fun() -> Self ! {done, caller(Pids, I * 131, End, 0, [])} end) || I <- lists:seq(1, Callers)],
-    All = [receive {done, R} -> R end || _ <- lists:seq(1, Callers)],
-    Span = erlang:monotonic_time(nanosecond) - Start,
-    {lists:sum([N || {N, _} <- All]), lists:append([L || {_, L} <- All]), Span}.
+    [spawn_link(fun() -> Self ! {done, Work(I)} end) || I <- lists:seq(0, Count - 1)],
+    All = [receive {done, R} -> R end || _ <- lists:seq(1, Count)],
+    {lists:sum([N || {N, _} <- All]), lists:append([lists:sublist(D, ?KEPT) || {_, D} <- All])}.
 
-caller(Pids, I, End, N, Samples) ->
-    To = element(I rem size(Pids) + 1, Pids),
-    case N rem 16 of
-        0 ->
-            T = erlang:monotonic_time(nanosecond),
-            1 = gen_server:call(To, {echo, 1}),
-            Now = erlang:monotonic_time(nanosecond),
-            if Now >= End -> {N + 1, Samples};
-               true -> caller(Pids, I + 1, End, N + 1, [Now - T | Samples])
-            end;
-        _ ->
-            1 = gen_server:call(To, {echo, 1}),
-            caller(Pids, I + 1, End, N + 1, Samples)
+caller(Pids, I, End, N, Delays) when N rem ?EVERY =:= ?EVERY - 1 ->
+    Begun = now_ns(),
+    1 = gen_server:call(at(Pids, I), {echo, 1}),
+    Now = now_ns(),
+    if Now >= End -> {N + 1, Delays};
+       true -> caller(Pids, I + 1, End, N + 1, [Now - Begun | Delays])
+    end;
+caller(Pids, I, End, N, Delays) ->
+    1 = gen_server:call(at(Pids, I), {echo, 1}),
+    caller(Pids, I + 1, End, N + 1, Delays).
+
+sender(Pids, I, End, N) ->
+    gen_server:cast(at(Pids, I), {tick, now_ns()}),
+    [gen_server:cast(at(Pids, I + K), tick) || K <- lists:seq(1, 999)],
+    1 = gen_server:call(at(Pids, I + 1000), {echo, 1}, infinity),
+    case now_ns() > End of
+        true -> N + 1000;
+        false -> sender(Pids, I + 1000, End, N + 1000)
     end.
 
-casts(Pids, Ms) ->
-    Start = erlang:monotonic_time(nanosecond),
-    N = cast(Pids, 0, Start + Ms * 1000000),
-    [gen_server:call(P, count, infinity) || P <- tuple_to_list(Pids)],
-    Span = erlang:monotonic_time(nanosecond) - Start,
-    io:format("{\"peer\":\"erlang\",\"bench\":\"emit\",\"actors\":~b,\"rate\":~b}~n", [size(Pids), round(N * 1.0e9 / Span)]).
+counts(Pids, I, _, N, Late) when I > size(Pids) -> {N, Late};
+counts(Pids, I, Step, N, Late) ->
+    {Count, More} = gen_server:call(element(I, Pids), count, infinity),
+    counts(Pids, I + Step, Step, N + Count, More ++ Late).
 
-cast(Pids, N, End) ->
-    gen_server:cast(element(N rem size(Pids) + 1, Pids), tick),
-    case N rem 256 =:= 0 andalso erlang:monotonic_time(nanosecond) > End of
-        true -> N + 1;
-        false -> cast(Pids, N + 1, End)
-    end.
+at(Pids, I) -> element(I rem size(Pids) + 1, Pids).
+now_ns() -> erlang:monotonic_time(nanosecond).
 
-report(Name, Servers, Callers, N, Samples, Span) ->
-    Sorted = list_to_tuple(lists:sort(Samples)),
-    At = fun(Q) -> element(max(1, round(size(Sorted) * Q)), Sorted) / 1000 end,
-    io:format("{\"peer\":\"erlang\",\"bench\":\"~s\",\"actors\":~b,\"callers\":~b,\"rate\":~b,\"p50us\":~.1f,\"p99us\":~.1f,\"maxus\":~.1f}~n",
-              [Name, Servers, Callers, round(N * 1.0e9 / Span), At(0.5), At(0.99), At(1.0)]).
+answer(N, Ns, Delays) ->
+    Text = lists:join(",", [io_lib:format("~.1f", [D / 1000]) || D <- Delays]),
+    io:format("{\"n\":~b,\"rate\":~.1f,\"delays\":[~s]}~n", [N, N * 1.0e9 / Ns, Text]).

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A node with the app of the benchmarks, and the loads its actors put on one another.
+import { join } from 'node:path';
+
+import { Cluster, ctl, nodes, until } from '../../integration/cluster.mjs';
+import { distribution, timed } from './measure.mjs';
+
+const APP = join(import.meta.dirname, '../app');
+const ASK = 300_000; // ms: loads last
+
+/** Runs `work` with a node of its own, which ends with it. */
+export async function withNode(threads, work) {
+  const cluster = new Cluster();
+  try {
+    const agent = await cluster.node('bench', undefined, threads === undefined ? [] : ['--threads', String(threads)]);
+    const deployed = await ctl(agent, 'deploy', APP);
+    if (deployed.status !== 0) throw new Error(deployed.err);
+    return await work(await Node.of(agent));
+  } finally {
+    await cluster.end();
+  }
+}
+
+export class Node {
+  static async of(agent) {
+    const node = new Node();
+    node.agent = agent;
+    node.host = (await nodes(agent))[0].host_pid;
+    return node;
+  }
+
+  get pids() { return [this.host, this.agent.pid]; }
+
+  ask(address, event, ...args) {
+    return this.agent.client.actor(`bench/${address}`).ask(event, ...args, { timeout: ASK });
+  }
+
+  /** How many actors live here. */
+  async live() { return (await nodes(this.agent))[0].actors; }
+
+  /** Waits until `n` actors or fewer live here; false when that takes more than `deadline` ms. */
+  async downTo(n, deadline) {
+    try {
+      await until(`no more than ${n} actors`, async () => (await this.live()) <= n, deadline);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** `callers` actors run `load` at once, each with its number among them: what each says, and what timed() says. */
+  each(load, callers, params) {
+    return timed(this.pids, () => Promise.all(
+      Array.from({ length: callers }, (_, caller) => this.ask(`Caller/c${caller}`, load, { ...params, caller, callers }))));
+  }
+
+  /** Messages: { n, rate, p50us, p99us, maxus, cpuus, others }. */
+  async #messages(load, callers, params) {
+    const { value: parts, cpu, others } = await this.each(load, callers, { event: 'echo', args: [1], ...params });
+    const n = parts.reduce((sum, p) => sum + p.n, 0);
+    const span = Math.max(...parts.map((p) => p.end)) - Math.min(...parts.map((p) => p.start));
+    return { n, rate: (n * 1000) / span, ...distribution(parts.flatMap((p) => p.delays)), cpuus: (cpu * 1000) / n, others };
+  }
+
+  /** Asks of `callers` over `actors` for `ms` milliseconds. */
+  asks(callers, params) { return this.#messages('asks', callers, params); }
+  /** A first ask to each of the actors numbered `from` to `to`. */
+  births(callers, params) { return this.#messages('births', callers, params); }
+
+  /** Emits for `ms` milliseconds, and until all are counted by their receivers. */
+  async emits(senders, params) {
+    await this.each('counts', senders, params);
+    const { value: [sent, counted], ms, cpu, others } = await timed(this.pids, async () => [
+      (await this.each('emits', senders, params)).value, (await this.each('counts', senders, params)).value]);
+    const n = sent.reduce((sum, p) => sum + p.n, 0), got = counted.reduce((sum, p) => sum + p.n, 0);
+    if (got !== n) throw new Error(`${n} messages were emitted and ${got} arrived`);
+    return { n, rate: (n * 1000) / ms, ...distribution(counted.flatMap((p) => p.delays)), cpuus: (cpu * 1000) / n, others };
+  }
+}
