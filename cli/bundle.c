@@ -151,6 +151,55 @@ static size_t entry_of(const struct isola_manifest *m, size_t i)
     return first;
 }
 
+/* Node.js' own modules are left alone: which of them isolates have, and what to say of the others,
+ * the runtime knows (actors/lib/runtime/node/modules.js). */
+static const char *const node_modules[] = {
+    "assert",
+    "async_hooks",
+    "buffer",
+    "child_process",
+    "cluster",
+    "console",
+    "constants",
+    "crypto",
+    "dgram",
+    "diagnostics_channel",
+    "dns",
+    "domain",
+    "events",
+    "fs",
+    "http",
+    "http2",
+    "https",
+    "inspector",
+    "module",
+    "net",
+    "os",
+    "path",
+    "perf_hooks",
+    "process",
+    "punycode",
+    "querystring",
+    "readline",
+    "repl",
+    "stream",
+    "string_decoder",
+    "sys",
+    "timers",
+    "tls",
+    "trace_events",
+    "tty",
+    "url",
+    "util",
+    "v8",
+    "vm",
+    "wasi",
+    "worker_threads",
+    "zlib",
+    "node:*",
+};
+#define NMODULES (sizeof(node_modules) / sizeof(node_modules[0]))
+
 /* The options are part of what makes a release: other ones give other bytes. */
 static const char *const options[] = {
     "--bundle",
@@ -172,7 +221,7 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
                        struct isola_err *err)
 {
     const char *named = getenv("ISOLA_ESBUILD");
-    char **argv = isola_zalloc((m->ntypes + NOPTIONS + 3) * sizeof(*argv));
+    char **argv = isola_zalloc((m->ntypes + NOPTIONS + NMODULES + 3) * sizeof(*argv));
     size_t n = 0;
     argv[n++] = named != NULL && *named != '\0'
                     ? isola_strdup(named)
@@ -182,6 +231,8 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
             argv[n++] = isola_format("%s=./%s", m->types[i].name, m->types[i].module);
     for (size_t i = 0; i < NOPTIONS; i++)
         argv[n++] = isola_strdup(options[i]);
+    for (size_t i = 0; i < NMODULES; i++)
+        argv[n++] = isola_format("--external:%s", node_modules[i]);
     argv[n++] = isola_format("--outdir=%s", to);
 
     struct run r = {0};

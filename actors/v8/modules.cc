@@ -158,6 +158,15 @@ v8::Local<v8::Value> located(isola_js *js, const v8::TryCatch &caught, const std
     return make_error(js->isolate(), "EMODULE", placed(js, why).c_str());
 }
 
+std::string message_of(isola_js *js, v8::Local<v8::Value> error)
+{
+    v8::Local<v8::Value> message;
+    if (error->IsNativeError() &&
+        error.As<v8::Object>()->Get(js->context, text(js->isolate(), "message")).ToLocal(&message))
+        return utf8(js->isolate(), message, kSaidMax);
+    return utf8(js->isolate(), error, kSaidMax);
+}
+
 } // namespace
 
 void set_module_callbacks(v8::Isolate *isolate)
@@ -202,14 +211,25 @@ bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> ex
     return false;
 }
 
-// Makes the modules that `module` imports, ahead of the time when V8 asks for them.
-static bool prepare_imports(isola_js *js, v8::Local<v8::Module> module)
+// Makes the modules that `module` imports, ahead of the time when V8 asks for them. False: one of
+// them is not to be had, as *error says with the place of the import; or (*error empty) thrown.
+static bool prepare_imports(isola_js *js, v8::Local<v8::Module> module, const std::string &file,
+                            v8::Local<v8::Value> *error)
 {
     v8::Local<v8::FixedArray> requests = module->GetModuleRequests();
     for (int i = 0; i < requests->Length(); i++) {
         auto request = requests->Get(i).As<v8::ModuleRequest>();
-        if (builtin(js, utf8(js->isolate(), request->GetSpecifier())).IsEmpty())
-            return false;
+        v8::TryCatch caught(js->isolate());
+        if (!builtin(js, utf8(js->isolate(), request->GetSpecifier())).IsEmpty())
+            continue;
+        if (caught.HasTerminated())
+            return caught.ReThrow(), false;
+        v8::Location at = module->SourceOffsetToLocation(request->GetSourceOffset());
+        std::string why = file + ":" + std::to_string(at.GetLineNumber() + 1) + ":" +
+                          std::to_string(at.GetColumnNumber() + 1) + ": " +
+                          message_of(js, caught.Exception());
+        *error = make_error(js->isolate(), "EMODULE", placed(js, why).c_str());
+        return false;
     }
     return true;
 }
@@ -231,16 +251,18 @@ bool load_module(isola_js *js, const ModuleText &m, v8::Local<v8::Module> *modul
                                                      v8::ScriptCompiler::CachedData::BufferNotOwned)
                 : nullptr;
         v8::ScriptCompiler::Source source(code_text(js, m.code), origin, cache);
-        v8::Local<v8::Value> result;
+        v8::Local<v8::Value> result, missing;
         bool compiled =
             v8::ScriptCompiler::CompileModule(isolate, &source,
                                               cached ? v8::ScriptCompiler::kConsumeCodeCache
                                                      : v8::ScriptCompiler::kNoCompileOptions)
                 .ToLocal(module);
         cached = cached && !cache->rejected;
-        if (!compiled || !prepare_imports(js, *module) ||
-            !(*module)->InstantiateModule(js->context, resolve).FromMaybe(false) ||
-            !(*module)->Evaluate(js->context).ToLocal(&result)) {
+        if (compiled && !prepare_imports(js, *module, file, &missing)) {
+            report(js, type, missing.IsEmpty() ? located(js, caught, file) : missing);
+        } else if (!compiled ||
+                   !(*module)->InstantiateModule(js->context, resolve).FromMaybe(false) ||
+                   !(*module)->Evaluate(js->context).ToLocal(&result)) {
             report(js, type, located(js, caught, file));
         } else {
             v8::Local<v8::Value> parts[] = {type, (*module)->GetModuleNamespace()};

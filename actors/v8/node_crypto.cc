@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random numbers and digests from the OpenSSL in the pinned Node.js, for the web's `crypto`
-// (actors/lib/runtime/web/crypto.js). Everything here is synchronous, so what a script asks for
-// counts as its own CPU time.
+// (actors/lib/runtime/web/crypto.js) and Node's (actors/lib/runtime/node/crypto.js). Everything
+// here is synchronous, so what a script asks for counts as its own CPU time.
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
 #include "actors/v8/natives.hh"
@@ -55,7 +57,38 @@ void digest(Info info)
     info.GetReturnValue().Set(buffer);
 }
 
-const Native functions[] = {{"random", random_fill}, {"digest", digest}};
+// hmac(name as OpenSSL knows it, key, bytes) → ArrayBuffer, undefined when there is no such digest
+void hmac(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    const EVP_MD *md = EVP_get_digestbyname(utf8(isolate, info[0]).c_str());
+    BytesOf key(info[1]), b(info[2]);
+    uint8_t out[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    if (md == nullptr || !key.ok || !b.ok || key.len > INT32_MAX)
+        return;
+    if (HMAC(md, key.data != nullptr ? key.data : out, static_cast<int>(key.len),
+             b.data != nullptr ? b.data : out, b.len, out, &n) == nullptr) {
+        fail(isolate, "the digest failed");
+        return;
+    }
+    v8::Local<v8::ArrayBuffer> buffer;
+    if (!v8::ArrayBuffer::MaybeNew(isolate, n).ToLocal(&buffer))
+        return;
+    memcpy(buffer->Data(), out, n);
+    info.GetReturnValue().Set(buffer);
+}
+
+// equal(bytes, bytes of the same length) → boolean, in a time that does not depend on them
+void equal(Info info)
+{
+    BytesOf a(info[0]), b(info[1]);
+    info.GetReturnValue().Set(a.ok && b.ok && a.len == b.len &&
+                              (a.len == 0 || CRYPTO_memcmp(a.data, b.data, a.len) == 0));
+}
+
+const Native functions[] = {
+    {"random", random_fill}, {"digest", digest}, {"hmac", hmac}, {"equal", equal}};
 
 } // namespace
 

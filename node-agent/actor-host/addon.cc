@@ -4,7 +4,7 @@
 //
 //   start(argv, outside) → why it could not start, or undefined: hands Node's loop and platform to
 //   the C program. `outside` has
-//                          start(job, what, net, head, body), more(job) and cancel(job)
+//                          start(job, what, who, net, head, body), more(job) and cancel(job)
 //                          (outside/index.cjs)
 //   answer(job, last, head, bytes)
 #include <node.h>
@@ -58,7 +58,8 @@ struct Outside : isola_outside {
                                  argv.data(), {0, 0});
     }
 
-    static void on_start(void *arg, uint64_t job, Slice what, Slice net, Slice head, Slice body)
+    static void on_start(void *arg, uint64_t job, Slice what, Slice who, Slice net, Slice head,
+                         Slice body)
     {
         auto *self = static_cast<Outside *>(arg);
         v8::HandleScope scope(self->isolate);
@@ -68,8 +69,8 @@ struct Outside : isola_outside {
                  .ToLocal(&bytes))
             return;
         self->call("start", job,
-                   {text(self->isolate, what), text(self->isolate, net), text(self->isolate, head),
-                    bytes});
+                   {text(self->isolate, what), text(self->isolate, who), text(self->isolate, net),
+                    text(self->isolate, head), bytes});
     }
 };
 

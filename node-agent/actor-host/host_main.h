@@ -18,8 +18,8 @@ struct app;
 /* The JavaScript of the main thread that does for scripts what isolates cannot (outside/index.cjs).
  * LOOP_THREAD, outside of any JavaScript. Slices are borrowed for the call. */
 struct isola_outside {
-    void (*start)(void *arg, uint64_t job, struct isola_slice what, struct isola_slice net,
-                  struct isola_slice head, struct isola_slice body);
+    void (*start)(void *arg, uint64_t job, struct isola_slice what, struct isola_slice who,
+                  struct isola_slice net, struct isola_slice head, struct isola_slice body);
     void (*more)(void *arg, uint64_t job);
     void (*cancel)(void *arg, uint64_t job);
     void *arg;

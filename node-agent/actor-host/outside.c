@@ -56,7 +56,8 @@ static void start(struct app *app, struct isola_mail *m)
     struct job_key key = {job->mail->origin.realm, job->mail->origin.id};
     isola_map_set(&app->jobs, number_slice(&job->number), job);
     isola_map_set(&app->jobs_by_origin, key_slice(&key), job);
-    app->outside->start(app->outside->arg, job->number, m->event, m->dst, m->chain, m->args);
+    app->outside->start(app->outside->arg, job->number, m->event, m->src, m->dst, m->chain,
+                        m->args);
 }
 
 static void run_io(struct app *app, struct parcel *parcel)

@@ -72,7 +72,7 @@ async function next(job) {
   job.answer(false, undefined, chunk);
 }
 
-exports.start = (job, net, head, body) => {
+exports.start = (job, who, net, head, body) => {
   job.controller = new AbortController();
   begin(job, net, head, body).catch(job.fail);
 };

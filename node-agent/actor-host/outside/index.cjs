@@ -3,7 +3,7 @@
 // What scripts have done outside of their isolates (actors/io.c), on the main thread. Scripts' data are hostile: nothing of them is
 // evaluated, and each job ends with an answer of its own or is cancelled.
 //
-// A kind of job is a module with start(job, net, head, body), and perhaps more(job) and cancel(job). job.answer(last, head, bytes)
+// A kind of job is a module with start(job, who, net, head, body), `who` being the actor's address, and perhaps more(job) and cancel(job). job.answer(last, head, bytes)
 // answers; job.fail(error) ends it with an error.
 'use strict';
 
@@ -11,6 +11,7 @@
 const kinds = {
   __proto__: null,
   fetch: () => require('./fetch.cjs'),
+  subtle: () => require('./subtle.cjs'),
 };
 
 /** What a script is to know of an error. */
@@ -40,12 +41,12 @@ module.exports = (send) => {
   }
 
   return {
-    start(id, what, net, head, body) {
+    start(id, what, who, net, head, body) {
       const job = make(id, undefined);
       try {
         if (kinds[what] === undefined) throw new Error(`an actor-host cannot do "${what}"`);
         job.kind = kinds[what]();
-        job.kind.start(job, net, head, body);
+        job.kind.start(job, who, net, head, body);
       } catch (error) {
         job.fail(error);
       }

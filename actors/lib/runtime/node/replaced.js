@@ -3,6 +3,7 @@
 // Modules of Node.js' library that isolates have in their own way: because the system, threads or Node.js' event loop are behind the
 // original. Each is given `load`, and has no more than what the others use of it.
 import { asyncHooks } from './async_hooks.js';
+import { nodeCrypto } from './crypto.js';
 import { frame, setFrame, exchange } from './native.js';
 import { nextTick } from './tick.js';
 import { process } from './process.js';
@@ -12,7 +13,6 @@ import { queueMicrotask } from '../microtask.js';
 import { performance, now } from '../web/performance.js';
 
 const none = () => undefined;
-const { floor, random } = Math;
 
 export const replaced = {
   'async_hooks': asyncHooks,
@@ -41,9 +41,10 @@ export const replaced = {
     structuredClone: (...args) => globalThis.structuredClone(...args),
     kClone: Symbol('clone'), kDeserialize: Symbol('deserialize'), kTransfer: Symbol('transfer'), kTransferList: Symbol('transfer list'),
   }),
+  'crypto': nodeCrypto,
   'process': () => process,
+  'sys': (load) => load('util'),
   // Of the network nothing is here: internal/fetch names these, and what is made of them is never called.
-  'crypto': () => ({ getHashes: () => [], randomInt: (max) => floor(random() * max) }),
   'http': () => ({ globalAgent: {} }),
   'http2': () => ({ constants: {} }),
   'net': () => ({ isIP: () => 0, isIPv4: () => false, isIPv6: () => false }),

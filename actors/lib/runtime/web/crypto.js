@@ -2,6 +2,7 @@
 //
 // The web's `crypto`, over OpenSSL (actors/v8/node_crypto.cc).
 import { domException, load } from '../node/loader.js';
+import { subtleCrypto } from './subtle.js';
 
 const { group } = globalThis.__isola_loader;
 
@@ -14,17 +15,7 @@ export function webCrypto() {
   const MAX_RANDOM = 65536;
   const INTEGERS = ['Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array', 'Uint32Array', 'BigInt64Array', 'BigUint64Array'];
 
-  class SubtleCrypto {
-    async digest(algorithm, data) {
-      const name = `${algorithm?.name ?? algorithm}`.toUpperCase();
-      if (!/^SHA-(1|256|384|512)$/.test(name)) throw fail(`"${name}" is not a digest; SHA-1, SHA-256, SHA-384 and SHA-512 are`, 'NotSupportedError');
-      if (!ArrayBuffer.isView(data) && !types.isAnyArrayBuffer(data)) throw new TypeError('digest wants an ArrayBuffer or a view of one');
-      return natives.digest(name.replace('-', ''), data);
-    }
-  }
-  class CryptoKey {
-    constructor() { throw new TypeError('Illegal constructor'); }
-  }
+  const { subtle, SubtleCrypto, CryptoKey } = subtleCrypto(natives);
   class Crypto {
     get subtle() { return subtle; }
     getRandomValues(array) {
@@ -44,6 +35,5 @@ export function webCrypto() {
   }
   for (const C of [SubtleCrypto, CryptoKey, Crypto])
     Object.defineProperty(C.prototype, Symbol.toStringTag, { __proto__: null, value: C.name, configurable: true });
-  const subtle = new SubtleCrypto();
   return made = { crypto: new Crypto(), Crypto, CryptoKey, SubtleCrypto };
 }
