@@ -97,6 +97,16 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         drop(a, mail, 0, ""); /* last: what waited has been told when a drain ends */
         return;
     }
+    if (mail->kind == ISOLA_MAIL_HIBERNATE) {
+        /* Behind what has come before it; an activation that is not idle forgets it. */
+        atomic_fetch_sub(&a->mailbox, 1);
+        bool idle = a->waiting.count == 0 && isola__idle_is(a);
+        atomic_fetch_add(&a->mailbox, 1);
+        if (!idle) {
+            drop(a, mail, 0, "");
+            return;
+        }
+    }
     if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED) {
         bool message = mail->kind != ISOLA_MSG_STOP && mail->kind != ISOLA_MAIL_UPGRADE;
         if (message && isola_clock_ms() < a->retry_at) {
@@ -237,6 +247,7 @@ void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
     }
     a->failures = 0;
     set_state(a, ISOLA_ACTOR_IDLE);
+    isola__idle_add(a);
     a->turn_ended = true; /* what it did while starting is saved and let out */
 }
 
@@ -256,6 +267,11 @@ void isola__actor_pump(struct isola_actor *a)
         if (first == NULL || a->stopping != NULL /* for what is being written still */ ||
             a->upgrade != NULL /* the start is given up as soon as it is settled */)
             return;
+        if (a->serial == 0 && first->kind == ISOLA_MAIL_HIBERNATE) { /* it crashed before */
+            drop(a, isola_mailq_pop(&a->waiting), 0, "");
+            isola__realm_touch(a->realm, a);
+            return;
+        }
         if (a->serial == 0 && first->kind == ISOLA_MSG_STOP) {
             a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */
             atomic_fetch_sub(&a->mailbox, 1);
@@ -268,7 +284,8 @@ void isola__actor_pump(struct isola_actor *a)
     struct isola_realm *r = a->realm;
     while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended &&
            a->crash.len == 0 && a->realm == r && (a->nrunning == 0 || a->type->def.reentrant)) {
-        bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP;
+        bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP ||
+                    a->waiting.head->kind == ISOLA_MAIL_HIBERNATE;
         if (ends && a->nrunning > 0)
             return;
         r->budget--;

@@ -61,7 +61,7 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
 static bool wants_living(int kind)
 {
     return kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_STOP || kind == ISOLA_MAIL_UPGRADE ||
-           kind == ISOLA_MAIL_DRAIN;
+           kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN;
 }
 
 static void refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)

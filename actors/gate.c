@@ -167,6 +167,7 @@ static void stop(struct isola_actor *a)
 void isola__gate_settle(struct isola_actor *a)
 {
     struct isola_host *h = a->worker->host;
+    isola__idle_used(a);
     if (a->upgrade != NULL && a->stopping != NULL && a->serial == 0) {
         isola_mail_free(a->upgrade); /* nothing has been started that it would end */
         a->upgrade = NULL;

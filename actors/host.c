@@ -72,6 +72,11 @@ static bool meant(struct isola_host *h, const struct isola_actor *a, const struc
            (!whom->moved || h->ops->locate(h->arg, a->address) != 0);
 }
 
+void isola_host_set_memory(struct isola_host *h, uint64_t bytes)
+{
+    atomic_store(&h->memory.budget, bytes);
+}
+
 static void tell(struct isola_host *h, int kind, struct whom whom)
 {
     struct isola_slice none = {0};

@@ -113,6 +113,10 @@ ISOLA_MUST_USE int isola_host_start(const struct isola_host_ops *ops, void *arg,
  * ends. */
 ANY_THREAD void isola_host_drain(struct isola_host *h);
 
+/* The memory this process should not have more of in use, in bytes; 0: no bound. Beyond it idle
+ * actors hibernate, those that have been idle longest first, whatever their types say. */
+ANY_THREAD void isola_host_set_memory(struct isola_host *h, uint64_t bytes);
+
 /* Makes this the app's current release (copies). Actors of the one before end their activation
  * after their turn; their next message activates them under the new one. */
 ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_host_release *r);

@@ -62,7 +62,14 @@ struct isola_v8_limits isola__limits_of(const struct isola_type *type);
  * by. */
 struct isola_pending {
     struct isola_heap_node due; /* ms of isola_clock_ms */
-    enum { ISOLA_PENDING_FREE, ISOLA_PENDING_ASK, ISOLA_PENDING_TIMER, ISOLA_PENDING_WAKE } what;
+    enum {
+        ISOLA_PENDING_FREE,
+        ISOLA_PENDING_ASK,
+        ISOLA_PENDING_TIMER,
+        ISOLA_PENDING_WAKE,
+        ISOLA_PENDING_IDLE,  /* idle.c: actors to be looked at */
+        ISOLA_PENDING_EMPTY, /* idle.c: a realm nobody is left in */
+    } what;
     uint32_t index, generation;
     uint32_t actor;  /* serial */
     uint64_t period; /* of a repeating timer, ms; 0 otherwise */
@@ -120,6 +127,9 @@ struct isola_realm {
     uint64_t next_io;
     unsigned budget;           /* turns left in this visit */
     struct isola_check *check; /* not NULL: only loads modules (check.c) */
+    struct isola_idle *idle;   /* idle.c: a list, one for each type */
+    uint32_t idle_now;         /* the time of this visit as isola__idle_time has it */
+    bool emptied;              /* a pending EMPTY is there */
 };
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
@@ -138,6 +148,8 @@ struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32
                                          uint64_t ms);
 struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p);
+/* Has the actor any? */
+bool isola__pending_any(struct isola_realm *r, const struct isola_actor *a);
 uint64_t isola__pending_id(const struct isola_pending *p);
 extern const struct isola_v8_ops isola__v8_ops; /* script.c */
 struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial);
@@ -226,7 +238,8 @@ struct isola_actor {
     uint64_t retry_at;          /* FAILED: not before, ms */
     struct isola_buf failure;   /* FAILED: why */
     struct isola_sub_of *subs;
-    unsigned nios; /* of its realm's ios */
+    unsigned nios;          /* of its realm's ios */
+    atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
 };
 
 ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);
@@ -248,6 +261,46 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
 ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
+
+/* --- hibernation (idle.c) --- */
+
+/* Times of day are kept in units of 64 ms, rounded up: 32 bits of them are eight years. */
+static inline uint32_t isola__idle_time(uint64_t ms)
+{
+    return (uint32_t)((ms + 63) / 64);
+}
+static inline uint64_t isola__idle_ms(uint32_t time)
+{
+    return (uint64_t)time * 64;
+}
+/* In a visit: an activation is complete. */
+void isola__idle_add(struct isola_actor *a);
+/* In a visit: its script has run. */
+static inline void isola__idle_used(struct isola_actor *a)
+{
+    atomic_store_explicit(&a->idle_since, a->realm->idle_now, memory_order_relaxed);
+}
+/* In a visit: it has nothing to do, and nothing it waits for. */
+bool isola__idle_is(const struct isola_actor *a);
+/* In a visit: an IDLE is due. Takes it. */
+void isola__idle_due(struct isola_realm *r, struct isola_pending *p);
+/* In a visit of a realm that many share: the last of them has left. */
+void isola__idle_empty(struct isola_realm *r);
+/* In a visit: an EMPTY is due. Takes it. */
+void isola__idle_empty_due(struct isola_realm *r, struct isola_pending *p);
+/* The realm goes. */
+void isola__idle_free(struct isola_realm *r);
+
+/* --- memory (memory.c) --- */
+
+struct isola_memory {
+    atomic_ullong budget; /* bytes resident; 0: none */
+    atomic_ullong seen;   /* when it was looked at last, ms */
+    atomic_bool evicting;
+    uint64_t told; /* the evicting thread's: when a person was told, ms */
+};
+/* After a visit: hibernates actors when the process has grown over its budget. */
+void isola__memory_check(struct isola_host *h);
 
 /* --- turns and the output gate (turn.c, gate.c) --- */
 
@@ -349,6 +402,8 @@ ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w
                                                           const struct isola_type *type);
 /* A resident leaves: a realm nobody is left in goes, if its release is no longer current. */
 ANY_THREAD void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r);
+/* Closes a shared realm if nobody is in it. */
+void isola__worker_evict_shared(struct isola_realm *r);
 /* Closes this worker's realm of a release that is no longer current if nobody is in it. */
 ANY_THREAD void isola__worker_sweep_shared(struct isola_worker *w,
                                            const struct isola_release_rt *release);
@@ -382,6 +437,7 @@ struct isola_host {
     atomic_uint ios;             /* io.c: what is under way for scripts, and the bytes of it */
     atomic_size_t io_bytes;
     struct isola_letters letters;
+    struct isola_memory memory;
     atomic_bool draining, drained;
     atomic_ullong
         busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */

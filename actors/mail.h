@@ -25,6 +25,7 @@ struct isola_origin {
 enum {
     ISOLA_MAIL_PUBLISH = 100, /* src: the actor; to be fanned out to its subscribers */
     ISOLA_MAIL_UPGRADE,       /* end the activation after its turn: there is a newer release */
+    ISOLA_MAIL_HIBERNATE,     /* end the activation if it is idle */
     ISOLA_MAIL_DRAIN,         /* fail what waits: the host is going down */
     ISOLA_MAIL_IO_START,      /* to ops->io of host.h, which has these five */
     ISOLA_MAIL_IO_MORE,

@@ -54,6 +54,7 @@ void isola__realm_unref(struct isola_realm *r)
     isola_map_free(&r->actors);
     isola_map_free(&r->ios);
     isola_map_free(&r->modules);
+    isola__idle_free(r);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }
@@ -154,6 +155,14 @@ void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
     r->free_pending = p->index + 1;
 }
 
+bool isola__pending_any(struct isola_realm *r, const struct isola_actor *a)
+{
+    for (uint32_t i = 0; i < r->npending; i++)
+        if (r->pending[i]->what != ISOLA_PENDING_FREE && r->pending[i]->actor == a->serial)
+            return true;
+    return false;
+}
+
 /* Code of this actor has run (or of none: NULL): what it did is to be settled. Outside of a turn
  * that is like the end of one. */
 static void ran(struct isola_realm *r, uint32_t serial)
@@ -195,6 +204,10 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         }
         isola_js_timer(r->js, id);
         ran(r, actor);
+    } else if (p->what == ISOLA_PENDING_IDLE) {
+        isola__idle_due(r, p);
+    } else if (p->what == ISOLA_PENDING_EMPTY) {
+        isola__idle_empty_due(r, p);
     } else {
         isola__pending_free(r, p);
         isola_js_tasks(r->js);
@@ -270,6 +283,7 @@ static void in_visit(struct isola_js *js, void *arg)
     struct isola_realm *r = visit->realm;
     r->js = js;
     r->budget = BUDGET;
+    r->idle_now = isola__idle_time(isola_clock_ms());
     if (visit->tasks)
         isola_js_tasks(js);
     struct isola_mail *m;
@@ -293,6 +307,7 @@ static void in_visit(struct isola_js *js, void *arg)
         isola__check_visit(r);
     settle_touched(r);
     atomic_store(&r->heap_used, isola_js_heap(js));
+    isola__memory_check(r->host);
     r->js = NULL;
 }
 

@@ -31,7 +31,8 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     atomic_store(&a->state, ISOLA_ACTOR_RUNNING);
     atomic_fetch_add(&a->turns, 1);
     uint32_t id = t->id;
-    if (mail->kind == ISOLA_MSG_STOP || mail->kind == ISOLA_MAIL_UPGRADE) {
+    if (mail->kind == ISOLA_MSG_STOP || mail->kind == ISOLA_MAIL_UPGRADE ||
+        mail->kind == ISOLA_MAIL_HIBERNATE) {
         a->stopping = mail;
         t->mail = NULL;
         isola_js_hibernate(r->js, a->serial, id);

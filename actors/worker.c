@@ -185,10 +185,28 @@ void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r)
     pthread_mutex_lock(&h->shared_lock);
     bool current = isola_map_get(&h->apps, isola_slice_str(r->release->app)) == r->release;
     bool over = --r->residents == 0 && !current;
+    bool empty = r->residents == 0;
     if (over)
         ISOLA_CHECK(isola_map_del(&w->shared, shared_key(&r->release)) == r);
     pthread_mutex_unlock(&h->shared_lock);
     pthread_rwlock_unlock(&h->apps_lock);
+    if (over) {
+        isola__realm_close(r);
+        isola__realm_unref(r);
+    } else if (empty) {
+        isola__idle_empty(r);
+    }
+}
+
+void isola__worker_evict_shared(struct isola_realm *r)
+{
+    struct isola_host *h = r->host;
+    struct isola_worker *w = r->worker;
+    pthread_mutex_lock(&h->shared_lock);
+    bool over = r->residents == 0 && isola_map_get(&w->shared, shared_key(&r->release)) == r;
+    if (over)
+        isola_map_del(&w->shared, shared_key(&r->release));
+    pthread_mutex_unlock(&h->shared_lock);
     if (over) {
         isola__realm_close(r);
         isola__realm_unref(r);

@@ -312,10 +312,14 @@ static char *executable(void)
 static int spawn(struct isola__host *host, const char *file, int fd)
 {
     struct isola__agent *agent = host->agent;
-    char threads[16];
+    char threads[16], memory[24];
     snprintf(threads, sizeof(threads), "%u", agent->opt.threads);
-    char *args[] = {(char *)file,    (char *)"--node",    agent->opt.name, (char *)"--data",
-                    agent->opt.data, (char *)"--threads", threads,         NULL};
+    snprintf(memory, sizeof(memory), "%llu", agent->opt.memory);
+    char *args[] = {(char *)file,    (char *)"--node",
+                    agent->opt.name, (char *)"--data",
+                    agent->opt.data, (char *)"--threads",
+                    threads,         (char *)"--memory",
+                    memory,          NULL};
     uv_stdio_container_t stdio[4] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = 2}, /* our stdout carries the ready line alone */

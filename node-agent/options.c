@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "node-agent/budget.h"
 
 #define THREADS_MAX 1024
 
@@ -24,6 +25,8 @@ static const char help_text[] =
     "                         (default: tcp://127.0.0.1:0)\n"
     "  --join TOKEN           join the mesh of a live agent: its tcp:// url\n"
     "  --threads N            worker threads of the actor-host (default: one for each CPU)\n"
+    "  --memory SIZE          beyond it the actor-host lets idle actors hibernate, e.g. 2GB\n"
+    "                         (default: four fifths of what the machine or cgroup has)\n"
     "  --help, --version\n"
     "\n"
     "Prints one line when it is ready. SIGTERM or SIGINT stops it.\n"
@@ -35,15 +38,11 @@ static const char help_text[] =
 enum { OPT_HELP = 256, OPT_VERSION };
 
 static const struct option long_options[] = {
-    {"name", required_argument, NULL, 'n'},
-    {"data", required_argument, NULL, 'd'},
-    {"socket", required_argument, NULL, 's'},
-    {"listen", required_argument, NULL, 'l'},
-    {"join", required_argument, NULL, 'j'},
-    {"threads", required_argument, NULL, 't'},
-    {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},      {"data", required_argument, NULL, 'd'},
+    {"socket", required_argument, NULL, 's'},    {"listen", required_argument, NULL, 'l'},
+    {"join", required_argument, NULL, 'j'},      {"threads", required_argument, NULL, 't'},
+    {"memory", required_argument, NULL, 'm'},    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
 };
 
 static int wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -120,6 +119,8 @@ static int defaults(struct isola__options *opt)
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
         opt->threads = cpus < 1 ? 1 : cpus > THREADS_MAX ? THREADS_MAX : (unsigned)cpus;
     }
+    if (opt->memory == 0)
+        opt->memory = isola__memory_available() / 5 * 4;
     return 0;
 }
 
@@ -157,6 +158,12 @@ static int take(struct isola__options *opt, int option, const char *value)
                          "tcp://127.0.0.1:4711",
                          value);
         set(&opt->join, value);
+        return 0;
+    case 'm':
+        opt->memory = isola__memory_parse(value);
+        if (opt->memory == 0)
+            return wrong("--memory \"%s\": give a size of 64MB or more, such as 512MB or 2GB",
+                         value);
         return 0;
     default: {
         char *end;

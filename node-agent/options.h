@@ -17,6 +17,7 @@ struct isola__options {
     char *listen; /* url */
     char *join;   /* url, or NULL */
     unsigned threads;
+    unsigned long long memory; /* bytes the actor-host should not have more of; 0: no bound */
 };
 
 /* 0: go on. 1: --help or --version was printed, exit with 0. 2: wrong usage, said on stderr. */

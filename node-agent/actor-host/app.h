@@ -25,6 +25,7 @@ struct options {
     const char *node; /* name */
     const char *data; /* directory, made and locked by the agent */
     unsigned threads;
+    unsigned long long memory; /* bytes; 0: no bound */
 };
 int options_parse(int argc, char **argv, struct options *out, struct isola_err *err);
 

@@ -174,6 +174,8 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     if (r == 0)
         r = isola_host_start(&host_ops, app, app->options.threads, &app->host, err);
     if (r == 0)
+        isola_host_set_memory(app->host, app->options.memory);
+    if (r == 0)
         r = agent_link_open(app, err);
     if (r == 0)
         conn_add(app, &app->agent_conn, app->agent);

@@ -20,6 +20,8 @@ int options_parse(int argc, char **argv, struct options *out, struct isola_err *
             out->data = value;
         else if (isola_slice_is(a, "--threads"))
             out->threads = (unsigned)strtoul(value, NULL, 10);
+        else if (isola_slice_is(a, "--memory"))
+            out->memory = strtoull(value, NULL, 10);
         else
             return isola_fail(err, ISOLA_EINVAL,
                               "unknown option %s; node-agent starts this program", argv[i - 1]);

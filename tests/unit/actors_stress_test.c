@@ -50,6 +50,8 @@ static void release(struct world *w)
     struct isola_host_type types[] = {
         world_type("T", "", ""), world_type("S", "shared", start),
         world_type("R", "reentrant shared", "reentrant\nload later\nstop add 0; timer 1")};
+    types[0].life.hibernate_after_ms = 8;
+    types[1].life.hibernate_after_ms = 16;
     char id[16];
     pthread_mutex_lock(&release_lock);
     snprintf(id, sizeof(id), "r%u", releases++ % 3); /* old ids come back */

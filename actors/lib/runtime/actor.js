@@ -219,6 +219,6 @@ export function hear(serial, turn, call) {
 export function hibernate(serial, turn) {
   hear(serial, turn, () => {
     const i = actors.get(serial);
-    return i.methods !== null && typeof i.self.onHibernate === 'function' ? i.self.onHibernate() : undefined;
+    return typeof i.self.onHibernate === 'function' ? i.self.onHibernate() : undefined;
   });
 }
