@@ -137,6 +137,12 @@ static const char general_options[] =
     "  -h, --help       this help, or that of a command\n"
     "  --version        the version\n";
 
+/* Of its name and arguments, in columns. */
+static size_t width_of(const struct isola__command *c)
+{
+    return strlen(c->name) + 1 + isola__text_width(isola_slice_str(c->synopsis));
+}
+
 void isola__command_help(const struct isola__command *command, struct isola_buf *out)
 {
     if (command != NULL) {
@@ -147,21 +153,24 @@ void isola__command_help(const struct isola__command *command, struct isola_buf 
     }
     isola_buf_puts(out, "Usage: ctl [OPTION…] COMMAND [ARGUMENT…]\n\nThe command line of Isola: "
                         "talks to any agent of the cluster.\n\nCommands:\n");
+    size_t widest = 0;
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        if (width_of(&commands[i]) > widest)
+            widest = width_of(&commands[i]);
     for (size_t i = 0; i < NCOMMANDS; i++) {
         const struct isola__command *c = &commands[i];
         isola_buf_printf(out, "  %s %s", c->name, c->synopsis);
-        size_t width = strlen(c->name) + 1 + isola__text_width(isola_slice_str(c->synopsis));
-        for (; width < 28; width++)
+        for (size_t width = width_of(c); width < widest + 2; width++)
             isola_buf_puts(out, " ");
         isola_buf_puts(out, c->summary);
         isola_buf_puts(out, "\n");
     }
     isola_buf_printf(out,
-                     "  %-28s%s\n\n%s\nExit status: 0 done, 1 it failed, 2 wrong usage.\n\n"
+                     "  %-*s%s\n\n%s\nExit status: 0 done, 1 it failed, 2 wrong usage.\n\n"
                      "Examples:\n"
                      "  ctl deploy examples/counter\n"
                      "  ctl ask shop/Counter/user-42 add 5\n"
                      "  ctl help ask\n",
-                     "help [COMMAND]", "this help, or that of a command, with examples",
-                     general_options);
+                     (int)widest + 2, "help [COMMAND]",
+                     "this help, or that of a command, with examples", general_options);
 }
