@@ -175,17 +175,23 @@ void isola_host_answer(struct isola_host *h, struct isola_mail *mail)
         isola__gate_release(h, mail);
 }
 
-void isola_host_each(struct isola_host *h, struct isola_slice app,
-                     void (*each)(const struct isola_host_info *info, void *arg), void *arg)
+size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limit,
+                       void (*each)(const struct isola_host_info *info, void *arg), void *arg)
 {
+    size_t n = 0;
     static const char *const states[] = {"starting", "idle", "running", "failed", "gone"};
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
         struct isola_directory_shard *shard = &h->directory[i];
         pthread_mutex_lock(&shard->lock);
+        if (app.len == 0 && n >= limit) {
+            n += shard->actors.count;
+            pthread_mutex_unlock(&shard->lock);
+            continue;
+        }
         ISOLA_MAP_EACH(&shard->actors, e)
         {
             struct isola_actor *a = e->value;
-            if (app.len > 0 && !isola_slice_eq(app, a->at.app))
+            if ((app.len > 0 && !isola_slice_eq(app, a->at.app)) || n++ >= limit)
                 continue;
             struct isola_host_info info = {
                 .address = a->address,
@@ -201,4 +207,5 @@ void isola_host_each(struct isola_host *h, struct isola_slice app,
         }
         pthread_mutex_unlock(&shard->lock);
     }
+    return n;
 }

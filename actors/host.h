@@ -176,10 +176,10 @@ struct isola_host_info {
     unsigned thread;
     uint64_t mailbox, turns, heap;
 };
-/* Calls `each` for every live actor of `app` (empty: of all), in no order. `each` must not call the
- * host. */
-ANY_THREAD void isola_host_each(struct isola_host *h, struct isola_slice app,
-                                void (*each)(const struct isola_host_info *info, void *arg),
-                                void *arg);
+/* Calls `each` for the live actors of `app` (empty: of all), `limit` of them at most, in no order.
+ * `each` must not call the host. Returns how many there are. */
+ANY_THREAD size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limit,
+                                  void (*each)(const struct isola_host_info *info, void *arg),
+                                  void *arg);
 
 #endif

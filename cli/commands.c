@@ -53,14 +53,16 @@ static const struct isola__command commands[] = {
      "Lists the live actors of the cluster, or of one app: address, isolation, node, thread, "
      "state,\n"
      "mailbox (messages that wait), turns (messages handled) and heap (of the isolate it lives\n"
-     "in). With --json heap is in bytes, and \"unreachable\" names nodes that did not answer.\n"
+     "in). With --json heap is in bytes, \"total\" is how many there are, listed or not, and\n"
+     "\"unreachable\" names nodes that did not answer.\n"
      "\n"
-     "Options:\n" TIMEOUT_HELP(
+     "Options:\n"
+     "  -n, --lines N    how many of each node at the most (default 10000)\n" TIMEOUT_HELP(
          "10000") "\n"
                   "Examples:\n"
                   "  ctl ps\n"
                   "  ctl --json ps shop | jq '.actors[] | select(.mailbox > 0)'\n",
-     0, 1, ISOLA__OPT_TIMEOUT, isola__run_ps},
+     0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_LINES, isola__run_ps},
     {"nodes", "", "list the nodes of the cluster",
      "Lists the nodes: name, state (up, starting or down), url of the mesh, process ids of the\n"
      "agent and of its actor-host, actors, threads, uptime and version.\n"

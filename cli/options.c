@@ -126,6 +126,7 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
     default: /* 'n' */
         rc = number("--lines", optarg, 0, MAX_LINES, &v, err);
         o->lines = (uint32_t)v;
+        o->lines_given = true;
         seen->bits |= ISOLA__OPT_LINES;
         return rc;
     }

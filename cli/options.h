@@ -24,7 +24,8 @@ struct isola__options {
     const char *node;                     /* as given, or NULL */
     bool json, help, version, follow;
     uint32_t timeout_ms; /* 0: not given */
-    uint32_t lines;
+    uint32_t lines;      /* 200 when not given */
+    bool lines_given;
     uint64_t count;  /* 0: no end */
     char **operands; /* owned array of borrowed strings: what follows the command */
     size_t noperands;

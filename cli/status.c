@@ -113,9 +113,11 @@ void isola__run_ps(struct isola__cli *cli)
     if (app != NULL && !isola__check_app(cli, app))
         return;
     struct isola_buf params = {0};
-    isola_mp_map(&params, app != NULL);
+    isola_mp_map(&params, (size_t)(app != NULL) + cli->options.lines_given);
     if (app != NULL)
         isola_mp_kstr(&params, "app", app);
+    if (cli->options.lines_given)
+        isola_mp_kuint(&params, "limit", cli->options.lines);
     json_t *value = isola__call(cli, "ps", &params, "actors");
     if (value == NULL)
         return;
@@ -127,7 +129,9 @@ void isola__run_ps(struct isola__cli *cli)
 
     const json_t *actors = json_object_get(value, "actors");
     struct isola_buf out = {0};
-    if (json_array_size(actors) == 0) {
+    size_t listed = json_array_size(actors);
+    json_int_t total = json_integer_value(json_object_get(value, "total"));
+    if (listed == 0 && total <= 0) {
         isola_buf_printf(&out, "no actor%s%s is live\n", app != NULL ? " of " : "",
                          app != NULL ? app : "");
     } else {
@@ -149,6 +153,9 @@ void isola__run_ps(struct isola__cli *cli)
         isola__table_print(&t, cli->colour, &out);
         isola__table_free(&t);
     }
+    if (total > (json_int_t)listed)
+        isola_buf_printf(&out, "%zu of %" JSON_INTEGER_FORMAT " actors; --lines lists more\n",
+                         listed, total);
     list_unreachable(json_object_get(value, "unreachable"), cli->colour, &out);
     isola__out(cli, &out);
     json_decref(value);

@@ -111,6 +111,9 @@ void isola__gather_unreachable(struct isola__gather *g, struct isola_buf *out)
 
 /* --- ps --- */
 
+/* Actors in an answer, of all nodes together: it is one frame. */
+#define PS_MAX 50000
+
 static struct isola_slice actors_of(const struct isola__part *part)
 {
     struct isola_slice actors = {0};
@@ -119,23 +122,41 @@ static struct isola_slice actors_of(const struct isola__part *part)
     return actors;
 }
 
+/* How many actors a node has, listed or not. */
+static uint64_t total_of(const struct isola__part *part)
+{
+    uint64_t total = isola_mp_count(actors_of(part));
+    if (part->answered)
+        (void)isola_mp_find_uint(isola_buf_slice(&part->value), "total", &total);
+    return total;
+}
+
 static void ps_done(struct isola__gather *g)
 {
     size_t n = 0;
-    for (size_t i = 0; i < g->nparts; i++)
+    uint64_t total = 0;
+    for (size_t i = 0; i < g->nparts; i++) {
         n += isola_mp_count(actors_of(&g->parts[i]));
+        total += total_of(&g->parts[i]);
+    }
+    if (n > PS_MAX)
+        n = PS_MAX;
     struct isola_buf out = {0};
-    isola_mp_map(&out, 2);
+    isola_mp_map(&out, 3);
+    isola_mp_kuint(&out, "total", total);
     isola_mp_cstr(&out, "actors");
     isola_mp_array(&out, n);
-    for (size_t i = 0; i < g->nparts; i++) {
-        struct isola_slice actors = actors_of(&g->parts[i]);
+    for (size_t i = 0; i < g->nparts && n > 0; i++) {
+        struct isola_slice actors = actors_of(&g->parts[i]), actor;
         struct isola_mp_reader r = isola_mp_reader(actors);
         struct isola_mp_item head;
         /* The elements follow the header; an answer is well-formed, or its frame would have been
          * refused. */
-        if (isola_mp_count(actors) > 0 && isola_mp_next(&r, &head) == 0)
-            isola_buf_append(&out, r.p, (size_t)(r.end - r.p));
+        size_t here = isola_mp_count(actors);
+        if (here == 0 || isola_mp_next(&r, &head) != 0)
+            continue;
+        for (; here > 0 && n > 0 && isola_mp_skip(&r, &actor) == 0; here--, n--)
+            isola_buf_append(&out, actor.data, actor.len);
     }
     isola__gather_unreachable(g, &out);
     isola__reply_buf(g->from, g->id, &out);
@@ -145,6 +166,8 @@ static void ps_done(struct isola__gather *g)
 static bool ps_params(struct isola_slice params, bool local, struct isola_buf *out)
 {
     struct isola_slice app = {0};
+    uint64_t limit = 0;
+    bool limited = isola_mp_find_uint(params, "limit", &limit);
     struct isola_slice any;
     bool given = isola_mp_find(params, "app", &any);
     if (given && !isola_mp_find_str(params, "app", &app)) {
@@ -154,7 +177,9 @@ static bool ps_params(struct isola_slice params, bool local, struct isola_buf *o
             return false;
         given = false;
     }
-    isola_mp_map(out, (size_t)given + local);
+    isola_mp_map(out, (size_t)given + local + limited);
+    if (limited)
+        isola_mp_kuint(out, "limit", limit);
     if (given) {
         isola_mp_cstr(out, "app");
         isola_mp_str(out, app);
@@ -210,7 +235,7 @@ static void node(struct isola_buf *out, struct isola__gather *g, const struct is
     isola_mp_kstr(out, "url", record->url);
     isola_mp_kuint(out, "pid", record->pid);
     isola_mp_kuint(out, "host_pid", record->host_pid);
-    isola_mp_kuint(out, "actors", part != NULL ? isola_mp_count(actors_of(part)) : 0);
+    isola_mp_kuint(out, "actors", part != NULL ? total_of(part) : 0);
     isola_mp_kuint(out, "threads", record->threads);
     isola_mp_kuint(out, "uptime_ms", down || up < 0 ? 0 : (uint64_t)up);
     isola_mp_kstr(out, "version", record->version);
@@ -240,8 +265,9 @@ void isola__nodes(struct isola__conn *from, const struct isola_msg *m, struct is
     struct isola__agent *agent = from->agent;
     struct isola_buf local = {0};
     (void)params;
-    isola_mp_map(&local, 1);
+    isola_mp_map(&local, 2);
     isola_mp_kbool(&local, "local", true);
+    isola_mp_kuint(&local, "limit", 0);
     struct isola__gather *g = isola__gather_new(from, m->id, 1 + agent->members.count, nodes_done);
     isola__gather_ask(g, agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL,
                       agent->opt.name, "ps", isola_buf_slice(&local));

@@ -146,6 +146,10 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
 
 /* --- ps --- */
 
+/* Actors listed, of the millions there may be: what nobody says, and what has room in a frame. */
+#define PS_DEFAULT 10000
+#define PS_MAX     50000
+
 struct listing {
     struct app *app;
     struct isola_buf actors;
@@ -175,9 +179,13 @@ static void on_ps(struct app *app, const struct isola_msg *m, struct isola_slice
     struct listing l = {.app = app};
     struct isola_slice only = {0};
     isola_mp_find_str(params, "app", &only);
-    isola_host_each(app->host, only, list_actor, &l);
+    uint64_t limit = PS_DEFAULT;
+    (void)isola_mp_find_uint(params, "limit", &limit);
+    size_t total =
+        isola_host_each(app->host, only, limit < PS_MAX ? limit : PS_MAX, list_actor, &l);
     struct isola_buf out = {0};
-    isola_mp_map(&out, 1);
+    isola_mp_map(&out, 2);
+    isola_mp_kuint(&out, "total", total);
     isola_mp_cstr(&out, "actors");
     isola_mp_array(&out, l.n);
     isola_buf_append(&out, l.actors.data, l.actors.len);

@@ -414,6 +414,20 @@ describe('deploys', () => {
   }
 });
 
+test('ps lists as many as are wanted and counts all', async () => {
+  await Promise.all(Array.from({ length: 200 }, (_, i) => ref('app/Shared', `many-${i}`).ask('double', i)));
+  const all = await node.client.call('ps');
+  assert.equal(all.total, all.actors.length);
+  assert.ok(all.total >= 200);
+  for (const limit of [0, 7]) {
+    const some = await node.client.call('ps', { limit });
+    assert.deepEqual([some.actors.length, some.total], [limit, all.total]);
+    const none = await node.client.call('ps', { app: 'nope', limit });
+    assert.deepEqual([none.actors.length, none.total], [0, 0]);
+  }
+  assert.equal((await node.client.call('nodes')).nodes[0].actors, all.total);
+});
+
 test('values that are malformed never reach an actor', async () => {
   const a = ref('app/Fn', 'hostile');
   assert.equal(await a.ask('add'), 1);

@@ -309,6 +309,12 @@ test('ps and nodes', { concurrency }, async (t) => {
     assert.deepEqual(JSON.parse(stdout), { actors, unreachable: [] });
     assert.deepEqual(agent.to('ps')[0].args, [{}]);
   });
+  await t.test('more than are listed', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors: actors.slice(0, 1), total: 1000064, unreachable: [] }) });
+    assert.match((await ctl(['ps', '-n', '1'], { node: agent.path })).stdout, /^1 of 1000064 actors; --lines lists more$/m);
+    assert.match((await ctl(['ps', 'shop', '--lines', '0'], { node: agent.path })).stdout, /^1 of 1000064 actors/m);
+    assert.deepEqual(agent.to('ps').map((m) => m.args[0]), [{ limit: 1 }, { app: 'shop', limit: 0 }]);
+  });
   await t.test('nobody', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors: [], unreachable: [] }) });
     assert.equal((await ctl(['ps'], { node: agent.path })).stdout, 'no actor is live\n');

@@ -81,7 +81,7 @@ static void wait_for(struct world *w, uint64_t deadline, const char *what)
         return;
     fprintf(stderr, "fake_world: %s did not come in %d s; live:\n", what, FAKE_DEADLINE_S);
     pthread_mutex_unlock(&w->lock);
-    isola_host_each(w->host, (struct isola_slice){0}, show, NULL);
+    (void)isola_host_each(w->host, (struct isola_slice){0}, SIZE_MAX, show, NULL);
     abort();
 }
 
@@ -620,7 +620,7 @@ static void drop_all(struct isola_mailq *q)
 unsigned world_live(struct world *w)
 {
     struct census c = {0};
-    isola_host_each(w->host, (struct isola_slice){0}, take, &c);
+    (void)isola_host_each(w->host, (struct isola_slice){0}, SIZE_MAX, take, &c);
     unsigned n = (unsigned)c.live.count;
     drop_all(&c.live);
     return n;
@@ -629,7 +629,7 @@ unsigned world_live(struct world *w)
 const char *world_state(struct world *w, const char *address)
 {
     struct census c = {.address = address, .state = "none"};
-    isola_host_each(w->host, (struct isola_slice){0}, take, &c);
+    (void)isola_host_each(w->host, (struct isola_slice){0}, SIZE_MAX, take, &c);
     drop_all(&c.live);
     return c.state;
 }
@@ -671,7 +671,7 @@ void world_end(struct world *w)
     while (world_live(w) >
            0) { /* one that crashed as it was told to stop may have come back for what waited */
         struct census c = {0};
-        isola_host_each(w->host, (struct isola_slice){0}, take, &c);
+        (void)isola_host_each(w->host, (struct isola_slice){0}, SIZE_MAX, take, &c);
         unsigned n = 0;
         uint64_t *ids = isola_zalloc(c.live.count * sizeof(*ids) + 1);
         struct isola_mail *m;
