@@ -12,13 +12,13 @@ const HASHES = ['md5', 'ripemd160', 'sha1', 'sha224', 'sha256', 'sha384', 'sha51
 const ABSENT = ['createCipheriv', 'createDecipheriv', 'createDiffieHellman', 'createECDH', 'createPrivateKey', 'createPublicKey', 'createSecretKey', 'createSign', 'createVerify',
   'diffieHellman', 'generateKey', 'generateKeyPair', 'generateKeyPairSync', 'generateKeySync', 'hkdf', 'hkdfSync', 'pbkdf2', 'pbkdf2Sync', 'privateDecrypt', 'privateEncrypt', 'publicDecrypt',
   'publicEncrypt', 'scrypt', 'scryptSync', 'sign', 'verify'];
-const RANGE = 2 ** 48; // of randomInt
+const RANGE = 2 ** 48 - 1; // of randomInt
 
 export function nodeCrypto(load) {
   const natives = group('crypto');
   const { Buffer } = load('buffer');
   const LazyTransform = load('internal/streams/lazy_transform');
-  const { codes: { ERR_CRYPTO_HASH_FINALIZED, ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE } } = load('internal/errors');
+  const { codes: { ERR_CRYPTO_HASH_FINALIZED, ERR_CRYPTO_INVALID_DIGEST, ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE } } = load('internal/errors');
   const { validateFunction, validateInteger, validateString } = load('internal/validators');
   const { isAnyArrayBuffer } = load('internal/util/types');
 
@@ -30,7 +30,6 @@ export function nodeCrypto(load) {
   }
 
   function outputOf(buffer, encoding) {
-    if (buffer === undefined) throw codeError('ERR_OSSL_EVP_UNSUPPORTED', 'Digest method not supported');
     const bytes = Buffer.from(buffer);
     return encoding === undefined || encoding === 'buffer' ? bytes : bytes.toString(encoding);
   }
@@ -87,11 +86,18 @@ export function nodeCrypto(load) {
     }
   }
 
-  const known = (name) => {
-    validateString(name, 'algorithm');
-    outputOf(natives.digest(name, new Uint8Array(0)));
+  const exists = (name) => natives.digest(name, new Uint8Array(0)) !== undefined;
+  const known = (name, what = 'algorithm', is = '') => {
+    validateString(name, what);
+    if (!exists(name)) throw new Error(`Digest method${is} not supported`);
     return name;
   };
+  function hmac(name, key, options) {
+    validateString(name, 'hmac');
+    const bytes = Buffer.from(bytesOf(key, options?.encoding, 'key'));
+    if (!exists(name)) throw new ERR_CRYPTO_INVALID_DIGEST(name);
+    return new Hmac(name, bytes, options);
+  }
 
   function randomFillSync(buffer, offset = 0, size = undefined) {
     if (!ArrayBuffer.isView(buffer) && !isAnyArrayBuffer(buffer)) throw new ERR_INVALID_ARG_TYPE('buf', ['ArrayBuffer', 'ArrayBufferView'], buffer);
@@ -112,12 +118,13 @@ export function nodeCrypto(load) {
   }
 
   function randomInt(min, max, callback) {
-    if (max === undefined || typeof max === 'function') [min, max, callback] = [0, min, max];
-    validateInteger(min, 'min');
-    validateInteger(max, 'max');
+    const alone = max === undefined || typeof max === 'function';
+    if (alone) [min, max, callback] = [0, min, max];
+    if (!Number.isSafeInteger(min)) throw new ERR_INVALID_ARG_TYPE('min', 'a safe integer', min);
+    if (!Number.isSafeInteger(max)) throw new ERR_INVALID_ARG_TYPE('max', 'a safe integer', max);
     if (max <= min) throw new ERR_OUT_OF_RANGE('max', `greater than the value of "min" (${min})`, max);
     const range = max - min;
-    if (range > RANGE) throw new ERR_OUT_OF_RANGE(callback === undefined ? 'max - min' : 'max', `<= ${RANGE}`, range);
+    if (range > RANGE) throw new ERR_OUT_OF_RANGE(alone ? 'max' : 'max - min', `<= ${RANGE}`, range);
     const limit = RANGE - (RANGE % range); // beyond it some numbers would come more often
     const bytes = Buffer.allocUnsafe(6);
     let n;
@@ -131,8 +138,8 @@ export function nodeCrypto(load) {
   const web = webCrypto();
   const exports = {
     createHash: (name, options) => new Hash(known(name), options),
-    createHmac: (name, key, options) => new Hmac(known(name), Buffer.from(bytesOf(key, options?.encoding, 'key')), options),
-    hash: (name, data, options = 'hex') => outputOf(natives.digest(known(name), bytesOf(data)), typeof options === 'string' ? options : options?.outputEncoding ?? 'hex'),
+    createHmac: hmac,
+    hash: (name, data, options = 'hex') => outputOf(natives.digest(known(name, 'algorithm', ` ${name} is`), bytesOf(data, undefined, 'input')), typeof options === 'string' ? options : options?.outputEncoding ?? 'hex'),
     Hash,
     Hmac,
     getHashes: () => HASHES.slice(),
