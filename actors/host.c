@@ -193,11 +193,14 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
             struct isola_actor *a = e->value;
             if ((app.len > 0 && !isola_slice_eq(app, a->at.app)) || n++ >= limit)
                 continue;
+            char why[ISOLA_WHY_SIZE];
             struct isola_host_info info = {
                 .address = a->address,
                 .isolation = a->type->def.shared ? "shared" : "isolate",
                 .state = states[atomic_load(&a->state)],
                 .release = a->type->release->id,
+                .start = isola__prepared_start(a, why),
+                .why = why,
                 .thread = a->worker->number,
                 .mailbox = atomic_load(&a->mailbox),
                 .turns = atomic_load(&a->turns),

@@ -28,6 +28,20 @@ struct isola_state_io {
     void *adapter[12];          /* the implementation's */
 };
 
+/* The wish to have a type's module prepared (isola_v8_prepare, in a process of its own). All is
+ * borrowed until `done`. */
+struct isola_prepare {
+    /* Once, from any thread. What was made, each perhaps empty; without an image `why` there is
+     * none, in words as those of ISOLA_V8_NO_IMAGE. */
+    void (*done)(struct isola_prepare *req, struct isola_slice cache, struct isola_slice image,
+                 const char *why);
+    const char *app, *release, *type;
+    const char *file; /* what stacks call the module */
+    struct isola_slice code;
+    bool want_cache, want_image;
+    void *adapter[4]; /* the implementation's */
+};
+
 /* All of them: ANY_THREAD, must not block. */
 struct isola_host_ops {
     /* Where an address lives: 0 here, > 0 another node, < 0 an error code (ISOLA_EUNREACHABLE). */
@@ -49,6 +63,8 @@ struct isola_host_ops {
      * each asked for by an IO_MORE but for the first. IO_CANCEL: nobody waits any more. MORE and
      * CANCEL may come for what has ended. */
     void (*io)(void *arg, struct isola_mail *mail);
+    /* Has a type's module prepared for isolates to begin with. NULL: nothing is prepared. */
+    void (*prepare)(void *arg, struct isola_prepare *req);
     /* There is a new dead letter, and isola_host_watch_letters wants to know. May be NULL. */
     void (*dead_letter)(void *arg);
     /* isola_host_drain has come to its end. */
@@ -92,6 +108,7 @@ struct isola_host_type {
     bool reentrant;
     struct isola_host_life life;
     struct isola_host_limits limits;
+    struct isola_slice cache; /* V8's code for it, kept by an earlier process; may be empty */
     struct isola_slice code;
     struct isola_slice map; /* the source map of `code`, or empty */
 };
@@ -173,6 +190,9 @@ ANY_THREAD void isola_host_watch_letters(struct isola_host *h, bool watch);
 struct isola_host_info {
     struct isola_slice address;
     const char *isolation, *state, *release;
+    /* How its module was loaded: "snapshot", "cache" or "source", NULL while it is not; and why
+     * not from a snapshot, or "". */
+    const char *start, *why;
     unsigned thread;
     uint64_t mailbox, turns, heap;
 };

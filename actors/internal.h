@@ -24,12 +24,16 @@
 
 struct isola_worker;
 struct isola_check;
+struct isola_realm;
+struct isola_actor;
+struct isola_prepared;
 
 /* --- releases (release.c) --- */
 
 struct isola_type {
     struct isola_host_type def; /* strings and code owned by the release */
     struct isola_release_rt *release;
+    struct isola_prepared *prepared;       /* what isolates begin with (prepared.c) */
     _Atomic(struct isola_sourcemap *) map; /* decoded when a stack first asks for it */
     atomic_bool map_is_bad;
 };
@@ -55,6 +59,26 @@ const struct isola_type *isola__type_find(struct isola_host *h, const struct iso
 
 /* Those of an isolate of its own for `type`, or of one that its release's shared types share. */
 struct isola_v8_limits isola__limits_of(const struct isola_type *type);
+
+/* --- what modules begin with (prepared.c) --- */
+
+enum isola_start { ISOLA_START_NONE, ISOLA_START_SOURCE, ISOLA_START_CACHE, ISOLA_START_IMAGE };
+
+/* `cache`: V8's code for the module, as kept by an earlier process, or empty; copies. */
+struct isola_prepared *isola__prepared_new(struct isola_slice cache);
+void isola__prepared_free(struct isola_prepared *p);
+/* Worker: opens the isolate of a realm, for actors of `type` (NULL: of any), whose module is loaded
+ * already when it begins from an image. */
+ISOLA_MUST_USE int isola__prepared_open(struct isola_realm *r, const struct isola_type *type,
+                                        struct isola_v8 **out, struct isola_err *err);
+/* Worker, in a visit: loads the module. */
+void isola__prepared_load(struct isola_realm *r, const struct isola_type *type);
+/* How it began, for `ps`, or NULL when it has not; `why` not from a snapshot, or "". Under the
+ * lock of its directory shard. */
+#define ISOLA_WHY_SIZE 200
+ANY_THREAD const char *isola__prepared_start(const struct isola_actor *a, char why[ISOLA_WHY_SIZE]);
+/* What stacks call the type's module. The caller frees. */
+char *isola__module_file(const struct isola_type *type);
 
 /* --- realms (realm.c) --- */
 
@@ -110,6 +134,7 @@ struct isola_realm {
                            shared_lock */
 
     atomic_size_t heap_used; /* as of the last visit */
+    atomic_int start;        /* enum isola_start of the module it loaded last */
 
     /* the worker's thread only */
     struct isola_v8 *v8; /* NULL until the first visit; changed under `lock`, so that a check may
@@ -438,6 +463,7 @@ struct isola_host {
     atomic_size_t io_bytes;
     struct isola_letters letters;
     struct isola_memory memory;
+    atomic_size_t image_bytes; /* of all images */
     atomic_bool draining, drained;
     atomic_ullong
         busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */

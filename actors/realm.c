@@ -234,10 +234,7 @@ struct isola_module *isola__realm_module(struct isola_realm *r, const struct iso
     if (m == NULL) {
         m = isola_zalloc(sizeof(*m));
         isola_map_set(&r->modules, name, m);
-        char *file = isola_format("isola:%s/%s", type->release->app, type->def.module);
-        (void)isola_js_load(r->js, name, type->def.code, isola_slice_str(file),
-                            (struct isola_slice){0});
-        free(file);
+        isola__prepared_load(r, type);
     }
     return m;
 }
@@ -317,7 +314,10 @@ static bool is_open(struct isola_realm *r, struct isola_err *err)
     struct isola_v8 *v8 = NULL;
     if (r->v8 != NULL)
         return true;
-    if (isola_v8_open(&isola__v8_ops, r, r->limits, NULL, &v8, err) != 0)
+    const struct isola_actor *a = r->touched; /* the one there is, unless they share it */
+    const struct isola_type *type =
+        !r->shared && a != NULL && a->realm == r && a->type->release == r->release ? a->type : NULL;
+    if (isola__prepared_open(r, type, &v8, err) != 0)
         return false;
     pthread_mutex_lock(&r->lock);
     r->v8 = v8;

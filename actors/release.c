@@ -26,6 +26,8 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
         t->def.module = isola_strdup(def->types[i].module);
         t->def.code = isola_slice(copy_code(def->types[i].code), def->types[i].code.len);
         t->def.map = isola_slice(copy_code(def->types[i].map), def->types[i].map.len);
+        t->def.cache = (struct isola_slice){0}; /* in `prepared` */
+        t->prepared = isola__prepared_new(def->types[i].cache);
         t->release = r;
     }
     return r;
@@ -46,6 +48,7 @@ void isola__release_unref(struct isola_release_rt *r)
         free((char *)(uintptr_t)r->types[i].def.module);
         free((void *)(uintptr_t)r->types[i].def.code.data);
         free((void *)(uintptr_t)r->types[i].def.map.data);
+        isola__prepared_free(r->types[i].prepared);
         isola_sourcemap_free(atomic_load(&r->types[i].map));
     }
     free(r->types);

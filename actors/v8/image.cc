@@ -158,14 +158,49 @@ using Parts = void (*)(void *arg, isola_v8_part part, Slice bytes);
 
 struct Making {
     Slice type, name, code;
+    std::vector<std::string> features; // of an ordinary isolate
     Parts part;
     void *arg;
     void say(isola_v8_part p, const char *why) { part(arg, p, isola_slice_str(why)); }
 };
 
+// What lib/runtime/watch.js finds in an ordinary isolate.
+void survey(Making *m, isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::Value> what = v8::Undefined(isolate), found, all, item;
+    if (!js->v->hooks[HOOK_WATCH]
+             .Get(isolate)
+             ->Call(js->context, v8::Undefined(isolate), 1, &what)
+             .ToLocal(&found) ||
+        !found->IsObject() ||
+        !found.As<v8::Object>()->Get(js->context, text(isolate, "all")).ToLocal(&all) ||
+        !all->IsArray())
+        return;
+    for (uint32_t i = 0; i < all.As<v8::Array>()->Length(); i++)
+        if (all.As<v8::Array>()->Get(js->context, i).ToLocal(&item))
+            m->features.push_back(utf8(isolate, item));
+}
+
+bool begin_watching(const Making *m, isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::Array> all = v8::Array::New(isolate, static_cast<int>(m->features.size()));
+    v8::Local<v8::Value> what = v8::Object::New(isolate);
+    for (size_t i = 0; i < m->features.size(); i++)
+        if (!all->Set(js->context, static_cast<uint32_t>(i), text(isolate, m->features[i].c_str()))
+                 .FromMaybe(false))
+            return false;
+    return what.As<v8::Object>()->Set(js->context, text(isolate, "all"), all).FromMaybe(false) &&
+           !js->v->hooks[HOOK_WATCH]
+                .Get(isolate)
+                ->Call(js->context, v8::Undefined(isolate), 1, &what)
+                .IsEmpty();
+}
+
 // V8's code for the module, from an ordinary isolate that has loaded it: an isolate that a snapshot
 // is made of gives none.
-void make_cache(const Making *m)
+void make_cache(Making *m)
 {
     isola_v8 *v;
     isola_err err;
@@ -174,8 +209,9 @@ void make_cache(const Making *m)
     isola_v8_visit(
         v,
         [](isola_js *js, void *arg) {
-            auto *making = static_cast<const Making *>(arg);
+            auto *making = static_cast<Making *>(arg);
             v8::HandleScope scope(js->isolate());
+            survey(making, js);
             v8::Local<v8::Module> module;
             load_module(js, {making->type, making->name, making->code, {}}, &module);
             if (module.IsEmpty() || module->GetStatus() == v8::Module::kErrored)
@@ -186,7 +222,7 @@ void make_cache(const Making *m)
                 making->part(making->arg, ISOLA_V8_CODE_CACHE,
                              isola_slice(cache->data, static_cast<size_t>(cache->length)));
         },
-        const_cast<Making *>(m));
+        m);
     isola_v8_close(v);
 }
 
@@ -195,21 +231,15 @@ bool load_watched(Making *m, isola_js *js)
 {
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
-    v8::Local<v8::Value> on = v8::True(isolate);
-    if (js->v->hooks[HOOK_WATCH]
-            .Get(isolate)
-            ->Call(js->context, v8::Undefined(isolate), 1, &on)
-            .IsEmpty()) {
+    if (!begin_watching(m, js)) {
         m->say(ISOLA_V8_NO_IMAGE, "it cannot be watched");
         return false;
     }
     v8::Local<v8::Module> module;
     load_module(js, {m->type, m->name, m->code, {}}, &module);
-    if (module.IsEmpty() || js->v->loaded == isola_v8::Loaded::Failed) {
-        m->say(ISOLA_V8_NO_IMAGE, "it cannot be loaded");
-        return false;
-    }
     const char *why = js->v->touched.empty() ? nullptr : js->v->touched.c_str();
+    if (why == nullptr && (module.IsEmpty() || js->v->loaded == isola_v8::Loaded::Failed))
+        why = "it cannot be loaded where snapshots are made";
     if (why == nullptr && js->v->loaded != isola_v8::Loaded::Yes)
         why = "it has a top-level await that waits for more than promises";
     if (why == nullptr && !unwatch(js))
@@ -275,11 +305,14 @@ void isola_v8_image_free(struct isola_v8_image *image)
 }
 
 void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
+                      bool image,
                       void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
                       void *arg)
 {
-    Making m{type, name, code, part, arg};
+    Making m{type, name, code, {}, part, arg};
     make_cache(&m);
+    if (!image)
+        return;
     static const isola_v8_ops ops = watching_ops();
     CodeText code_of(code);
     std::vector<intptr_t> references = references_with(&code_of);

@@ -6,6 +6,7 @@
 //   the C program. `outside` has
 //                          start(job, what, who, net, head, body), more(job) and cancel(job)
 //                          (outside/index.cjs)
+//   prepare(): what the process does that prepares a module, instead
 //   answer(job, last, head, bytes)
 #include <node.h>
 #include <node_buffer.h>
@@ -115,6 +116,13 @@ void start(Info info)
         info.GetReturnValue().Set(v8::String::NewFromUtf8(isolate, err.text).ToLocalChecked());
 }
 
+// prepare(): does not return
+void prepare(Info info)
+{
+    v8::Local<v8::Context> context = info.GetIsolate()->GetCurrentContext();
+    isola_actor_host_prepare(node::GetMultiIsolatePlatform(node::GetCurrentEnvironment(context)));
+}
+
 } // namespace
 
 NODE_MODULE_INIT()
@@ -124,7 +132,7 @@ NODE_MODULE_INIT()
     const struct {
         const char *name;
         v8::FunctionCallback function;
-    } functions[] = {{"start", start}, {"answer", answer}};
+    } functions[] = {{"start", start}, {"answer", answer}, {"prepare", prepare}};
     for (auto &f : functions)
         exports
             ->Set(context, text(isolate, isola_slice(f.name, strlen(f.name))),

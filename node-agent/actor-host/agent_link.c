@@ -160,7 +160,7 @@ static void list_actor(const struct isola_host_info *info, void *arg)
 {
     struct listing *l = arg;
     struct isola_buf *b = &l->actors;
-    isola_mp_map(b, 9);
+    isola_mp_map(b, 9 + (info->start != NULL) + (info->start != NULL && info->why[0] != '\0'));
     isola_mp_cstr(b, "address");
     isola_mp_str(b, info->address);
     isola_mp_kstr(b, "isolation", info->isolation);
@@ -171,6 +171,10 @@ static void list_actor(const struct isola_host_info *info, void *arg)
     isola_mp_kuint(b, "turns", info->turns);
     isola_mp_kuint(b, "heap", info->heap);
     isola_mp_kstr(b, "release", info->release);
+    if (info->start != NULL)
+        isola_mp_kstr(b, "start", info->start);
+    if (info->start != NULL && info->why[0] != '\0')
+        isola_mp_kstr(b, "start_reason", info->why);
     l->n++;
 }
 

@@ -18,6 +18,7 @@
 
 struct app;
 struct isola_outside;
+struct preparer;
 
 /* --- options.c --- */
 
@@ -129,6 +130,11 @@ struct io_parcel {
 };
 ANY_THREAD void outside_io(void *arg, struct isola_mail *mail);
 
+/* --- prepare.c: modules are prepared --- */
+
+void prepare_open(struct app *app);
+ANY_THREAD void prepare_wish(void *arg, struct isola_prepare *req);
+
 /* --- agent_link.c --- */
 
 int agent_link_open(struct app *app, struct isola_err *err);
@@ -179,6 +185,7 @@ struct app {
     struct sub_out *subs;
     struct letters letters;
     uv_timer_t tick;
+    struct preparer *preparer;
     const struct isola_outside *outside;
     struct isola_map jobs, jobs_by_origin; /* outside.c */
     uint64_t next_job;

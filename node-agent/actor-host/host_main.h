@@ -36,6 +36,10 @@ LOOP_THREAD ISOLA_MUST_USE int isola_actor_host_start(int argc, char **argv, uv_
                                                       const struct isola_outside *outside,
                                                       struct app **out, struct isola_err *err);
 
+/* A process of its own that prepares a module (prepare.h), on the main thread of the pinned
+ * Node.js. Does not return. */
+LOOP_THREAD void isola_actor_host_prepare(void *platform);
+
 ISOLA_END_C
 
 #endif

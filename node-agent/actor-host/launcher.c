@@ -6,17 +6,62 @@
  * The flags: --no-node-snapshot, because all isolates of a process must come from snapshots over
  * one read-only heap;
  * --no-turboshaft-loop-unrolling, because unrolled loops lose the check by which a script is
- * stopped.
+ * stopped;
+ * --hash-seed, kept in the data directory, because what is prepared of modules (V8's code for them,
+ * snapshots) is good for processes of the same flags and the same seed only. It is random and
+ * nobody's to read: who knows it can make keys that collide.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/check.h"
+
+static const char *data_directory(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], "--data") == 0)
+            return argv[i + 1];
+    return NULL;
+}
+
+static bool read_seed(const char *path, uint64_t *seed)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && read(fd, seed, sizeof(*seed)) == sizeof(*seed);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* The seed of this data directory, made by the first actor-host. Without one (a full disk, say)
+ * this process has its own, and does without what others have prepared. */
+static uint64_t hash_seed(const char *data)
+{
+    uint64_t seed = 0;
+    char *path = isola_format("%s/hash-seed", data != NULL ? data : "");
+    char *fresh = isola_format("%s.%ld", path, (long)getpid());
+    if (data == NULL || !read_seed(path, &seed)) {
+        ISOLA_CHECK(getrandom(&seed, sizeof(seed), 0) == sizeof(seed));
+        int fd = data == NULL ? -1 : open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            bool ok = write(fd, &seed, sizeof(seed)) == sizeof(seed) && fsync(fd) == 0;
+            close(fd);
+            if (!ok || rename(fresh, path) != 0)
+                unlink(fresh);
+        }
+    }
+    free(fresh);
+    free(path);
+    return seed >> 2 | 1; /* 0 would be no seed; V8 wants less than 63 bits */
+}
 
 int main(int argc, char **argv)
 {
@@ -36,7 +81,10 @@ int main(int argc, char **argv)
     if (node == NULL || node[0] == '\0')
         node = ISOLA_NODE_BINARY;
     char *script = isola_format("%s/lib/actor-host.cjs", self);
-    const char *flags[] = {node, "--no-node-snapshot", "--no-turboshaft-loop-unrolling", script};
+    char *seed =
+        isola_format("--hash-seed=%llu", (unsigned long long)hash_seed(data_directory(argc, argv)));
+    const char *flags[] = {node, "--no-node-snapshot", "--no-turboshaft-loop-unrolling", seed,
+                           script};
     size_t nflags = sizeof(flags) / sizeof(flags[0]);
     char **args = isola_zalloc((nflags + (size_t)argc) * sizeof(*args));
     for (size_t i = 0; i < nflags; i++)
@@ -53,6 +101,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node,
             strerror(errno));
     free(script);
+    free(seed);
     free(args);
     return 1;
 }

@@ -136,6 +136,7 @@ static const struct isola_host_ops host_ops = {
     .state_write = state_write,
     .log = agent_link_log,
     .io = outside_io,
+    .prepare = prepare_wish,
     .dead_letter = letters_new,
     .drained = agent_link_drained,
 };
@@ -163,6 +164,7 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
                            isola_slice(isola_runtime_source,
                                        (size_t)(isola_runtime_source_end - isola_runtime_source)),
                            err);
+    prepare_open(app);
     if (r == 0)
         r = outbox_open(app, err);
     if (r == 0)

@@ -6,6 +6,7 @@ const path = require('node:path');
 
 const addon = { exports: {} };
 process.dlopen(addon, path.join(__dirname, 'isola-host.node'));
+if (process.argv[2] === '--prepare') addon.exports.prepare(); // and ends
 const outside = require('./outside/index.cjs')(addon.exports.answer);
 const failure = addon.exports.start(process.argv.slice(2), outside);
 if (failure !== undefined) {

@@ -3,9 +3,12 @@
 // Watches a module while it loads for an image (actors/v8/image.cc): what it would get from the clock and from random numbers must not
 // be the same in every isolate. Natives tell by themselves; Date, Math.random and Temporal.Now are V8's, and get stand-ins that tell.
 //
+// An isolate that a snapshot is made of lacks the newest features of the language: what an ordinary one has and it has not is there as a
+// getter that tells.
+//
 // The stand-ins are taken away again. A module may have kept one (`const { random } = Math`): it goes on working, and is put back, so
 // that it is the same as the global one.
-import { apply, defineProperty, getOwnPropertyNames } from './primordials.js';
+import { apply, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, SafeSet } from './primordials.js';
 
 const { construct } = Reflect;
 const setProperty = (object, name, value) => defineProperty(object, name, { __proto__: null, value });
@@ -51,14 +54,53 @@ function swap(from, to) {
   if (to[2] !== undefined && NativeMath.random === from[2]) setProperty(NativeMath, 'random', to[2]);
 }
 
+// Every name of a global, of its properties and of its prototype's: "Uint8Array.prototype.toHex".
+function survey() {
+  const found = [];
+  const globals = getOwnPropertyNames(globalThis);
+  for (let i = 0; i < globals.length; i++) {
+    const value = getOwnPropertyDescriptor(globalThis, globals[i]).value; // not of what is loaded when it is first looked at
+    found[found.length] = globals[i];
+    if (value === null || value === globalThis || (typeof value !== 'object' && typeof value !== 'function')) continue;
+    for (const of of [value, getOwnPropertyDescriptor(value, 'prototype')?.value]) {
+      if (of === null || (typeof of !== 'object' && typeof of !== 'function')) continue;
+      const names = getOwnPropertyNames(of);
+      for (let k = 0; k < names.length; k++) found[found.length] = `${globals[i]}.${of === value ? '' : 'prototype.'}${names[k]}`;
+    }
+  }
+  return found;
+}
+
+// Puts a getter wherever `all` names something that is not here.
+let lacking;
+function miss(all) {
+  const here = new SafeSet(survey());
+  lacking = [];
+  for (let i = 0; i < all.length; i++) {
+    if (here.has(all[i])) continue;
+    const path = all[i].split('.');
+    const name = path.pop();
+    let of = globalThis;
+    for (let k = 0; k < path.length && of !== undefined; k++) of = of[path[k]];
+    if (of === undefined) continue; // of something that is not here itself
+    defineProperty(of, name, { __proto__: null, configurable: true, enumerable: false, get() { tell(`it looks for ${all[i]} while it loads, which snapshots are made without`); return undefined; } });
+    lacking[lacking.length] = { of, name };
+  }
+}
+
 const own = [NativeDate, now, random];
 const temporal = globalThis.Temporal?.Now;
 const temporalNow = temporal === undefined ? [] : getOwnPropertyNames(temporal);
 let temporalOwn = null;
 
-/** true: begins; false: ends, and returns the stand-ins; an array of those that were kept: puts them back. */
+/**
+ * undefined: what an ordinary isolate has; this, as an object's `all`: begins; false: ends, and returns the stand-ins; an array of those
+ * that were kept: puts them back.
+ */
 export function watch(what, tellNative) {
-  if (what === true) {
+  if (what === undefined) return { all: survey() };
+  if (what.all !== undefined) {
+    miss(what.all);
     touch = tellNative;
     stand = make();
     swap(own, stand);
@@ -78,6 +120,12 @@ export function watch(what, tellNative) {
     swap(was, own);
     for (let i = 0; i < temporalOwn.length; i++) if (typeof temporalOwn[i] === 'function') setProperty(temporal, temporalNow[i], temporalOwn[i]);
     temporalOwn = null;
+    for (let i = 0; i < lacking.length; i++) {
+      const { of, name } = lacking[i];
+      const now = getOwnPropertyDescriptor(of, name);
+      if (now !== undefined && now.get !== undefined && now.set === undefined) delete of[name];
+    }
+    lacking = undefined;
     return was;
   }
   swap(own, what);
