@@ -66,12 +66,12 @@ static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const
 {
     atomic_fetch_sub(&a->mailbox, 1);
     if (mail->kind == ISOLA_MSG_EMIT)
-        isola__host_logf(a->worker->host, ISOLA_LOG_WARN, a->address, "\"%.*s\" was dropped: %s",
+        isola__host_logf(a->host, ISOLA_LOG_WARN, a->address, "\"%.*s\" was dropped: %s",
                          ISOLA_FMT(mail->event), why);
     if (mail->kind == ISOLA_MAIL_DRAIN)
-        isola__host_unbusy(a->worker->host);
-    isola_host_dead_letter(a->worker->host, mail, code, isola_slice_str(why));
-    answer_failure(a->worker->host, mail, code, why);
+        isola__host_unbusy(a->host);
+    isola_host_dead_letter(a->host, mail, code, isola_slice_str(why));
+    answer_failure(a->host, mail, code, why);
 }
 
 void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there)
@@ -92,6 +92,22 @@ static void fail_waiting(struct isola_actor *a, int code, const char *why)
 
 void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
 {
+    if (mail->kind == ISOLA_MAIL_READ) {
+        isola__actor_read(
+            (struct isola_read *)(void *)((char *)mail - offsetof(struct isola_read, note)));
+        return;
+    }
+    if (mail->kind == ISOLA_MAIL_COMMITTED) {
+        isola__gate_committed(
+            (struct isola_commit *)(void *)((char *)mail - offsetof(struct isola_commit, note)));
+        return;
+    }
+    if (mail->kind == ISOLA_MAIL_NUDGE) {
+        atomic_fetch_sub(&a->mailbox, 1);
+        isola_mail_free(mail);
+        isola__realm_touch(a->realm, a);
+        return;
+    }
     if (mail->kind == ISOLA_MAIL_DRAIN) {
         fail_waiting(a, ISOLA_EUNREACHABLE, "the node is shutting down");
         drop(a, mail, 0, ""); /* last: what waited has been told when a drain ends */
@@ -153,15 +169,16 @@ static void read_done(struct isola_state_io *io, int code, struct isola_slice va
         isola_buf_append(&read->value, value.data, value.len);
     else
         snprintf(read->why, sizeof(read->why), "%s", why != NULL ? why : "");
-    isola__worker_read(read->actor->worker, read);
+    isola__directory_notify(read->actor, &read->note);
 }
 
 static void read_state(struct isola_actor *a)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     struct isola_read *read = isola_zalloc(sizeof(*read));
     read->actor = isola__actor_ref(a);
     read->activation = a->activation;
+    read->note.kind = ISOLA_MAIL_READ;
     read->io.done = read_done;
     read->io.address = a->address;
     a->reading = true;
@@ -172,7 +189,7 @@ static void read_state(struct isola_actor *a)
 void isola__actor_read(struct isola_read *read)
 {
     struct isola_actor *a = read->actor;
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     if (read->activation == a->activation && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         a->reading = false;
         if (read->code != 0 && read->code != ISOLA_ENOENT && read->code != ISOLA_EUNREACHABLE) {
@@ -190,7 +207,6 @@ void isola__actor_read(struct isola_read *read)
             read->value = (struct isola_buf){0};
             a->have_state = true;
             isola__realm_touch(a->realm, a);
-            isola__realm_post(a->realm, NULL);
         }
     }
     isola_buf_free(&read->value);
@@ -211,30 +227,32 @@ static void retry_module(struct isola_realm *r, const struct isola_type *type)
     free(m);
 }
 
-/* One step of an activation: as far as it goes without waiting. */
-static void start(struct isola_actor *a)
+/* One step of an activation: as far as it goes without waiting. False: it has failed, and the actor
+ * is not to be touched again. */
+static bool start(struct isola_actor *a)
 {
     struct isola_realm *r = a->realm;
     if (a->serial == 0) {
         a->serial = ++r->next_serial;
         a->activation++;
-        isola_map_set(&r->actors, isola_slice(&a->serial, sizeof(a->serial)), a);
+        isola_idmap_add(&r->actors, a->serial, a);
         a->have_state = false;
         read_state(a);
         retry_module(r, a->type);
     }
     if (a->activating)
-        return;
+        return true;
     struct isola_module *m = isola__realm_module(r, a->type);
     if (m->state == ISOLA_MODULE_FAILED) {
         isola__actor_fail(a, isola_buf_slice(&m->error));
-        return;
+        return false;
     }
     if (m->state != ISOLA_MODULE_READY || !a->have_state)
-        return;
+        return true;
     a->activating = true;
     isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key,
                       isola_buf_slice(&a->saved), isola_buf_slice(&a->no_state));
+    return true;
 }
 
 void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
@@ -258,36 +276,35 @@ bool isola__actor_has_work(const struct isola_actor *a)
     return a->waiting.count > 0 || a->upgrade != NULL;
 }
 
-void isola__actor_pump(struct isola_actor *a)
+bool isola__actor_pump(struct isola_actor *a)
 {
-    if (!isola__actor_has_work(a) || atomic_load(&a->worker->host->draining))
-        return;
+    if (!isola__actor_has_work(a) || atomic_load(&a->host->draining))
+        return true;
     if (atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         struct isola_mail *first = a->waiting.head;
         if (first == NULL || a->stopping != NULL /* for what is being written still */ ||
             a->upgrade != NULL /* the start is given up as soon as it is settled */)
-            return;
+            return true;
         if (a->serial == 0 && first->kind == ISOLA_MAIL_HIBERNATE) { /* it crashed before */
             drop(a, isola_mailq_pop(&a->waiting), 0, "");
             isola__realm_touch(a->realm, a);
-            return;
+            return true;
         }
         if (a->serial == 0 && first->kind == ISOLA_MSG_STOP) {
             a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */
             atomic_fetch_sub(&a->mailbox, 1);
             isola__realm_touch(a->realm, a);
-            return;
+            return true;
         }
-        start(a);
-        return;
+        return start(a);
     }
     struct isola_realm *r = a->realm;
     while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended &&
-           a->crash.len == 0 && a->realm == r && (a->nrunning == 0 || a->type->def.reentrant)) {
+           a->crash.len == 0 && (a->nrunning == 0 || a->type->def.reentrant)) {
         bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP ||
                     a->waiting.head->kind == ISOLA_MAIL_HIBERNATE;
         if (ends && a->nrunning > 0)
-            return;
+            return true;
         r->budget--;
         struct isola_mail *m = a->upgrade;
         a->upgrade = NULL;
@@ -296,9 +313,12 @@ void isola__actor_pump(struct isola_actor *a)
             m = isola_mailq_pop(&a->waiting);
         }
         isola__turn_begin(a, m);
+        if (r->budget % 8 == 0 && isola_clock_ns() > r->until)
+            r->budget = 0;
     }
     if (isola__actor_has_work(a) && a->nrunning == 0 && a->stopping == NULL)
         isola__realm_touch(r, a);
+    return true;
 }
 
 /* --- failure and the end --- */
@@ -324,10 +344,9 @@ static void leave_realm(struct isola_actor *a)
     }
     isola__io_forget(r, a);
     if (a->serial != 0) {
-        for (uint32_t i = 0; i < r->npending; i++)
-            if (r->pending[i]->what != ISOLA_PENDING_FREE && r->pending[i]->actor == a->serial)
-                isola__pending_free(r, r->pending[i]);
-        isola_map_del(&r->actors, isola_slice(&a->serial, sizeof(a->serial)));
+        while (a->pending != NULL)
+            isola__pending_free(r, a->pending);
+        isola_idmap_del(&r->actors, a->serial);
         if (r->js != NULL)
             isola_js_deactivate(r->js, a->serial);
         a->serial = 0;
@@ -337,74 +356,77 @@ static void leave_realm(struct isola_actor *a)
     isola_buf_free(&a->no_state);
     isola_buf_free(&a->crash);
     isola_buf_free(&a->start_error);
-    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = false;
-}
-
-/* Moves the mails for `a` from the inbox of its realm to `to`. */
-static void take_inbox(struct isola_actor *a, struct isola_realm *r, struct isola_mailq *to)
-{
-    struct isola_mailq others = {0};
-    struct isola_mail *m;
-    pthread_mutex_lock(&r->lock);
-    while ((m = isola_mailq_pop(&r->inbox)) != NULL) {
-        if (m->actor == a) {
-            m->actor = NULL;
-            isola_mailq_push(to, m);
-            isola__actor_unref(a);
-        } else {
-            isola_mailq_push(&others, m);
-        }
-    }
-    isola_mailq_join(&r->inbox, &others);
-    pthread_mutex_unlock(&r->lock);
+    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = a->looked = false;
 }
 
 /* The realm an actor has left. */
 static void abandon_realm(struct isola_realm *r)
 {
     if (r->shared)
-        isola__worker_leave_shared(r->worker, r);
+        isola__worker_leave_shared(r);
     else
         isola__realm_close(r);
 }
 
 /* A realm for the next activation, under the type that is current now. The old isolate goes, unless
- * others live in it. */
+ * others live in it. From the moment the actor has another realm, that one's visits own it. */
 static void renew(struct isola_actor *a, const struct isola_type *type)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     struct isola_realm *old = a->realm, *fresh = old;
     struct isola_release_rt *old_release = a->type->release;
+    struct isola_worker *w = atomic_load(&old->worker);
     if (!type->def.shared)
-        fresh = isola__realm_new(h, a->worker, type->release, false, isola__limits_of(type));
+        fresh = isola__realm_new(h, w, type->release, false, isola__limits_of(type));
     else if (type->release != old_release)
-        fresh = isola__worker_shared_realm(a->worker, type);
-    struct isola_directory_shard *shard = isola__directory_shard(h, a->address);
-    struct isola_mailq moved = {0};
-    pthread_mutex_lock(&shard->lock);
-    if (fresh != old) {
-        take_inbox(a, old, &moved);
-        a->realm = fresh;
+        fresh = isola__worker_shared_realm(old->shared ? old->owner : w, type);
+    if (fresh == old) {
+        a->type = type;
+        isola__release_unref(old_release);
+        if (isola__actor_has_work(a))
+            isola__realm_touch(old, a);
+        return;
     }
-    a->type = type;
-    pthread_mutex_unlock(&shard->lock);
-    if (fresh != old) {
-        abandon_realm(old);
-        isola__realm_unref(old);
-    }
-    isola__release_unref(old_release);
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&moved)) != NULL)
-        isola__actor_take(a, m);
+    struct isola_slice none = {0};
+    struct isola_mail *nudge = NULL;
     if (isola__actor_has_work(a)) {
-        isola__realm_touch(fresh, a);
-        isola__realm_post(fresh, NULL);
+        nudge = isola_mail_new(ISOLA_MAIL_NUDGE, none, none, none, none, none);
+        ISOLA_CHECK(nudge != NULL);
+        nudge->actor = a;
+        atomic_fetch_add(&a->mailbox, 1);
     }
+    isola__realm_untouch(old, a);
+    struct isola_directory_shard *shard = isola__directory_shard(h, a->hash);
+    struct isola_mailq moved = {0};
+    struct isola_mail *m;
+    pthread_mutex_lock(&shard->lock);
+    isola__realm_take(old, a, &moved);
+    a->realm = fresh;
+    a->type = type;
+    if (nudge != NULL)
+        isola__realm_post(fresh, nudge);
+    while ((m = isola_mailq_pop(&moved)) != NULL)
+        isola__realm_post(fresh, m);
+    pthread_mutex_unlock(&shard->lock);
+    abandon_realm(old);
+    isola__realm_unref(old);
+    isola__release_unref(old_release);
+}
+
+/* Moves what reads and writes have ended with out of a queue. */
+static void take_notes(struct isola_mailq *from, struct isola_mailq *notes)
+{
+    struct isola_mailq all = *from;
+    struct isola_mail *m;
+    *from = (struct isola_mailq){0};
+    while ((m = isola_mailq_pop(&all)) != NULL)
+        isola_mailq_push(
+            m->kind == ISOLA_MAIL_READ || m->kind == ISOLA_MAIL_COMMITTED ? notes : from, m);
 }
 
 void isola__actor_end(struct isola_actor *a)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     struct isola_realm *r = a->realm;
     leave_realm(a);
     isola_mail_free(a->upgrade); /* what it asks for is done here */
@@ -420,14 +442,22 @@ void isola__actor_end(struct isola_actor *a)
         /* It lives elsewhere now: what waits goes after it. Or its type is gone: what waits is told
          * so. */
         struct isola_mailq moved = {0};
+        struct isola_directory_shard *shard = isola__directory_shard(h, a->hash);
         do {
-            take_inbox(a, r, &a->waiting);
+            struct isola_mailq notes = {0};
+            pthread_mutex_lock(&shard->lock);
+            isola__realm_take(r, a, &a->waiting);
+            pthread_mutex_unlock(&shard->lock);
+            take_notes(&a->waiting, &notes);
             atomic_fetch_sub(&a->mailbox, (unsigned)a->waiting.count);
             isola_mailq_join(&moved, &a->waiting);
+            while (notes.count > 0)
+                isola__actor_take(a, isola_mailq_pop(&notes));
         } while (!isola__directory_leave(a));
         abandon_realm(r);
         struct isola_mail *m;
         while ((m = isola_mailq_pop(&moved)) != NULL) {
+            m->actor = NULL;
             if (m->kind == ISOLA_MSG_STOP) {
                 /* Meant for the activation that has ended. Sent on, it would wait for a start at
                  * the new place, which may be waiting for this very answer. */
@@ -450,7 +480,7 @@ void isola__actor_end(struct isola_actor *a)
 
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     struct isola_slice value = {0};
     struct isola_mp_error e = {0};
     if (!isola_mp_at(error, 0, &value) || !isola_mp_read_error(value, &e))

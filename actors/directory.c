@@ -10,10 +10,55 @@
 
 #include "base/hash.h"
 
-struct isola_directory_shard *isola__directory_shard(struct isola_host *h,
-                                                     struct isola_slice address)
+struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint64_t hash)
 {
-    return &h->directory[isola_hash(address.data, address.len, 1) % ISOLA_DIRECTORY_SHARDS];
+    return &h->directory[hash % ISOLA_DIRECTORY_SHARDS];
+}
+
+static uint64_t hash_of(struct isola_slice address)
+{
+    return isola_hash_table(address.data, address.len);
+}
+
+/* The link that points to the actor, or to where it would be added; NULL while there are no
+ * buckets. The shard is locked. */
+static struct isola_actor **find(struct isola_directory_shard *shard, struct isola_slice address,
+                                 uint64_t hash)
+{
+    if (shard->nbuckets == 0)
+        return NULL;
+    struct isola_actor **at =
+        &shard->buckets[hash / ISOLA_DIRECTORY_SHARDS & (shard->nbuckets - 1)];
+    while (*at != NULL && !((*at)->hash == hash && isola_slice_eq((*at)->address, address)))
+        at = &(*at)->next_same;
+    return at;
+}
+
+static struct isola_actor *get(struct isola_directory_shard *shard, struct isola_slice address,
+                               uint64_t hash)
+{
+    struct isola_actor **at = find(shard, address, hash);
+    return at != NULL ? *at : NULL;
+}
+
+static void add(struct isola_directory_shard *shard, struct isola_actor *a)
+{
+    if (shard->count >= shard->nbuckets) {
+        size_t n = shard->nbuckets ? shard->nbuckets * 2 : 4;
+        struct isola_actor **buckets = isola_zalloc(n * sizeof(struct isola_actor *));
+        for (size_t i = 0; i < shard->nbuckets; i++)
+            for (struct isola_actor *next, *b = shard->buckets[i]; b != NULL; b = next) {
+                next = b->next_same;
+                struct isola_actor **to = &buckets[b->hash / ISOLA_DIRECTORY_SHARDS & (n - 1)];
+                b->next_same = *to;
+                *to = b;
+            }
+        free(shard->buckets);
+        shard->buckets = buckets;
+        shard->nbuckets = n;
+    }
+    *find(shard, a->address, a->hash) = a;
+    shard->count++;
 }
 
 struct isola_actor *isola__actor_ref(struct isola_actor *a)
@@ -37,7 +82,7 @@ void isola__actor_unref(struct isola_actor *a)
 }
 
 /* The shard is locked. */
-static struct isola_actor *create(struct isola_host *h, struct isola_slice address,
+static struct isola_actor *create(struct isola_host *h, struct isola_slice address, uint64_t hash,
                                   const struct isola_type *type)
 {
     struct isola_actor *a = isola_zalloc(sizeof(*a));
@@ -47,12 +92,14 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
     ISOLA_CHECK(isola_address_parse(a->address, &a->at, NULL) == 0);
     a->type = type;
     a->commits_tail = &a->commits;
+    a->host = h;
+    a->hash = hash;
     if (type->def.shared) {
-        a->worker = &h->workers[isola_hash(address.data, address.len, 2) % h->nworkers];
-        a->realm = isola__worker_shared_realm(a->worker, type);
+        struct isola_worker *w = &h->workers[(hash >> 40) % h->nworkers];
+        a->realm = isola__worker_shared_realm(w, type);
     } else {
-        a->worker = &h->workers[atomic_fetch_add(&h->next_worker, 1) % h->nworkers];
-        a->realm = isola__realm_new(h, a->worker, type->release, false, isola__limits_of(type));
+        struct isola_worker *w = &h->workers[atomic_fetch_add(&h->next_worker, 1) % h->nworkers];
+        a->realm = isola__realm_new(h, w, type->release, false, isola__limits_of(type));
     }
     return a;
 }
@@ -87,9 +134,10 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         refuse(h, mail, r, err.text);
         return;
     }
-    struct isola_directory_shard *shard = isola__directory_shard(h, mail->dst);
+    uint64_t hash = hash_of(mail->dst);
+    struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);
-    struct isola_actor *a = isola_map_get(&shard->actors, mail->dst);
+    struct isola_actor *a = get(shard, mail->dst, hash);
     if (a == NULL && !wants_living(mail->kind) && !atomic_load(&h->draining)) {
         if (h->ops->locate(h->arg, mail->dst) != 0) {
             /* It has moved since this mail was sent here, and isola_host_moved may have been by:
@@ -104,8 +152,8 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             refuse(h, mail, err.code, err.text);
             return;
         }
-        a = create(h, mail->dst, type);
-        isola_map_set(&shard->actors, mail->dst, a);
+        a = create(h, mail->dst, hash, type);
+        add(shard, a);
     }
     const char *why = NULL;
     int code = 0;
@@ -118,7 +166,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         why = "its mailbox is full";
     }
     if (a != NULL && why == NULL) {
-        mail->actor = isola__actor_ref(a);
+        mail->actor = a;
         atomic_fetch_add(&a->mailbox, 1);
         isola__realm_post(a->realm, mail);
     }
@@ -137,14 +185,29 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
+void isola__directory_notify(struct isola_actor *a, struct isola_mail *note)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
+    note->actor = a;
+    pthread_mutex_lock(&shard->lock);
+    struct isola_realm *r = isola__realm_ref(a->realm);
+    bool open = isola__realm_push(r, note);
+    pthread_mutex_unlock(&shard->lock);
+    if (!open)
+        isola__realm_drop(r);
+    isola__realm_unref(r);
+}
+
 bool isola__directory_leave(struct isola_actor *a)
 {
-    struct isola_directory_shard *shard = isola__directory_shard(a->worker->host, a->address);
+    struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
     pthread_mutex_lock(&shard->lock);
     bool empty = atomic_load(&a->mailbox) == 0;
     if (empty) {
-        struct isola_actor *was = isola_map_del(&shard->actors, a->address);
-        ISOLA_CHECK(was == a);
+        struct isola_actor **at = find(shard, a->address, a->hash);
+        ISOLA_CHECK(*at == a);
+        *at = a->next_same;
+        shard->count--;
         atomic_store(&a->state, ISOLA_ACTOR_GONE);
     }
     pthread_mutex_unlock(&shard->lock);
@@ -155,9 +218,10 @@ bool isola__directory_leave(struct isola_actor *a)
 
 bool isola__directory_congested(struct isola_host *h, struct isola_slice address)
 {
-    struct isola_directory_shard *shard = isola__directory_shard(h, address);
+    uint64_t hash = hash_of(address);
+    struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);
-    struct isola_actor *a = isola_map_get(&shard->actors, address);
+    struct isola_actor *a = get(shard, address, hash);
     bool full = a != NULL && atomic_load(&a->mailbox) >= a->type->def.limits.mailbox;
     pthread_mutex_unlock(&shard->lock);
     return full;

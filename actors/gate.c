@@ -21,12 +21,18 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
     switch (mail->kind) {
     case ISOLA_MSG_REPLY:
     case ISOLA_MSG_FAIL:
-        if (mail->origin.realm != NULL)
-            isola__realm_post(mail->origin.realm, mail);
-        else if (mail->origin.link != 0)
+    case ISOLA_MAIL_IO_EVENT:
+    case ISOLA_MAIL_IO_END:
+        if (mail->origin.realm != NULL) {
+            struct isola_realm *r = mail->origin.realm;
+            mail->origin.realm = NULL;
+            isola__realm_post(r, mail);
+            isola__realm_unref(r);
+        } else if (mail->origin.link != 0) {
             h->ops->answer(h->arg, mail);
-        else
+        } else {
             isola_mail_free(mail);
+        }
         break;
     case ISOLA_MAIL_PUBLISH:
         isola__subs_publish(h, mail);
@@ -34,10 +40,6 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
     case ISOLA_MAIL_IO_START:
     case ISOLA_MAIL_IO_CANCEL:
         isola__io_release(h, mail);
-        break;
-    case ISOLA_MAIL_IO_EVENT:
-    case ISOLA_MAIL_IO_END:
-        isola__realm_post(mail->origin.realm, mail);
         break;
     default:
         isola_host_post(h, mail);
@@ -77,7 +79,7 @@ static void written(struct isola_state_io *io, int code, struct isola_slice valu
     c->code = code;
     if (code != 0)
         snprintf(c->why, sizeof(c->why), "%s", why != NULL ? why : "");
-    isola__worker_committed(c->actor->worker, c);
+    isola__directory_notify(c->actor, &c->note);
 }
 
 /* The newest state this activation has sent to disk. */
@@ -104,18 +106,19 @@ void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail)
     if (last != NULL)
         isola_mailq_push(&last->effects, mail);
     else
-        isola__gate_release(a->worker->host, mail);
+        isola__gate_release(a->host, mail);
 }
 
 static void write_state(struct isola_actor *a, struct isola_buf *value)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     struct isola_commit *c = isola_zalloc(sizeof(*c));
     c->actor = isola__actor_ref(a);
     c->activation = a->activation;
     c->value = *value;
     *value = (struct isola_buf){0};
     isola_mailq_join(&c->effects, &a->effects);
+    c->note.kind = ISOLA_MAIL_COMMITTED;
     c->io.done = written;
     c->io.address = a->address;
     c->io.value = isola_buf_slice(&c->value);
@@ -127,7 +130,7 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
 
 static void crash(struct isola_actor *a)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "crashed: %.*s",
                      ISOLA_FMT(isola_buf_slice(&a->crash)));
     static const char why[] = "the actor crashed; it restarts from its last saved state";
@@ -156,17 +159,18 @@ static void crash_at_start(struct isola_actor *a)
 static void stop(struct isola_actor *a)
 {
     struct isola_mail *m = a->stopping;
+    struct isola_host *h = a->host;
     a->stopping = NULL;
     isola__actor_end(a);
     if (m->kind == ISOLA_MSG_STOP)
-        isola__stop_answer(a->worker->host, m, true);
+        isola__stop_answer(h, m, true);
     else
         isola_mail_free(m);
 }
 
-void isola__gate_settle(struct isola_actor *a)
+bool isola__gate_settle(struct isola_actor *a)
 {
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     isola__idle_used(a);
     if (a->upgrade != NULL && a->stopping != NULL && a->serial == 0) {
         isola_mail_free(a->upgrade); /* nothing has been started that it would end */
@@ -176,32 +180,34 @@ void isola__gate_settle(struct isola_actor *a)
         /* Its start need not end, and may never. */
         isola__gate_refuse(h, &a->effects, ISOLA_EUPGRADE, "the release is being replaced");
         isola__actor_end(a);
-        return;
+        return false;
     }
     if (a->start_error.len > 0) {
         struct isola_buf error = a->start_error;
         a->start_error = (struct isola_buf){0};
         isola__actor_fail(a, isola_buf_slice(&error));
         isola_buf_free(&error);
-        return;
+        return false;
     }
     if (a->crash.len > 0) {
         if (a->begun)
             crash(a);
         else
             crash_at_start(a);
-        return;
+        return false;
     }
-    if (a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended)) {
+    bool due = a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended);
+    if (due)
+        a->turn_ended = false;
+    if (due && a->looked) {
         struct isola_buf value = {0};
         struct isola_err err;
         bool touched = false;
-        a->turn_ended = false;
         if (isola_js_state(a->realm->js, a->serial, &value, &touched, &err) != 0) {
             isola_buf_free(&value);
             isola_buf_printf(&a->crash, "its state cannot be saved: %s", err.text);
             crash(a);
-            return;
+            return false;
         }
         if (touched && !isola_slice_eq(isola_buf_slice(&value), newest(a)))
             write_state(a, &value);
@@ -212,14 +218,18 @@ void isola__gate_settle(struct isola_actor *a)
         isola_mailq_join(&last->effects, &a->effects);
     else
         release_all(h, &a->effects);
-    if (a->stopping != NULL && a->nrunning == 0 && last == NULL && !a->activating && !a->turn_ended)
+    if (a->stopping != NULL && a->nrunning == 0 && last == NULL && !a->activating &&
+        !a->turn_ended) {
         stop(a);
+        return false;
+    }
+    return true;
 }
 
 void isola__gate_committed(struct isola_commit *c)
 {
     struct isola_actor *a = c->actor;
-    struct isola_host *h = a->worker->host;
+    struct isola_host *h = a->host;
     ISOLA_CHECK(a->commits == c); /* writes end in the order they began */
     a->commits = c->next;
     if (a->commits == NULL)
@@ -241,7 +251,6 @@ void isola__gate_committed(struct isola_commit *c)
     }
     if ((current && a->crash.len > 0) || a->stopping != NULL) {
         isola__realm_touch(a->realm, a);
-        isola__realm_post(a->realm, NULL);
     }
     isola_buf_free(&c->value);
     free(c);

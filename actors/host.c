@@ -16,6 +16,7 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     pthread_rwlock_init(&h->subs_lock, NULL);
     pthread_mutex_init(&h->shared_lock, NULL);
     pthread_mutex_init(&h->letters.lock, NULL);
+    pthread_mutex_init(&h->orphans, NULL);
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
         pthread_mutex_init(&h->directory[i].lock, NULL);
     h->workers = isola_zalloc(h->nworkers * sizeof(*h->workers));
@@ -84,9 +85,8 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
         struct isola_directory_shard *shard = &h->directory[i];
         struct isola_mailq out = {0};
         pthread_mutex_lock(&shard->lock);
-        ISOLA_MAP_EACH(&shard->actors, e)
+        ISOLA_SHARD_EACH(shard, a)
         {
-            struct isola_actor *a = e->value;
             if (meant(h, a, &whom)) {
                 struct isola_mail *m = isola_mail_new(kind, none, a->address, none, none, none);
                 if (m != NULL) {
@@ -184,13 +184,12 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
         struct isola_directory_shard *shard = &h->directory[i];
         pthread_mutex_lock(&shard->lock);
         if (app.len == 0 && n >= limit) {
-            n += shard->actors.count;
+            n += shard->count;
             pthread_mutex_unlock(&shard->lock);
             continue;
         }
-        ISOLA_MAP_EACH(&shard->actors, e)
+        ISOLA_SHARD_EACH(shard, a)
         {
-            struct isola_actor *a = e->value;
             if ((app.len > 0 && !isola_slice_eq(app, a->at.app)) || n++ >= limit)
                 continue;
             char why[ISOLA_WHY_SIZE];
@@ -201,7 +200,7 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
                 .release = a->type->release->id,
                 .start = isola__prepared_start(a, why),
                 .why = why,
-                .thread = a->worker->number,
+                .thread = atomic_load(&a->realm->worker)->number,
                 .mailbox = atomic_load(&a->mailbox),
                 .turns = atomic_load(&a->turns),
                 .heap = atomic_load(&a->realm->heap_used),

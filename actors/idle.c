@@ -71,7 +71,10 @@ static void arm(struct isola_realm *r, struct isola_idle *w, bool at_once)
     while (w->slots[at % SLOTS].n == 0)
         at++;
     at *= w->width;
-    w->timer = isola__pending_new(r, ISOLA_PENDING_IDLE, 0, at_once ? 1 : at > now ? at - now : 0);
+    w->timer = isola__pending_new(r, ISOLA_PENDING_IDLE, NULL,
+                                  at_once    ? 1
+                                  : at > now ? at - now
+                                             : 0);
 }
 
 static struct isola_idle *wheel(struct isola_realm *r, const struct isola_type *type)
@@ -110,7 +113,7 @@ bool isola__idle_is(const struct isola_actor *a)
     return atomic_load(&a->state) == ISOLA_ACTOR_IDLE && a->nrunning == 0 &&
            atomic_load(&a->mailbox) == 0 && a->upgrade == NULL && a->stopping == NULL &&
            !a->turn_ended && a->effects.count == 0 && a->commits == NULL && a->crash.len == 0 &&
-           a->subs == NULL && a->nios == 0 && !isola__pending_any(a->realm, a);
+           a->subs == NULL && a->nios == 0 && a->pending == NULL;
 }
 
 static void look(struct isola_realm *r, struct isola_idle *w, uint32_t serial, uint64_t now)
@@ -187,7 +190,7 @@ void isola__idle_empty(struct isola_realm *r)
         if (r->release->types[i].def.shared && after > 0 && after < wait)
             wait = after;
     }
-    (void)isola__pending_new(r, ISOLA_PENDING_EMPTY, 0, wait);
+    (void)isola__pending_new(r, ISOLA_PENDING_EMPTY, NULL, wait);
 }
 
 void isola__idle_empty_due(struct isola_realm *r, struct isola_pending *p)

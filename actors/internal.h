@@ -2,11 +2,12 @@
  *
  * What the files of actors/ share.
  *
- * Threads. An actor belongs to a worker for as long as it is in the directory: everything of it, of
- * its realm, turns and effects is touched by that worker's thread alone, but for what is marked
- * otherwise. Other threads reach it by putting a mail into its realm's inbox (under the directory
- * shard's lock, so that an actor cannot leave while mail is on its way), or a finished state_io
- * into the worker's list.
+ * Threads. An actor belongs to its realm, and a realm is visited by one worker at a time, though
+ * not always by the same one: everything of an actor, of its realm, turns and effects is touched in
+ * a visit alone, but for what is marked otherwise. "Visit" below means: on the worker that visits
+ * the realm. Other threads reach an actor by putting a mail into its realm's inbox, under the
+ * directory shard's lock, so that an actor can neither leave nor change its realm while mail is on
+ * its way. What a read or write of its state ends with comes the same way.
  */
 #ifndef ISOLA_ACTORS_INTERNAL_H
 #define ISOLA_ACTORS_INTERNAL_H
@@ -20,6 +21,7 @@
 #include "actors/v8/realm.h"
 #include "base/check.h"
 #include "base/heap.h"
+#include "base/idmap.h"
 #include "base/map.h"
 
 struct isola_worker;
@@ -95,9 +97,9 @@ struct isola_pending {
         ISOLA_PENDING_EMPTY, /* idle.c: a realm nobody is left in */
     } what;
     uint32_t index, generation;
-    uint32_t actor;  /* serial */
-    uint64_t period; /* of a repeating timer, ms; 0 otherwise */
-    char *what_for;  /* ASK: whom and what it asks, for the message; owned */
+    uint32_t actor;                     /* serial */
+    struct isola_pending *next, **prev; /* the actor's list */
+    uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
     uint32_t next_free;
 };
 
@@ -113,48 +115,67 @@ struct isola_delay {
     uint64_t at; /* ms of isola_clock_ms */
 };
 
+enum isola_realm_state {
+    ISOLA_REALM_IDLE,
+    ISOLA_REALM_READY, /* in the queue of a worker, once */
+    ISOLA_REALM_RUNNING,
+    ISOLA_REALM_CLOSED,
+};
+
 /* An isolate and what runs in it: a unit of scheduling. */
 struct isola_realm {
     atomic_uint refs;
+    atomic_int state; /* enum isola_realm_state */
     struct isola_host *host;
-    struct isola_worker *worker;
     struct isola_release_rt *release;
+    struct isola_worker *owner; /* shared: in whose map it is */
     bool shared;
     struct isola_v8_limits limits;
 
-    pthread_mutex_t lock; /* guards the next six */
-    struct isola_mailq inbox;
-    enum { ISOLA_REALM_IDLE, ISOLA_REALM_READY, ISOLA_REALM_RUNNING, ISOLA_REALM_CLOSED } state;
-    struct isola_realm *next_ready; /* the worker's queue (under the worker's lock) */
-    bool tasks;                     /* V8 has posted some */
-    struct isola_delay *delays;     /* and these, for later */
-    bool closing;
+    /* What other threads hand over. */
+    _Atomic(struct isola_mail *) inbox; /* a stack, the last one first; taken as a whole */
+    atomic_bool nudged;                 /* there is something to do beside the inbox */
+    atomic_bool tasks;                  /* V8 has posted some */
+    atomic_bool closing;
+    _Atomic(struct isola_worker *) worker; /* that visited it last: its queue is where it goes */
+    struct isola_realm *next_ready;        /* the worker's queue (under the worker's lock) */
+    pthread_mutex_t lock;                  /* guards the next two */
+    struct isola_delay *delays;            /* tasks of V8's for later */
+    struct isola_v8 *v8; /* NULL until the first visit; changed in a visit, under the lock, so that
+                            a check may read it there */
 
     unsigned residents; /* shared: the actors that have it as their realm; under the host's
                            shared_lock */
 
-    atomic_size_t heap_used; /* as of the last visit */
+    atomic_size_t heap_used; /* as of a recent visit */
     atomic_int start;        /* enum isola_start of the module it loaded last */
 
-    /* the worker's thread only */
-    struct isola_v8 *v8; /* NULL until the first visit; changed under `lock`, so that a check may
-                            read it there */
-    struct isola_js *js; /* during a visit */
+    /* in a visit only */
+    struct isola_js *js;
+    struct isola_mailq held;                     /* taken out of the inbox, not handed out yet */
     struct isola_map modules;                    /* type name → struct isola_module */
-    struct isola_map actors;                     /* serial (4 bytes) → struct isola_actor */
+    struct isola_idmap actors;                   /* serial → struct isola_actor */
     struct isola_actor *touched, **touched_tail; /* list: to be settled and pumped */
     uint32_t next_serial, next_turn;
-    struct isola_heap due;       /* of struct isola_pending */
-    struct isola_heap_node wake; /* in the worker's heap, by the least of `due` */
+    unsigned running; /* turns; as long as there are any, the host counts as busy */
+    bool busy;
+    struct isola_turn *free_turns;
+    struct isola_buf scratch;
+    uint64_t heap_seen;    /* when heap_used was, ms */
+    struct isola_heap due; /* of struct isola_pending */
     struct isola_pending **pending;
     uint32_t npending, free_pending; /* free_pending: index + 1 */
     struct isola_map ios; /* id (8 bytes) → struct isola_io (io.c): what is done for its scripts */
     uint64_t next_io;
     unsigned budget;           /* turns left in this visit */
+    uint64_t until;            /* ns: no new turn in this visit after it */
     struct isola_check *check; /* not NULL: only loads modules (check.c) */
     struct isola_idle *idle;   /* idle.c: a list, one for each type */
     uint32_t idle_now;         /* the time of this visit as isola__idle_time has it */
     bool emptied;              /* a pending EMPTY is there */
+
+    struct isola_heap_node wake; /* by the least of `due`; under waker's wakes_lock */
+    struct isola_worker *waker;  /* in whose heap `wake` is; changed in a visit */
 };
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
@@ -164,24 +185,38 @@ ANY_THREAD struct isola_realm *isola__realm_ref(struct isola_realm *r);
 ANY_THREAD void isola__realm_unref(struct isola_realm *r);
 /* Puts a mail (NULL: nothing, only wake) into the inbox and makes the realm ready. */
 ANY_THREAD void isola__realm_post(struct isola_realm *r, struct isola_mail *mail);
+/* Likewise; false: the realm is closed, and isola__realm_drop is to be called, without any lock. */
+ANY_THREAD ISOLA_MUST_USE bool isola__realm_push(struct isola_realm *r, struct isola_mail *mail);
+/* Sees to what has come to a realm that is closed. */
+ANY_THREAD void isola__realm_drop(struct isola_realm *r);
+/* In a visit: moves the mails for `a` that wait in its inbox to `to`. The directory's shard of `a`
+ * is locked, so no more come. */
+void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isola_mailq *to);
 /* Worker: one visit. */
 void isola__realm_visit(struct isola_realm *r);
 /* No more visits; the isolate is closed after the present one. */
 ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
-struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor,
+/* Takes it off the list again, if it is there. */
+void isola__realm_untouch(struct isola_realm *r, struct isola_actor *a);
+/* `a` may be NULL. */
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct isola_actor *a,
                                          uint64_t ms);
 struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p);
-/* Has the actor any? */
-bool isola__pending_any(struct isola_realm *r, const struct isola_actor *a);
 uint64_t isola__pending_id(const struct isola_pending *p);
 extern const struct isola_v8_ops isola__v8_ops; /* script.c */
-struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial);
-/* Worker, in a visit: makes sure the module of `type` is loaded or loading. */
+static inline struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial)
+{
+    return isola_idmap_get(&r->actors, serial);
+}
+/* Makes sure the module of `type` is loaded or loading. */
 struct isola_module *isola__realm_module(struct isola_realm *r, const struct isola_type *type);
 
 /* --- actors (actor.c, turn.c) --- */
+
+/* Turns of a realm are numbered from 1 to this, and again: two of them that run at once differ. */
+#define ISOLA_TURN_MAX ((1u << 21) - 1)
 
 struct isola_turn {
     struct isola_turn *next;
@@ -192,10 +227,10 @@ struct isola_turn {
 /* A write of state on its way, and the effects that wait for it. */
 struct isola_commit {
     struct isola_state_io io;
-    struct isola_commit *next;      /* the actor's list, oldest first */
-    struct isola_commit *next_done; /* the worker's */
-    struct isola_actor *actor;      /* counted */
-    uint32_t activation;            /* the actor's, when it began */
+    struct isola_mail note;    /* ISOLA_MAIL_COMMITTED: it has ended */
+    struct isola_commit *next; /* the actor's list, oldest first */
+    struct isola_actor *actor; /* counted */
+    uint32_t activation;       /* the actor's, when it began */
     struct isola_buf value;
     struct isola_mailq effects;
     int code;
@@ -205,7 +240,7 @@ struct isola_commit {
 /* A read of state on its way. */
 struct isola_read {
     struct isola_state_io io;
-    struct isola_read *next;
+    struct isola_mail note;    /* ISOLA_MAIL_READ: it has ended */
     struct isola_actor *actor; /* counted */
     uint32_t activation;
     struct isola_buf value;
@@ -229,16 +264,17 @@ enum isola_actor_state {
 
 struct isola_actor {
     atomic_uint refs;
-    atomic_int state;    /* enum isola_actor_state; written by the worker */
+    atomic_int state;    /* enum isola_actor_state; written in visits */
     atomic_uint mailbox; /* mails in the inbox or waiting */
     atomic_ullong turns;
-    struct isola_address at;    /* into `address` */
-    struct isola_slice address; /* owned */
-    struct isola_worker *worker;
-    struct isola_realm
-        *realm; /* written by the worker under the directory's lock; a counted reference */
+    struct isola_host *host;
+    struct isola_address at;       /* into `address` */
+    struct isola_slice address;    /* owned */
+    uint64_t hash;                 /* of the address */
+    struct isola_actor *next_same; /* in the directory's bucket; under the shard's lock */
+    struct isola_realm *realm; /* changed in a visit, under the shard's lock; a counted reference */
 
-    /* the worker's thread only */
+    /* in a visit of its realm only */
     const struct isola_type *type; /* holds a reference to its release */
     struct isola_actor *next_touched;
     bool is_touched;
@@ -250,8 +286,10 @@ struct isola_actor {
     struct isola_mailq waiting;
     struct isola_turn *running;
     unsigned nrunning;
+    struct isola_pending *pending; /* its asks and timers */
     bool turn_ended;
-    bool begun;                 /* this activation has had a turn */
+    bool looked; /* its script has looked at its state, which may have changed since */
+    bool begun;  /* this activation has had a turn */
     struct isola_mailq effects; /* caused since the last settle */
     struct isola_commit *commits, **commits_tail;
     struct isola_buf crash;       /* what it crashed of; empty: it did not */
@@ -269,20 +307,22 @@ struct isola_actor {
 
 ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);
 ANY_THREAD void isola__actor_unref(struct isola_actor *a);
-/* Worker, in a visit. A mail from the inbox for this actor. Takes it. */
+/* In a visit. A mail from the inbox for this actor. Takes it. */
 void isola__actor_take(struct isola_actor *a, struct isola_mail *mail);
-/* Worker, in a visit: starts what can be started: the activation, or turns. */
-void isola__actor_pump(struct isola_actor *a);
-/* Worker, in a visit: the activation has ended with success (error empty) or not. */
+/* In a visit: starts what can be started: the activation, or turns. */
+/* False: it has failed, and is not to be touched again. */
+ISOLA_MUST_USE bool isola__actor_pump(struct isola_actor *a);
+/* In a visit: the activation has ended with success (error empty) or not. */
 void isola__actor_activated(struct isola_actor *a, struct isola_slice error);
-/* Worker: the state was read. */
+/* In a visit: the state was read. */
 void isola__actor_read(struct isola_read *read);
-/* Worker, in a visit: ends the activation; the next message (or one that waits already) makes a new
- * one. */
+/* In a visit: ends the activation; the next message (or one that waits already) makes a new
+ * one. The actor may belong to another realm afterwards: do not touch it again. */
 void isola__actor_end(struct isola_actor *a);
-/* Worker, in a visit: activation or module failed: `error` is an args array with an Error value. */
+/* In a visit: activation or module failed: `error` is an args array with an Error value. Do not
+ * touch the actor again. */
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
-/* Worker: has it mail to begin turns with? */
+/* In a visit: has it mail to begin turns with? */
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
 ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
@@ -335,31 +375,41 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why);
 struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);
 
-/* Worker, in a visit, after scripts of this actor have run: saves its state if that is due and lets
- * its effects out, now or when the state is on disk. */
-void isola__gate_settle(struct isola_actor *a);
+/* In a visit, after scripts of this actor have run: saves its state if that is due and lets
+ * its effects out, now or when the state is on disk. False: its activation has ended, and it is not
+ * to be touched again. */
+ISOLA_MUST_USE bool isola__gate_settle(struct isola_actor *a);
 /* Answers become errors, all else is dropped, but for UNSUBs: what they end has left before. */
 void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, const char *why);
-/* Worker: sends a mail of this actor after all that waits for its writes. Takes it. */
+/* In a visit: sends a mail of this actor after all that waits for its writes. Takes it. */
 void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail);
-/* Worker: a write has ended. */
+/* In a visit, or when there are no more: a write has ended. */
 void isola__gate_committed(struct isola_commit *c);
 /* Sends one effect on its way. Takes it. */
 void isola__gate_release(struct isola_host *h, struct isola_mail *mail);
 
 /* --- directory (directory.c) --- */
 
-#define ISOLA_DIRECTORY_SHARDS 64
+#define ISOLA_DIRECTORY_SHARDS 256
 
+/* A hash table of actors, chained through them. */
 struct isola_directory_shard {
     pthread_mutex_t lock;
-    struct isola_map actors; /* address → struct isola_actor */
+    struct isola_actor **buckets;
+    size_t nbuckets; /* a power of two, or 0 */
+    size_t count;
 };
-struct isola_directory_shard *isola__directory_shard(struct isola_host *h,
-                                                     struct isola_slice address);
+struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint64_t hash);
+/* Calls `each` for all actors of a shard, which is locked. */
+#define ISOLA_SHARD_EACH(shard, a)                                                                 \
+    for (size_t a##_at = 0; a##_at < (shard)->nbuckets; a##_at++)                                  \
+        for (struct isola_actor *a = (shard)->buckets[a##_at]; a != NULL; a = a->next_same)
+
+/* What a read or write of an actor's state has ended with, to its realm; takes nothing. */
+ANY_THREAD void isola__directory_notify(struct isola_actor *a, struct isola_mail *note);
 /* Hands a mail to the actor on this node, making the actor when there is none. Takes it. */
 ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
-/* Worker: takes the actor out unless mail waits for it; true when it is out. */
+/* In a visit: takes the actor out unless mail waits for it; true when it is out. */
 bool isola__directory_leave(struct isola_actor *a);
 /* Is the receiver of an emit here, and its mailbox full? */
 ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
@@ -392,7 +442,7 @@ ANY_THREAD void isola__io_release(struct isola_host *h, struct isola_mail *mail)
 
 /* --- checks of a release (check.c) --- */
 
-/* Worker, in a visit of a realm that only loads a module. */
+/* In a visit of a realm that only loads a module. */
 void isola__check_visit(struct isola_realm *r);
 void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct isola_slice error);
 
@@ -405,28 +455,31 @@ struct isola_worker {
     uv_loop_t loop;
     uv_async_t async;
     uv_timer_t timer;
-    pthread_mutex_t lock; /* guards the next four */
+    atomic_bool asleep;        /* in its loop, or about to be: wake it when there is work */
+    atomic_uint backlog;       /* realms in the queue */
+    atomic_ullong visit_since; /* ns of isola_clock_ns; 0: in no visit */
+    pthread_mutex_t lock;      /* guards the next one */
     struct isola_realm *ready_head, **ready_tail;
-    struct isola_commit *committed, **committed_tail;
-    struct isola_read *reads, **reads_tail;
-    /* its own thread only */
-    struct isola_heap wakes; /* realms by their least deadline */
-    struct isola_map shared; /* release (the pointer) → the realm many actors share; under the
-                                host's shared_lock */
+    struct isola_map shared;    /* release (the pointer) → the realm many actors share; under the
+                                   host's shared_lock */
+    pthread_mutex_t wakes_lock; /* guards the next one */
+    struct isola_heap wakes;    /* realms by their least deadline */
 };
 
 int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number,
                         struct isola_err *err);
-ANY_THREAD void isola__worker_ready(struct isola_worker *w, struct isola_realm *r);
-ANY_THREAD void isola__worker_committed(struct isola_worker *w, struct isola_commit *c);
-ANY_THREAD void isola__worker_read(struct isola_worker *w, struct isola_read *r);
-/* Worker: the realm's least deadline has changed. */
-void isola__worker_wake_at(struct isola_worker *w, struct isola_realm *r);
+ANY_THREAD void isola__worker_ready(struct isola_realm *r);
+/* In a visit: the realm's least deadline has changed. */
+void isola__worker_wake_at(struct isola_realm *r);
+/* The worker whose thread this is, or NULL. */
+struct isola_worker *isola__worker_here(void);
+/* Sees that realms that wait behind a long visit are taken by workers that have nothing to do. */
+ANY_THREAD void isola__workers_rescue(struct isola_host *h);
 /* The realm this worker's actors of the type share, with a reference and one more resident. */
 ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
                                                           const struct isola_type *type);
 /* A resident leaves: a realm nobody is left in goes, if its release is no longer current. */
-ANY_THREAD void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r);
+ANY_THREAD void isola__worker_leave_shared(struct isola_realm *r);
 /* Closes a shared realm if nobody is in it. */
 void isola__worker_evict_shared(struct isola_realm *r);
 /* Closes this worker's realm of a release that is no longer current if nobody is in it. */
@@ -465,8 +518,10 @@ struct isola_host {
     struct isola_memory memory;
     atomic_size_t image_bytes; /* of all images */
     atomic_bool draining, drained;
-    atomic_ullong
-        busy; /* running turns, visits, reads, commits, DRAIN mails: what a drain waits for */
+    atomic_ullong busy; /* realms with running turns, visits, reads, commits, DRAIN mails: what a
+                           drain waits for */
+    pthread_mutex_t orphans; /* held while what a write of an actor that is gone ended with is seen
+                                to */
 };
 
 /* Counts something a drain waits for. */

@@ -1,10 +1,56 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mails and their memory. Small ones, which most are, come from a list each thread keeps for
+ * itself; whoever frees one puts it into its own list. Traffic between two threads is mostly in
+ * pairs of question and answer, so the lists stay level; a longer list than POOL_MAX goes back to
+ * malloc.
+ */
 #include "actors/mail.h"
 
 #include <stdio.h>
 
 #include "actors/internal.h"
 #include "base/msgpack.h"
+
+#define POOL_SIZE 320 /* bytes of a pooled mail, with its text */
+#define POOL_MAX  4096
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define POOLED false /* they are to see every use after free */
+#else
+#define POOLED true
+#endif
+
+static _Thread_local struct {
+    struct isola_mail *first;
+    size_t count;
+} pool;
+
+static struct isola_mail *allocate(size_t bytes)
+{
+    struct isola_mail *m = pool.first;
+    bool pooled = POOLED && sizeof(*m) + bytes <= POOL_SIZE;
+    if (pooled && m != NULL) {
+        pool.first = m->next;
+        pool.count--;
+    } else {
+        m = malloc(pooled ? POOL_SIZE : sizeof(*m) + bytes);
+    }
+    if (m != NULL)
+        *m = (struct isola_mail){.pooled = pooled};
+    return m;
+}
+
+static void release(struct isola_mail *m)
+{
+    if (m->pooled && pool.count < POOL_MAX) {
+        m->next = pool.first;
+        pool.first = m;
+        pool.count++;
+    } else {
+        free(m);
+    }
+}
 
 static struct isola_slice store(uint8_t **at, struct isola_slice s)
 {
@@ -20,10 +66,10 @@ struct isola_mail *isola_mail_new(int kind, struct isola_slice src, struct isola
                                   struct isola_slice args)
 {
     size_t bytes = src.len + dst.len + event.len + chain.len + args.len;
-    struct isola_mail *m = malloc(sizeof(*m) + bytes);
+    struct isola_mail *m = allocate(bytes);
     if (m == NULL)
         return NULL;
-    *m = (struct isola_mail){.kind = kind};
+    m->kind = kind;
     uint8_t *at = (uint8_t *)(m + 1);
     m->src = store(&at, src);
     m->dst = store(&at, dst);
@@ -64,9 +110,7 @@ void isola_mail_free(struct isola_mail *m)
 {
     if (m == NULL)
         return;
-    if (m->actor != NULL)
-        isola__actor_unref(m->actor);
     if (m->origin.realm != NULL)
         isola__realm_unref(m->origin.realm);
-    free(m);
+    release(m);
 }

@@ -32,11 +32,17 @@ enum {
     ISOLA_MAIL_IO_CANCEL,
     ISOLA_MAIL_IO_EVENT, /* back from it */
     ISOLA_MAIL_IO_END,
+    ISOLA_MAIL_NUDGE, /* the actor has come to this realm with work to do */
+    /* Part of something else, and not counted as mail of the actor's: */
+    ISOLA_MAIL_READ,      /* in a struct isola_read */
+    ISOLA_MAIL_COMMITTED, /* in a struct isola_commit */
 };
 
 struct isola_mail {
     struct isola_mail *next;
-    struct isola_actor *actor; /* the receiver once it is known; a counted reference */
+    struct isola_actor *actor; /* the receiver once it is known: its mailbox counts this mail, so it
+                                  stays */
+    bool pooled;               /* its memory goes back to a list (mail.c) */
     int kind;                  /* enum isola_msg_kind, or one of the above */
     bool passed_on;            /* came from another actor-host: not to be sent to a third */
     uint32_t timeout_ms;

@@ -73,10 +73,10 @@ static uint32_t limit(struct isola_host *h, uint64_t too_much)
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
         struct isola_directory_shard *shard = &h->directory[i];
         pthread_mutex_lock(&shard->lock);
-        ISOLA_MAP_EACH(&shard->actors, e)
+        ISOLA_SHARD_EACH(shard, a)
         {
-            if (may_go(e->value))
-                add(&c, e->value);
+            if (may_go(a))
+                add(&c, a);
         }
         pthread_mutex_unlock(&shard->lock);
     }
@@ -98,9 +98,8 @@ static void evict(struct isola_host *h, uint32_t before)
         struct isola_directory_shard *shard = &h->directory[i];
         struct isola_mailq out = {0};
         pthread_mutex_lock(&shard->lock);
-        ISOLA_MAP_EACH(&shard->actors, e)
+        ISOLA_SHARD_EACH(shard, a)
         {
-            const struct isola_actor *a = e->value;
             if (may_go(a) && atomic_load(&a->idle_since) < before) {
                 struct isola_mail *m =
                     isola_mail_new(ISOLA_MAIL_HIBERNATE, none, a->address, none, none, none);

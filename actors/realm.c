@@ -2,20 +2,28 @@
  *
  * A realm: an isolate, the actors in it, and its visits.
  *
- * A realm is idle, ready (in its worker's queue), running (being visited) or closed; it is in the
- * queue at most once. A visit first hands the inbox out, which needs no isolate; only when some
- * actor then has something to run is the isolate made (at the first time) and entered. It ends
- * after a bounded number of turns; what is left makes the realm ready again, behind the others.
+ * A realm is idle, ready (in a worker's queue), running (being visited) or closed; it is in a queue
+ * at most once, and never visited by two workers. A visit first hands the inbox out, which needs no
+ * isolate; only when some actor then has something to run is the isolate made (at the first time)
+ * and entered. It ends after a bounded number of turns, or some time; what is left makes the realm
+ * ready again, behind the others.
+ *
+ * The inbox is a stack that is pushed to without a lock and taken as a whole (Treiber). Whoever
+ * pushes makes an idle realm ready; the visitor, having made it idle, looks once more: one of the
+ * two sees the other.
  */
 #include "actors/internal.h"
 
 #include "base/clock.h"
 #include "base/msgpack.h"
 
-/* Turns in one visit. */
-#define BUDGET 256
+/* Turns in one visit, and how long new ones begin in it. */
+#define BUDGET   256
+#define VISIT_NS 2000000
 /* Ids of pending asks and timers are numbers a script can hold exactly: 53 bits. */
-#define INDEX_BITS 24
+#define INDEX_BITS 24 /* ISOLA_ASK_SLOT */
+/* How old the heap's size may be when there are visits, ms. */
+#define HEAP_AGE 100
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
@@ -23,8 +31,10 @@ struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *
 {
     struct isola_realm *r = isola_zalloc(sizeof(*r));
     atomic_init(&r->refs, 1);
+    atomic_init(&r->state, ISOLA_REALM_IDLE);
+    atomic_init(&r->worker, w);
     r->host = h;
-    r->worker = w;
+    r->owner = w;
     r->release = isola__release_ref(release);
     r->shared = shared;
     r->limits = limits;
@@ -42,38 +52,101 @@ void isola__realm_unref(struct isola_realm *r)
 {
     if (atomic_fetch_sub(&r->refs, 1) != 1)
         return;
-    ISOLA_CHECK(r->v8 == NULL && r->actors.count == 0);
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&r->inbox)) != NULL)
-        isola_mail_free(m);
+    ISOLA_CHECK(r->v8 == NULL && r->actors.count == 0 && atomic_load(&r->inbox) == NULL &&
+                r->held.count == 0);
     isola__release_unref(r->release);
     isola_heap_free(&r->due);
     for (uint32_t i = 0; i < r->npending; i++)
         free(r->pending[i]);
     free(r->pending);
-    isola_map_free(&r->actors);
     isola_map_free(&r->ios);
+    for (struct isola_turn *next, *t = r->free_turns; t != NULL; t = next) {
+        next = t->next;
+        free(t);
+    }
+    isola_buf_free(&r->scratch);
+    isola_idmap_free(&r->actors);
     isola_map_free(&r->modules);
     isola__idle_free(r);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
+/* Moves the inbox to the end of `to`, in the order it came in. */
+static void take_inbox(struct isola_realm *r, struct isola_mailq *to)
+{
+    struct isola_mail *m = atomic_exchange(&r->inbox, NULL);
+    if (m == NULL)
+        return;
+    struct isola_mailq q = {.tail = &m->next};
+    struct isola_mail *first = NULL;
+    while (m != NULL) {
+        struct isola_mail *before = m->next;
+        m->next = first;
+        first = m;
+        m = before;
+        q.count++;
+    }
+    q.head = first;
+    isola_mailq_join(to, &q);
+}
+
+/* What has come to a realm that is closed: answers to activations that have ended, and the ends of
+ * writes of actors that are gone. */
+static void drop_orphans(struct isola_realm *r, struct isola_mailq *q)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(q)) != NULL) {
+        if (m->actor == NULL) {
+            isola_mail_free(m);
+            continue;
+        }
+        ISOLA_CHECK(m->kind == ISOLA_MAIL_READ || m->kind == ISOLA_MAIL_COMMITTED);
+        struct isola_host *h = r->host;
+        pthread_mutex_lock(&h->orphans);
+        isola__actor_take(m->actor, m);
+        pthread_mutex_unlock(&h->orphans);
+    }
+}
+
+void isola__realm_drop(struct isola_realm *r)
+{
+    struct isola_mailq q = {0};
+    take_inbox(r, &q);
+    drop_orphans(r, &r->held);
+    drop_orphans(r, &q);
+}
+
+bool isola__realm_push(struct isola_realm *r, struct isola_mail *mail)
+{
+    if (mail != NULL) {
+        struct isola_mail *first = atomic_load(&r->inbox);
+        do
+            mail->next = first;
+        while (!atomic_compare_exchange_weak(&r->inbox, &first, mail));
+    } else {
+        atomic_store(&r->nudged, true);
+    }
+    int idle = ISOLA_REALM_IDLE;
+    if (atomic_compare_exchange_strong(&r->state, &idle, ISOLA_REALM_READY))
+        isola__worker_ready(r);
+    return idle != ISOLA_REALM_CLOSED;
+}
+
 void isola__realm_post(struct isola_realm *r, struct isola_mail *mail)
 {
-    pthread_mutex_lock(&r->lock);
-    bool closed = r->state == ISOLA_REALM_CLOSED;
-    ISOLA_CHECK(!closed || mail == NULL || mail->actor == NULL);
-    if (!closed && mail != NULL)
-        isola_mailq_push(&r->inbox, mail);
-    bool wake = r->state == ISOLA_REALM_IDLE;
-    if (wake)
-        r->state = ISOLA_REALM_READY;
-    pthread_mutex_unlock(&r->lock);
-    if (wake)
-        isola__worker_ready(r->worker, r);
-    if (closed)
-        isola_mail_free(mail); /* an answer to an activation that has ended */
+    if (!isola__realm_push(r, mail))
+        isola__realm_drop(r);
+}
+
+void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isola_mailq *to)
+{
+    struct isola_mailq all = {0};
+    struct isola_mail *m;
+    isola_mailq_join(&all, &r->held);
+    take_inbox(r, &all);
+    while ((m = isola_mailq_pop(&all)) != NULL)
+        isola_mailq_push(m->actor == a ? to : &r->held, m);
 }
 
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a)
@@ -90,6 +163,20 @@ void isola__realm_touch(struct isola_realm *r, struct isola_actor *a)
     r->touched_tail = &a->next_touched;
 }
 
+void isola__realm_untouch(struct isola_realm *r, struct isola_actor *a)
+{
+    if (!a->is_touched)
+        return;
+    struct isola_actor **at = &r->touched;
+    while (*at != a)
+        at = &(*at)->next_touched;
+    *at = a->next_touched;
+    if (*at == NULL)
+        r->touched_tail = at;
+    a->is_touched = false;
+    isola__actor_unref(a);
+}
+
 static struct isola_actor *next_touched(struct isola_realm *r)
 {
     struct isola_actor *a = r->touched;
@@ -100,14 +187,9 @@ static struct isola_actor *next_touched(struct isola_realm *r)
     return a;
 }
 
-struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial)
-{
-    return isola_map_get(&r->actors, isola_slice(&serial, sizeof(serial)));
-}
-
 /* --- pending asks and timers --- */
 
-struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32_t actor,
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct isola_actor *a,
                                          uint64_t ms)
 {
     struct isola_pending *p;
@@ -124,7 +206,17 @@ struct isola_pending *isola__pending_new(struct isola_realm *r, int what, uint32
         r->pending[r->npending++] = p;
     }
     p->what = what;
-    p->actor = actor;
+    p->actor = 0;
+    p->next = NULL;
+    p->prev = NULL;
+    if (a != NULL) {
+        p->actor = a->serial;
+        p->next = a->pending;
+        p->prev = &a->pending;
+        if (p->next != NULL)
+            p->next->prev = &p->next;
+        a->pending = p;
+    }
     p->generation = (p->generation + 1) & 0x1fffffff;
     p->period = 0;
     isola_heap_insert(&r->due, &p->due, isola_clock_ms() + ms);
@@ -148,19 +240,13 @@ struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, in
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
 {
     isola_heap_remove(&r->due, &p->due);
-    free(p->what_for);
-    p->what_for = NULL;
+    if (p->prev != NULL)
+        *p->prev = p->next;
+    if (p->next != NULL)
+        p->next->prev = p->prev;
     p->what = ISOLA_PENDING_FREE;
     p->next_free = r->free_pending;
     r->free_pending = p->index + 1;
-}
-
-bool isola__pending_any(struct isola_realm *r, const struct isola_actor *a)
-{
-    for (uint32_t i = 0; i < r->npending; i++)
-        if (r->pending[i]->what != ISOLA_PENDING_FREE && r->pending[i]->actor == a->serial)
-            return true;
-    return false;
 }
 
 /* Code of this actor has run (or of none: NULL): what it did is to be settled. Outside of a turn
@@ -188,11 +274,11 @@ static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok,
 static void expire(struct isola_realm *r, struct isola_pending *p)
 {
     if (p->what == ISOLA_PENDING_ASK) {
-        struct isola_mail *m =
-            isola_mail_failure((struct isola_origin){0}, ISOLA_ETIMEDOUT, "%s timed out",
-                               p->what_for != NULL ? p->what_for : "the ask");
-        settle_ask(r, p, false, m != NULL ? m->args : (struct isola_slice){0});
-        isola_mail_free(m);
+        uint64_t id = isola__pending_id(p);
+        uint32_t actor = p->actor;
+        isola__pending_free(r, p);
+        isola_js_expire(r->js, id);
+        ran(r, actor);
     } else if (p->what == ISOLA_PENDING_TIMER) {
         uint64_t id = isola__pending_id(p);
         uint32_t actor = p->actor;
@@ -219,7 +305,7 @@ static void arm_delays(struct isola_realm *r, struct isola_delay *d)
     uint64_t now = isola_clock_ms();
     while (d != NULL) {
         struct isola_delay *next = d->next;
-        isola__pending_new(r, ISOLA_PENDING_WAKE, 0, d->at > now ? d->at - now : 0);
+        isola__pending_new(r, ISOLA_PENDING_WAKE, NULL, d->at > now ? d->at - now : 0);
         free(d);
         d = next;
     }
@@ -252,16 +338,10 @@ static void settle_touched(struct isola_realm *r)
     struct isola_actor *later = NULL, **later_tail = &later;
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL) {
-        if (a->realm == r)
-            isola__gate_settle(a);
-        if (a->realm != r &&
-            atomic_load(&a->state) != ISOLA_ACTOR_GONE) { /* it has moved to a fresh realm */
-            isola__realm_touch(a->realm, a);
-            isola__realm_post(a->realm, NULL);
-        }
-        if (a->realm == r && r->budget > 0)
-            isola__actor_pump(a);
-        if (r->budget == 0 && a->realm == r && !a->is_touched && isola__actor_has_work(a)) {
+        bool here = isola__gate_settle(a);
+        if (here && r->budget > 0)
+            here = isola__actor_pump(a);
+        if (here && r->budget == 0 && !a->is_touched && isola__actor_has_work(a)) {
             a->is_touched = true;
             a->next_touched = NULL;
             *later_tail = a;
@@ -279,8 +359,6 @@ static void in_visit(struct isola_js *js, void *arg)
     struct visit *visit = arg;
     struct isola_realm *r = visit->realm;
     r->js = js;
-    r->budget = BUDGET;
-    r->idle_now = isola__idle_time(isola_clock_ms());
     if (visit->tasks)
         isola_js_tasks(js);
     struct isola_mail *m;
@@ -295,7 +373,10 @@ static void in_visit(struct isola_js *js, void *arg)
             settle_ask(r, p, m->kind == ISOLA_MSG_REPLY, m->args);
         isola_mail_free(m);
     }
-    uint64_t now = isola_clock_ms();
+    uint64_t ns = isola_clock_ns(), now = ns / 1000000;
+    r->budget = BUDGET;
+    r->until = ns + VISIT_NS;
+    r->idle_now = isola__idle_time(now);
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
         expire(r, (struct isola_pending *)(void *)((char *)node -
@@ -303,8 +384,11 @@ static void in_visit(struct isola_js *js, void *arg)
     if (r->check != NULL)
         isola__check_visit(r);
     settle_touched(r);
-    atomic_store(&r->heap_used, isola_js_heap(js));
-    isola__memory_check(r->host);
+    if (r->heap_seen == 0 || now - r->heap_seen >= HEAP_AGE) {
+        r->heap_seen = now;
+        atomic_store(&r->heap_used, isola_js_heap(js));
+        isola__memory_check(r->host);
+    }
     r->js = NULL;
 }
 
@@ -333,19 +417,15 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
         isola_mail_free(m);
     struct isola_mail *why =
         isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
-    struct isola_actor *a, *next = r->touched;
+    struct isola_actor *a, *once = r->touched;
     r->touched = NULL; /* each of them once: those that are touched by it wait for the next visit */
-    while ((a = next) != NULL) {
-        next = a->next_touched;
+    while ((a = once) != NULL) {
+        once = a->next_touched;
         a->is_touched = false;
-        if (a->realm == r && a->upgrade != NULL) {
+        if (a->upgrade != NULL)
             isola__actor_end(a);
-        } else if (a->realm == r) {
+        else
             isola__actor_fail(a, why != NULL ? why->args : (struct isola_slice){0});
-        } else { /* it has moved to a fresh realm */
-            isola__realm_touch(a->realm, a);
-            isola__realm_post(a->realm, NULL);
-        }
         isola__actor_unref(a);
     }
     if (r->check != NULL)
@@ -354,21 +434,26 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
     isola_mail_free(why);
 }
 
-static void close_now(struct isola_realm *r, struct isola_mailq *left, struct isola_delay *delays)
+static struct isola_delay *take_delays(struct isola_realm *r)
+{
+    pthread_mutex_lock(&r->lock);
+    struct isola_delay *delays = r->delays;
+    r->delays = NULL;
+    pthread_mutex_unlock(&r->lock);
+    return delays;
+}
+
+static void close_now(struct isola_realm *r)
 {
     struct isola_heap_node *node;
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(left)) != NULL) { /* answers to activations that have ended */
-        ISOLA_CHECK(m->actor == NULL);
-        isola_mail_free(m);
-    }
+    isola__realm_drop(r);
     isola__io_forget(r, NULL);
-    arm_delays(r, delays);
+    arm_delays(r, take_delays(r));
     while ((node = isola_heap_min(&r->due)) != NULL)
         isola__pending_free(
             r,
             (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
-    isola__worker_wake_at(r->worker, r);
+    isola__worker_wake_at(r);
     ISOLA_MAP_EACH(&r->modules, e)
     {
         struct isola_module *module = e->value;
@@ -384,80 +469,79 @@ static void close_now(struct isola_realm *r, struct isola_mailq *left, struct is
         isola_v8_close(v8);
 }
 
+/* Hands out what has come. Answers need the isolate: they go to `answers`. */
+static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
+{
+    struct isola_mail *m;
+    take_inbox(r, &r->held);
+    while ((m = isola_mailq_pop(&r->held)) != NULL) {
+        struct isola_actor *a = m->actor;
+        if (a == NULL)
+            isola_mailq_push(answers, m);
+        else
+            isola__actor_take(a, m);
+    }
+}
+
+/* A realm in which turns run counts as one thing a drain waits for. */
+static void count_busy(struct isola_realm *r)
+{
+    if ((r->running > 0) == r->busy)
+        return;
+    r->busy = !r->busy;
+    if (r->busy)
+        isola__host_busy(r->host);
+    else
+        isola__host_unbusy(r->host);
+}
+
 void isola__realm_visit(struct isola_realm *r)
 {
     struct visit visit = {.realm = r};
-    struct isola_mailq inbox;
-    pthread_mutex_lock(&r->lock);
-    if (r->state == ISOLA_REALM_CLOSED) {
-        pthread_mutex_unlock(&r->lock);
-        return;
-    }
-    r->state = ISOLA_REALM_RUNNING;
-    inbox = r->inbox;
-    r->inbox = (struct isola_mailq){0};
-    visit.tasks = r->tasks;
-    r->tasks = false;
-    struct isola_delay *delays = r->delays;
-    r->delays = NULL;
-    pthread_mutex_unlock(&r->lock);
-
+    atomic_store(&r->state, ISOLA_REALM_RUNNING);
     /* Turns end in a visit, and so does what they have changed begin to be written: a drain must
      * not end in between. */
     isola__host_busy(r->host);
-    bool armed = delays != NULL;
-    arm_delays(r, delays);
-
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&inbox)) != NULL) {
-        if (m->actor == NULL) {
-            isola_mailq_push(&visit.answers, m);
-        } else {
-            struct isola_actor *a = m->actor;
-            m->actor = NULL;
-            isola__actor_take(a, m);
-            isola__actor_unref(a);
-        }
+    struct isola_delay *delays = NULL;
+    if (atomic_exchange(&r->nudged, false)) {
+        visit.tasks = atomic_exchange(&r->tasks, false);
+        delays = take_delays(r);
+        arm_delays(r, delays);
     }
+    hand_out(r, &visit.answers);
     struct isola_heap_node *least = isola_heap_min(&r->due);
     bool due = least != NULL && least->key <= isola_clock_ms();
-    if (r->touched != NULL || visit.answers.count > 0 || due || visit.tasks || r->check != NULL) {
+    bool enter =
+        r->touched != NULL || visit.answers.count > 0 || due || visit.tasks || r->check != NULL;
+    if (enter) {
         struct isola_err err;
         if (is_open(r, &err))
             isola_v8_visit(r->v8, in_visit, &visit);
         else
             cannot_open(r, &visit, &err);
-        armed = true;
     }
-    if (armed)
-        isola__worker_wake_at(r->worker, r);
+    if (enter || delays != NULL)
+        isola__worker_wake_at(r);
+    count_busy(r);
 
-    pthread_mutex_lock(&r->lock);
-    bool closing = r->closing; /* another thread may set it: the one decision is made here */
-    bool again = r->inbox.count > 0 || r->tasks || r->delays != NULL || r->touched != NULL;
-    if (closing) {
-        r->state = ISOLA_REALM_CLOSED;
-        inbox = r->inbox; /* an answer among them holds a reference to this very realm */
-        r->inbox = (struct isola_mailq){0};
-        delays = r->delays;
-        r->delays = NULL;
+    if (atomic_load(&r->closing)) {
+        close_now(r);
+        atomic_store(&r->state, ISOLA_REALM_CLOSED);
+        isola__realm_drop(
+            r); /* what has come meanwhile; from now on, whoever posts sees that it is closed */
     } else {
-        r->state = again ? ISOLA_REALM_READY : ISOLA_REALM_IDLE;
+        bool more = r->touched != NULL || r->held.count > 0;
+        atomic_store(&r->state, ISOLA_REALM_IDLE);
+        int idle = ISOLA_REALM_IDLE;
+        if ((more || atomic_load(&r->inbox) != NULL || atomic_load(&r->nudged)) &&
+            atomic_compare_exchange_strong(&r->state, &idle, ISOLA_REALM_READY))
+            isola__worker_ready(r);
     }
-    pthread_mutex_unlock(&r->lock);
-    if (closing)
-        close_now(r, &inbox, delays);
-    else if (again)
-        isola__worker_ready(r->worker, r);
     isola__host_unbusy(r->host);
 }
 
 void isola__realm_close(struct isola_realm *r)
 {
-    pthread_mutex_lock(&r->lock);
-    bool first = !r->closing;
-    r->closing = true;
-    pthread_mutex_unlock(&r->lock);
-    if (first)
+    if (!atomic_exchange(&r->closing, true))
         isola__realm_post(r, NULL); /* in case it is not being visited */
 }

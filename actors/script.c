@@ -13,9 +13,7 @@
 static void wake(void *arg)
 {
     struct isola_realm *r = arg;
-    pthread_mutex_lock(&r->lock);
-    r->tasks = true;
-    pthread_mutex_unlock(&r->lock);
+    atomic_store(&r->tasks, true);
     isola__realm_post(r, NULL);
 }
 
@@ -86,29 +84,25 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, s->actor);
     struct isola_address to;
-    struct isola_buf chain = {0};
+    struct isola_buf *chain = &r->scratch;
     struct isola_origin origin = {0};
     if (a == NULL &&
         s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
         return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
     int e = isola_address_parse(s->dst, &to, err);
+    chain->len = 0;
     if (e == 0 && s->kind == ISOLA_MSG_ASK)
-        e = chain_of(a, s->turn, &chain, err);
-    if (e != 0) {
-        isola_buf_free(&chain);
+        e = chain_of(a, s->turn, chain, err);
+    if (e != 0)
         return e;
-    }
     struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0},
-                                          s->dst, s->event, isola_buf_slice(&chain), s->args);
-    isola_buf_free(&chain);
+                                          s->dst, s->event, isola_buf_slice(chain), s->args);
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
     m->timeout_ms = s->timeout_ms;
     switch (s->kind) {
     case ISOLA_MSG_ASK: {
-        struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, s->actor, s->timeout_ms);
-        p->what_for = isola_format("ask \"%.*s\" of %.*s (%u ms)", ISOLA_FMT(s->event),
-                                   ISOLA_FMT(s->dst), s->timeout_ms);
+        struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, a, s->timeout_ms);
         origin.realm = isola__realm_ref(r);
         origin.id = *id = isola__pending_id(p);
         break;
@@ -196,9 +190,10 @@ static void log_line(void *arg, uint32_t actor, enum isola_log_level level, stru
 
 static uint64_t timer_set(void *arg, uint32_t actor, uint64_t ms, bool repeat)
 {
-    if (actor != 0 && isola__realm_actor(arg, actor) == NULL)
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    if (actor != 0 && a == NULL)
         return 0; /* of an activation that has ended: it never fires */
-    struct isola_pending *p = isola__pending_new(arg, ISOLA_PENDING_TIMER, actor, ms);
+    struct isola_pending *p = isola__pending_new(arg, ISOLA_PENDING_TIMER, a, ms);
     p->period = repeat ? ms : 0;
     return isola__pending_id(p);
 }
@@ -227,6 +222,13 @@ static void io_cancel(void *arg, uint64_t id)
     isola__io_cancel(arg, id);
 }
 
+static void looked(void *arg, uint32_t actor)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    if (a != NULL)
+        a->looked = true;
+}
+
 /* Whoever waited for this module goes on, or fails with it. */
 static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
 {
@@ -240,9 +242,9 @@ static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
         return;
     m->state = error.len == 0 ? ISOLA_MODULE_READY : ISOLA_MODULE_FAILED;
     isola_buf_append(&m->error, error.data, error.len);
-    ISOLA_MAP_EACH(&r->actors, e)
+    ISOLA_IDMAP_EACH(&r->actors, e)
     {
-        struct isola_actor *a = e->value;
+        struct isola_actor *a = e;
         if (!a->activating && atomic_load(&a->state) == ISOLA_ACTOR_STARTING)
             isola__realm_touch(r, a);
     }
@@ -266,6 +268,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .log = log_line,
     .timer_set = timer_set,
     .timer_clear = timer_clear,
+    .looked = looked,
     .loaded = loaded,
     .place = place,
     .io_start = io_start,

@@ -20,14 +20,19 @@ struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id)
 void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
 {
     struct isola_realm *r = a->realm;
-    struct isola_turn *t = isola_zalloc(sizeof(*t));
-    t->id = ++r->next_turn ? r->next_turn : ++r->next_turn;
+    struct isola_turn *t = r->free_turns;
+    if (t != NULL)
+        r->free_turns = t->next;
+    else
+        t = isola_alloc(sizeof(*t));
+    r->next_turn = r->next_turn % ISOLA_TURN_MAX + 1;
+    t->id = r->next_turn;
     t->mail = mail;
     t->next = a->running;
     a->running = t;
     a->nrunning++;
     a->begun = true;
-    isola__host_busy(r->host);
+    r->running++;
     atomic_store(&a->state, ISOLA_ACTOR_RUNNING);
     atomic_fetch_add(&a->turns, 1);
     uint32_t id = t->id;
@@ -52,11 +57,17 @@ static struct isola_turn *take(struct isola_actor *a, uint32_t id)
             *at = t->next;
             if (--a->nrunning == 0)
                 atomic_store(&a->state, ISOLA_ACTOR_IDLE);
-            isola__host_unbusy(a->worker->host);
+            a->realm->running--;
             return t;
         }
     }
     return NULL;
+}
+
+static void put_back(struct isola_realm *r, struct isola_turn *t)
+{
+    t->next = r->free_turns;
+    r->free_turns = t;
 }
 
 static void note_crash(struct isola_actor *a, struct isola_slice args)
@@ -85,12 +96,12 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
     } else if (!ok) {
         note_crash(a, args);
         if (m != NULL)
-            isola_host_dead_letter(a->worker->host, m, ISOLA_ESCRIPT, isola_buf_slice(&a->crash));
+            isola_host_dead_letter(a->host, m, ISOLA_ESCRIPT, isola_buf_slice(&a->crash));
     }
     a->turn_ended = true;
     isola__realm_touch(a->realm, a);
     isola_mail_free(m);
-    free(t);
+    put_back(a->realm, t);
 }
 
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
@@ -98,13 +109,13 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
     while (a->running != NULL) {
         struct isola_turn *t = take(a, a->running->id);
         if (t->mail != NULL)
-            isola_host_dead_letter(a->worker->host, t->mail, code, isola_slice_str(why));
+            isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
         if (t->mail != NULL && t->mail->kind == ISOLA_MSG_ASK) {
             struct isola_origin origin = t->mail->origin;
             t->mail->origin.realm = NULL;
-            isola__gate_release(a->worker->host, isola_mail_failure(origin, code, "%s", why));
+            isola__gate_release(a->host, isola_mail_failure(origin, code, "%s", why));
         }
         isola_mail_free(t->mail);
-        free(t);
+        put_back(a->realm, t);
     }
 }

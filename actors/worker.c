@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A worker: a thread with a libuv loop that visits the realms that have something to do.
+ * A worker: a thread that visits the realms that have something to do, with a libuv loop to sleep
+ * in.
  *
- * Whoever makes a realm ready puts it into the queue and, when the worker may be asleep, wakes its
- * loop. One timer stands for the least deadline of all its realms. An idle worker sleeps in the
- * loop; nothing is polled.
+ * A realm that becomes ready goes into the queue of the worker that visited it last, whose caches
+ * may still hold its heap. A worker that runs out of work takes from the others: what waits behind
+ * another realm, or behind a visit that lasts. A worker with nothing to take sleeps in its loop;
+ * whoever makes work for it wakes it. One timer stands for the least deadline of the realms whose
+ * deadlines it keeps. Nothing is polled.
+ *
+ * Invariants: `asleep` is set before the queues are looked at for the last time, and whoever adds
+ * to a queue looks at `asleep` after it: one of the two sees the other. Locks of two workers are
+ * never held at once.
  */
 #include "actors/internal.h"
 
@@ -12,147 +19,238 @@
 
 /* Visits before the loop gets a turn for its timer. */
 #define VISITS 64
+/* A visit that has lasted so long holds up what waits behind it, ns. */
+#define LONG_VISIT 100000
+/* Realms taken from another worker at once. */
+#define TAKE_MAX 64
 
 static _Thread_local struct isola_worker *here;
 
-void isola__worker_ready(struct isola_worker *w, struct isola_realm *r)
+struct isola_worker *isola__worker_here(void)
 {
-    isola__realm_ref(r);
-    pthread_mutex_lock(&w->lock);
-    bool wake = w->ready_head == NULL && here != w;
+    return here;
+}
+
+/* --- the queue --- */
+
+static void push(struct isola_worker *w, struct isola_realm *r)
+{
     r->next_ready = NULL;
+    pthread_mutex_lock(&w->lock);
     if (w->ready_head == NULL)
         w->ready_head = r;
     else
         *w->ready_tail = r;
     w->ready_tail = &r->next_ready;
+    atomic_fetch_add(&w->backlog, 1);
     pthread_mutex_unlock(&w->lock);
-    if (wake)
-        uv_async_send(&w->async);
 }
 
-void isola__worker_committed(struct isola_worker *w, struct isola_commit *c)
+static struct isola_realm *pop(struct isola_worker *w)
 {
-    pthread_mutex_lock(&w->lock);
-    bool wake = w->committed == NULL;
-    c->next_done = NULL;
-    if (w->committed == NULL)
-        w->committed = c;
-    else
-        *w->committed_tail = c;
-    w->committed_tail = &c->next_done;
-    pthread_mutex_unlock(&w->lock);
-    if (wake)
-        uv_async_send(&w->async);
-}
-
-void isola__worker_read(struct isola_worker *w, struct isola_read *r)
-{
-    pthread_mutex_lock(&w->lock);
-    bool wake = w->reads == NULL;
-    r->next = NULL;
-    if (w->reads == NULL)
-        w->reads = r;
-    else
-        *w->reads_tail = r;
-    w->reads_tail = &r->next;
-    pthread_mutex_unlock(&w->lock);
-    if (wake)
-        uv_async_send(&w->async);
-}
-
-static struct isola_realm *next_ready(struct isola_worker *w)
-{
+    if (atomic_load(&w->backlog) == 0)
+        return NULL;
     pthread_mutex_lock(&w->lock);
     struct isola_realm *r = w->ready_head;
-    if (r != NULL)
+    if (r != NULL) {
         w->ready_head = r->next_ready;
+        atomic_fetch_sub(&w->backlog, 1);
+    }
     pthread_mutex_unlock(&w->lock);
     return r;
 }
 
-/* Finished reads and writes need no isolate. */
-static void take_finished(struct isola_worker *w)
+static bool in_long_visit(struct isola_worker *w)
 {
-    pthread_mutex_lock(&w->lock);
-    struct isola_commit *c = w->committed;
-    struct isola_read *r = w->reads;
-    w->committed = NULL;
-    w->reads = NULL;
-    pthread_mutex_unlock(&w->lock);
-    while (c != NULL) {
-        struct isola_commit *next = c->next_done;
-        isola__gate_committed(c);
-        c = next;
-    }
-    while (r != NULL) {
-        struct isola_read *next = r->next;
-        isola__actor_read(r);
-        r = next;
-    }
+    uint64_t since = atomic_load(&w->visit_since);
+    return since != 0 && isola_clock_ns() - since > LONG_VISIT;
 }
 
-static void arm(struct isola_worker *w);
-
-static void on_timer(uv_timer_t *timer)
+static bool wake(struct isola_worker *w)
 {
-    struct isola_worker *w = timer->data;
-    uint64_t now = isola_clock_ms();
-    struct isola_heap_node *node;
-    while ((node = isola_heap_min(&w->wakes)) != NULL && node->key <= now) {
-        isola_heap_remove(&w->wakes, node);
-        struct isola_realm *r =
-            (struct isola_realm *)(void *)((char *)node - offsetof(struct isola_realm, wake));
-        isola__realm_post(r, NULL);
-    }
+    if (!atomic_load(&w->asleep) || !atomic_exchange(&w->asleep, false))
+        return false;
     uv_async_send(&w->async);
-    arm(w);
+    return true;
 }
+
+static bool wake_another(struct isola_worker *w)
+{
+    struct isola_host *h = w->host;
+    for (unsigned i = 1; i < h->nworkers; i++)
+        if (wake(&h->workers[(w->number + i) % h->nworkers]))
+            return true;
+    return false;
+}
+
+void isola__worker_ready(struct isola_realm *r)
+{
+    struct isola_worker *w = atomic_load(&r->worker);
+    isola__realm_ref(r);
+    push(w, r);
+    /* `r` may be gone from here on. Its worker has no more than this to do and is not in a long
+     * visit: then it is best served there. */
+    if (wake(w))
+        return;
+    if (atomic_load(&w->backlog) > 1 || (here != w && in_long_visit(w)))
+        wake_another(w);
+}
+
+void isola__workers_rescue(struct isola_host *h)
+{
+    for (unsigned i = 0; i < h->nworkers; i++) {
+        struct isola_worker *w = &h->workers[i];
+        if (atomic_load(&w->backlog) > 0 && in_long_visit(w))
+            wake_another(w);
+    }
+}
+
+/* Takes half of what waits at another worker into the own queue; true when there was any. */
+static bool take_from(struct isola_worker *w, struct isola_worker *from)
+{
+    unsigned n = atomic_load(&from->backlog);
+    if (n == 0 || (n == 1 && !in_long_visit(from)))
+        return false;
+    pthread_mutex_lock(&from->lock);
+    n = (atomic_load(&from->backlog) + 1) / 2;
+    if (n > TAKE_MAX)
+        n = TAKE_MAX;
+    struct isola_realm *first = from->ready_head, *last = NULL;
+    for (unsigned i = 0; i < n; i++) {
+        last = from->ready_head;
+        from->ready_head = last->next_ready;
+        atomic_store(&last->worker, w);
+    }
+    atomic_fetch_sub(&from->backlog, n);
+    pthread_mutex_unlock(&from->lock);
+    if (n == 0)
+        return false;
+    last->next_ready = NULL;
+    pthread_mutex_lock(&w->lock);
+    if (w->ready_head == NULL)
+        w->ready_head = first;
+    else
+        *w->ready_tail = first;
+    w->ready_tail = &last->next_ready;
+    atomic_fetch_add(&w->backlog, n);
+    pthread_mutex_unlock(&w->lock);
+    return true;
+}
+
+static bool steal(struct isola_worker *w)
+{
+    struct isola_host *h = w->host;
+    for (unsigned i = 1; i < h->nworkers; i++)
+        if (take_from(w, &h->workers[(w->number + i) % h->nworkers]))
+            return true;
+    return false;
+}
+
+/* --- deadlines --- */
+
+static void on_timer(uv_timer_t *timer);
 
 static void arm(struct isola_worker *w)
 {
+    pthread_mutex_lock(&w->wakes_lock);
     struct isola_heap_node *node = isola_heap_min(&w->wakes);
+    uint64_t at = node != NULL ? node->key : 0;
+    pthread_mutex_unlock(&w->wakes_lock);
     if (node == NULL) {
         uv_timer_stop(&w->timer);
         return;
     }
     uint64_t now = isola_clock_ms();
     uv_update_time(&w->loop);
-    uv_timer_start(&w->timer, on_timer, node->key > now ? node->key - now : 0, 0);
+    uv_timer_start(&w->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-void isola__worker_wake_at(struct isola_worker *w, struct isola_realm *r)
+static void on_timer(uv_timer_t *timer)
+{
+    struct isola_worker *w = timer->data;
+    uint64_t now = isola_clock_ms();
+    pthread_mutex_lock(&w->wakes_lock);
+    struct isola_heap_node *node;
+    while ((node = isola_heap_min(&w->wakes)) != NULL && node->key <= now) {
+        isola_heap_remove(&w->wakes, node);
+        struct isola_realm *r =
+            (struct isola_realm *)(void *)((char *)node - offsetof(struct isola_realm, wake));
+        isola__realm_post(r, NULL); /* the visit that ends its life takes it out of here first */
+    }
+    pthread_mutex_unlock(&w->wakes_lock);
+    arm(w);
+}
+
+void isola__worker_wake_at(struct isola_realm *r)
 {
     struct isola_heap_node *least = isola_heap_min(&r->due);
-    if (least != NULL && r->wake.place != 0 && r->wake.key == least->key)
+    struct isola_worker *w = r->waker;
+    if (w == NULL && least == NULL)
         return;
-    isola_heap_remove(&w->wakes, &r->wake);
-    if (least != NULL)
-        isola_heap_insert(&w->wakes, &r->wake, least->key);
-    arm(w);
+    if (w != NULL) {
+        pthread_mutex_lock(&w->wakes_lock);
+        bool same = least != NULL && r->wake.place != 0 && r->wake.key == least->key;
+        if (!same)
+            isola_heap_remove(&w->wakes, &r->wake);
+        pthread_mutex_unlock(&w->wakes_lock);
+        if (same)
+            return;
+    }
+    r->waker = NULL;
+    if (least == NULL)
+        return; /* a timer that is armed for it fires for nothing, once */
+    w = r->waker = here;
+    pthread_mutex_lock(&w->wakes_lock);
+    isola_heap_insert(&w->wakes, &r->wake, least->key);
+    bool first = isola_heap_min(&w->wakes) == &r->wake;
+    pthread_mutex_unlock(&w->wakes_lock);
+    if (first)
+        arm(w);
+}
+
+/* --- the thread --- */
+
+static void visit(struct isola_worker *w, struct isola_realm *r)
+{
+    atomic_store(&r->worker, w);
+    atomic_store(&w->visit_since, isola_clock_ns());
+    isola__realm_visit(r);
+    atomic_store(&w->visit_since, 0);
+    isola__realm_unref(r);
 }
 
 static void on_async(uv_async_t *async)
 {
-    struct isola_worker *w = async->data;
-    for (int i = 0; i < VISITS; i++) {
-        take_finished(w);
-        struct isola_realm *r = next_ready(w);
-        if (r == NULL)
-            return;
-        isola__realm_visit(r);
-        isola__realm_unref(r);
-    }
-    uv_async_send(async);
+    (void)async; /* the loop has returned: that is all */
 }
 
 static void *run(void *arg)
 {
     struct isola_worker *w = arg;
     here = w;
-    uv_run(&w->loop, UV_RUN_DEFAULT);
+    for (unsigned visits = 0;; visits++) {
+        struct isola_realm *r = pop(w);
+        if (r == NULL && steal(w))
+            r = pop(w);
+        if (r == NULL) {
+            atomic_store(&w->asleep, true);
+            r = pop(w);
+            if (r == NULL && steal(w))
+                r = pop(w);
+            if (r == NULL)
+                uv_run(&w->loop, UV_RUN_ONCE);
+            atomic_store(&w->asleep, false);
+            visits = 0;
+        } else if (visits % VISITS == VISITS - 1) {
+            uv_run(&w->loop, UV_RUN_NOWAIT);
+        }
+        if (r != NULL)
+            visit(w, r);
+    }
     return NULL;
 }
+
+/* --- realms that are shared --- */
 
 /* A release is one object for as long as a realm refers to it, while its id may be that of an older
  * one that comes back. */
@@ -177,8 +275,9 @@ struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
     return r;
 }
 
-void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r)
+void isola__worker_leave_shared(struct isola_realm *r)
 {
+    struct isola_worker *w = r->owner;
     struct isola_host *h = w->host;
     /* Both locks, so that either we see the newer release or its sweep sees that nobody is left. */
     pthread_rwlock_rdlock(&h->apps_lock);
@@ -201,7 +300,7 @@ void isola__worker_leave_shared(struct isola_worker *w, struct isola_realm *r)
 void isola__worker_evict_shared(struct isola_realm *r)
 {
     struct isola_host *h = r->host;
-    struct isola_worker *w = r->worker;
+    struct isola_worker *w = r->owner;
     pthread_mutex_lock(&h->shared_lock);
     bool over = r->residents == 0 && isola_map_get(&w->shared, shared_key(&r->release)) == r;
     if (over)
@@ -235,6 +334,7 @@ int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned n
     w->host = h;
     w->number = number;
     pthread_mutex_init(&w->lock, NULL);
+    pthread_mutex_init(&w->wakes_lock, NULL);
     int r = uv_loop_init(&w->loop);
     if (r == 0)
         r = uv_async_init(&w->loop, &w->async, on_async);

@@ -42,7 +42,7 @@ void *isola_map_get(const struct isola_map *m, struct isola_slice key)
 {
     if (m->count == 0)
         return NULL;
-    struct isola_map_entry *e = &m->slots[find(m, key, isola_hash(key.data, key.len, 0))];
+    struct isola_map_entry *e = &m->slots[find(m, key, isola_hash_table(key.data, key.len))];
     return e->key != NULL ? e->value : NULL;
 }
 
@@ -51,7 +51,7 @@ void *isola_map_set(struct isola_map *m, struct isola_slice key, void *value)
     ISOLA_CHECK(value != NULL);
     if (m->count + 1 > m->cap / 4 * 3)
         grow(m);
-    uint64_t hash = isola_hash(key.data, key.len, 0);
+    uint64_t hash = isola_hash_table(key.data, key.len);
     struct isola_map_entry *e = &m->slots[find(m, key, hash)];
     void *before = e->value;
     if (e->key == NULL) {
@@ -68,7 +68,7 @@ void *isola_map_del(struct isola_map *m, struct isola_slice key)
 {
     if (m->count == 0)
         return NULL;
-    size_t hole = find(m, key, isola_hash(key.data, key.len, 0));
+    size_t hole = find(m, key, isola_hash_table(key.data, key.len));
     struct isola_map_entry *e = &m->slots[hole];
     if (e->key == NULL)
         return NULL;

@@ -13,7 +13,7 @@ namespace
 {
 
 const char *const hook_names[HOOK_COUNT] = {
-    "makeRef", "load",  "activate",  "deactivate", "deliver", "event", "settle",
+    "makeRef", "load",  "activate",  "deactivate", "deliver", "event", "settle", "expire",
     "timer",   "state", "hibernate", "tick",       "builtin", "io",    "watch"};
 
 // What the runtime may call while it is made: nobody is there yet.
@@ -38,6 +38,7 @@ uint64_t timer_set(void *, uint32_t, uint64_t, bool)
     return 1;
 }
 void timer_clear(void *, uint64_t) {}
+void looked(void *, uint32_t) {}
 void loaded(void *, Slice, Slice) {}
 int io_start(void *, uint32_t, bool, Slice, Slice, Slice, uint64_t *, isola_err *err)
 {
@@ -63,11 +64,13 @@ bool take(isola_js *js, v8::Local<v8::Value> returned)
             return false;
         js->v->hooks[i].Reset(isolate, hook.As<v8::Function>());
     }
-    v8::Local<v8::Value> symbol, exports;
+    v8::Local<v8::Value> symbol, later, exports;
     if (!member(js, returned, "addressSymbol").ToLocal(&symbol) || !symbol->IsSymbol() ||
+        !member(js, returned, "later").ToLocal(&later) || !later->IsSymbol() ||
         !member(js, returned, "exports").ToLocal(&exports) || !exports->IsObject())
         return false;
     js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
+    js->v->later.Reset(isolate, later.As<v8::Symbol>());
     return add_builtin(js, "isola", exports.As<v8::Object>());
 }
 
@@ -98,6 +101,7 @@ const isola_v8_ops quiet_ops = {
     .log = log,
     .timer_set = timer_set,
     .timer_clear = timer_clear,
+    .looked = looked,
     .loaded = loaded,
     .place = nullptr,
     .io_start = io_start,
@@ -133,6 +137,7 @@ bool keep(v8::SnapshotCreator *creator, isola_js *js)
     for (auto &hook : js->v->hooks)
         ok = ok && creator->AddData(js->context, hook.Get(isolate)) == n++;
     ok = ok && creator->AddData(js->context, js->v->address_symbol.Get(isolate)) == n++;
+    ok = ok && creator->AddData(js->context, js->v->later.Get(isolate)) == n++;
     v8::Local<v8::Array> names = v8::Array::New(isolate);
     for (auto &[name, b] : js->v->builtins)
         ok = ok &&
@@ -155,12 +160,14 @@ bool revive(isola_js *js)
             return false;
         hook.Reset(isolate, function);
     }
-    v8::Local<v8::Symbol> symbol;
+    v8::Local<v8::Symbol> symbol, later;
     v8::Local<v8::Array> names;
     if (!context->GetDataFromSnapshotOnce<v8::Symbol>(n++).ToLocal(&symbol) ||
+        !context->GetDataFromSnapshotOnce<v8::Symbol>(n++).ToLocal(&later) ||
         !context->GetDataFromSnapshotOnce<v8::Array>(n++).ToLocal(&names))
         return false;
     js->v->address_symbol.Reset(isolate, symbol);
+    js->v->later.Reset(isolate, later);
     for (uint32_t i = 0; i < names->Length(); i++) {
         v8::Local<v8::Value> name;
         v8::Local<v8::Module> module;
@@ -183,6 +190,8 @@ void forget_handles(isola_v8 *v)
     for (auto &hook : v->hooks)
         hook.Reset();
     v->address_symbol.Reset();
+    v->later.Reset();
+    v->names.clear();
     v->builtins.clear();
     v->context.Reset();
 }

@@ -24,6 +24,22 @@ using Reader = struct isola_mp_reader;
 
 class Tasks; // tasks.cc
 
+// The last few names of events, as V8's own strings.
+class Names
+{
+  public:
+    v8::Local<v8::String> get(v8::Isolate *isolate, Slice name);
+    void clear() { entries_.reset(); }
+
+  private:
+    static constexpr size_t kCount = 16;
+    struct Entry {
+        std::string bytes;
+        v8::Global<v8::String> name;
+    };
+    std::unique_ptr<Entry[]> entries_;
+};
+
 // The hooks `boot` returns (actors/lib/runtime/main.js), in the order of hook_names in birth.cc.
 enum Hook {
     HOOK_MAKE_REF,
@@ -33,6 +49,7 @@ enum Hook {
     HOOK_DELIVER,
     HOOK_EVENT,
     HOOK_SETTLE,
+    HOOK_EXPIRE,
     HOOK_TIMER,
     HOOK_STATE,
     HOOK_HIBERNATE,
@@ -74,6 +91,9 @@ struct isola_v8 {
     v8::Global<v8::Context> context{};
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
     v8::Global<v8::Symbol> address_symbol{};
+    v8::Global<v8::Symbol> later{}; // what HOOK_DELIVER returns for a turn that has not ended
+    isola::Names names{};
+    isola_buf scratch{}; // lent by Scratch
     // What scripts can import: "isola" and modules of Node.js', made when a script asks for them.
     struct Builtin {
         v8::Global<v8::Module> module;
@@ -117,16 +137,68 @@ std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max = 
 // What is said to people, in logs and errors that had to be put into words: a longer text is cut.
 constexpr size_t kSaidMax = 64u << 10;
 
-// The serial of the actor whose frame is current, or 0 (actors/lib/runtime/actor.js: frames).
-uint32_t frame_actor(v8::Isolate *isolate);
+// In whose turn the code runs that runs now: what travels along promise continuations (V8's
+// continuation-preserved embedder data) is a number made of both, or, when the script keeps
+// something with it (AsyncLocalStorage), an object with that number in `frame`.
+struct Frame {
+    static constexpr double kTurns = 2097152; // ISOLA_TURN_MAX + 1
+    uint32_t actor, turn;
+    static double number(uint32_t actor, uint32_t turn) { return actor * kTurns + turn; }
+};
+Frame current_frame(v8::Isolate *isolate);
+Frame frame_of(v8::Isolate *isolate, v8::Local<v8::Value> value);
+void set_frame(v8::Isolate *isolate, uint32_t actor, uint32_t turn);
+
+// The isolate's buffer for what is encoded and copied on at once, or, when it is lent already (a
+// getter of the script's sends while what it belongs to is encoded), one of its own.
+class Scratch
+{
+  public:
+    explicit Scratch(isola_js *js) : v_(js->v), buf_(v_->scratch)
+    {
+        v_->scratch = {};
+        buf_.len = 0;
+        buf_.failed = false;
+    }
+    ~Scratch()
+    {
+        if (v_->scratch.data == nullptr && buf_.cap <= kKept)
+            v_->scratch = buf_;
+        else
+            isola_buf_free(&buf_);
+    }
+    Scratch(const Scratch &) = delete;
+    isola_buf *buf() { return &buf_; }
+    Slice slice() const { return isola_buf_slice(&buf_); }
+
+  private:
+    static constexpr size_t kKept = 4096;
+    isola_v8 *v_;
+    isola_buf buf_;
+};
+
+// A string's bytes, without memory of their own when they are few.
+class Utf8
+{
+  public:
+    Utf8(v8::Isolate *isolate, v8::Local<v8::Value> value);
+    Slice slice() const { return slice_; }
+
+  private:
+    char small_[320];
+    std::string big_;
+    Slice slice_;
+};
 
 // values.cc: the codec (docs/wire.md). On failure encode throws an Error with code ECLONE in the
 // isolate, unless the isolate is terminating, and returns false; decode returns empty and throws
-// nothing. Value: an args array itself. ArgsOfOne: written as an args array around it. State: a
-// value that stands alone.
-enum class Wrap { Value, ArgsOfOne, State };
+// nothing. Value: an args array itself. ArgsOfOne: written as an args array around it; OneArg: the
+// same, and called so in errors. State: a value that stands alone.
+enum class Wrap { Value, ArgsOfOne, OneArg, State };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
+// An args array, to which nothing in it can refer.
+v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes);
 
 // Encodes [error] for FAIL; whatever `error` holds, this succeeds.
 void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out);
@@ -178,5 +250,8 @@ v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int
                                     v8::Local<v8::Value> argv[]);
 void after_entry(isola_js *js);
 void set_callbacks(v8::Isolate *isolate);
+// A turn has ended with a value, which is encoded if somebody wants it.
+void report_done(isola_js *js, uint32_t actor, uint32_t turn, bool wanted,
+                 v8::Local<v8::Value> value);
 
 } // namespace isola

@@ -24,27 +24,11 @@ struct Call {
     {
         return info_[i]->IsNumber() ? static_cast<int64_t>(info_[i].As<v8::Number>()->Value()) : 0;
     }
-    uint32_t frame_field(int i, const char *name)
-    {
-        v8::Local<v8::Value> value;
-        if (!info_[i]->IsObject() ||
-            !info_[i].As<v8::Object>()->Get(js.context, text(isolate, name)).ToLocal(&value) ||
-            !value->IsUint32())
-            return 0;
-        return value.As<v8::Uint32>()->Value();
-    }
     v8::Isolate *isolate;
     isola_js js;
 
   private:
     Info info_;
-};
-
-struct Bytes : isola_buf {
-    Bytes() : isola_buf{} {}
-    ~Bytes() { isola_buf_free(this); }
-    Bytes(const Bytes &) = delete;
-    Slice slice() const { return isola_buf_slice(this); }
 };
 
 Slice as_slice(const std::string &s)
@@ -63,35 +47,45 @@ void set_frame(Info info)
     info.GetIsolate()->SetContinuationPreservedEmbedderDataV2(info[0]);
 }
 
-// send(frame, kind, dst, event, args | undefined, timeout | sub) → id or, for EMIT, boolean
+// actorOf(frame) → serial, 0 when it is of none
+void actor_of(Info info)
+{
+    info.GetReturnValue().Set(frame_of(info.GetIsolate(), info[0]).actor);
+}
+
+// send(kind, dst, event, timeout | sub, n, args) → ASK: its slot; SUB: its id; EMIT: boolean.
+// args: none when n is 0, the one when it is 1, else an array.
 void send(Info info)
 {
     Call call(info);
-    int kind = static_cast<int>(call.number(1));
-    std::string dst = utf8(call.isolate, info[2]), event = utf8(call.isolate, info[3]);
-    Bytes args;
-    if (info[4]->IsArray() && !encode(&call.js, info[4], Wrap::Value, &args))
+    Utf8 dst(call.isolate, info[1]), event(call.isolate, info[2]);
+    Frame frame = current_frame(call.isolate);
+    Scratch args(&call.js);
+    uint32_t n = call.number(4);
+    if (n == 0)
+        isola_mp_array(args.buf(), 0);
+    else if (!encode(&call.js, info[5], n == 1 ? Wrap::OneArg : Wrap::Value, args.buf()))
         return; // thrown
     isola_v8_send s{};
-    s.actor = call.frame_field(0, "actor");
-    s.turn = call.frame_field(0, "turn");
-    s.kind = kind;
-    s.dst = as_slice(dst);
-    s.event = as_slice(event);
+    s.actor = frame.actor;
+    s.turn = frame.turn;
+    s.kind = static_cast<int>(call.number(0));
+    s.dst = dst.slice();
+    s.event = event.slice();
     s.args = args.slice();
-    if (kind == ISOLA_MSG_UNSUB)
-        s.sub = static_cast<uint64_t>(call.integer(5));
+    if (s.kind == ISOLA_MSG_UNSUB)
+        s.sub = static_cast<uint64_t>(call.integer(3));
     else
-        s.timeout_ms = call.number(5);
+        s.timeout_ms = call.number(3);
     uint64_t id = 0;
     isola_err err{};
     int r = call.js.v->ops->send(call.js.v->arg, &s, &id, &err);
-    if (r != 0) {
+    if (r != 0)
         call.isolate->ThrowException(make_error(call.isolate, isola_error_name(r), err.text));
-        return;
-    }
-    if (kind == ISOLA_MSG_EMIT)
+    else if (s.kind == ISOLA_MSG_EMIT)
         info.GetReturnValue().Set(id != 0);
+    else if (s.kind == ISOLA_MSG_ASK)
+        info.GetReturnValue().Set(ISOLA_ASK_SLOT(id));
     else
         info.GetReturnValue().Set(static_cast<double>(id));
 }
@@ -101,34 +95,32 @@ void publish(Info info)
 {
     Call call(info);
     const isola_v8 *v = call.js.v;
-    std::string event = utf8(call.isolate, info[1]);
-    bool heard = v->ops->heard(v->arg, call.number(0), as_slice(event));
+    Utf8 event(call.isolate, info[1]);
+    bool heard = v->ops->heard(v->arg, call.number(0), event.slice());
     info.GetReturnValue().Set(heard);
-    Bytes args;
-    if (heard && encode(&call.js, info[2], Wrap::Value, &args))
-        v->ops->publish(v->arg, call.number(0), as_slice(event), args.slice());
+    Scratch args(&call.js);
+    if (heard && encode(&call.js, info[2], Wrap::Value, args.buf()))
+        v->ops->publish(v->arg, call.number(0), event.slice(), args.slice());
 }
 
 // done(actor, turn, ok, value)
 void done(Info info)
 {
     Call call(info);
-    const isola_v8 *v = call.js.v;
-    Bytes args;
-    bool ok = info[2]->IsTrue();
-    if (ok) {
-        v8::TryCatch caught(call.isolate);
-        if (!encode(&call.js, info[3], Wrap::ArgsOfOne, &args)) {
-            if (caught.HasTerminated())
-                return;
-            ok = false;
-            args.len = 0;
-            encode_error(&call.js, caught.Exception(), &args);
-        }
-    } else {
-        encode_error(&call.js, info[3], &args);
+    if (info[2]->IsTrue()) {
+        report_done(&call.js, call.number(0), call.number(1), true, info[3]);
+        return;
     }
-    v->ops->done(v->arg, call.number(0), call.number(1), ok, args.slice());
+    Scratch args(&call.js);
+    encode_error(&call.js, info[3], args.buf());
+    call.js.v->ops->done(call.js.v->arg, call.number(0), call.number(1), false, args.slice());
+}
+
+// looked(actor)
+void looked(Info info)
+{
+    Call call(info);
+    call.js.v->ops->looked(call.js.v->arg, call.number(0));
 }
 
 // activated(actor, ok, error)
@@ -136,9 +128,9 @@ void activated(Info info)
 {
     Call call(info);
     const isola_v8 *v = call.js.v;
-    Bytes error;
+    Scratch error(&call.js);
     if (!info[1]->IsTrue())
-        encode_error(&call.js, info[2], &error);
+        encode_error(&call.js, info[2], error.buf());
     v->ops->activated(v->arg, call.number(0), error.slice());
 }
 
@@ -159,12 +151,12 @@ void log_line(Info info)
                         static_cast<isola_log_level>(call.number(1)), as_slice(line));
 }
 
-// timerSet(frame, ms, repeat) → id
+// timerSet(actor, ms, repeat) → id
 void timer_set(Info info)
 {
     Call call(info);
-    uint64_t id = call.js.v->ops->timer_set(call.js.v->arg, call.frame_field(0, "actor"),
-                                            call.number(1), info[2]->IsTrue());
+    uint64_t id = call.js.v->ops->timer_set(call.js.v->arg, call.number(0), call.number(1),
+                                            info[2]->IsTrue());
     info.GetReturnValue().Set(static_cast<double>(id));
 }
 
@@ -189,13 +181,13 @@ void tick(Info info)
 void encode_value(Info info)
 {
     Call call(info);
-    Bytes bytes;
-    if (!encode(&call.js, info[0], Wrap::ArgsOfOne, &bytes))
+    Scratch bytes(&call.js);
+    if (!encode(&call.js, info[0], Wrap::ArgsOfOne, bytes.buf()))
         return;
     v8::Local<v8::ArrayBuffer> buffer;
-    if (!v8::ArrayBuffer::MaybeNew(call.isolate, bytes.len).ToLocal(&buffer))
+    if (!v8::ArrayBuffer::MaybeNew(call.isolate, bytes.slice().len).ToLocal(&buffer))
         return;
-    memcpy(buffer->Data(), bytes.data, bytes.len);
+    memcpy(buffer->Data(), bytes.slice().data, bytes.slice().len);
     info.GetReturnValue().Set(buffer);
 }
 
@@ -217,7 +209,8 @@ const Native functions[] = {{"frame", get_frame},     {"setFrame", set_frame},
                             {"crash", crash},         {"log", log_line},
                             {"timerSet", timer_set},  {"timerClear", timer_clear},
                             {"encode", encode_value}, {"decode", decode_value},
-                            {"touch", touch_text},    {"tick", tick}};
+                            {"touch", touch_text},    {"tick", tick},
+                            {"looked", looked},       {"actorOf", actor_of}};
 
 } // namespace
 

@@ -5,6 +5,7 @@
 
 #include "actors/v8/internal.hh"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/msgpack.h"
 
 namespace isola
@@ -47,17 +48,62 @@ v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const ch
     return error;
 }
 
-uint32_t frame_actor(v8::Isolate *isolate)
+Frame frame_of(v8::Isolate *isolate, v8::Local<v8::Value> value)
 {
-    v8::Local<v8::Value> frame = isolate->GetContinuationPreservedEmbedderDataV2().As<v8::Value>();
-    v8::Local<v8::Value> actor;
-    if (!frame->IsObject() ||
-        !frame.As<v8::Object>()
-             ->Get(isolate->GetCurrentContext(), text(isolate, "actor"))
-             .ToLocal(&actor) ||
-        !actor->IsUint32())
-        return 0;
-    return actor.As<v8::Uint32>()->Value();
+    if (value->IsObject() && !value.As<v8::Object>()
+                                  ->Get(isolate->GetCurrentContext(), text(isolate, "frame"))
+                                  .ToLocal(&value))
+        return {0, 0};
+    if (!value->IsNumber())
+        return {0, 0};
+    auto number = static_cast<uint64_t>(value.As<v8::Number>()->Value());
+    auto turns = static_cast<uint64_t>(Frame::kTurns);
+    return {static_cast<uint32_t>(number / turns), static_cast<uint32_t>(number % turns)};
+}
+
+Frame current_frame(v8::Isolate *isolate)
+{
+    return frame_of(isolate, isolate->GetContinuationPreservedEmbedderDataV2().As<v8::Value>());
+}
+
+void set_frame(v8::Isolate *isolate, uint32_t actor, uint32_t turn)
+{
+    isolate->SetContinuationPreservedEmbedderDataV2(
+        v8::Number::New(isolate, Frame::number(actor, turn)));
+}
+
+Utf8::Utf8(v8::Isolate *isolate, v8::Local<v8::Value> value)
+{
+    constexpr size_t most = 3; // bytes of UTF-8 for a unit of a JavaScript string
+    if (value->IsString() &&
+        static_cast<size_t>(value.As<v8::String>()->Length()) * most <= sizeof(small_)) {
+        size_t n = value.As<v8::String>()->WriteUtf8V2(isolate, small_, sizeof(small_),
+                                                       v8::String::WriteFlags::kReplaceInvalidUtf8);
+        slice_ = isola_slice(small_, n);
+    } else {
+        big_ = utf8(isolate, value);
+        slice_ = isola_slice(big_.data(), big_.size());
+    }
+}
+
+v8::Local<v8::String> Names::get(v8::Isolate *isolate, Slice name)
+{
+    if (name.len > 64)
+        return text(isolate, name);
+    if (entries_ == nullptr)
+        entries_ = std::make_unique<Entry[]>(kCount);
+    Entry &e = entries_[isola_hash_table(name.data, name.len) % kCount];
+    if (e.name.IsEmpty() || e.bytes.size() != name.len ||
+        memcmp(e.bytes.data(), name.data, name.len) != 0) {
+        v8::Local<v8::String> fresh;
+        if (!v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(name.data),
+                                     v8::NewStringType::kInternalized, static_cast<int>(name.len))
+                 .ToLocal(&fresh))
+            return v8::String::Empty(isolate);
+        e.bytes.assign(reinterpret_cast<const char *>(name.data), name.len);
+        e.name.Reset(isolate, fresh);
+    }
+    return e.name.Get(isolate);
 }
 
 // A promise was rejected without a handler, or got one after all.
@@ -71,7 +117,7 @@ static void on_rejection(v8::PromiseRejectMessage message)
     if (message.GetEvent() == v8::kPromiseRejectWithNoHandler) {
         v->rejection_index.emplace(promise->GetIdentityHash(), v->rejections.size());
         v->rejections.push_back(
-            {{isolate, promise}, {isolate, message.GetValue()}, frame_actor(isolate)});
+            {{isolate, promise}, {isolate, message.GetValue()}, current_frame(isolate).actor});
     } else if (message.GetEvent() == v8::kPromiseHandlerAddedAfterReject &&
                !v->rejections.empty()) {
         auto [at, end] = v->rejection_index.equal_range(promise->GetIdentityHash());
@@ -135,23 +181,47 @@ void after_entry(isola_js *js)
     isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
 }
 
+// The hook alone.
+static v8::MaybeLocal<v8::Value> enter_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
+                                            v8::Local<v8::Value> argv[])
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::TryCatch caught(isolate);
+    auto result =
+        js->v->hooks[hook].Get(isolate)->Call(js->context, v8::Undefined(isolate), argc, argv);
+    if (caught.HasCaught() && !caught.HasTerminated()) {
+        std::string what = describe(js, caught.Exception());
+        js->v->ops->crash(js->v->arg, actor != 0 ? actor : current_frame(isolate).actor,
+                          isola_slice(what.data(), what.size()));
+    }
+    return result;
+}
+
 v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
                                     v8::Local<v8::Value> argv[])
 {
-    v8::Isolate *isolate = js->isolate();
-    v8::MaybeLocal<v8::Value> result;
-    {
-        v8::TryCatch caught(isolate);
-        result =
-            js->v->hooks[hook].Get(isolate)->Call(js->context, v8::Undefined(isolate), argc, argv);
-        if (caught.HasCaught() && !caught.HasTerminated()) {
-            std::string what = describe(js, caught.Exception());
-            js->v->ops->crash(js->v->arg, actor != 0 ? actor : frame_actor(isolate),
-                              isola_slice(what.data(), what.size()));
-        }
-    }
+    v8::MaybeLocal<v8::Value> result = enter_hook(js, hook, actor, argc, argv);
     after_entry(js);
     return result;
+}
+
+void report_done(isola_js *js, uint32_t actor, uint32_t turn, bool wanted,
+                 v8::Local<v8::Value> value)
+{
+    v8::Isolate *isolate = js->isolate();
+    Scratch args(js);
+    bool ok = true;
+    if (wanted) {
+        v8::TryCatch caught(isolate);
+        if (!encode(js, value, Wrap::ArgsOfOne, args.buf())) {
+            if (caught.HasTerminated())
+                return;
+            ok = false;
+            args.buf()->len = 0;
+            encode_error(js, caught.Exception(), args.buf());
+        }
+    }
+    js->v->ops->done(js->v->arg, actor, turn, ok, args.slice());
 }
 
 } // namespace isola
@@ -196,6 +266,7 @@ void isola_v8_close(struct isola_v8 *v)
         forget_handles(v);
     }
     dispose_isolate(v->isolate);
+    isola_buf_free(&v->scratch);
     delete v;
 }
 
@@ -218,12 +289,12 @@ void isola_v8_terminate(struct isola_v8 *v)
 // Decodes an args array.
 static v8::MaybeLocal<v8::Value> args_of(isola_js *js, struct isola_slice args)
 {
-    v8::Local<v8::Value> value;
+    v8::Local<v8::Array> values;
     if (args.len == 0)
         return v8::Array::New(js->isolate(), 0).As<v8::Value>();
-    if (!decode(js, args).ToLocal(&value) || !value->IsArray())
+    if (!decode_args(js, args).ToLocal(&values))
         return {};
-    return value;
+    return values.As<v8::Value>();
 }
 
 static const char malformed[] = "the values of the message are malformed";
@@ -269,6 +340,7 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
         v8::Undefined(isolate)};
     if (no_state.len > 0)
         argv[5] = text(isolate, no_state);
+    set_frame(isolate, actor, 0);
     if (call_hook(js, HOOK_ACTIVATE, actor, 6, argv).IsEmpty()) {
         isola_buf failure{};
         isola_mp_array(&failure, 1);
@@ -296,14 +368,20 @@ void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool i
         return;
     }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
-                                   v8::Boolean::New(isolate, is_ask), text(isolate, event), values};
-    (void)call_hook(js, HOOK_DELIVER, actor, 5, argv);
+                                   v8::Boolean::New(isolate, is_ask),
+                                   js->v->names.get(isolate, event), values};
+    v8::Local<v8::Value> value;
+    set_frame(isolate, actor, turn);
+    if (enter_hook(js, HOOK_DELIVER, actor, 5, argv).ToLocal(&value) && value != js->v->later)
+        report_done(js, actor, turn, is_ask, value);
+    after_entry(js);
 }
 
 void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
 {
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn)};
+    set_frame(js->isolate(), actor, turn);
     (void)call_hook(js, HOOK_HIBERNATE, actor, 2, argv);
 }
 
@@ -319,6 +397,7 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
     }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
                                    v8::Number::New(isolate, static_cast<double>(sub)), values};
+    set_frame(isolate, actor, turn);
     (void)call_hook(js, HOOK_EVENT, actor, 4, argv);
 }
 
@@ -332,9 +411,16 @@ void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_sli
         ok = false;
         value = make_error(isolate, "EPROTO", "the values of the reply are malformed");
     }
-    v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),
-                                   v8::Boolean::New(isolate, ok), value};
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)), v8::Boolean::New(isolate, ok),
+                                   value};
     (void)call_hook(js, HOOK_SETTLE, 0, 3, argv);
+}
+
+void isola_js_expire(struct isola_js *js, uint64_t id)
+{
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
+    (void)call_hook(js, HOOK_EXPIRE, 0, 1, argv);
 }
 
 void isola_js_timer(struct isola_js *js, uint64_t id)

@@ -43,12 +43,16 @@ void isola_v8_stop(void);
 /* What a script sends. Slices are borrowed for the call. */
 struct isola_v8_send {
     uint32_t actor; /* serial of the sender; 0 for code outside of any actor */
-    uint32_t turn;  /* the turn it was sent in, as given to isola_js_deliver; 0: none */
+    uint32_t turn;  /* the turn it was sent in, as given to isola_js_deliver (at most 2^21 - 1); 0:
+                       none */
     int kind;       /* enum isola_msg_kind: ASK, EMIT, SUB or UNSUB */
     struct isola_slice dst, event, args;
     uint32_t timeout_ms; /* ASK */
     uint64_t sub;        /* UNSUB: what the SUB returned */
 };
+
+/* The low bits of an ask's id. */
+#define ISOLA_ASK_SLOT(id) ((uint32_t)((id)&0xffffff))
 
 struct isola_v8_ops {
     /* ANY_THREAD: a task of V8's waits: visit the isolate soon, and call isola_js_tasks. */
@@ -58,7 +62,8 @@ struct isola_v8_ops {
 
     /* All below: JS_THREAD. */
 
-    /* ASK, SUB: `id` gets what isola_js_settle and isola_js_event name it by. EMIT: `id` gets 0
+    /* ASK, SUB: `id` gets what isola_js_settle and isola_js_event name it by; no two asks that wait
+     * in the isolate have the same ISOLA_ASK_SLOT. EMIT: `id` gets 0
      * when the receiver is congested, else 1. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);
     /* Does anyone subscribe to `event` of this actor? (So that nothing is encoded for nobody.) */
@@ -74,6 +79,8 @@ struct isola_v8_ops {
     void (*log)(void *arg, uint32_t actor, enum isola_log_level level, struct isola_slice text);
     uint64_t (*timer_set)(void *arg, uint32_t actor, uint64_t ms, bool repeat);
     void (*timer_clear)(void *arg, uint64_t id);
+    /* The script of this actor looks at its state for the first time. */
+    void (*looked)(void *arg, uint32_t actor);
     /* The module of `type` is loaded (error empty), or cannot be: [Error value]. */
     void (*loaded)(void *arg, struct isola_slice type, struct isola_slice error);
     /* Appends `text`, which V8 made of places in bundles, with those in the author's files instead.
@@ -159,13 +166,15 @@ JS_THREAD void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn
                               struct isola_slice args);
 /* The answer to an ask: `args` as in ops->done. */
 JS_THREAD void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args);
+/* The time of an ask is over: it fails with ETIMEDOUT. */
+JS_THREAD void isola_js_expire(struct isola_js *js, uint64_t id);
 JS_THREAD void isola_js_timer(struct isola_js *js, uint64_t id);
 /* An answer to ops->io_start: JSON (or nothing) and bytes (or none). */
 JS_THREAD void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice head,
                            struct isola_slice body);
 /* Runs what V8 posted and is due. */
 JS_THREAD void isola_js_tasks(struct isola_js *js);
-/* Appends the actor's state (one msgpack value) to `out`, if its script has ever looked at it
+/* Appends the actor's state (one msgpack value) to `out`, if its script has looked at it
  * (*touched). ISOLA_ECLONE with the path when it holds something that cannot be stored. */
 JS_THREAD ISOLA_MUST_USE int isola_js_state(struct isola_js *js, uint32_t actor,
                                             struct isola_buf *out, bool *touched,

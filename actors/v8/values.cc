@@ -43,6 +43,33 @@ struct PathPart {
     v8::Local<v8::Value> name;
 };
 
+// A vector whose first items need no memory of their own.
+template <typename T, size_t N> class Few
+{
+  public:
+    void push_back(const T &item)
+    {
+        if (size_ < N)
+            few_[size_] = item;
+        else
+            more_.push_back(item);
+        size_++;
+    }
+    void emplace_back() { push_back(T{}); }
+    void pop_back()
+    {
+        if (size_-- > N)
+            more_.pop_back();
+    }
+    size_t size() const { return size_; }
+    const T &operator[](size_t i) const { return i < N ? few_[i] : more_[i - N]; }
+
+  private:
+    size_t size_ = 0;
+    T few_[N]{};
+    std::vector<T> more_;
+};
+
 class Encoder
 {
   public:
@@ -55,7 +82,7 @@ class Encoder
     {
         wrap_ = wrap;
         limit_ = out_->len + kMaxBytes;
-        bool wrapped = wrap == Wrap::ArgsOfOne;
+        bool wrapped = wrap == Wrap::ArgsOfOne || wrap == Wrap::OneArg;
         if (wrapped) {
             isola_mp_array(out_, 1);
             count_ = 1; // the args array itself
@@ -128,6 +155,23 @@ class Encoder
 
     ISOLA_OWN_FRAME bool string(v8::Local<v8::String> s)
     {
+        // A short one of single bytes, which is almost every name: written as it is, if it is
+        // ASCII.
+        size_t length = static_cast<size_t>(s->Length());
+        if (length <= 31 && s->IsOneByte()) {
+            if (!room(1 + length))
+                return false;
+            uint8_t bytes[1 + 31];
+            uint8_t any = 0;
+            bytes[0] = static_cast<uint8_t>(0xa0 | length); // fixstr
+            s->WriteOneByteV2(isolate_, 0, static_cast<uint32_t>(length), bytes + 1);
+            for (size_t i = 1; i <= length; i++)
+                any |= bytes[i];
+            if (any < 0x80) {
+                isola_buf_append(out_, bytes, 1 + length);
+                return true;
+            }
+        }
         size_t n = s->Utf8LengthV2(isolate_);
         if (!room(n))
             return false;
@@ -165,15 +209,15 @@ class Encoder
     {
         uint32_t number = count_++;
         if (objects_.size() < kLinear) {
-            for (auto &[other, at] : objects_)
-                if (other == o)
-                    return back(at);
-            objects_.emplace_back(o, number);
+            for (size_t i = 0; i < objects_.size(); i++)
+                if (objects_[i].first == o)
+                    return back(objects_[i].second);
+            objects_.push_back({o, number});
             return false;
         }
         if (hashed_.empty())
-            for (auto &[other, at] : objects_)
-                hashed_.emplace(other->GetIdentityHash(), std::make_pair(other, at));
+            for (size_t i = 0; i < objects_.size(); i++)
+                hashed_.emplace(objects_[i].first->GetIdentityHash(), objects_[i]);
         int hash = o->GetIdentityHash();
         auto [from, to] = hashed_.equal_range(hash);
         for (; from != to; ++from)
@@ -441,10 +485,12 @@ class Encoder
 
     ISOLA_OWN_FRAME bool refuse(const char *what, const char *code = "ECLONE")
     {
-        std::string where = wrap_ == Wrap::Value   ? "args"
-                            : wrap_ == Wrap::State ? "state"
-                                                   : "value";
-        for (auto &part : path_) {
+        std::string where = wrap_ == Wrap::Value    ? "args"
+                            : wrap_ == Wrap::OneArg ? "args[0]"
+                            : wrap_ == Wrap::State  ? "state"
+                                                    : "value";
+        for (size_t i = 0; i < path_.size(); i++) {
+            const PathPart &part = path_[i];
             switch (part.kind) {
             case PathPart::Index:
             case PathPart::SetItem:
@@ -475,8 +521,8 @@ class Encoder
     std::string refused_;
     const char *refused_code_ = nullptr;
     uint32_t count_ = 0;
-    std::vector<PathPart> path_;
-    std::vector<std::pair<v8::Local<v8::Object>, uint32_t>> objects_;
+    Few<PathPart, 8> path_;
+    Few<std::pair<v8::Local<v8::Object>, uint32_t>, kLinear> objects_;
     std::unordered_multimap<int, std::pair<v8::Local<v8::Object>, uint32_t>> hashed_;
 };
 
@@ -488,6 +534,33 @@ class Decoder
     {
     }
 
+    v8::MaybeLocal<v8::Array> args()
+    {
+        isola_mp_item item;
+        if (isola_mp_next(&r_, &item) != 0 || item.type != ISOLA_MP_ARRAY)
+            return {};
+        objects_.emplace_back(); // the array itself
+        v8::Local<v8::Array> a;
+        if (item.n > kFew) {
+            a = v8::Array::New(isolate_, static_cast<int>(item.n));
+            for (uint32_t i = 0; i < item.n; i++) {
+                v8::Local<v8::Value> value;
+                if (!read(1).ToLocal(&value) ||
+                    a->CreateDataProperty(context_, i, value).IsNothing())
+                    return {};
+            }
+        } else {
+            v8::Local<v8::Value> values[kFew];
+            for (uint32_t i = 0; i < item.n; i++)
+                if (!read(1).ToLocal(&values[i]))
+                    return {};
+            a = v8::Array::New(isolate_, values, item.n);
+        }
+        if (r_.p != r_.end)
+            return {};
+        return a;
+    }
+
     v8::MaybeLocal<v8::Value> whole()
     {
         v8::Local<v8::Value> value;
@@ -497,6 +570,7 @@ class Decoder
     }
 
   private:
+    static constexpr uint32_t kFew = 8;
     using Result = v8::MaybeLocal<v8::Value>;
 
     Result read(int depth)
@@ -816,7 +890,7 @@ class Decoder
     v8::Isolate *isolate_;
     v8::Local<v8::Context> context_;
     Reader r_;
-    std::vector<v8::Local<v8::Value>> objects_;
+    Few<v8::Local<v8::Value>, 16> objects_;
 };
 
 } // namespace
@@ -830,6 +904,12 @@ v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes)
 {
     v8::TryCatch quiet(js->isolate());
     return Decoder(js, isola_mp_reader(bytes)).whole();
+}
+
+v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes)
+{
+    v8::TryCatch quiet(js->isolate());
+    return Decoder(js, isola_mp_reader(bytes)).args();
 }
 
 void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of the actor-host's composition root share. All of it belongs to the main loop's
- * thread, but for the outbox and the map of places, which have locks.
+ * thread, but for the outbox, which has a lock, and the map of places, which is atomic.
  */
 #ifndef ISOLA_ACTOR_HOST_APP_H
 #define ISOLA_ACTOR_HOST_APP_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "actors/host.h"
@@ -170,8 +171,8 @@ struct app {
     struct isola_listener *listener;
     struct isola_map conns; /* number (8 bytes) → struct conn */
     uint64_t next_conn, next_wire_id;
-    pthread_rwlock_t places_lock;
-    uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here */
+    _Atomic uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here; written by the loop */
+    atomic_bool alone;                     /* all of them are 0 */
     uint16_t lost[ISOLA_SHARDS]; /* loop only: 1 + index into `down` of the node that would have the
                                     shard, 0: none */
     size_t ndown;

@@ -27,11 +27,9 @@ static void dial(struct peer *p);
 int peers_locate(void *arg, struct isola_slice address)
 {
     struct app *app = arg;
-    uint32_t shard = isola_place_shard(address);
-    pthread_rwlock_rdlock(&app->places_lock);
-    int node = app->places[shard];
-    pthread_rwlock_unlock(&app->places_lock);
-    return node;
+    if (atomic_load_explicit(&app->alone, memory_order_acquire))
+        return 0;
+    return atomic_load_explicit(&app->places[isola_place_shard(address)], memory_order_acquire);
 }
 
 /* --- sending --- */
@@ -473,10 +471,9 @@ void peers_view(struct app *app, struct isola_slice params)
     if (count > 0) {
         uint16_t map[ISOLA_SHARDS];
         isola_place_map(names, count, map);
-        pthread_rwlock_wrlock(&app->places_lock);
         for (size_t i = 0; i < ISOLA_SHARDS; i++)
-            app->places[i] = numbers[map[i]];
-        pthread_rwlock_unlock(&app->places_lock);
+            atomic_store_explicit(&app->places[i], numbers[map[i]], memory_order_release);
+        atomic_store_explicit(&app->alone, count == 1, memory_order_release);
         find_lost(app, names, count, params);
     }
     free(names);
@@ -538,7 +535,6 @@ static const struct isola_listener_ops listener_ops = {.accepted = accepted};
 
 int peers_listen(struct app *app, struct isola_err *err)
 {
-    pthread_rwlock_init(&app->places_lock, NULL);
     int r = uv_timer_init(app->loop, &app->tick);
     if (r != 0)
         return isola_fail(err, ISOLA_EIO, "cannot make a timer: %s", uv_strerror(r));

@@ -90,6 +90,7 @@ void op_timer_clear(void *arg, uint64_t id)
 {
     probe_of(arg)->timers.erase(id);
 }
+void op_looked(void *, uint32_t) {}
 void op_loaded(void *arg, Slice, Slice error)
 {
     Slice value;
@@ -120,6 +121,7 @@ const isola_v8_ops ops = {
     .log = op_log,
     .timer_set = op_timer_set,
     .timer_clear = op_timer_clear,
+    .looked = op_looked,
     .loaded = op_loaded,
     .place = nullptr,
     .io_start = op_io_start,

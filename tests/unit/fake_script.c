@@ -208,13 +208,15 @@ static void open_holds(struct isola_v8 *v, struct isola_slice name)
                 t->opened = true;
 }
 
-static void state_op(struct fake_actor *a, struct fake_task *t,
+static void state_op(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
                      const struct isola_slice words[WORDS])
 {
     if (a->no_state) {
         fail(t, ISOLA_EUNREACHABLE, "its state is elsewhere");
         return;
     }
+    if (!a->touched)
+        v->ops->looked(v->arg, a->serial);
     a->touched = true;
     if (isola_slice_is(words[0], "bad"))
         a->bad = true;
@@ -231,7 +233,7 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
     struct isola_slice op = words[0];
     uint64_t id = 0;
     if (isola_slice_is(op, "add") || isola_slice_is(op, "get") || isola_slice_is(op, "bad")) {
-        state_op(a, t, words);
+        state_op(v, a, t, words);
     } else if (isola_slice_is(op, "echo")) {
         snprintf(t->text, sizeof(t->text), "%s", word);
         t->is_text = true;

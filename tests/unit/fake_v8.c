@@ -365,6 +365,15 @@ void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_sli
     ISOLA_CHECK(!"an ask nobody waits for was settled");
 }
 
+void isola_js_expire(struct isola_js *js, uint64_t id)
+{
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    isola_mp_error(&args, ISOLA_ETIMEDOUT, "the ask timed out", NULL);
+    isola_js_settle(js, id, false, isola_buf_slice(&args));
+    isola_buf_free(&args);
+}
+
 void isola_js_timer(struct isola_js *js, uint64_t id)
 {
     struct isola_v8 *v = enter(js);

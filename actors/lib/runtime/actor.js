@@ -4,8 +4,9 @@
 // handlers, its state, and the turn a message makes.
 //
 // C decides when a message is delivered and keeps one turn at a time; here a turn is run to the end of the handler's promise and
-// then reported with native.done. `frame` is what travels along promise continuations (V8's continuation-preserved
-// embedder data): it says in whose turn a piece of code runs, also in an isolate that many actors share.
+// then reported: by the value `deliver` returns, or, when that is `later`, with native.done. The frame is what travels along promise
+// continuations (V8's continuation-preserved embedder data): it says in whose turn a piece of code runs, also in an isolate that many
+// actors share. C sets it before a turn; here it is a number nobody takes apart, or an object with that number (node/async_hooks.js).
 import { EventEmitter, isEnd } from './node/events.js';
 import {
   all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeMap, SafeSet,
@@ -13,6 +14,7 @@ import {
 } from './primordials.js';
 
 export const kAddress = Symbol('isola.address'); // the codec sends whatever has it as a ref
+export const later = Symbol('isola.later');
 
 const { listenerCount, rawListeners } = EventEmitter.prototype;
 
@@ -44,7 +46,10 @@ const inner = (self) => {
 function touch(self) {
   const i = inner(self);
   if (i.noState !== undefined) throw codeError('EUNREACHABLE', i.noState);
-  i.touched = true;
+  if (!i.touched) {
+    i.touched = true;
+    native.looked(i.serial);
+  }
   return i;
 }
 
@@ -122,9 +127,8 @@ export function definition(namespace, type) {
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
   const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null,
-    asks: 0, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
+    subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   actors.set(serial, i);
-  native.setFrame({ actor: serial, turn: 0, als: undefined });
   constructing = i;
   let result;
   try {
@@ -148,71 +152,61 @@ export function deactivate(serial) {
   actors.delete(serial);
 }
 
-// Calls every handler of the event; the first result that is not undefined is the answer.
-function handle(i, event, args) {
-  let answer;
-  let found = false;
-  if (i.methods !== null && i.methods.has(event)) {
-    found = true;
-    answer = apply(i.self[event], i.self, args);
-  }
+// Calls every handler of the event, of which there are several; the first result that is not undefined is the answer.
+function callAll(i, event, args) {
+  let answer = i.methods !== null && i.methods.has(event) ? apply(i.self[event], i.self, args) : undefined;
   // Raw ones: what `once` wraps around a listener takes it away again.
   const listeners = apply(rawListeners, i.self, [event]);
   for (let k = 0; k < listeners.length; k++) {
-    found = true;
     const result = apply(listeners[k], i.self, args);
     if (answer === undefined) answer = result;
     else if (isThenable(result)) answer = all([answer, result]);
   }
-  return { found, answer };
+  return answer;
 }
 
-/** One turn of actor `serial`: calls native.done(serial, turn, ok, value) exactly once, now or later. */
+/** One turn of actor `serial`: returns its value, or `later` and calls native.done(serial, turn, ok, value) exactly once, now or later. */
 export function deliver(serial, turn, isAsk, event, args) {
   const i = actors.get(serial);
-  native.setFrame({ actor: serial, turn, als: undefined });
-  let outcome;
   try {
-    outcome = handle(i, event, args);
+    // The usual one handler needs no list: an emitter keeps it as it is.
+    const method = i.methods !== null && i.methods.has(event);
+    const listeners = i.self._events?.[event];
+    let answer;
+    if (!method && typeof listeners === 'function') answer = apply(listeners, i.self, args);
+    else if (method && listeners === undefined) answer = apply(i.self[event], i.self, args);
+    else if (method || listeners !== undefined) answer = callAll(i, event, args);
+    else return unheard(i, turn, isAsk, event);
+    return isThenable(answer) ? wait(serial, turn, answer) : answer;
   } catch (error) {
     native.done(serial, turn, false, error);
-    return;
+    return later;
   }
-  if (!outcome.found) {
-    native.done(serial, turn, isAsk ? false : true,
-      isAsk ? codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`) : undefined);
-    if (!isAsk) native.log(serial, 2, `no handler for "${event}": the message was dropped`);
-    return;
-  }
-  run(serial, turn, outcome.answer);
 }
 
-/** Waits for the answer of a turn's handlers, if it is to be waited for. */
-function run(serial, turn, answer) {
-  let later;
-  try {
-    later = isThenable(answer);
-  } catch (error) {
-    native.done(serial, turn, false, error);
-    return;
+function unheard(i, turn, isAsk, event) {
+  if (isAsk) {
+    native.done(i.serial, turn, false, codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`));
+    return later;
   }
-  if (later)
-    settled(answer, (value) => native.done(serial, turn, true, value), (error) => native.done(serial, turn, false, error));
-  else
-    native.done(serial, turn, true, answer);
+  native.log(i.serial, 2, `no handler for "${event}": the message was dropped`);
+  return undefined;
+}
+
+function wait(serial, turn, promise) {
+  settled(promise, (value) => native.done(serial, turn, true, value), (error) => native.done(serial, turn, false, error));
+  return later;
 }
 
 /** The turn of a subscriber: `call` calls the ref's listeners. */
 export function hear(serial, turn, call) {
-  native.setFrame({ actor: serial, turn, als: undefined });
-  let answer;
   try {
-    answer = call();
+    const answer = call();
+    if (isThenable(answer)) wait(serial, turn, answer);
+    else native.done(serial, turn, true, answer);
   } catch (error) {
     native.done(serial, turn, false, error);
-    return;
   }
-  run(serial, turn, answer);
 }
 
 /** The last turn of an activation. */

@@ -3,7 +3,7 @@
 // What scripts have done outside of their isolate, by the JavaScript of the actor-host's main thread (node-agent/actor-host/outside):
 // a request is a text of JSON and bytes, and so is each answer. See actors/io.c.
 import { actors } from './actor.js';
-import { crash, frame } from './node/native.js';
+import { crash, currentActor } from './node/native.js';
 import { SafeMap } from './primordials.js';
 
 const { group } = globalThis.__isola_loader;
@@ -14,9 +14,9 @@ const underWay = new SafeMap(); // id → { on, owner }
 /** Begins it; `on(last, head, body)` is called for each answer. `gated`: others see of it, so it waits for the state to be saved. */
 export function start(what, gated, head, body, on) {
   natives ??= group('io');
-  const f = frame();
-  const id = natives.start(f?.actor ?? 0, gated, what, head, body);
-  const owner = f === undefined ? undefined : actors.get(f.actor);
+  const actor = currentActor();
+  const id = natives.start(actor, gated, what, head, body);
+  const owner = actors.get(actor);
   underWay.set(id, { on, owner });
   if (owner !== undefined) owner.ios++;
   return id;

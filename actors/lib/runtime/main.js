@@ -40,6 +40,7 @@ globalThis.__isola_boot = (native) => {
   const hooks = {
     exports: isola,
     addressSymbol: actors.kAddress,
+    later: actors.later,
     makeRef: (address) => new refs.Ref(address),
     load: (type, namespace) => { definitions.set(type, actors.definition(namespace, type)); },
     activate: (serial, app, type, key, state, noState) => {
@@ -59,6 +60,7 @@ globalThis.__isola_boot = (native) => {
     hibernate: actors.hibernate,
     event: refs.event,
     settle: refs.settle,
+    expire: refs.expire,
     timer: timers.fire,
     state: (serial) => {
       const i = actors.actors.get(serial);

@@ -6,7 +6,8 @@
 // go unsubscribes. Refs compare by address, not by identity.
 import { EventEmitter } from './node/events.js';
 import { actors, hear, kAddress } from './actor.js';
-import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet } from './primordials.js';
+import { currentActor } from './node/native.js';
+import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf } from './primordials.js';
 
 const EMIT = 2, ASK = 1, SUB = 5, UNSUB = 6; // base/msg.h
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
@@ -15,15 +16,18 @@ const OPTIONS = new SafeSet(['timeout', 'signal', 'durable']);
 const { rawListeners } = EventEmitter.prototype;
 
 let native;
-const asks = new SafeMap(); // id → { resolve, reject, owner }
+const asks = setPrototypeOf([], null); // slot → { resolve, reject, … }, or undefined
 const subscriptions = new SafeMap(); // id → { ref, event, owner, lost }
 
 export function attach(ops) {
   native = ops;
 }
 
-const current = () => native.frame();
-const ownerOf = (frame) => (frame === undefined ? undefined : actors.get(frame.actor));
+// send(kind, address, event, timeout or subscription, …): one argument goes as it is.
+function send(kind, address, event, extra, args) {
+  const n = args.length;
+  return native.send(kind, address, event, extra, n, n === 1 ? args[0] : args);
+}
 
 // A last argument counts as options when it is a plain object with nothing but option names in it.
 function options(args) {
@@ -53,33 +57,32 @@ export class Ref extends EventEmitter {
   /** One way. False when the receiver is congested. */
   emit(event, ...args) {
     if (event === 'newListener' || event === 'removeListener') return super.emit(event, ...args);
-    return native.send(current(), EMIT, this.#address, name(event), args, 0);
+    return send(EMIT, this.#address, name(event), 0, args);
   }
 
   /** Request and reply: `await ref.ask('add', 1, { timeout: 2000 })`. */
   ask(event, ...args) {
     const o = options(args);
-    const timeout = o?.timeout ?? ASK_TIMEOUT;
+    const timeout = o === null ? ASK_TIMEOUT : o.timeout ?? ASK_TIMEOUT;
     if (typeof timeout !== 'number' || !(timeout > 0)) throw new RangeError(`timeout must be a positive number of milliseconds, not ${timeout}`);
     if (o?.durable) throw codeError('EINVAL', 'durable messages are not supported by this release');
     const signal = o?.signal;
     signal?.throwIfAborted();
+    const address = this.#address;
     return new NativePromise((resolve, reject) => {
-      const frame = current();
-      const id = native.send(frame, ASK, this.#address, name(event), args, timeout < 1 ? 1 : min(timeout, 0x7fffffff));
-      const owner = ownerOf(frame);
-      asks.set(id, { resolve, reject, owner });
-      if (owner !== undefined) owner.asks++;
-      signal?.addEventListener('abort', () => settle(id, false, signal.reason), { once: true });
+      const ms = timeout < 1 ? 1 : min(timeout, 0x7fffffff);
+      const slot = send(ASK, address, name(event), ms, args);
+      const ask = { resolve, reject, address, event, ms };
+      asks[slot] = ask;
+      signal?.addEventListener('abort', () => { if (asks[slot] === ask) settle(slot, false, signal.reason); }, { once: true });
     });
   }
 
   #subscribe(event) {
     if (event === 'newListener' || event === 'removeListener') return;
     if (this.#subs.has(event)) return;
-    const frame = current();
-    const id = native.send(frame, SUB, this.#address, name(event), undefined, 0);
-    const owner = ownerOf(frame);
+    const id = send(SUB, this.#address, name(event), 0, []);
+    const owner = actors.get(currentActor());
     this.#subs.set(event, id);
     subscriptions.set(id, { ref: this, event, owner, lost: () => this.#subs.delete(event) });
     if (owner !== undefined) owner.subscriptions++;
@@ -92,7 +95,7 @@ export class Ref extends EventEmitter {
     const { owner } = subscriptions.get(id);
     subscriptions.delete(id);
     if (owner !== undefined) owner.subscriptions--;
-    native.send(current(), UNSUB, this.#address, event, undefined, id);
+    send(UNSUB, this.#address, event, id, []);
   }
 
   toString() { return this.#address; }
@@ -114,13 +117,18 @@ export function actor(type, key) {
 }
 
 /** The answer to an ask has come (or will not). */
-export function settle(id, ok, value) {
-  const ask = asks.get(id);
+export function settle(slot, ok, value) {
+  const ask = asks[slot];
   if (ask === undefined) return;
-  asks.delete(id);
-  if (ask.owner !== undefined) ask.owner.asks--;
+  asks[slot] = undefined;
   if (ok) ask.resolve(value);
   else ask.reject(value);
+}
+
+/** C has waited as long as the ask was to wait. */
+export function expire(slot) {
+  const ask = asks[slot];
+  if (ask !== undefined) settle(slot, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} (${ask.ms} ms) timed out`));
 }
 
 /** An event this actor subscribed to. */
@@ -140,7 +148,6 @@ export function event(serial, turn, id, args) {
 
 /** The activation `owner` has ended: nothing of what it waited for will come. */
 export function forget(owner) {
-  if (owner.asks > 0) asks.forEach((ask, id) => { if (ask.owner === owner) asks.delete(id); });
   if (owner.subscriptions === 0) return;
   subscriptions.forEach((s, id) => {
     if (s.owner !== owner) return;

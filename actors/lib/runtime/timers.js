@@ -13,7 +13,7 @@ export function attach(ops) {
 
 // Private fields: in whose name a timer runs is nothing a script may change.
 class Timeout {
-  #fn; #args; #delay; #repeat; #frame; #owner;
+  #fn; #args; #delay; #repeat; #frame; #actor; #owner;
   #id = 0;
   constructor(fn, delay, repeat, args) {
     if (typeof fn !== 'function') throw new TypeError('the callback of a timer must be a function');
@@ -23,11 +23,12 @@ class Timeout {
     this.#delay = ms >= 1 && ms <= 0x7fffffff ? trunc(ms) : 1; // as Node.js
     this.#repeat = repeat;
     this.#frame = native.frame();
-    this.#owner = this.#frame === undefined ? undefined : actors.get(this.#frame.actor);
+    this.#actor = native.actorOf(this.#frame);
+    this.#owner = actors.get(this.#actor);
     this.#start();
   }
   #start() {
-    this.#id = native.timerSet(this.#frame, this.#delay, this.#repeat);
+    this.#id = native.timerSet(this.#actor, this.#delay, this.#repeat);
     timers.set(this.#id, this);
     if (this.#owner !== undefined) this.#owner.timers++;
   }
@@ -49,7 +50,7 @@ class Timeout {
     try {
       apply(t.#fn, t, t.#args);
     } catch (error) {
-      native.crash(t.#frame?.actor ?? 0, error);
+      native.crash(t.#actor, error);
     }
   }
   static forget(owner) {

@@ -7,12 +7,13 @@
 import { exchange, frame, setFrame } from './native.js';
 import { apply, codeError, SafeMap } from '../primordials.js';
 
-const withStores = (f, als) => ({ actor: f?.actor ?? 0, turn: f?.turn ?? 0, als });
+const withStores = (f, als) => ({ __proto__: null, frame: typeof f === 'object' ? f.frame : f ?? 0, als });
+const stores = (f) => (typeof f === 'object' ? f.als : undefined);
 
 function changed(storage, value) {
   const f = frame();
   const als = new SafeMap();
-  f?.als?.forEach((v, k) => als.set(k, v));
+  stores(f)?.forEach((v, k) => als.set(k, v));
   if (value === undefined) als.delete(storage);
   else als.set(storage, value);
   return withStores(f, als);
@@ -41,7 +42,7 @@ class AsyncLocalStorage {
   get name() { return this.#name; }
   static bind(fn) { return AsyncResource.bind(fn); }
   static snapshot() {
-    const als = frame()?.als;
+    const als = stores(frame());
     return (fn, ...args) => within(bound(als), fn, undefined, args);
   }
   run(store, fn, ...args) { return within(changed(this, store), fn, undefined, args); }
@@ -49,7 +50,7 @@ class AsyncLocalStorage {
   enterWith(store) { setFrame(changed(this, store)); }
   disable() { setFrame(changed(this, undefined)); }
   getStore() {
-    const als = frame()?.als;
+    const als = stores(frame());
     return als !== undefined && als.has(this) ? als.get(this) : this.#default;
   }
   withScope(store) {
@@ -65,7 +66,7 @@ class AsyncResource {
   constructor(type) {
     if (typeof type !== 'string') throw codeError('ERR_INVALID_ARG_TYPE', 'The "type" argument must be of type string.');
     this.#type = type;
-    this.#als = frame()?.als;
+    this.#als = stores(frame());
   }
   static bind(fn, type, thisArg) { return new AsyncResource(type ?? (fn.name || 'bound-anonymous-fn')).bind(fn, thisArg); }
   runInAsyncScope(fn, thisArg, ...args) { return within(bound(this.#als), fn, thisArg, args); }

@@ -7,7 +7,7 @@ export function attach(ops) {
   native = ops;
 }
 
-/** In whose turn this runs: { actor, turn, als }, or undefined (actor.js). */
+/** In whose turn this runs (actor.js), or undefined. */
 export const frame = () => native?.frame();
 export const setFrame = (f) => native?.setFrame(f);
 /** Sets the frame and returns the one before. */
@@ -17,11 +17,14 @@ export function exchange(f) {
   return before;
 }
 
+/** The serial of the actor whose code this is, 0 when it is of none. */
+export const currentActor = () => native.actorOf(native.frame());
+
 /** Asks for the hook `tick` before the next microtask. */
 export const wantTick = () => native.tick();
 /** An error nobody can catch: the actor crashes. */
-export const uncaught = (error) => native.crash(native.frame()?.actor ?? 0, error);
+export const uncaught = (error) => native.crash(currentActor(), error);
 export const crash = (actor, error) => native.crash(actor, error);
-export const log = (level, text) => native.log(native.frame()?.actor ?? 0, level, text);
+export const log = (level, text) => native.log(currentActor(), level, text);
 /** A copy, by way of what can be sent. */
 export const clone = (value) => native.decode(native.encode(value));
