@@ -54,7 +54,7 @@ static void chain_text(struct isola_slice chain, struct isola_slice last, struct
 
 static void answer_failure(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
 {
-    if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
+    if (isola_msg_is_ask(mail->kind)) {
         struct isola_origin origin = mail->origin;
         mail->origin.realm = NULL;
         isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
@@ -127,7 +127,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         bool message = mail->kind != ISOLA_MSG_STOP && mail->kind != ISOLA_MAIL_UPGRADE;
         if (message && isola_clock_ms() < a->retry_at) {
             char why[600];
-            snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address),
+            snprintf(why, sizeof(why), "%.*s %.*s", ISOLA_FMT(a->address),
                      ISOLA_FMT(isola_buf_slice(&a->failure)));
             drop(a, mail, ISOLA_EFAILED, why);
             return;
@@ -296,7 +296,7 @@ bool isola__actor_pump(struct isola_actor *a)
             isola__realm_touch(a->realm, a);
             return true;
         }
-        return start(a);
+        return isola__restart_pauses(a) || start(a);
     }
     struct isola_realm *r = a->realm;
     while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended &&
@@ -327,6 +327,7 @@ bool isola__actor_pump(struct isola_actor *a)
 static void leave_realm(struct isola_actor *a)
 {
     struct isola_realm *r = a->realm;
+    isola__restart_disarm(a);
     while (a->subs != NULL) {
         struct isola_sub_of *sub = a->subs;
         struct isola_slice none = {0};
@@ -380,6 +381,9 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
         fresh = isola__realm_new(h, w, type->release, false, isola__limits_of(type));
     else if (type->release != old_release)
         fresh = isola__worker_shared_realm(old->shared ? old->owner : w, type);
+    if (type->release != old_release)
+        isola__restart_forget(a);
+    isola__restart_arm(a, fresh); /* before anyone else can visit it */
     if (fresh == old) {
         a->type = type;
         isola__release_unref(old_release);
@@ -428,10 +432,12 @@ void isola__actor_end(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
     struct isola_realm *r = a->realm;
+    if (a->upgrade != NULL)
+        isola__restart_forget(a);
     leave_realm(a);
     isola_mail_free(a->upgrade); /* what it asks for is done here */
     a->upgrade = NULL;
-    if (isola__directory_leave(a)) {
+    if (a->crashes == NULL && isola__directory_leave(a)) {
         abandon_realm(r);
         return;
     }
@@ -478,6 +484,25 @@ void isola__actor_end(struct isola_actor *a)
     renew(a, type);
 }
 
+/* What follows `failure`. */
+static void failed(struct isola_actor *a)
+{
+    struct isola_host *h = a->host;
+    isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
+    char why[600];
+    snprintf(why, sizeof(why), "%.*s %.*s", ISOLA_FMT(a->address),
+             ISOLA_FMT(isola_buf_slice(&a->failure)));
+    isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
+    /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this
+     * node. */
+    set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING
+                                    : ISOLA_ACTOR_FAILED); /* before anyone is told */
+    fail_waiting(a, ISOLA_EFAILED, why);
+    leave_realm(a);
+    isola__release_ref(a->type->release); /* renew drops one */
+    renew(a, a->type);
+}
+
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
 {
     struct isola_host *h = a->host;
@@ -496,18 +521,14 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
     uint64_t pause = a->failures > 9 ? RETRY_MAX : (uint64_t)RETRY_FIRST << (a->failures - 1);
     a->retry_at = isola_clock_ms() + (pause < RETRY_MAX ? pause : RETRY_MAX);
     isola_buf_free(&a->failure);
-    isola_buf_printf(&a->failure, "%.*s", ISOLA_FMT(e.message));
-    isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
-    char why[600];
-    snprintf(why, sizeof(why), "%.*s could not start: %.*s", ISOLA_FMT(a->address),
-             ISOLA_FMT(e.message));
-    isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
-    /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this
-     * node. */
-    set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING
-                                    : ISOLA_ACTOR_FAILED); /* before anyone is told */
-    fail_waiting(a, ISOLA_EFAILED, why);
-    leave_realm(a);
-    isola__release_ref(a->type->release); /* renew drops one */
-    renew(a, a->type);
+    isola_buf_printf(&a->failure, "could not start: %.*s", ISOLA_FMT(e.message));
+    failed(a);
+}
+
+void isola__actor_give_up(struct isola_actor *a, struct isola_slice why)
+{
+    a->retry_at = UINT64_MAX;
+    isola_buf_free(&a->failure);
+    isola_buf_printf(&a->failure, "has failed: %.*s", ISOLA_FMT(why));
+    failed(a);
 }

@@ -77,6 +77,7 @@ void isola__actor_unref(struct isola_actor *a)
     isola_buf_free(&a->saved);
     isola_buf_free(&a->crash);
     isola_buf_free(&a->failure);
+    free(a->crashes);
     free((void *)(uintptr_t)a->address.data);
     free(a);
 }
@@ -114,7 +115,7 @@ static bool wants_living(int kind)
 static void refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
 {
     isola_host_dead_letter(h, mail, code, isola_slice_str(why));
-    if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
+    if (isola_msg_is_ask(mail->kind)) {
         struct isola_origin origin = mail->origin;
         mail->origin.realm = NULL;
         isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));

@@ -150,7 +150,7 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
         h->ops->forward(h->arg, node, mail);
     } else if (node < 0) {
         isola_host_dead_letter(h, mail, node, isola_slice_str("no node can be reached for it"));
-        if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_STOP) {
+        if (isola_msg_is_ask(mail->kind)) {
             struct isola_origin origin = mail->origin;
             mail->origin.realm = NULL;
             isola__gate_release(h,

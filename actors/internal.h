@@ -93,13 +93,15 @@ struct isola_pending {
         ISOLA_PENDING_ASK,
         ISOLA_PENDING_TIMER,
         ISOLA_PENDING_WAKE,
-        ISOLA_PENDING_IDLE,  /* idle.c: actors to be looked at */
-        ISOLA_PENDING_EMPTY, /* idle.c: a realm nobody is left in */
+        ISOLA_PENDING_IDLE,    /* idle.c: actors to be looked at */
+        ISOLA_PENDING_EMPTY,   /* idle.c: a realm nobody is left in */
+        ISOLA_PENDING_RESTART, /* restart.c: `whose` crashes */
     } what;
     uint32_t index, generation;
     uint32_t actor;                     /* serial */
     struct isola_pending *next, **prev; /* the actor's list */
     uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
+    struct isola_actor *whose;          /* RESTART */
     uint32_t next_free;
 };
 
@@ -296,10 +298,11 @@ struct isola_actor {
     struct isola_buf start_error; /* args array with the Error its start ended with */
     struct isola_mail
         *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
-    struct isola_mail *upgrade; /* an UPGRADE: comes before what waits, gives a start up */
-    unsigned failures;          /* activations that failed in a row */
-    uint64_t retry_at;          /* FAILED: not before, ms */
-    struct isola_buf failure;   /* FAILED: why */
+    struct isola_mail *upgrade;    /* an UPGRADE: comes before what waits, gives a start up */
+    struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
+    unsigned failures;             /* activations that failed in a row */
+    uint64_t retry_at;             /* FAILED: not before, ms */
+    struct isola_buf failure;      /* FAILED: "could not start: …" or "has failed: …" */
     struct isola_sub_of *subs;
     unsigned nios;          /* of its realm's ios */
     atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
@@ -322,10 +325,28 @@ void isola__actor_end(struct isola_actor *a);
 /* In a visit: activation or module failed: `error` is an args array with an Error value. Do not
  * touch the actor again. */
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
+/* In a visit: it is not to start again; `why` is a sentence. Do not touch the actor again. */
+void isola__actor_give_up(struct isola_actor *a, struct isola_slice why);
 /* In a visit: has it mail to begin turns with? */
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
 ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
+
+/* --- after a crash (restart.c) --- */
+
+/* In a visit: its turns have been answered; `why` is what it crashed of, in one line. Ends the
+ * activation. */
+void isola__restart(struct isola_actor *a, struct isola_slice why);
+/* In a visit: is it not to start yet? Its realm is visited when it is. */
+bool isola__restart_pauses(const struct isola_actor *a);
+/* It comes to realm `r`, which is visited, or which nobody else knows yet. */
+void isola__restart_arm(struct isola_actor *a, struct isola_realm *r);
+/* In a visit: it leaves its realm. */
+void isola__restart_disarm(struct isola_actor *a);
+/* In a visit: its crashes do not count any more. */
+void isola__restart_forget(struct isola_actor *a);
+/* In a visit, before the isolate is entered or in it: a RESTART is due. Takes it. */
+void isola__restart_due(struct isola_pending *p);
 
 /* --- hibernation (idle.c) --- */
 

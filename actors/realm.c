@@ -290,6 +290,8 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         }
         isola_js_timer(r->js, id);
         ran(r, actor);
+    } else if (p->what == ISOLA_PENDING_RESTART) {
+        isola__restart_due(p);
     } else if (p->what == ISOLA_PENDING_IDLE) {
         isola__idle_due(r, p);
     } else if (p->what == ISOLA_PENDING_EMPTY) {
@@ -495,6 +497,22 @@ static void count_busy(struct isola_realm *r)
         isola__host_unbusy(r->host);
 }
 
+/* Crashes whose time has come need no isolate. */
+static bool restarts(struct isola_realm *r)
+{
+    struct isola_heap_node *node;
+    bool any = false;
+    while ((node = isola_heap_min(&r->due)) != NULL && node->key <= isola_clock_ms()) {
+        struct isola_pending *p =
+            (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due));
+        if (p->what != ISOLA_PENDING_RESTART)
+            break;
+        isola__restart_due(p);
+        any = true;
+    }
+    return any;
+}
+
 void isola__realm_visit(struct isola_realm *r)
 {
     struct visit visit = {.realm = r};
@@ -509,6 +527,7 @@ void isola__realm_visit(struct isola_realm *r)
         arm_delays(r, delays);
     }
     hand_out(r, &visit.answers);
+    bool restarted = restarts(r);
     struct isola_heap_node *least = isola_heap_min(&r->due);
     bool due = least != NULL && least->key <= isola_clock_ms();
     bool enter =
@@ -520,7 +539,7 @@ void isola__realm_visit(struct isola_realm *r)
         else
             cannot_open(r, &visit, &err);
     }
-    if (enter || delays != NULL)
+    if (enter || delays != NULL || restarted)
         isola__worker_wake_at(r);
     count_busy(r);
 

@@ -43,6 +43,9 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
         isola_js_hibernate(r->js, a->serial, id);
     } else if (mail->kind == ISOLA_MSG_EVENT) {
         isola_js_event(r->js, a->serial, id, mail->origin.id, mail->args);
+    } else if (mail->kind == ISOLA_MSG_START) {    /* that it takes messages is all */
+        static const uint8_t yes[] = {0x91, 0xc3}; /* [true] */
+        isola__turn_done(a, id, true, isola_slice(yes, sizeof(yes)));
     } else {
         isola_js_deliver(r->js, a->serial, id, mail->kind == ISOLA_MSG_ASK, mail->event,
                          mail->args);
@@ -87,7 +90,7 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
     if (t == NULL)
         return; /* abandoned */
     struct isola_mail *m = t->mail;
-    if (m != NULL && m->kind == ISOLA_MSG_ASK) {
+    if (m != NULL && isola_msg_is_ask(m->kind)) {
         struct isola_origin origin = m->origin;
         m->origin.realm = NULL;
         struct isola_mail *answer = isola_mail_answer(origin, ok, args);
@@ -110,7 +113,7 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
         struct isola_turn *t = take(a, a->running->id);
         if (t->mail != NULL)
             isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
-        if (t->mail != NULL && t->mail->kind == ISOLA_MSG_ASK) {
+        if (t->mail != NULL && isola_msg_is_ask(t->mail->kind)) {
             struct isola_origin origin = t->mail->origin;
             t->mail->origin.realm = NULL;
             isola__gate_release(a->host, isola_mail_failure(origin, code, "%s", why));

@@ -25,7 +25,17 @@ enum isola_msg_kind {
     ISOLA_MSG_EVENT = 7, /* src: who emitted; event, args; id of the SUB */
     ISOLA_MSG_STOP =
         8, /* an ask: end the activation of dst after its turn; REPLY [true when there was one] */
+    ISOLA_MSG_START = 9,   /* an ask: activate dst if it is not; REPLY [true] when it is */
+    ISOLA_MSG_CANCEL = 10, /* nobody waits any more for the answer to the ask with this id; dst is
+                              that of the ask */
 };
+#define ISOLA_MSG_LAST ISOLA_MSG_CANCEL
+
+/* Does a REPLY or FAIL follow? */
+static inline bool isola_msg_is_ask(int kind)
+{
+    return kind == ISOLA_MSG_ASK || kind == ISOLA_MSG_STOP || kind == ISOLA_MSG_START;
+}
 
 struct isola_msg {
     struct isola_msg *next; /* the owner's, for queues */

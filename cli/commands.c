@@ -109,6 +109,15 @@ static const struct isola__command commands[] = {
                                         "Examples:\n"
                                         "  ctl stop shop/Counter/user-42\n",
      1, 1, ISOLA__OPT_TIMEOUT, isola__run_stop},
+    {"restart", "ADDRESS", "start an actor anew, also one that has failed",
+     "Ends the actor after the turn it is in, and activates it again from its saved state. One "
+     "that\n"
+     "has failed (it crashed too often) takes messages again; if it cannot start, that is told.\n"
+     "\n"
+     "Options:\n" TIMEOUT_HELP("10000") "\n"
+                                        "Examples:\n"
+                                        "  ctl restart shop/Counter/user-42\n",
+     1, 1, ISOLA__OPT_TIMEOUT, isola__run_restart},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -33,6 +33,7 @@ void isola__run_ask(struct isola__cli *cli);
 void isola__run_emit(struct isola__cli *cli);
 void isola__run_on(struct isola__cli *cli);
 void isola__run_stop(struct isola__cli *cli);
+void isola__run_restart(struct isola__cli *cli);
 void isola__run_ps(struct isola__cli *cli);
 void isola__run_nodes(struct isola__cli *cli);
 void isola__run_logs(struct isola__cli *cli);

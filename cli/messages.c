@@ -233,14 +233,13 @@ void isola__run_on(struct isola__cli *cli)
     isola__client_close(client);
 }
 
-void isola__run_stop(struct isola__cli *cli)
+/* Ends the actor's activation; false: told why not. */
+static bool stop(struct isola__cli *cli, bool *was)
 {
-    if (!isola__check_address(cli, cli->options.operands[0]))
-        return;
     struct isola_msg m = message(cli, ISOLA_MSG_STOP, NULL);
     struct isola_msg *answer = request(cli, &m, STOP_MS);
     if (answer == NULL)
-        return;
+        return false;
     struct isola_slice value;
     struct isola_mp_item item = {.type = ISOLA_MP_NIL};
     if (isola_mp_at(answer->args, 0, &value)) {
@@ -248,8 +247,37 @@ void isola__run_stop(struct isola__cli *cli)
         if (isola_mp_next(&r, &item) != 0)
             item.type = ISOLA_MP_NIL;
     }
-    bool was = item.type == ISOLA_MP_BOOL && item.b;
+    *was = item.type == ISOLA_MP_BOOL && item.b;
     free(answer);
+    return true;
+}
+
+void isola__run_restart(struct isola__cli *cli)
+{
+    bool was;
+    if (!isola__check_address(cli, cli->options.operands[0]) || !stop(cli, &was))
+        return;
+    struct isola_msg m = message(cli, ISOLA_MSG_START, NULL);
+    struct isola_msg *answer = request(cli, &m, STOP_MS);
+    if (answer == NULL)
+        return;
+    free(answer);
+    if (cli->options.json) {
+        json_t *done = json_pack("{s:s, s:b}", "address", cli->options.operands[0], "was", was);
+        isola__out_json(cli, done, false);
+        json_decref(done);
+        return;
+    }
+    struct isola_buf line = {0};
+    isola_buf_printf(&line, was ? "restarted %s\n" : "started %s\n", cli->options.operands[0]);
+    isola__out(cli, &line);
+}
+
+void isola__run_stop(struct isola__cli *cli)
+{
+    bool was;
+    if (!isola__check_address(cli, cli->options.operands[0]) || !stop(cli, &was))
+        return;
     if (cli->options.json) {
         json_t *done =
             json_pack("{s:s, s:b}", "address", cli->options.operands[0], "stopped", was ? 1 : 0);

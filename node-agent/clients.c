@@ -276,6 +276,7 @@ static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t 
     switch (m->kind) {
     case ISOLA_MSG_ASK:
     case ISOLA_MSG_STOP:
+    case ISOLA_MSG_START:
         if (m->id == 0)
             isola__conn_refuse(&c->conn, "an ask needs an id");
         else

@@ -155,7 +155,7 @@ static void flush_waiting(struct isola__host *host)
     struct isola_msg *m;
     while (host->state == ISOLA_HOST_READY && (m = isola_msgq_pop(&host->waiting)) != NULL) {
         struct isola__ask *ask = m->id ? isola__asks_find(&agent->asks, m->id) : NULL;
-        bool wants_answer = m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_STOP;
+        bool wants_answer = isola_msg_is_ask((int)m->kind);
         /* An ask that has timed out, or whose client has left, is not worth carrying out. */
         if (!wants_answer || ask != NULL) {
             if (wants_answer && ask->deadline_ms != 0) {

@@ -167,7 +167,7 @@ int isola_envelope_decode(struct isola_slice frame, struct isola_msg *out, struc
                           FIELDS);
     if ((rc = read_uint(&r, "kind", UINT64_MAX, &kind, err)) != 0)
         return rc;
-    if (kind < ISOLA_MSG_ASK || kind > ISOLA_MSG_STOP)
+    if (kind < ISOLA_MSG_ASK || kind > ISOLA_MSG_LAST)
         return isola_fail(err, ISOLA_EPROTO, "malformed envelope: kind %llu is unknown",
                           (unsigned long long)kind);
     m.kind = (enum isola_msg_kind)kind;

@@ -39,7 +39,7 @@ static void arm(struct app *app);
 static void fail_mail(struct app *app, struct isola_mail *m, int code, const char *why)
 {
     isola_host_dead_letter(app->host, m, code, isola_slice_str(why));
-    if (m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_STOP) {
+    if (isola_msg_is_ask(m->kind)) {
         struct isola_origin origin = m->origin;
         m->origin.realm = NULL;
         struct isola_mail *f = isola_mail_failure(origin, code, "%s", why);
@@ -54,7 +54,7 @@ static void send_to(struct peer *p, struct isola_mail *m)
 {
     struct app *app = p->app;
     uint64_t id = 0;
-    if (m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_STOP) {
+    if (isola_msg_is_ask(m->kind)) {
         struct isola_origin origin = m->origin;
         m->origin.realm = NULL;
         id = asks_out_add(app, &p->asks, origin, m->timeout_ms);

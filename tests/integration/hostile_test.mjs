@@ -7,12 +7,13 @@ import { after, afterEach, before, describe, test } from 'node:test';
 
 import { actors, Cluster, ctl, nodes, until } from './cluster.mjs';
 
+const restart = { max: 1000, within: '1ms', backoff: '0ms' }; // it crashes on purpose
 const app = {
   'isola.json': {
     name: 'h',
     actors: {
-      A: { module: './a.js' },
-      S: { module: './a.js', isolation: 'shared' },
+      A: { module: './a.js', restart },
+      S: { module: './a.js', isolation: 'shared', restart },
       By: { module: './bystander.js' },
     },
   },

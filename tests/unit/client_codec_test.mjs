@@ -282,7 +282,7 @@ test('the envelope, byte by byte', () => {
 });
 
 test('a wrong envelope is refused', () => {
-  for (const b of ['', '98 0101', '99 02 01 07 a0 a0 a0 00 90 90', '99 01 09 07 a0 a0 a0 00 90 90', '99 01 00 07 a0 a0 a0 00 90 90',
+  for (const b of ['', '98 0101', '99 02 01 07 a0 a0 a0 00 90 90', '99 01 0b 07 a0 a0 a0 00 90 90', '99 01 00 07 a0 a0 a0 00 90 90',
     '99 01 01 ff a0 a0 a0 00 90 90', '99 01 01 07 c0 a0 a0 00 90 90', '99 01 01 07 a0 a0 a0 00 01 90', '99 01 01 07 a0 a0 a0 00 9101 90',
     '99 01 01 cb3ff8000000000000 a0 a0 a0 00 90 90', '9a 01 01 07 a0 a0 a0 00 90 90'])
     assert.throws(() => decodeEnvelope(hex(b)), { code: 'EPROTO' }, b);

@@ -146,7 +146,7 @@ static void test_malformed(void **state)
     expect_bad("98 01 01 00 a0 a0 a0 00 90", "8 fields instead of 9");
     expect_bad("9a 01 01 00 a0 a0 a0 00 90 90 c0", "10 fields instead of 9");
     expect_bad("99 01 00 00 a0 a0 a0 00 90 90", "kind 0 is unknown");
-    expect_bad("99 01 09 00 a0 a0 a0 00 90 90", "kind 9 is unknown");
+    expect_bad("99 01 0b 00 a0 a0 a0 00 90 90", "kind 11 is unknown");
     expect_bad("99 01 ff 00 a0 a0 a0 00 90 90", "kind is not an unsigned integer");
     expect_bad("99 01 01 ff a0 a0 a0 00 90 90", "id is not an unsigned integer");
     expect_bad("99 01 01 00 c0 a0 a0 00 90 90", "src is not a string");

@@ -544,7 +544,7 @@ struct isola_host_type world_type(const char *name, const char *options, const c
         .shared = strstr(options, "shared") != NULL,
         .reentrant = strstr(options, "reentrant") != NULL,
         .limits = {.heap = 1 << 20, .mailbox = strstr(options, "small") != NULL ? 4 : 1000000},
-        .life = {.restarts = UINT32_MAX, .within_ms = 60000},
+        .life = {.restarts = UINT32_MAX, .within_ms = 1, .backoff_ms = 1, .max_backoff_ms = 1},
         .code = isola_slice_str(code),
     };
 }

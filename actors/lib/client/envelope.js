@@ -7,7 +7,7 @@ import { codeError } from './errors.js';
 import { ARRAY, NUMBER, Reader, STR, Writer, malformed } from './msgpack.js';
 
 export const WIRE_VERSION = 1;
-export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, STOP = 8;
+export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, STOP = 8, START = 9, CANCEL = 10;
 
 /** A whole frame, length included. Throws ECLONE (an argument that cannot be sent) and ETOOBIG. */
 export function encodeFrame({ kind, id = 0, src = '', dst = '', event = '', timeout = 0, args = [] }) {
@@ -45,7 +45,7 @@ export function decodeEnvelope(frame) {
   const version = uint('version');
   if (version !== WIRE_VERSION) throw malformed(`it is of wire version ${version}; this is ${WIRE_VERSION}`);
   const kind = uint('kind');
-  if (kind < ASK || kind > STOP) throw malformed(`kind ${kind} is not known`);
+  if (kind < ASK || kind > CANCEL) throw malformed(`kind ${kind} is not known`);
   const message = { kind, id: uint('id'), src: item(STR, 'src'), dst: item(STR, 'dst'), event: item(STR, 'event'),
     timeout: uint('timeout'), chain: [], args: undefined };
   for (let n = item(ARRAY, 'chain'); n > 0; n--) message.chain.push(item(STR, 'chain'));
