@@ -188,3 +188,8 @@ export const outside = [
     `${subtle}.importKey("spki", ${k16}, { name: "ECDSA", namedCurve: "P-256" }, true, ["verify"])`, `${subtle}.generateKey({ name: "ECDSA", namedCurve: "nope" }, true, ["sign"])`].map((e) => [`${e}.then(() => "fulfilled", (e) => [e.name, e.code, e instanceof DOMException || e instanceof TypeError])`]),
   ['new CryptoKey()'], ['new SubtleCrypto()'], ['Object.prototype.toString.call(globalThis.crypto.subtle)'], ['crypto.subtle === globalThis.crypto.subtle'],
 ];
+
+// --- what console.log writes: lists of arguments ---
+
+const said = [[1], [0], [-0], [NaN], [5.5, 'x'], ['a', 'b', 1, true, null], ['%d', 5], ['%', 5], ['100%'], ['%s', 'x'], [''], [], ['a\nb'], [{ a: 1 }], ['x', { a: ['b'] }], [[1, 'x']], [1e21, 1e-7], ['%%'], ['%%', 1]];
+export const logged = said.map((args) => [args.map((v) => (Object.is(v, -0) ? '-0' : JSON.stringify(v) ?? 'NaN')).join(', ')]).concat([['undefined, 5n, 0n'], ['Symbol("x")'], ['NaN, Infinity']]);

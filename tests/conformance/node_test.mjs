@@ -23,5 +23,11 @@ async function compare(cases) {
   if (different !== '') assert.fail(different);
 }
 
-const { outside, ...inside } = corpus; // those need an actor-host: tests/integration/web_test.mjs
+const { outside, logged, ...inside } = corpus; // those need an actor-host: tests/integration/web_test.mjs
 for (const [name, cases] of Object.entries(inside)) test(`${name} (${cases.length})`, () => compare(cases));
+
+test(`console.log (${logged.length})`, async () => {
+  const log = await isolates.run(logged.map(([args]) => `console.log(${args});`).join('\n'));
+  const expected = await plain(logged.map(([args]) => [`Buffer.from(util.format(${args})).toString('hex')`]));
+  assert.deepEqual(log, expected.map((shown) => Buffer.from(shown.slice(1, -1), 'hex').toString()));
+});

@@ -6,10 +6,35 @@ import { now } from './web/performance.js';
 
 const DEBUG = 0, INFO = 1, WARN = 2, ERROR = 3; // base/log.h
 
+/** What needs no util.inspect, which takes some milliseconds to load: texts, numbers and the like. Undefined: it does. */
+function simple(args) {
+  let text = '';
+  for (let i = 0; i < args.length; i++) {
+    const v = args[i];
+    const type = typeof v;
+    let said;
+    if (type === 'string') {
+      if (i === 0 && args.length > 1 && v.includes('%')) return undefined;
+      said = v;
+    } else if (v === null || type === 'undefined' || type === 'boolean' || (type === 'number' && v !== 0)) {
+      said = `${v}`;
+    } else if (v === 0) {
+      said = 1 / v < 0 ? '-0' : '0';
+    } else if (type === 'bigint') {
+      said = `${v}n`;
+    } else {
+      return undefined;
+    }
+    text += i === 0 ? said : ` ${said}`;
+  }
+  return text;
+}
+
 /** As Node.js formats it, whose util.inspect is loaded when there is something to inspect. */
 export function format(...args) {
-  if (args.length === 1 && typeof args[0] === 'string') return args[0];
   try {
+    const text = simple(args);
+    if (text !== undefined) return text;
     return load('internal/util/inspect').format(...args);
   } catch (error) {
     if (error instanceof RangeError) throw error; // no stack or no room: the script's own

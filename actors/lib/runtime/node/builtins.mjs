@@ -63,6 +63,25 @@ module.exports = {
 files.push('internal/fetch');
 files.sort();
 
+// Node.js makes much when it starts that most of an app never looks at: all its primordials (primordials.js makes them one by one), and
+// a class for each of its error codes. What is cut here must be as expected: else the build fails, and a person looks.
+function cut(id, from, to, instead) {
+  const source = sources[id];
+  const begin = source.indexOf(from);
+  const after = begin < 0 ? -1 : source.indexOf(to, begin);
+  if (after < 0) throw new Error(`${id} in Node.js ${process.version} is not as expected: ${JSON.stringify(from)} … ${JSON.stringify(to)}`);
+  sources[id] = source.slice(0, begin) + instead + source.slice(after + to.length);
+}
+cut('internal/per_context/primordials', "'use strict';", '/* eslint-enable node-core/prefer-primordials */',
+  "'use strict'; const { ReflectDefineProperty, ReflectGetOwnPropertyDescriptor, ReflectOwnKeys, uncurryThis } = primordials;");
+cut('internal/per_context/primordials', 'ObjectFreeze(primordials);', '\n', '');
+cut('internal/errors', 'function E(sym, val, def, ...otherClasses) {', 'messages.set(sym, val);', `function E(sym, val, def, ...otherClasses) {
+  messages.set(sym, val);
+  const define = (value) => ObjectDefineProperty(codes, sym, { __proto__: null, value, writable: true, configurable: true, enumerable: true });
+  ObjectDefineProperty(codes, sym, { __proto__: null, get() { make(sym, def, otherClasses); return codes[sym]; }, set: define, configurable: true, enumerable: true });
+}
+function make(sym, def, otherClasses) {`);
+
 const rows = [];
 const parts = [];
 let at = 0;

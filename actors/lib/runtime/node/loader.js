@@ -4,6 +4,7 @@
 // (exports, require, module, process, internalBinding, primordials). Where they would reach for the system, replaced.js stands in.
 import { bindings } from './bindings.js';
 import { become } from './events.js';
+import { makePrimordials } from './primordials.js';
 import { process } from './process.js';
 import { replaced } from './replaced.js';
 import { apply, codeError, create, SafeMap } from '../primordials.js';
@@ -33,8 +34,10 @@ function ofLanguage() {
 
 let primordials;
 function ready() {
-  primordials = {};
-  apply(compile('internal/per_context/primordials', true), undefined, [{}, primordials, {}, {}]);
+  primordials = makePrimordials();
+  const fn = compile('internal/per_context/primordials', true);
+  apply(fn, undefined, [{}, primordials, {}, {}]);
+  compiled('internal/per_context/primordials', fn);
 }
 
 // For TextDecoder there is what it takes of ICU; the rest does without.
