@@ -215,9 +215,17 @@ static void on_log(struct isola__conn *conn, const struct isola_msg *m, struct i
     isola__logs_add(&conn->agent->logs, params);
 }
 
+static void on_prepared(struct isola__conn *conn, const struct isola_msg *m,
+                        struct isola_slice params)
+{
+    (void)m;
+    isola__releases_prepared(&conn->agent->releases, params);
+}
+
 static const struct isola__method methods[] = {
     {"ready", on_ready},
     {"log", on_log},
+    {"prepared", on_prepared},
     {NULL, NULL},
 };
 

@@ -140,9 +140,9 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 
 /* --- the actor-host --- */
 
-void isola__release_params(const struct isola_release *r, struct isola_buf *out)
+static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
-    isola_mp_map(out, 5);
+    isola_mp_map(out, 5 + more);
     isola_mp_kstr(out, "app", r->app);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);
@@ -159,6 +159,71 @@ void isola__release_params(const struct isola_release *r, struct isola_buf *out)
         isola_mp_bin(out, r->bundles[i].map);
     }
 }
+
+void isola__release_params(const struct isola_release *r, struct isola_buf *out)
+{
+    release_params(r, 0, out);
+}
+
+/* --- what is prepared of them --- */
+
+#define PREPARED_MAX (16u << 20) /* bytes of one module's code */
+
+void isola__releases_prepared(struct isola__releases *releases, struct isola_slice params)
+{
+    static const char *const names[] = {"release", "type", "key"};
+    char *texts[3] = {0};
+    struct isola_slice s, code;
+    struct isola_err err;
+    bool whole = isola_mp_find_bin(params, "cache", &code) && code.len <= PREPARED_MAX;
+    for (size_t i = 0; i < 3; i++) {
+        whole = whole && isola_mp_find_str(params, names[i], &s) && s.len > 0 && s.len < 200 &&
+                memchr(s.data, 0, s.len) == NULL;
+        texts[i] = whole ? isola_strndup((const char *)s.data, s.len) : NULL;
+    }
+    if (!whole)
+        isola_log(ISOLA_LOG_WARN, "the actor-host sent something prepared that is malformed");
+    else if (isola_catalog_prepare(releases->agent->catalog, texts[0], texts[1], texts[2], code,
+                                   &err) != 0 &&
+             err.code != ISOLA_ENOENT) /* else another release has become current meanwhile */
+        isola_log(ISOLA_LOG_WARN, "what was prepared of type %s cannot be kept: %s", texts[1],
+                  err.text);
+    for (size_t i = 0; i < 3; i++)
+        free(texts[i]);
+}
+
+struct kept {
+    struct isola_buf list;
+    size_t n;
+};
+
+static void append_kept(const char *type, const char *key, struct isola_slice code, void *arg)
+{
+    struct kept *k = arg;
+    k->n++;
+    isola_mp_map(&k->list, 3);
+    isola_mp_kstr(&k->list, "type", type);
+    isola_mp_kstr(&k->list, "key", key);
+    isola_mp_cstr(&k->list, "cache");
+    isola_mp_bin(&k->list, code);
+}
+
+/* A release as our actor-host gets it: with what earlier ones have prepared of it. */
+static void host_params(struct isola__releases *releases, const struct isola_release *r,
+                        struct isola_buf *out)
+{
+    struct kept k = {0};
+    struct isola_err err;
+    if (isola_catalog_prepared(releases->agent->catalog, r->id, append_kept, &k, &err) != 0)
+        isola_log(ISOLA_LOG_WARN, "%s of app %s: it is made anew", err.text, r->app);
+    release_params(r, 1, out);
+    isola_mp_cstr(out, "prepared");
+    isola_mp_array(out, k.n);
+    isola_buf_append(out, k.list.data, k.list.len);
+    isola_buf_free(&k.list);
+}
+
+/* --- telling --- */
 
 static void told(struct isola__ask *ask, const struct isola_msg *answer)
 {
@@ -184,7 +249,7 @@ void isola__releases_tell(struct isola__releases *releases, const struct isola_r
         return;
     }
     struct isola_buf params = {0};
-    isola__release_params(r, &params);
+    host_params(releases, r, &params);
     isola__ask(host->conn, ask, "release", isola_buf_slice(&params), RELEASE_LIMIT_MS);
     isola_buf_free(&params);
 }

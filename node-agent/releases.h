@@ -65,6 +65,10 @@ LOOP_THREAD ISOLA_MUST_USE int isola__releases_put(struct isola__releases *relea
  * is no host. */
 LOOP_THREAD void isola__releases_tell(struct isola__releases *releases,
                                       const struct isola_release *r, struct isola__ask *ask);
+/* Our actor-host has prepared a type's module: `params` as in docs/protocol.md. It is kept for the
+ * actor-hosts after it. */
+LOOP_THREAD void isola__releases_prepared(struct isola__releases *releases,
+                                          struct isola_slice params);
 /* A new actor-host: tells it of all. */
 LOOP_THREAD void isola__releases_to_host(struct isola__releases *releases);
 /* Appends [{app, release, revision}…]. */

@@ -7,10 +7,16 @@
  * Every release read is decoded as if a stranger had sent it, its hash included, so a damaged file
  * is noticed here.
  *
+ * `prepared` holds what actor-hosts have made of current releases to load them faster. It is no
+ * part of them: whatever is wrong with it, it can be made again. V8 believes what it is given, so
+ * each is kept with its BLAKE2b.
+ *
  * Order of releases of one app: by revision, and between equal ones (two nodes deployed at once) by
  * id, so that all nodes settle on the same one whatever order they hear of them in.
  */
 #include "store/catalog.h"
+
+#include <sodium.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -23,10 +29,27 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "CREATE TABLE current (app TEXT NOT NULL PRIMARY KEY,"
     "  release TEXT NOT NULL REFERENCES release (id), revision INTEGER NOT NULL,"
     "  deployed_ms INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE prepared (release TEXT NOT NULL REFERENCES release (id), type TEXT NOT NULL,"
+    "  key TEXT NOT NULL, digest BLOB NOT NULL, code BLOB NOT NULL, PRIMARY KEY (release, type))",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
-enum statement { BEGIN, COMMIT, ROLLBACK, FIND, ADD, MOVE, CURRENT, EACH, REVISION, STATEMENTS };
+enum statement {
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    FIND,
+    ADD,
+    MOVE,
+    CURRENT,
+    EACH,
+    REVISION,
+    FORGET,
+    IS_CURRENT,
+    PREPARE,
+    PREPARED,
+    STATEMENTS
+};
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -43,6 +66,12 @@ static const char *const sql[STATEMENTS] = {
     [EACH] = "SELECT r.id, r.content, c.revision, c.deployed_ms"
              " FROM current c JOIN release r ON r.id = c.release ORDER BY c.app",
     [REVISION] = "SELECT coalesce(max(revision), 0) FROM current",
+    [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
+    [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
+    [PREPARE] = "INSERT OR REPLACE INTO prepared (release, type, key, digest, code)"
+                " VALUES (?1, ?2, ?3, ?4, ?5)",
+    [PREPARED] = "SELECT type, key, digest, code FROM prepared WHERE release = ?1"
+                 " ORDER BY type",
 };
 
 struct isola_catalog {
@@ -129,7 +158,8 @@ static int put(struct isola_catalog *c, const struct isola_release *r, struct is
     bind_text(move, 2, r->id);
     sqlite3_bind_int64(move, 3, (sqlite3_int64)r->revision);
     sqlite3_bind_int64(move, 4, r->deployed_ms > 0 ? r->deployed_ms : now);
-    return run(c, MOVE, err);
+    code = run(c, MOVE, err);
+    return code == 0 ? run(c, FORGET, err) : code;
 }
 
 int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
@@ -239,4 +269,84 @@ uint64_t isola_catalog_revision(struct isola_catalog *c)
         revision = (uint64_t)sqlite3_column_int64(stmt, 0);
     sqlite3_reset(stmt);
     return revision;
+}
+
+/* --- what is prepared --- */
+
+#define DIGEST 32
+
+static void hash_text(crypto_generichash_state *h, const char *s)
+{
+    crypto_generichash_update(h, (const uint8_t *)s, strlen(s) + 1);
+}
+
+static void digest_of(const char *release, const char *type, const char *key,
+                      struct isola_slice code, uint8_t out[DIGEST])
+{
+    crypto_generichash_state h;
+    ISOLA_CHECK(sodium_init() >= 0);
+    crypto_generichash_init(&h, NULL, 0, DIGEST);
+    hash_text(&h, release);
+    hash_text(&h, type);
+    hash_text(&h, key);
+    crypto_generichash_update(&h, code.data, code.len);
+    crypto_generichash_final(&h, out, DIGEST);
+}
+
+static bool is_current(struct isola_catalog *c, const char *release)
+{
+    sqlite3_stmt *stmt = c->stmt[IS_CURRENT];
+    bind_text(stmt, 1, release);
+    bool yes = sqlite3_step(stmt) == SQLITE_ROW;
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return yes;
+}
+
+int isola_catalog_prepare(struct isola_catalog *c, const char *release, const char *type,
+                          const char *key, struct isola_slice code, struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[PREPARE];
+    uint8_t digest[DIGEST];
+    if (!is_current(c, release))
+        return isola_fail(err, ISOLA_ENOENT, "release %s is not current", release);
+    digest_of(release, type, key, code, digest);
+    bind_text(stmt, 1, release);
+    bind_text(stmt, 2, type);
+    bind_text(stmt, 3, key);
+    sqlite3_bind_blob(stmt, 4, digest, DIGEST, SQLITE_STATIC);
+    int rc = sqlite3_bind_blob64(stmt, 5, code.data, code.len, SQLITE_STATIC);
+    return rc != SQLITE_OK ? isola__db_fail(&c->db, rc, "write", err) : run(c, PREPARE, err);
+}
+
+int isola_catalog_prepared(struct isola_catalog *c, const char *release,
+                           void (*each)(const char *type, const char *key, struct isola_slice code,
+                                        void *arg),
+                           void *arg, struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[PREPARED];
+    int rc, code = 0;
+    bind_text(stmt, 1, release);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *type = (const char *)sqlite3_column_text(stmt, 0);
+        const char *key = (const char *)sqlite3_column_text(stmt, 1);
+        const void *bytes = sqlite3_column_blob(stmt, 3);
+        struct isola_slice content = isola_slice(bytes, (size_t)sqlite3_column_bytes(stmt, 3));
+        const void *kept = sqlite3_column_blob(stmt, 2);
+        uint8_t digest[DIGEST];
+        bool whole = type != NULL && key != NULL && bytes != NULL && kept != NULL &&
+                     sqlite3_column_bytes(stmt, 2) == DIGEST;
+        if (whole)
+            digest_of(release, type, key, content, digest);
+        if (whole && sodium_memcmp(digest, kept, DIGEST) == 0)
+            each(type, key, content, arg);
+        else
+            code = isola_fail(err, ISOLA_EIO, "what is prepared of type %s in %s is damaged",
+                              type != NULL ? type : "?", c->db.path);
+    }
+    if (code == 0 && rc != SQLITE_DONE)
+        code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return code;
 }

@@ -65,10 +65,23 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_current(struct isola_catalog *c, co
                                                      struct isola_err *err);
 /* Calls `each` for the current release of every app (whole, borrowed for the call), by name. One
  * that is damaged is left out and the rest are still called; the result is then the first failure.
- * `each` must not use the catalog. */
+ * `each` must not use the catalog, but for isola_catalog_prepared. */
 POOL_THREAD ISOLA_MUST_USE int
 isola_catalog_each(struct isola_catalog *c, void (*each)(const struct isola_release *r, void *arg),
                    void *arg, struct isola_err *err);
+/* Keeps what was prepared of a type's module in its release, good for whoever has the same `key`,
+ * in place of what was kept of it before; it goes when another release of the app becomes current.
+ * ISOLA_ENOENT when the release is not current. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_prepare(struct isola_catalog *c, const char *release,
+                                                     const char *type, const char *key,
+                                                     struct isola_slice code,
+                                                     struct isola_err *err);
+/* Calls `each` (borrowed for the call) for all that is kept of a release. What is damaged is left
+ * out, and the result says so: ISOLA_EIO. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_prepared(
+    struct isola_catalog *c, const char *release,
+    void (*each)(const char *type, const char *key, struct isola_slice code, void *arg), void *arg,
+    struct isola_err *err);
 /* The highest revision of any app; 0 when there is none. */
 POOL_THREAD uint64_t isola_catalog_revision(struct isola_catalog *c);
 

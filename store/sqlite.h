@@ -19,7 +19,7 @@
 #define ISOLA__STATE_FILE     "state.db"
 #define ISOLA__STATE_SCHEMA   1
 #define ISOLA__CATALOG_FILE   "catalog.db"
-#define ISOLA__CATALOG_SCHEMA 1
+#define ISOLA__CATALOG_SCHEMA 2
 
 /* How long an open or a transaction waits for another process to let go of the file. */
 #define ISOLA__BUSY_MS 5000

@@ -280,6 +280,7 @@ struct isola_v8_image {
           references(references_with(&text)), blob{data.get(), static_cast<int>(bytes.len)}
     {
         memcpy(data.get(), bytes.data, bytes.len);
+        unify_read_only(data.get(), bytes.len);
     }
     std::unique_ptr<char[]> data;
     CodeText text;

@@ -64,6 +64,7 @@ enum Hook {
 v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image);
 v8::Isolate::CreateParams platform_params();
 const intptr_t *platform_references();
+void unify_read_only(char *blob, size_t len);
 void register_isolate(v8::Isolate *isolate, Tasks *tasks);
 void dispose_isolate(v8::Isolate *isolate);
 

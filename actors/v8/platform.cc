@@ -10,6 +10,7 @@
 #include "actors/v8/natives.hh"
 
 #include <cstdio>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -38,6 +39,21 @@ class RuntimeText final : public v8::String::ExternalOneByteStringResource
 const intptr_t *platform_references()
 {
     return external_references(&runtime_text);
+}
+
+// V8 puts a checksum of the read-only heap into a snapshot, and that of the snapshot an isolate
+// came from into the code caches it makes, which are good where the two are the same. All processes
+// of one program and V8 (isola_v8_key) have the same read-only heap, but it holds addresses, so its
+// checksum is another in each. Hence one for all. Where V8's header has changed nothing is written,
+// and code caches of other processes are rejected.
+void unify_read_only(char *blob, size_t len)
+{
+    constexpr size_t kChecksumAt = 12, kVersionAt = 16;
+    constexpr char kSame[] = "isol";
+    const char *version = v8::V8::GetVersion();
+    if (len > kVersionAt + strlen(version) + 1 &&
+        memcmp(blob + kVersionAt, version, strlen(version) + 1) == 0)
+        memcpy(blob + kChecksumAt, kSame, 4);
 }
 
 v8::Isolate::CreateParams platform_params()
@@ -137,6 +153,7 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
         return isola_fail(err, ISOLA_ESCRIPT, "the runtime does not evaluate: %s", why.c_str());
     if (snapshot.data == nullptr)
         return isola_fail(err, ISOLA_ENOMEM, "V8 made no snapshot of the runtime");
+    unify_read_only(const_cast<char *>(snapshot.data), static_cast<size_t>(snapshot.raw_size));
     return 0;
 }
 

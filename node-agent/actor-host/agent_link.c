@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "actors/v8/realm.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
@@ -52,9 +53,25 @@ static struct isola_host_life host_life(const struct isola_manifest_life *l)
                                     .strategy = strategies[l->strategy]};
 }
 
+/* The code of a type that an earlier process like this one has prepared; empty: none. */
+static struct isola_slice kept_code(struct isola_slice params, const char *type)
+{
+    struct isola_slice list, item, s, code;
+    char key[ISOLA_V8_KEY_SIZE];
+    isola_v8_key(key);
+    if (isola_mp_find(params, "prepared", &list))
+        for (size_t i = 0; isola_mp_at(list, i, &item); i++)
+            if (isola_mp_find_str(item, "type", &s) && isola_slice_is(s, type) &&
+                isola_mp_find_str(item, "key", &s) && isola_slice_is(s, key) &&
+                isola_mp_find_bin(item, "cache", &code))
+                return code;
+    return (struct isola_slice){0};
+}
+
 /* The runtime's form of a release; `types` is for the caller to free after use. */
 static struct isola_host_release host_release(const struct isola_release *r,
-                                              const struct isola_manifest *m)
+                                              const struct isola_manifest *m,
+                                              struct isola_slice params)
 {
     struct isola_host_type *types = isola_zalloc(m->ntypes * sizeof(*types));
     for (size_t i = 0; i < m->ntypes; i++) {
@@ -80,6 +97,7 @@ static struct isola_host_release host_release(const struct isola_release *r,
                 types[i].code = r->bundles[b].code;
                 types[i].map = r->bundles[b].map;
             }
+        types[i].cache = kept_code(params, t->name);
     }
     return (struct isola_host_release){
         .app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types, .net = m->net};
@@ -127,7 +145,7 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         fail(app, m->id, r, err.text);
         return;
     }
-    struct isola_host_release def = host_release(release, manifest);
+    struct isola_host_release def = host_release(release, manifest, params);
     if (check) {
         struct check_parcel *c = isola_zalloc(sizeof(*c));
         c->parcel.run = run_checked;

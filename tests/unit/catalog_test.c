@@ -421,6 +421,77 @@ static void notices_a_damaged_release(void **state)
     isola_catalog_close(c);
 }
 
+static void note_prepared(const char *type, const char *key, struct isola_slice code, void *arg)
+{
+    char *out = arg;
+    sprintf(out + strlen(out), "%s %s %.*s;", type, key, ISOLA_FMT(code));
+}
+
+static const char *prepared(struct isola_catalog *c, const char *release, int expected)
+{
+    static char list[200];
+    struct isola_err err = {0};
+    list[0] = '\0';
+    assert_int_equal(isola_catalog_prepared(c, release, note_prepared, list, &err), expected);
+    return list;
+}
+
+static void keeps_what_is_prepared_of_current_releases(void **state)
+{
+    (void)state;
+    static const char id[] = "05f7a6054c32568f";
+    struct isola_err err = {0};
+    struct isola_catalog *c = opened();
+    struct isola_slice one = isola_slice_str("one"), two = isola_slice_str("two");
+    assert_int_equal(isola_catalog_prepare(c, id, "Cart", "k", one, &err), ISOLA_ENOENT);
+    assert_int_equal(put(c, &good, &err), 0);
+    assert_int_equal(isola_catalog_prepare(c, id, "Cart", "k", one, &err), 0);
+    assert_int_equal(isola_catalog_prepare(c, id, "User", "k", one, &err), 0);
+    assert_int_equal(isola_catalog_prepare(c, id, "Cart", "k2", two, &err), 0); /* instead */
+    isola_catalog_close(c);
+    c = opened();
+    assert_string_equal(prepared(c, id, 0), "Cart k2 two;User k one;");
+    isola_catalog_close(c);
+
+    /* A changed byte, or what belongs to another type or key, is noticed; the rest is had. */
+    static const char *const damages[] = {"code = CAST('onf' AS BLOB)", "key = 'k3'", "digest = 5",
+                                          "code = CAST('' AS BLOB)"};
+    for (size_t i = 0; i < 4; i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "UPDATE prepared SET %s WHERE type = 'User'", damages[i]);
+        sql(text);
+        c = opened();
+        assert_string_equal(prepared(c, id, ISOLA_EIO), "Cart k2 two;");
+        assert_int_equal(isola_catalog_prepare(c, id, "User", "k", one, &err), 0);
+        assert_string_equal(prepared(c, id, 0), "Cart k2 two;User k one;");
+        isola_catalog_close(c);
+    }
+
+    c = opened();
+    struct wire other = good;
+    other.code = "changed";
+    other.revision = 9;
+    assert_int_equal(put(c, &other, &err), 0);
+    assert_string_equal(prepared(c, id, 0), ""); /* gone with the release */
+    isola_catalog_close(c);
+}
+
+/* A catalog as the release before wrote it. */
+static void takes_over_schema_1(void **state)
+{
+    (void)state;
+    struct isola_err err = {0};
+    struct isola_catalog *c = opened();
+    assert_int_equal(put(c, &good, &err), 0);
+    isola_catalog_close(c);
+    sql("DROP TABLE prepared; PRAGMA user_version = 1");
+    c = opened();
+    is_current(c, &good);
+    assert_int_equal(
+        isola_catalog_prepare(c, "05f7a6054c32568f", "Cart", "k", isola_slice_str("one"), &err), 0);
+    isola_catalog_close(c);
+}
+
 static void refuses_a_newer_schema(void **state)
 {
     (void)state;
@@ -431,7 +502,7 @@ static void refuses_a_newer_schema(void **state)
     sql("PRAGMA user_version = 7");
     assert_int_equal(isola_catalog_open(path, &c, &err), ISOLA_ESCHEMA);
     assert_non_null(
-        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 1): "));
+        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 2): "));
     assert_null(c);
 }
 
@@ -448,6 +519,8 @@ int main(void)
         CATALOG(refuses_what_is_not_its_id),
         CATALOG(goes_through_all_apps),
         CATALOG(notices_a_damaged_release),
+        CATALOG(keeps_what_is_prepared_of_current_releases),
+        CATALOG(takes_over_schema_1),
         CATALOG(refuses_a_newer_schema),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
