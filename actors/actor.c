@@ -175,6 +175,10 @@ static void read_done(struct isola_state_io *io, int code, struct isola_slice va
 static void read_state(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
+    if (h->ops->state_absent != NULL && h->ops->state_absent(h->arg, a->address)) {
+        a->have_state = true;
+        return;
+    }
     struct isola_read *read = isola_zalloc(sizeof(*read));
     read->actor = isola__actor_ref(a);
     read->activation = a->activation;

@@ -51,6 +51,9 @@ struct isola_host_ops {
     /* A REPLY, FAIL or EVENT (origin.id says which) for the connection origin.link. Takes it. */
     void (*answer)(void *arg, struct isola_mail *mail);
     void (*state_read)(void *arg, struct isola_state_io *io);
+    /* True: an actor with this address, which lives here, has no state for certain, so it need not
+     * be read. NULL: nothing is known without reading. */
+    bool (*state_absent)(void *arg, struct isola_slice address);
     void (*state_write)(void *arg, struct isola_state_io *io);
     /* A line of an actor's log (address may be empty). */
     void (*log)(void *arg, enum isola_log_level level, struct isola_slice address,

@@ -9,7 +9,8 @@
  *
  * A read is answered at once, unless its address may have an uncommitted write: then that is
  * committed first, so that nobody ever sees what a failed commit takes back. The addresses of the
- * open transaction are kept in a Bloom filter.
+ * open transaction are kept in a Bloom filter. Another one has all the addresses there are
+ * (presence.h); the thread fills it when it has nothing else to do.
  *
  * Failure modes: a commit that fails is rolled back and its writes are tried one by one, so that a
  * value too big for the disk fails alone; after FAILURES_MAX in a row the rest of them fail with
@@ -23,9 +24,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "store/presence.h"
 #include "store/sqlite.h"
 
 /* A transaction is committed early at this many bytes, which bounds the write-ahead log and the
@@ -33,6 +36,8 @@
 #define GROUP_BYTES_MAX (32u << 20)
 #define FAILURES_MAX    8
 #define FILTER_BITS     4096u
+/* Addresses looked at in one go, between requests. */
+#define SCAN_ROWS 500
 
 static const char *const migrations[ISOLA__STATE_SCHEMA] = {
     "CREATE TABLE state (address TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -41,7 +46,7 @@ static const struct isola__schema schema = {ISOLA__STATE_SCHEMA, migrations, .ex
 
 enum op { OP_GET, OP_PUT, OP_DEL };
 
-enum statement { BEGIN, COMMIT, ROLLBACK, GET, PUT, DEL, STATEMENTS };
+enum statement { BEGIN, COMMIT, ROLLBACK, GET, PUT, DEL, SCAN, STATEMENTS };
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -50,6 +55,7 @@ static const char *const sql[STATEMENTS] = {
     [PUT] = "INSERT INTO state (address, value) VALUES (?1, ?2)"
             " ON CONFLICT (address) DO UPDATE SET value = excluded.value",
     [DEL] = "DELETE FROM state WHERE address = ?1",
+    [SCAN] = "SELECT address FROM state WHERE address > ?1 ORDER BY address LIMIT ?2",
 };
 
 struct queue {
@@ -64,6 +70,7 @@ struct isola_state {
     bool closing;       /* under the lock */
     pthread_t thread;
     _Atomic uint64_t reads, writes, commits, failed_commits;
+    struct isola__presence presence;
 
     /* --- the thread's own --- */
     struct isola__db db;
@@ -74,7 +81,9 @@ struct isola_state {
         int code; /* why it cannot be committed, or 0 */
         uint64_t filter[FILTER_BITS / 64];
     } group;
-    struct isola_err err; /* of the last failure */
+    bool scanned;               /* the whole file has been looked through, or cannot be */
+    struct isola_buf scan_from; /* the last address that was looked at */
+    struct isola_err err;       /* of the last failure */
 };
 
 static void push(struct queue *q, struct isola_state_req *req)
@@ -243,14 +252,50 @@ static void answer_get(struct isola_state *s, struct isola_state_req *req)
     sqlite3_clear_bindings(stmt);
 }
 
+/* --- what is there already --- */
+
+/* Some more of the addresses in the file go into the filter. What is written meanwhile is in it. */
+static void scan(struct isola_state *s)
+{
+    sqlite3_stmt *stmt = s->stmt[SCAN];
+    int rows = 0, rc;
+    bind_address(stmt, isola_buf_slice(&s->scan_from));
+    ISOLA_CHECK(sqlite3_bind_int(stmt, 2, SCAN_ROWS) == SQLITE_OK);
+    struct isola_slice last = {0};
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        last = isola_slice(sqlite3_column_text(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0));
+        isola__presence_add(&s->presence, last);
+        if (++rows == SCAN_ROWS)
+            break; /* `last` is SQLite's, until the next step */
+    }
+    struct isola_buf from = {0};
+    isola_buf_append(&from, last.data, rows == SCAN_ROWS ? last.len : 0);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    isola_buf_free(&s->scan_from);
+    s->scan_from = from;
+    if (rc == SQLITE_ROW && !from.failed)
+        return;
+    s->scanned = true;
+    if (rc == SQLITE_DONE)
+        isola__presence_complete(&s->presence);
+}
+
 /* --- the thread --- */
 
 /* Takes all that waits; NULL when the store is closing and nothing is left. */
 static struct isola_state_req *take_all(struct isola_state *s)
 {
     pthread_mutex_lock(&s->lock);
-    while (s->queue.head == NULL && !s->closing)
-        pthread_cond_wait(&s->wake, &s->lock);
+    while (s->queue.head == NULL && !s->closing) {
+        if (s->scanned) {
+            pthread_cond_wait(&s->wake, &s->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&s->lock);
+        scan(s);
+        pthread_mutex_lock(&s->lock);
+    }
     struct isola_state_req *all = s->queue.head;
     s->queue.head = NULL;
     pthread_mutex_unlock(&s->lock);
@@ -290,6 +335,11 @@ static void request(struct isola_state *s, struct isola_state_req *req, enum op 
         pthread_cond_signal(&s->wake);
 }
 
+bool isola_state_absent(struct isola_state *s, struct isola_slice address)
+{
+    return isola__presence_absent(&s->presence, address);
+}
+
 void isola_state_get(struct isola_state *s, struct isola_state_req *req)
 {
     req->value = isola_slice(NULL, 0);
@@ -299,6 +349,7 @@ void isola_state_get(struct isola_state *s, struct isola_state_req *req)
 void isola_state_put(struct isola_state *s, struct isola_state_req *req, struct isola_slice value)
 {
     req->value = value;
+    isola__presence_add(&s->presence, req->address);
     request(s, req, OP_PUT);
 }
 
@@ -323,6 +374,8 @@ static void close_db(struct isola_state *s)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->stmt[i]);
     isola__db_close(&s->db);
+    isola__presence_free(&s->presence);
+    isola_buf_free(&s->scan_from);
     free(s);
 }
 
@@ -339,6 +392,12 @@ static int start_thread(struct isola_state *s)
     return rc;
 }
 
+static uint64_t file_bytes(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+}
+
 int isola_state_open(const char *path, struct isola_state **out, struct isola_err *err)
 {
     struct isola_state *s = isola_zalloc(sizeof(*s));
@@ -349,6 +408,7 @@ int isola_state_open(const char *path, struct isola_state **out, struct isola_er
         close_db(s);
         return code;
     }
+    isola__presence_init(&s->presence, file_bytes(path));
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     int rc = start_thread(s);

@@ -46,6 +46,10 @@ struct isola_state_req {
     struct isola_state_req *next;
 };
 
+/* True when nothing is stored at `address` for certain, and no write was requested: a get would
+ * give ISOLA_ENOENT. False: perhaps; always so while the store is still looking through a file that
+ * was there before, and after a del. */
+ANY_THREAD bool isola_state_absent(struct isola_state *s, struct isola_slice address);
 ANY_THREAD void isola_state_get(struct isola_state *s, struct isola_state_req *req);
 /* Replaces the whole state of `req->address`. Borrows `value` until cb. */
 ANY_THREAD void isola_state_put(struct isola_state *s, struct isola_state_req *req,

@@ -116,6 +116,7 @@ void peer_send(struct peer *p, struct isola_mail *mail);
 
 int claims_open(struct app *app, struct isola_err *err);
 ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
+ANY_THREAD bool claims_absent(void *arg, struct isola_slice address);
 /* A peer asks for the state of an address. */
 void claims_asked(struct conn *conn, const struct isola_msg *m);
 /* The answer to a mail of ours with one of the links above. Takes it. */
@@ -172,9 +173,9 @@ struct app {
     struct isola_map conns; /* number (8 bytes) → struct conn */
     uint64_t next_conn, next_wire_id;
     _Atomic uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here; written by the loop */
-    atomic_bool alone;                     /* all of them are 0 */
     uint16_t lost[ISOLA_SHARDS]; /* loop only: 1 + index into `down` of the node that would have the
                                     shard, 0: none */
+    atomic_bool alone; /* no other node is there, nor missed: what is not here is nowhere */
     size_t ndown;
     char **down;                    /* names of nodes that are known and not live */
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */

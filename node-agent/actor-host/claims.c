@@ -3,8 +3,9 @@
  * An actor's state follows it when nodes come and go: it is claimed by the node the actor lives on
  * now.
  *
- * Happy path: an activation reads its state here and finds it. If it does not, and there are other
- * nodes, it asks them all (`claim`). The one that holds the state ends its own activation, notes
+ * Happy path: an activation reads its state here and finds it. If there is none, which the store
+ * often knows without looking, and no other node, it starts without; if there are others, it asks
+ * them all (`claim`). The one that holds the state ends its own activation, notes
  * that it has given it and to whom, and replies with it; the claimer writes it before the actor
  * starts.
  *
@@ -129,8 +130,16 @@ static void got_value(struct isola_state_req *req, int code, struct isola_slice 
         finish(r, code, why);
     else if (r->have && r->note.kind == NOTE_MINE)
         finish(r, 0, NULL); /* the usual end: it is here */
+    else if (!r->have && r->note.kind == NOTE_MINE && atomic_load(&r->app->alone))
+        finish(r, ISOLA_ENOENT, NULL); /* or nowhere */
     else
         outbox_put(r->app, &r->parcel);
+}
+
+static void read_value(struct read *r)
+{
+    r->req = (struct isola_state_req){.cb = got_value, .arg = r, .address = r->io->address};
+    isola_state_get(r->app->state, &r->req);
 }
 
 static void got_note(struct isola_state_req *req, int code, struct isola_slice value,
@@ -142,8 +151,7 @@ static void got_note(struct isola_state_req *req, int code, struct isola_slice v
         finish(r, bad, why != NULL ? why : "the note of where its state is cannot be read");
         return;
     }
-    r->req = (struct isola_state_req){.cb = got_value, .arg = r, .address = r->io->address};
-    isola_state_get(r->app->state, &r->req);
+    read_value(r);
 }
 
 void claims_read(void *arg, struct isola_state_io *io)
@@ -151,11 +159,28 @@ void claims_read(void *arg, struct isola_state_io *io)
     struct read *r = isola_zalloc(sizeof(*r));
     r->app = arg;
     r->io = io;
+    r->note.kind = NOTE_MINE;
     r->parcel.run = run_decide;
     note_key(&r->note_key, io->address);
+    if (isola_state_absent(r->app->state, isola_buf_slice(&r->note_key))) {
+        read_value(r);
+        return;
+    }
     r->req = (struct isola_state_req){
         .cb = got_note, .arg = r, .address = isola_buf_slice(&r->note_key)};
     isola_state_get(r->app->state, &r->req);
+}
+
+bool claims_absent(void *arg, struct isola_slice address)
+{
+    struct app *app = arg;
+    struct isola_buf note = {0};
+    if (!atomic_load(&app->alone) || !isola_state_absent(app->state, address))
+        return false;
+    note_key(&note, address);
+    bool absent = !note.failed && isola_state_absent(app->state, isola_buf_slice(&note));
+    isola_buf_free(&note);
+    return absent;
 }
 
 /* --- claiming: on the loop --- */

@@ -134,6 +134,7 @@ static const struct isola_host_ops host_ops = {
     .forward = peers_forward,
     .answer = agent_link_answer,
     .state_read = claims_read,
+    .state_absent = claims_absent,
     .state_write = state_write,
     .log = agent_link_log,
     .io = outside_io,

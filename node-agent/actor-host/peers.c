@@ -447,6 +447,7 @@ void peers_view(struct app *app, struct isola_slice params)
     isola_mp_find_str(params, "self", &self);
     if (!isola_mp_find(params, "nodes", &nodes) || isola_mp_count(nodes) == 0)
         return;
+    atomic_store(&app->alone, false); /* before anything starts by the new view */
     size_t n = isola_mp_count(nodes), count = 0;
     const char **names = isola_zalloc(n * sizeof(*names));
     uint16_t *numbers = isola_zalloc(n * sizeof(*numbers));
@@ -473,8 +474,8 @@ void peers_view(struct app *app, struct isola_slice params)
         isola_place_map(names, count, map);
         for (size_t i = 0; i < ISOLA_SHARDS; i++)
             atomic_store_explicit(&app->places[i], numbers[map[i]], memory_order_release);
-        atomic_store_explicit(&app->alone, count == 1, memory_order_release);
         find_lost(app, names, count, params);
+        atomic_store_explicit(&app->alone, count == 1 && app->ndown == 0, memory_order_release);
     }
     free(names);
     free(numbers);

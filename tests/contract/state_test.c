@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -692,6 +693,80 @@ static void keeps_a_second_process_out(void **state)
     isola_state_close(open_state());
 }
 
+static struct isola_slice nth_address(char *text, size_t room, int i)
+{
+    snprintf(text, room, "app/Type/%d", i);
+    return isola_slice_str(text);
+}
+
+/* Nothing tells when the store has looked through its file: asks until it knows. */
+static void await_absent(struct isola_state *s, const char *address)
+{
+    struct timespec now, begun;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    while (!isola_state_absent(s, isola_slice_str(address))) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        assert_true(now.tv_sec - begun.tv_sec < DEADLINE_S);
+        sched_yield();
+    }
+}
+
+static void knows_what_is_not_there(void **state)
+{
+    (void)state;
+    enum { N = 2500 }; /* several goes of the scan */
+    static struct wait w[N];
+    static char text[N][32];
+    char other[32];
+    struct isola_state *s = open_state();
+    await_absent(s, "app/Type/0");
+    for (int i = 0; i < N; i++) {
+        nth_address(text[i], sizeof(text[i]), i);
+        put(s, &w[i], text[i], "v");
+        assert_false(isola_state_absent(s, isola_slice_str(text[i]))); /* though not on disk yet */
+    }
+    for (int i = 0; i < N; i++)
+        ended(&w[i], 0);
+    del(s, &w[0], text[0]);
+    ended(&w[0], 0);
+    isola_state_close(s);
+
+    s = open_state();
+    await_absent(s, "app/Type/none");
+    assert_true(isola_state_absent(s, isola_slice_str("")));
+    int perhaps = 0;
+    for (int i = 1; i < N; i++) {
+        assert_false(isola_state_absent(s, isola_slice_str(text[i])));
+        perhaps += !isola_state_absent(s, nth_address(other, sizeof(other), -i));
+    }
+    assert_true(perhaps < N / 50);
+    isola_state_close(s);
+}
+
+static void knows_nothing_of_a_file_it_cannot_read(void **state)
+{
+    (void)state;
+    struct wait w = {0};
+    struct isola_state *s = open_state();
+    put(s, &w, "a", "v");
+    ended(&w, 0);
+    isola_state_close(s);
+    FILE *f = fopen(path, "r+b"); /* the pages after the first are no longer a table's */
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 4096, SEEK_SET), 0);
+    for (int i = 0; i < 4096; i++)
+        fputc(0xff, f);
+    assert_int_equal(fclose(f), 0);
+    s = open_state();
+    get(s, &w, "a");
+    ended(&w, ISOLA_EIO);
+    assert_false(isola_state_absent(s, isola_slice_str("b")));
+    get(s, &w, "b"); /* by now a scan has been tried */
+    ended(&w, ISOLA_EIO);
+    assert_false(isola_state_absent(s, isola_slice_str("b")));
+    isola_state_close(s);
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -704,6 +779,8 @@ int main(int argc, char **argv)
         TEST(takes_empty_and_large_values),
         TEST(groups_commits),
         TEST(answers_reads_of_others_without_a_commit),
+        TEST(knows_what_is_not_there),
+        TEST(knows_nothing_of_a_file_it_cannot_read),
         TEST(close_finishes_what_was_requested),
         TEST(fails_what_the_disk_refuses_and_recovers),
         TEST(fails_all_while_nothing_can_be_written),
