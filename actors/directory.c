@@ -227,3 +227,14 @@ bool isola__directory_congested(struct isola_host *h, struct isola_slice address
     pthread_mutex_unlock(&shard->lock);
     return full;
 }
+
+struct isola_realm *isola__directory_realm(struct isola_host *h, struct isola_slice address)
+{
+    uint64_t hash = hash_of(address);
+    struct isola_directory_shard *shard = isola__directory_shard(h, hash);
+    pthread_mutex_lock(&shard->lock);
+    struct isola_actor *a = get(shard, address, hash);
+    struct isola_realm *r = a != NULL && a->realm != NULL ? isola__realm_ref(a->realm) : NULL;
+    pthread_mutex_unlock(&shard->lock);
+    return r;
+}

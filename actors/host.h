@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 struct isola_host;
+struct isola_js;
 
 /* One read or write of an actor's state. The caller of ops->state_* embeds it; it stays valid until
  * `done`. */
@@ -188,6 +189,34 @@ ANY_THREAD uint64_t isola_host_letters(struct isola_host *h, struct isola_slice 
 
 /* Has ops->dead_letter called for the next one, once. */
 ANY_THREAD void isola_host_watch_letters(struct isola_host *h, bool watch);
+/* --- looking into the isolate of an actor (inspect.c) --- */
+
+/* Something to be done in an isolate. Embed it; zero it but for `run`; it stays valid until `run`
+ * has been called, which happens exactly once. */
+struct isola_inspect {
+    /* With the isolate locked and perhaps in the middle of a script: must not run JavaScript. `js`
+     * is NULL when the isolate has ended. May not call the host but for isola_host_inspect_at_end
+     * and isola_host_inspect_end. */
+    void (*run)(struct isola_inspect *i, struct isola_js *js);
+    bool shared; /* set by isola_host_inspect: other actors are in it too */
+    /* the host's */
+    struct isola_inspect *next;
+    struct isola_realm *realm;
+    bool at_end, pins;
+};
+/* Soon, in the isolate that `address` lives in on this node now. ISOLA_ENOACTOR: it does not; `run`
+ * is not called. Otherwise isola_host_inspect_end is owed. */
+ANY_THREAD ISOLA_MUST_USE int isola_host_inspect(struct isola_host *h, struct isola_slice address,
+                                                 struct isola_inspect *i, struct isola_err *err);
+/* From `run` of `of`: `i` is to be done in the same isolate when that ends, or when
+ * isola_host_inspect_now is called for it, whichever comes first. Until then the isolate stays with
+ * this thread. isola_host_inspect_end is owed.
+ */
+void isola_host_inspect_at_end(struct isola_inspect *i, struct isola_inspect *of);
+/* False: it is being done already, or has been. */
+ANY_THREAD bool isola_host_inspect_now(struct isola_inspect *i);
+/* Lets go of the isolate. */
+ANY_THREAD void isola_host_inspect_end(struct isola_inspect *i);
 
 /* What `ps` shows of an actor. Borrowed for the call. */
 struct isola_host_info {

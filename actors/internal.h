@@ -141,11 +141,15 @@ struct isola_realm {
     atomic_bool closing;
     _Atomic(struct isola_worker *) worker; /* that visited it last: its queue is where it goes */
     struct isola_realm *next_ready;        /* the worker's queue (under the worker's lock) */
-    pthread_mutex_t lock;                  /* guards the next two */
+    pthread_mutex_t lock;                  /* guards the next five */
     struct isola_delay *delays;            /* tasks of V8's for later */
+    struct isola_inspect *inspects;        /* to be done soon (inspect.c) */
+    struct isola_inspect *at_end;          /* to be done before the isolate ends */
+    bool inspected;                        /* nothing more can be done: it has ended */
     struct isola_v8 *v8; /* NULL until the first visit; changed in a visit, under the lock, so that
                             a check may read it there */
 
+    atomic_uint pins;   /* not 0: it stays with the worker that visits it */
     unsigned residents; /* shared: the actors that have it as their realm; under the host's
                            shared_lock */
 
@@ -214,6 +218,14 @@ static inline struct isola_actor *isola__realm_actor(struct isola_realm *r, uint
 }
 /* Makes sure the module of `type` is loaded or loading. */
 struct isola_module *isola__realm_module(struct isola_realm *r, const struct isola_type *type);
+
+/* --- looking into isolates (inspect.c) --- */
+
+ANY_THREAD bool isola__inspect_waits(struct isola_realm *r);
+/* Worker, with the isolate (or NULL): does what waits to be done in it. */
+void isola__inspect_run(struct isola_realm *r, struct isola_js *js);
+/* Worker: the isolate ends after this. */
+void isola__inspect_close(struct isola_realm *r);
 
 /* --- actors (actor.c, turn.c) --- */
 
@@ -434,6 +446,9 @@ ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *m
 bool isola__directory_leave(struct isola_actor *a);
 /* Is the receiver of an emit here, and its mailbox full? */
 ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
+/* The realm the actor lives in, with a reference; NULL when it is not here. */
+ANY_THREAD struct isola_realm *isola__directory_realm(struct isola_host *h,
+                                                      struct isola_slice address);
 
 /* --- subscriptions (subs.c) --- */
 

@@ -332,7 +332,7 @@ struct isola_module *isola__realm_module(struct isola_realm *r, const struct iso
 struct visit {
     struct isola_realm *realm;
     struct isola_mailq answers;
-    bool tasks;
+    bool tasks, inspect;
 };
 
 static void settle_touched(struct isola_realm *r)
@@ -361,6 +361,8 @@ static void in_visit(struct isola_js *js, void *arg)
     struct visit *visit = arg;
     struct isola_realm *r = visit->realm;
     r->js = js;
+    if (visit->inspect)
+        isola__inspect_run(r, js);
     if (visit->tasks)
         isola_js_tasks(js);
     struct isola_mail *m;
@@ -434,6 +436,7 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
         isola__check_loaded(r, (struct isola_slice){0},
                             why != NULL ? why->args : (struct isola_slice){0});
     isola_mail_free(why);
+    isola__inspect_run(r, NULL);
 }
 
 static struct isola_delay *take_delays(struct isola_realm *r)
@@ -463,6 +466,7 @@ static void close_now(struct isola_realm *r)
         free(module);
     }
     isola_map_free(&r->modules);
+    isola__inspect_close(r);
     struct isola_v8 *v8 = r->v8;
     pthread_mutex_lock(&r->lock);
     r->v8 = NULL;
@@ -523,6 +527,7 @@ void isola__realm_visit(struct isola_realm *r)
     struct isola_delay *delays = NULL;
     if (atomic_exchange(&r->nudged, false)) {
         visit.tasks = atomic_exchange(&r->tasks, false);
+        visit.inspect = isola__inspect_waits(r);
         delays = take_delays(r);
         arm_delays(r, delays);
     }
@@ -530,8 +535,8 @@ void isola__realm_visit(struct isola_realm *r)
     bool restarted = restarts(r);
     struct isola_heap_node *least = isola_heap_min(&r->due);
     bool due = least != NULL && least->key <= isola_clock_ms();
-    bool enter =
-        r->touched != NULL || visit.answers.count > 0 || due || visit.tasks || r->check != NULL;
+    bool enter = r->touched != NULL || visit.answers.count > 0 || due || visit.tasks ||
+                 r->check != NULL || visit.inspect;
     if (enter) {
         struct isola_err err;
         if (is_open(r, &err))

@@ -256,6 +256,11 @@ static void place(void *arg, struct isola_slice text, struct isola_buf *out)
     isola__stack_map(r->host, r->release, text, out);
 }
 
+static void interrupted(void *arg, struct isola_js *js)
+{
+    isola__inspect_run(arg, js);
+}
+
 const struct isola_v8_ops isola__v8_ops = {
     .wake = wake,
     .wake_later = wake_later,
@@ -274,4 +279,5 @@ const struct isola_v8_ops isola__v8_ops = {
     .io_start = io_start,
     .io_more = io_more,
     .io_cancel = io_cancel,
+    .interrupted = interrupted,
 };

@@ -115,12 +115,26 @@ static bool take_from(struct isola_worker *w, struct isola_worker *from)
     n = (atomic_load(&from->backlog) + 1) / 2;
     if (n > TAKE_MAX)
         n = TAKE_MAX;
-    struct isola_realm *first = from->ready_head, *last = NULL;
-    for (unsigned i = 0; i < n; i++) {
-        last = from->ready_head;
-        from->ready_head = last->next_ready;
-        atomic_store(&last->worker, w);
+    struct isola_realm *first = NULL, *last = NULL, **at = &from->ready_head;
+    unsigned taken = 0;
+    while (taken < n && *at != NULL) {
+        struct isola_realm *r = *at;
+        if (atomic_load(&r->pins) != 0) {
+            at = &r->next_ready;
+            continue;
+        }
+        *at = r->next_ready;
+        if (last != NULL)
+            last->next_ready = r;
+        else
+            first = r;
+        last = r;
+        taken++;
+        atomic_store(&r->worker, w);
     }
+    if (*at == NULL)
+        from->ready_tail = at;
+    n = taken;
     atomic_fetch_sub(&from->backlog, n);
     pthread_mutex_unlock(&from->lock);
     if (n == 0)

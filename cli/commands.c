@@ -118,6 +118,33 @@ static const struct isola__command commands[] = {
                                         "Examples:\n"
                                         "  ctl restart shop/Counter/user-42\n",
      1, 1, ISOLA__OPT_TIMEOUT, isola__run_restart},
+    {"profile", "ADDRESS", "see what an actor spends its time on",
+     "Takes samples of what runs in the actor's isolate, a thousand a second, and writes a file\n"
+     "that Chrome's DevTools opens (Performance > Load profile), with the author's files and\n"
+     "lines. It begins at once, also in the middle of a handler that never ends. Actors with\n"
+     "isolation \"shared\" are profiled together with those they share their isolate with.\n"
+     "\n"
+     "Options:\n"
+     "  --seconds N      how long, 1 to 600 (default 5)\n"
+     "  -o, --output F   the file (default ADDRESS.cpuprofile, with - for /); - is stdout\n"
+     "\n"
+     "Examples:\n"
+     "  ctl profile shop/Counter/user-42\n"
+     "  ctl profile shop/Counter/user-42 --seconds 30 -o slow.cpuprofile\n",
+     1, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS | ISOLA__OPT_OUTPUT, isola__run_profile},
+    {"heap", "ADDRESS", "see what an actor keeps in memory",
+     "Writes all that is in the heap of the actor's isolate, and what keeps it there, to a file\n"
+     "that Chrome's DevTools opens (Memory > Load). The isolate stands still meanwhile: a second\n"
+     "or so for every 50 MB. Actors with isolation \"shared\" are in it with those they share\n"
+     "their isolate with.\n"
+     "\n"
+     "Options:\n"
+     "  -o, --output F   the file (default ADDRESS.heapsnapshot, with - for /); - is stdout\n"
+     "\n"
+     "Examples:\n"
+     "  ctl heap shop/Counter/user-42\n"
+     "  ctl heap shop/Counter/user-42 -o before.heapsnapshot\n",
+     1, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_OUTPUT, isola__run_heap},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

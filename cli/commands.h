@@ -38,5 +38,7 @@ void isola__run_ps(struct isola__cli *cli);
 void isola__run_nodes(struct isola__cli *cli);
 void isola__run_logs(struct isola__cli *cli);
 void isola__run_dead_letters(struct isola__cli *cli);
+void isola__run_profile(struct isola__cli *cli);
+void isola__run_heap(struct isola__cli *cli);
 
 #endif

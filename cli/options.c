@@ -20,10 +20,11 @@
 #define MAX_OPERANDS   1000
 #define MAX_TIMEOUT_MS (24u * 3600 * 1000)
 #define MAX_LINES      10000u
+#define MAX_SECONDS    600u
 #define MAX_COUNT      UINT64_C(1000000000000)
 
-/* Values over the characters, so that only -h, -f and -n have short forms. */
-enum { LONG_NODE = 256, LONG_JSON, LONG_VERSION, LONG_TIMEOUT, LONG_COUNT };
+/* Values over the characters, so that only -h, -f, -n and -o have short forms. */
+enum { LONG_NODE = 256, LONG_JSON, LONG_VERSION, LONG_TIMEOUT, LONG_COUNT, LONG_SECONDS };
 
 static const struct option longs[] = {
     {"node", required_argument, NULL, LONG_NODE},
@@ -34,6 +35,8 @@ static const struct option longs[] = {
     {"count", required_argument, NULL, LONG_COUNT},
     {"follow", no_argument, NULL, 'f'},
     {"lines", required_argument, NULL, 'n'},
+    {"seconds", required_argument, NULL, LONG_SECONDS},
+    {"output", required_argument, NULL, 'o'},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -123,6 +126,17 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->count = v;
         seen->bits |= ISOLA__OPT_COUNT;
         return rc;
+    case LONG_SECONDS:
+        rc = number("--seconds", optarg, 1, MAX_SECONDS, &v, err);
+        o->seconds = (uint32_t)v;
+        seen->bits |= ISOLA__OPT_SECONDS;
+        return rc;
+    case 'o':
+        o->output = optarg;
+        seen->bits |= ISOLA__OPT_OUTPUT;
+        return *optarg != '\0'
+                   ? 0
+                   : isola_fail(err, ISOLA_EINVAL, "option '--output' needs the name of a file");
     default: /* 'n' */
         rc = number("--lines", optarg, 0, MAX_LINES, &v, err);
         o->lines = (uint32_t)v;
@@ -148,7 +162,7 @@ static int scan(int argc, char **argv, struct isola__options *o, struct seen *se
             continue;
         }
         optopt = 0;
-        int c = getopt_long(argc, argv, "-:hfn:", longs, NULL);
+        int c = getopt_long(argc, argv, "-:hfn:o:", longs, NULL);
         if (c == -1)
             break;
         int rc = 0;
@@ -182,16 +196,18 @@ static int unknown_command(const char *name, struct isola_err *err)
 
 static const char *option_name(unsigned bit)
 {
-    return bit == ISOLA__OPT_TIMEOUT  ? "--timeout"
-           : bit == ISOLA__OPT_COUNT  ? "--count"
-           : bit == ISOLA__OPT_FOLLOW ? "--follow"
-                                      : "--lines";
+    return bit == ISOLA__OPT_TIMEOUT   ? "--timeout"
+           : bit == ISOLA__OPT_COUNT   ? "--count"
+           : bit == ISOLA__OPT_FOLLOW  ? "--follow"
+           : bit == ISOLA__OPT_SECONDS ? "--seconds"
+           : bit == ISOLA__OPT_OUTPUT  ? "--output"
+                                       : "--lines";
 }
 
 static int check(struct isola__options *o, const struct seen *seen, struct isola_err *err)
 {
     const struct isola__command *command = o->command;
-    for (unsigned bit = 1; bit <= ISOLA__OPT_LINES; bit <<= 1)
+    for (unsigned bit = 1; bit < ISOLA__OPT_END; bit <<= 1)
         if ((seen->bits & bit) != 0 && (command->options & bit) == 0)
             return isola_fail(err, ISOLA_EINVAL,
                               "option '%s' does not belong to '%s'; see 'ctl %s --help'",

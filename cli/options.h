@@ -15,6 +15,9 @@ enum isola__option {
     ISOLA__OPT_COUNT = 2,
     ISOLA__OPT_FOLLOW = 4,
     ISOLA__OPT_LINES = 8,
+    ISOLA__OPT_SECONDS = 16,
+    ISOLA__OPT_OUTPUT = 32,
+    ISOLA__OPT_END = 64, /* behind the last */
 };
 
 struct isola__command;
@@ -26,8 +29,10 @@ struct isola__options {
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;
-    uint64_t count;  /* 0: no end */
-    char **operands; /* owned array of borrowed strings: what follows the command */
+    uint32_t seconds;   /* 0: not given */
+    const char *output; /* a file's name, or NULL */
+    uint64_t count;     /* 0: no end */
+    char **operands;    /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };
 

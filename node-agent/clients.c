@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/inspect.h"
 #include "node-agent/letters.h"
 #include "node-agent/status.h"
 #include "transport/envelope.h"
@@ -262,6 +263,8 @@ static const struct isola__method methods[] = {
     {"nodes", isola__nodes},
     {"logs", isola__logs_method},
     {"dead-letters", isola__letters},
+    {"inspect", isola__inspect},
+    {"inspect_read", isola__inspect_read},
     {NULL, NULL},
 };
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/inspect.h"
 #include "node-agent/letters.h"
 #include "node-agent/members.h"
 #include "node-agent/status.h"
@@ -68,6 +69,8 @@ static const struct isola__method methods[] = {
     {"dead-letters", isola__letters_local},
     {"logs", isola__logs_peer},
     {"log", log_line},
+    {"inspect", isola__inspect_local},
+    {"inspect_read", isola__inspect_read_local},
     {NULL, NULL},
 };
 

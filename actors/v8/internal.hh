@@ -22,7 +22,8 @@ namespace isola
 using Slice = struct isola_slice;
 using Reader = struct isola_mp_reader;
 
-class Tasks; // tasks.cc
+class Tasks;      // tasks.cc
+struct Profiling; // inspect.cc
 
 // The last few names of events, as V8's own strings.
 class Names
@@ -101,8 +102,9 @@ struct isola_v8 {
         v8::Global<v8::Object> exports;
     };
     std::unordered_map<std::string, Builtin> builtins{};
-    bool formatting = false; // Error.prepareStackTrace of a script runs
-    bool ticks = false;      // process.nextTick has something to run
+    isola::Profiling *profiling = nullptr; // a profile that is being taken
+    bool formatting = false;               // Error.prepareStackTrace of a script runs
+    bool ticks = false;                    // process.nextTick has something to run
     // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index
     // is by the promise's identity hash: a script may have a hundred thousand of them and then
     // handle each.
@@ -222,6 +224,9 @@ void set_stack_callback(v8::Isolate *isolate);
 std::string describe(isola_js *js, v8::Local<v8::Value> error);
 // `text` with the places in it said of the author's files.
 std::string placed(isola_js *js, const std::string &text);
+
+// inspect.cc
+void end_profiling(isola_v8 *v); // drops a profile that is being taken
 
 // modules.cc
 void set_module_callbacks(v8::Isolate *isolate);

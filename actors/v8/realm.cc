@@ -263,6 +263,8 @@ void isola_v8_close(struct isola_v8 *v)
     {
         v8::Locker lock(v->isolate);
         v8::Isolate::Scope entered(v->isolate);
+        v8::HandleScope scope(v->isolate);
+        end_profiling(v);
         forget_handles(v);
     }
     dispose_isolate(v->isolate);

@@ -95,6 +95,8 @@ struct isola_v8_ops {
     /* The next answer is wanted; none is any more. Of what has ended: nothing happens. */
     void (*io_more)(void *arg, uint64_t id);
     void (*io_cancel)(void *arg, uint64_t id);
+    /* After isola_v8_interrupt, perhaps in the middle of a script: must not run JavaScript. */
+    void (*interrupted)(void *arg, struct isola_js *js);
 };
 
 /* Bytes of the isolate's heap, and of its array buffers. 0: no limit. */
@@ -115,6 +117,9 @@ POOL_THREAD void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *
                                 void *arg);
 /* Ends the JavaScript that runs in it now, if any, with an exception no script can catch. */
 ANY_THREAD void isola_v8_terminate(struct isola_v8 *v);
+
+/* Has ops->interrupted called soon, if a script runs in it now, or when the next one does. */
+ANY_THREAD void isola_v8_interrupt(struct isola_v8 *v);
 
 /* --- what makes loading a module faster --- */
 
@@ -179,6 +184,27 @@ JS_THREAD void isola_js_tasks(struct isola_js *js);
 JS_THREAD ISOLA_MUST_USE int isola_js_state(struct isola_js *js, uint32_t actor,
                                             struct isola_buf *out, bool *touched,
                                             struct isola_err *err);
+/* --- looking into it: in a visit, or in ops->interrupted (inspect.cc) --- */
+
+/* Where the bytes of a file go. False: no more of them, it has failed. */
+struct isola_v8_sink {
+    bool (*write)(void *arg, struct isola_slice bytes);
+    void *arg;
+};
+/* Takes samples of what runs, every `interval_us`, until isola_js_profile_end or the isolate's end.
+ * Only while it runs on this thread. ISOLA_EBUSY: one is being taken already. */
+JS_THREAD ISOLA_MUST_USE int isola_js_profile(struct isola_js *js, uint32_t interval_us,
+                                              struct isola_err *err);
+/* Writes what was sampled as Chrome's .cpuprofile. ISOLA_ENOENT: none is being taken; ISOLA_EIO:
+ * the sink has failed. */
+JS_THREAD ISOLA_MUST_USE int isola_js_profile_end(struct isola_js *js, struct isola_v8_sink sink,
+                                                  struct isola_err *err);
+/* Writes a .heapsnapshot. Takes seconds for a big heap, and several times its size in memory.
+ * ISOLA_ETIMEDOUT: it took more than `max_ms`; ISOLA_EIO: the sink has failed. */
+JS_THREAD ISOLA_MUST_USE int isola_js_heap_snapshot(struct isola_js *js, uint64_t max_ms,
+                                                    struct isola_v8_sink sink,
+                                                    struct isola_err *err);
+
 /* Bytes of the isolate's heap in use. */
 JS_THREAD size_t isola_js_heap(struct isola_js *js);
 

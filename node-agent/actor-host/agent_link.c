@@ -27,7 +27,7 @@ void agent_link_reply(struct app *app, uint64_t id, struct isola_slice value)
     free(m);
 }
 
-static void fail(struct app *app, uint64_t id, int code, const char *why)
+void agent_link_fail(struct app *app, uint64_t id, int code, const char *why)
 {
     struct isola_msg *m = isola_msg_fail(id, code, "%s", why);
     if (m != NULL && app->agent != NULL)
@@ -118,7 +118,7 @@ static void run_checked(struct app *app, struct parcel *parcel)
     if (c->code == 0)
         agent_link_reply(app, c->id, isola_slice(nil, 1));
     else
-        fail(app, c->id, c->code, c->why);
+        agent_link_fail(app, c->id, c->code, c->why);
     free(c->why);
     free(c);
 }
@@ -142,7 +142,7 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         r = isola_manifest_parse(release->manifest, "isola.json", &manifest, &err);
     if (r != 0) {
         isola_release_free(release);
-        fail(app, m->id, r, err.text);
+        agent_link_fail(app, m->id, r, err.text);
         return;
     }
     struct isola_host_release def = host_release(release, manifest, params);
@@ -256,10 +256,14 @@ static void on_method(struct app *app, const struct isola_msg *m)
         on_ps(app, m, params);
     else if (isola_slice_is(m->event, "dead-letters"))
         letters_asked(app, m, params);
+    else if (isola_slice_is(m->event, "inspect"))
+        inspect_asked(app, m->id, params);
+    else if (isola_slice_is(m->event, "inspect_read"))
+        inspect_read(app, m->id, params);
     else if (isola_slice_is(m->event, "shutdown"))
         on_shutdown(app, m);
     else if (m->kind == ISOLA_MSG_ASK)
-        fail(app, m->id, ISOLA_EINVAL, "the actor-host knows no such method");
+        agent_link_fail(app, m->id, ISOLA_EINVAL, "the actor-host knows no such method");
 }
 
 static void on_frame(struct isola_link *link, struct isola_slice frame, void *arg)

@@ -144,7 +144,9 @@ void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice ad
                     struct isola_slice text);
 void agent_link_answer(void *arg, struct isola_mail *mail);
 void agent_link_drained(void *arg);
+/* Answers an ask of the agent's. */
 void agent_link_reply(struct app *app, uint64_t id, struct isola_slice value);
+void agent_link_fail(struct app *app, uint64_t id, int code, const char *why);
 
 /* --- letters.c: dead letters, for who asks --- */
 
@@ -157,6 +159,11 @@ struct letters {
 int letters_open(struct app *app, struct isola_err *err);
 void letters_asked(struct app *app, const struct isola_msg *m, struct isola_slice params);
 ANY_THREAD void letters_new(void *arg);
+
+/* --- inspect.c: profiles and heap snapshots --- */
+
+void inspect_asked(struct app *app, uint64_t asked, struct isola_slice params);
+void inspect_read(struct app *app, uint64_t asked, struct isola_slice params);
 
 /* --- main.c --- */
 

@@ -158,6 +158,7 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     if (r != 0)
         return r;
     app->options.node = isola_strdup(app->options.node);
+    app->options.data = isola_strdup(app->options.data);
     char *path = isola_format("%s/state.db", app->options.data);
     r = isola_state_open(path, &app->state, err);
     free(path);

@@ -116,6 +116,11 @@ void isola_v8_terminate(struct isola_v8 *v)
     fake__terminate(&v->terminated);
 }
 
+void isola_v8_interrupt(struct isola_v8 *v)
+{
+    ISOLA_CHECK(v->magic == FAKE_MAGIC); /* and what waits is done in the next visit */
+}
+
 /* --- programs --- */
 
 static void take_task(struct fake_actor *a, const struct fake_task *t)
