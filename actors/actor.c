@@ -64,7 +64,7 @@ static void answer_failure(struct isola_host *h, struct isola_mail *mail, int co
 
 static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const char *why)
 {
-    atomic_fetch_sub(&a->mailbox, 1);
+    isola__mailbox_sub(a, 1);
     if (mail->kind == ISOLA_MSG_EMIT)
         isola__host_logf(a->host, ISOLA_LOG_WARN, a->address, "\"%.*s\" was dropped: %s",
                          ISOLA_FMT(mail->event), why);
@@ -103,7 +103,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         return;
     }
     if (mail->kind == ISOLA_MAIL_NUDGE) {
-        atomic_fetch_sub(&a->mailbox, 1);
+        isola__mailbox_sub(a, 1);
         isola_mail_free(mail);
         isola__realm_touch(a->realm, a);
         return;
@@ -115,9 +115,9 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
     }
     if (mail->kind == ISOLA_MAIL_HIBERNATE) {
         /* Behind what has come before it; an activation that is not idle forgets it. */
-        atomic_fetch_sub(&a->mailbox, 1);
+        isola__mailbox_sub(a, 1);
         bool idle = a->waiting.count == 0 && isola__idle_is(a);
-        atomic_fetch_add(&a->mailbox, 1);
+        isola__mailbox_add(a);
         if (!idle) {
             drop(a, mail, 0, "");
             return;
@@ -136,7 +136,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
     }
     if (mail->kind == ISOLA_MAIL_UPGRADE) { /* not behind what waits: that is for the next
                                                activation, wherever it is */
-        atomic_fetch_sub(&a->mailbox, 1);
+        isola__mailbox_sub(a, 1);
         isola_mail_free(a->upgrade);
         a->upgrade = mail;
         isola__realm_touch(a->realm, a);
@@ -296,7 +296,7 @@ bool isola__actor_pump(struct isola_actor *a)
         }
         if (a->serial == 0 && first->kind == ISOLA_MSG_STOP) {
             a->stopping = isola_mailq_pop(&a->waiting); /* not worth starting for */
-            atomic_fetch_sub(&a->mailbox, 1);
+            isola__mailbox_sub(a, 1);
             isola__realm_touch(a->realm, a);
             return true;
         }
@@ -313,7 +313,7 @@ bool isola__actor_pump(struct isola_actor *a)
         struct isola_mail *m = a->upgrade;
         a->upgrade = NULL;
         if (m == NULL) {
-            atomic_fetch_sub(&a->mailbox, 1);
+            isola__mailbox_sub(a, 1);
             m = isola_mailq_pop(&a->waiting);
         }
         isola__turn_begin(a, m);
@@ -388,7 +388,7 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     if (type->release != old_release)
         isola__restart_forget(a);
     isola__restart_arm(a, fresh); /* before anyone else can visit it */
-    if (fresh == old) {
+    if (fresh == old) {           /* so the type is the same, or has the same limits */
         a->type = type;
         isola__release_unref(old_release);
         if (isola__actor_has_work(a))
@@ -401,7 +401,7 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
         nudge = isola_mail_new(ISOLA_MAIL_NUDGE, none, none, none, none, none);
         ISOLA_CHECK(nudge != NULL);
         nudge->actor = a;
-        atomic_fetch_add(&a->mailbox, 1);
+        isola__mailbox_add(a);
     }
     isola__realm_untouch(old, a);
     struct isola_directory_shard *shard = isola__directory_shard(h, a->hash);
@@ -409,6 +409,11 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     struct isola_mail *m;
     pthread_mutex_lock(&shard->lock);
     isola__realm_take(old, a, &moved);
+    if (atomic_load(&a->mailbox) >=
+        a->type->def.limits.mailbox) /* counted by the old type's limit */
+        atomic_fetch_sub(&h->crowded, 1);
+    if (atomic_load(&a->mailbox) >= type->def.limits.mailbox)
+        atomic_fetch_add(&h->crowded, 1);
     a->realm = fresh;
     a->type = type;
     if (nudge != NULL)
@@ -459,7 +464,7 @@ void isola__actor_end(struct isola_actor *a)
             isola__realm_take(r, a, &a->waiting);
             pthread_mutex_unlock(&shard->lock);
             take_notes(&a->waiting, &notes);
-            atomic_fetch_sub(&a->mailbox, (unsigned)a->waiting.count);
+            isola__mailbox_sub(a, (unsigned)a->waiting.count);
             isola_mailq_join(&moved, &a->waiting);
             while (notes.count > 0)
                 isola__actor_take(a, isola_mailq_pop(&notes));

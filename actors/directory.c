@@ -78,7 +78,6 @@ void isola__actor_unref(struct isola_actor *a)
     isola_buf_free(&a->crash);
     isola_buf_free(&a->failure);
     free(a->crashes);
-    free((void *)(uintptr_t)a->address.data);
     free(a);
 }
 
@@ -86,10 +85,11 @@ void isola__actor_unref(struct isola_actor *a)
 static struct isola_actor *create(struct isola_host *h, struct isola_slice address, uint64_t hash,
                                   const struct isola_type *type)
 {
-    struct isola_actor *a = isola_zalloc(sizeof(*a));
+    struct isola_actor *a = isola_zalloc(sizeof(*a) + address.len);
     atomic_init(&a->refs, 1); /* the directory's */
     atomic_init(&a->state, ISOLA_ACTOR_STARTING);
-    a->address = isola_slice(isola_strndup((const char *)address.data, address.len), address.len);
+    memcpy(a->text, address.data, address.len);
+    a->address = isola_slice(a->text, address.len);
     ISOLA_CHECK(isola_address_parse(a->address, &a->at, NULL) == 0);
     a->type = type;
     a->commits_tail = &a->commits;
@@ -128,13 +128,7 @@ static void refuse(struct isola_host *h, struct isola_mail *mail, int code, cons
 
 void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
 {
-    struct isola_address at;
     struct isola_err err;
-    int r = isola_address_parse(mail->dst, &at, &err);
-    if (r != 0) {
-        refuse(h, mail, r, err.text);
-        return;
-    }
     uint64_t hash = hash_of(mail->dst);
     struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);
@@ -147,7 +141,10 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             isola_host_post(h, mail);
             return;
         }
-        const struct isola_type *type = isola__type_find(h, &at, &err);
+        struct isola_address at;
+        const struct isola_type *type = NULL;
+        if (isola_address_parse(mail->dst, &at, &err) == 0)
+            type = isola__type_find(h, &at, &err);
         if (type == NULL) {
             pthread_mutex_unlock(&shard->lock);
             refuse(h, mail, err.code, err.text);
@@ -168,7 +165,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     }
     if (a != NULL && why == NULL) {
         mail->actor = a;
-        atomic_fetch_add(&a->mailbox, 1);
+        isola__mailbox_add(a);
         isola__realm_post(a->realm, mail);
     }
     pthread_mutex_unlock(&shard->lock);
@@ -219,6 +216,8 @@ bool isola__directory_leave(struct isola_actor *a)
 
 bool isola__directory_congested(struct isola_host *h, struct isola_slice address)
 {
+    if (atomic_load_explicit(&h->crowded, memory_order_relaxed) == 0)
+        return false;
     uint64_t hash = hash_of(address);
     struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);

@@ -277,35 +277,36 @@ enum isola_actor_state {
 };
 
 struct isola_actor {
-    atomic_uint refs;
-    atomic_int state;    /* enum isola_actor_state; written in visits */
-    atomic_uint mailbox; /* mails in the inbox or waiting */
-    atomic_ullong turns;
-    struct isola_host *host;
-    struct isola_address at;       /* into `address` */
-    struct isola_slice address;    /* owned */
-    uint64_t hash;                 /* of the address */
+    /* What a message on its way touches comes first. */
     struct isola_actor *next_same; /* in the directory's bucket; under the shard's lock */
+    uint64_t hash;                 /* of the address */
+    struct isola_slice address;    /* `text` */
     struct isola_realm *realm; /* changed in a visit, under the shard's lock; a counted reference */
+    const struct isola_type *type; /* holds a reference to its release; changed likewise */
+    atomic_uint refs;
+    atomic_uint mailbox; /* mails in the inbox or waiting */
+    atomic_int state;    /* enum isola_actor_state; written in visits */
 
-    /* in a visit of its realm only */
-    const struct isola_type *type; /* holds a reference to its release */
-    struct isola_actor *next_touched;
-    bool is_touched;
-    uint32_t serial;     /* what its realm knows it by; 0: nothing yet */
-    uint32_t activation; /* counts them */
-    bool reading, have_state, activating;
-    struct isola_buf saved;    /* the state as on disk, or empty */
-    struct isola_buf no_state; /* why the state cannot be had; empty: it can */
+    /* in a visit of its realm only, but for `turns`, `host` and `at` */
+    uint32_t serial; /* what its realm knows it by; 0: nothing yet */
     struct isola_mailq waiting;
+    struct isola_mailq effects; /* caused since the last settle */
     struct isola_turn *running;
+    struct isola_actor *next_touched;
     unsigned nrunning;
-    struct isola_pending *pending; /* its asks and timers */
+    bool is_touched;
     bool turn_ended;
     bool looked; /* its script has looked at its state, which may have changed since */
     bool begun;  /* this activation has had a turn */
-    struct isola_mailq effects; /* caused since the last settle */
+    atomic_ullong turns;
+    struct isola_host *host;
     struct isola_commit *commits, **commits_tail;
+    struct isola_pending *pending; /* its asks and timers */
+    struct isola_address at;       /* into `text` */
+    uint32_t activation;           /* counts them */
+    bool reading, have_state, activating;
+    struct isola_buf saved;       /* the state as on disk, or empty */
+    struct isola_buf no_state;    /* why the state cannot be had; empty: it can */
     struct isola_buf crash;       /* what it crashed of; empty: it did not */
     struct isola_buf start_error; /* args array with the Error its start ended with */
     struct isola_mail
@@ -318,6 +319,7 @@ struct isola_actor {
     struct isola_sub_of *subs;
     unsigned nios;          /* of its realm's ios */
     atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
+    char text[];            /* the address */
 };
 
 ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);
@@ -491,11 +493,13 @@ struct isola_worker {
     uv_loop_t loop;
     uv_async_t async;
     uv_timer_t timer;
-    atomic_bool asleep;        /* in its loop, or about to be: wake it when there is work */
+    atomic_int sleep;          /* enum isola_sleep (worker.c) */
     atomic_uint backlog;       /* realms in the queue */
     atomic_ullong visit_since; /* ns of isola_clock_ns; 0: in no visit */
     pthread_mutex_t lock;      /* guards the next one */
     struct isola_realm *ready_head, **ready_tail;
+    uint64_t owed; /* its own: bits of the workers it is to wake soon */
+    unsigned owed_turns;
     struct isola_map shared;    /* release (the pointer) → the realm many actors share; under the
                                    host's shared_lock */
     pthread_mutex_t wakes_lock; /* guards the next one */
@@ -509,8 +513,8 @@ ANY_THREAD void isola__worker_ready(struct isola_realm *r);
 void isola__worker_wake_at(struct isola_realm *r);
 /* The worker whose thread this is, or NULL. */
 struct isola_worker *isola__worker_here(void);
-/* Sees that realms that wait behind a long visit are taken by workers that have nothing to do. */
-ANY_THREAD void isola__workers_rescue(struct isola_host *h);
+/* In a visit, between two turns: wakes whom it owes it by now. */
+void isola__worker_between(void);
 /* The realm this worker's actors of the type share, with a reference and one more resident. */
 ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
                                                           const struct isola_type *type);
@@ -542,6 +546,7 @@ struct isola_host {
     struct isola_worker *workers;
     atomic_uint next_worker;
     atomic_ullong next_sub;
+    atomic_uint crowded; /* actors whose mailbox is full */
     struct isola_directory_shard directory[ISOLA_DIRECTORY_SHARDS];
     pthread_rwlock_t apps_lock;
     struct isola_map apps; /* app → struct isola_release_rt */
@@ -560,6 +565,19 @@ struct isola_host {
                                 to */
 };
 
+/* Counts mail into the mailbox of an actor, or out of it, and keeps count of those that are full.
+ */
+static inline void isola__mailbox_add(struct isola_actor *a)
+{
+    if (atomic_fetch_add(&a->mailbox, 1) + 1 == a->type->def.limits.mailbox)
+        atomic_fetch_add(&a->host->crowded, 1);
+}
+static inline void isola__mailbox_sub(struct isola_actor *a, unsigned n)
+{
+    unsigned before = atomic_fetch_sub(&a->mailbox, n), full = a->type->def.limits.mailbox;
+    if (before >= full && before - n < full)
+        atomic_fetch_sub(&a->host->crowded, 1);
+}
 /* Counts something a drain waits for. */
 ANY_THREAD void isola__host_busy(struct isola_host *h);
 ANY_THREAD void isola__host_unbusy(struct isola_host *h);

@@ -341,6 +341,7 @@ static void settle_touched(struct isola_realm *r)
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL) {
         bool here = isola__gate_settle(a);
+        isola__worker_between();
         if (here && r->budget > 0)
             here = isola__actor_pump(a);
         if (here && r->budget == 0 && !a->is_touched && isola__actor_has_work(a)) {

@@ -6,12 +6,18 @@
  * A realm that becomes ready goes into the queue of the worker that visited it last, whose caches
  * may still hold its heap. A worker that runs out of work takes from the others: what waits behind
  * another realm, or behind a visit that lasts. A worker with nothing to take sleeps in its loop;
- * whoever makes work for it wakes it. One timer stands for the least deadline of the realms whose
- * deadlines it keeps. Nothing is polled.
+ * whoever makes work for it wakes it. As long as another worker is awake it watches in its sleep:
+ * it looks each millisecond whether something waits behind a visit that lasts; when all have slept
+ * for a while, nobody looks at anything. One timer stands for the least deadline of the realms
+ * whose deadlines it keeps.
  *
- * Invariants: `asleep` is set before the queues are looked at for the last time, and whoever adds
- * to a queue looks at `asleep` after it: one of the two sees the other. Locks of two workers are
- * never held at once.
+ * A worker that watches is not woken by each message but at the end of the visit that makes work
+ * for it, or after some turns: so it finds many at once, and there are fewer switches between
+ * threads.
+ *
+ * Invariants: `sleep` is set before the queues are looked at for the last time, and whoever adds to
+ * a queue looks at `sleep` after it: one of the two sees the other. Locks of two workers are never
+ * held at once.
  */
 #include "actors/internal.h"
 
@@ -23,6 +29,17 @@
 #define LONG_VISIT 100000
 /* Realms taken from another worker at once. */
 #define TAKE_MAX 64
+/* How often a worker that watches looks, ms, and how often it does when everyone sleeps. */
+#define WATCH_MS    1
+#define WATCH_LOOKS 50
+/* Turns after which a wake that is owed is given, when the visit lasts. */
+#define OWED_TURNS 32
+
+enum isola_sleep {
+    AWAKE,
+    WATCHING, /* sleeps, but looks after the others now and then */
+    ASLEEP,
+};
 
 static _Thread_local struct isola_worker *here;
 
@@ -66,21 +83,40 @@ static bool in_long_visit(struct isola_worker *w)
     return since != 0 && isola_clock_ns() - since > LONG_VISIT;
 }
 
+/* --- sleeping and waking --- */
+
 static bool wake(struct isola_worker *w)
 {
-    if (!atomic_load(&w->asleep) || !atomic_exchange(&w->asleep, false))
+    if (atomic_load(&w->sleep) == AWAKE || atomic_exchange(&w->sleep, AWAKE) == AWAKE)
         return false;
     uv_async_send(&w->async);
     return true;
 }
 
-static bool wake_another(struct isola_worker *w)
+static void wake_another(struct isola_worker *w)
 {
     struct isola_host *h = w->host;
     for (unsigned i = 1; i < h->nworkers; i++)
         if (wake(&h->workers[(w->number + i) % h->nworkers]))
-            return true;
-    return false;
+            return;
+}
+
+/* Something waits at `w`, which is awake and will come to it unless its visit lasts: is there
+ * anyone to see to it then? */
+static void see_to_watch(struct isola_worker *w)
+{
+    struct isola_host *h = w->host;
+    struct isola_worker *sleeper = NULL;
+    for (unsigned i = 1; i < h->nworkers; i++) {
+        struct isola_worker *other = &h->workers[(w->number + i) % h->nworkers];
+        int sleep = atomic_load(&other->sleep);
+        if (sleep == WATCHING)
+            return;
+        if (sleep == ASLEEP)
+            sleeper = other;
+    }
+    if (sleeper != NULL)
+        wake(sleeper); /* it finds nothing to take yet, and watches */
 }
 
 void isola__worker_ready(struct isola_realm *r)
@@ -88,22 +124,33 @@ void isola__worker_ready(struct isola_realm *r)
     struct isola_worker *w = atomic_load(&r->worker);
     isola__realm_ref(r);
     push(w, r);
-    /* `r` may be gone from here on. Its worker has no more than this to do and is not in a long
-     * visit: then it is best served there. */
-    if (wake(w))
-        return;
-    if (atomic_load(&w->backlog) > 1 || (here != w && in_long_visit(w)))
+    /* `r` may be gone from here on. */
+    int sleep = atomic_load(&w->sleep);
+    if (sleep == WATCHING && here != NULL && atomic_load(&here->visit_since) != 0 && w->number < 64)
+        here->owed |= (uint64_t)1 << w->number;
+    else if (sleep != AWAKE)
+        wake(w);
+    else if (atomic_load(&w->backlog) > 1 || (w != here && in_long_visit(w)))
         wake_another(w);
+    else
+        see_to_watch(w);
 }
 
-void isola__workers_rescue(struct isola_host *h)
+static void pay(struct isola_worker *w)
 {
-    for (unsigned i = 0; i < h->nworkers; i++) {
-        struct isola_worker *w = &h->workers[i];
-        if (atomic_load(&w->backlog) > 0 && in_long_visit(w))
-            wake_another(w);
-    }
+    for (uint64_t owed = w->owed; owed != 0; owed &= owed - 1)
+        wake(&w->host->workers[__builtin_ctzll(owed)]);
+    w->owed = 0;
+    w->owed_turns = 0;
 }
+
+void isola__worker_between(void)
+{
+    if (here->owed != 0 && ++here->owed_turns >= OWED_TURNS)
+        pay(here);
+}
+
+/* --- taking from others --- */
 
 /* Takes half of what waits at another worker into the own queue; true when there was any. */
 static bool take_from(struct isola_worker *w, struct isola_worker *from)
@@ -164,19 +211,22 @@ static bool steal(struct isola_worker *w)
 
 static void on_timer(uv_timer_t *timer);
 
+/* The timer: for the least deadline, or to look after the others. */
 static void arm(struct isola_worker *w)
 {
+    uint64_t now = isola_clock_ms();
     pthread_mutex_lock(&w->wakes_lock);
     struct isola_heap_node *node = isola_heap_min(&w->wakes);
-    uint64_t at = node != NULL ? node->key : 0;
+    uint64_t in = node == NULL ? UINT64_MAX : node->key > now ? node->key - now : 0;
     pthread_mutex_unlock(&w->wakes_lock);
-    if (node == NULL) {
+    if (atomic_load(&w->sleep) == WATCHING && in > WATCH_MS)
+        in = WATCH_MS;
+    if (in == UINT64_MAX) {
         uv_timer_stop(&w->timer);
         return;
     }
-    uint64_t now = isola_clock_ms();
     uv_update_time(&w->loop);
-    uv_timer_start(&w->timer, on_timer, at > now ? at - now : 0, 0);
+    uv_timer_start(&w->timer, on_timer, in, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -192,7 +242,8 @@ static void on_timer(uv_timer_t *timer)
         isola__realm_post(r, NULL); /* the visit that ends its life takes it out of here first */
     }
     pthread_mutex_unlock(&w->wakes_lock);
-    arm(w);
+    if (atomic_load(&w->sleep) == AWAKE) /* who goes to sleep arms it */
+        arm(w);
 }
 
 void isola__worker_wake_at(struct isola_realm *r)
@@ -230,6 +281,8 @@ static void visit(struct isola_worker *w, struct isola_realm *r)
     atomic_store(&w->visit_since, isola_clock_ns());
     isola__realm_visit(r);
     atomic_store(&w->visit_since, 0);
+    if (w->owed != 0)
+        pay(w);
     isola__realm_unref(r);
 }
 
@@ -238,28 +291,50 @@ static void on_async(uv_async_t *async)
     (void)async; /* the loop has returned: that is all */
 }
 
+static struct isola_realm *next(struct isola_worker *w)
+{
+    struct isola_realm *r = pop(w);
+    if (r == NULL && steal(w))
+        r = pop(w);
+    return r;
+}
+
+static bool all_sleep(const struct isola_host *h)
+{
+    for (unsigned i = 0; i < h->nworkers; i++)
+        if (atomic_load(&h->workers[i].sleep) == AWAKE)
+            return false;
+    return true;
+}
+
+/* Sleeps until there is something to visit, which it returns. */
+static struct isola_realm *sleep_until_ready(struct isola_worker *w)
+{
+    struct isola_realm *r;
+    for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
+        bool watch = quiet < WATCH_LOOKS && w->host->nworkers > 1;
+        atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
+        r = next(w);
+        if (r != NULL)
+            break;
+        arm(w);
+        uv_run(&w->loop, UV_RUN_ONCE);
+    }
+    atomic_store(&w->sleep, AWAKE);
+    return r;
+}
+
 static void *run(void *arg)
 {
     struct isola_worker *w = arg;
     here = w;
     for (unsigned visits = 0;; visits++) {
-        struct isola_realm *r = pop(w);
-        if (r == NULL && steal(w))
-            r = pop(w);
-        if (r == NULL) {
-            atomic_store(&w->asleep, true);
-            r = pop(w);
-            if (r == NULL && steal(w))
-                r = pop(w);
-            if (r == NULL)
-                uv_run(&w->loop, UV_RUN_ONCE);
-            atomic_store(&w->asleep, false);
-            visits = 0;
-        } else if (visits % VISITS == VISITS - 1) {
+        struct isola_realm *r = next(w);
+        if (r == NULL)
+            r = sleep_until_ready(w);
+        else if (visits % VISITS == VISITS - 1)
             uv_run(&w->loop, UV_RUN_NOWAIT);
-        }
-        if (r != NULL)
-            visit(w, r);
+        visit(w, r);
     }
     return NULL;
 }

@@ -81,6 +81,10 @@ v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_im
     }
     if (limits.heap != 0)
         params.constraints.ConfigureDefaultsFromHeapSize(0, limits.heap);
+    if (limits.young != 0) {
+        params.constraints.set_max_young_generation_size_in_bytes(limits.young);
+        params.constraints.set_initial_young_generation_size_in_bytes(limits.young);
+    }
     v8::Isolate::Initialize(isolate, params);
     return isolate;
 }

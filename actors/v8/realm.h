@@ -102,6 +102,7 @@ struct isola_v8_ops {
 /* Bytes of the isolate's heap, and of its array buffers. 0: no limit. */
 struct isola_v8_limits {
     uint64_t heap, external;
+    uint64_t young; /* bytes new objects have at once, 0: as V8 thinks fit */
 };
 
 /* Creates an isolate; 1 ms. `ops`, `arg` and `image` must outlive it. With an image (NULL: none)

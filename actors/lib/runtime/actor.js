@@ -7,7 +7,7 @@
 // then reported: by the value `deliver` returns, or, when that is `later`, with native.done. The frame is what travels along promise
 // continuations (V8's continuation-preserved embedder data): it says in whose turn a piece of code runs, also in an isolate that many
 // actors share. C sets it before a turn; here it is a number nobody takes apart, or an object with that number (node/async_hooks.js).
-import { EventEmitter, isEnd } from './node/events.js';
+import { EventEmitter, Events, isEnd } from './node/events.js';
 import {
   all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeMap, SafeSet,
   SafeWeakMap, setPrototypeOf, settled,
@@ -56,6 +56,7 @@ function touch(self) {
 export class Actor extends EventEmitter {
   constructor() {
     super();
+    this._events = new Events();
     inner(this);
   }
   get app() { return inner(this).app; }

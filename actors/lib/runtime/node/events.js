@@ -5,7 +5,7 @@
 // are then instances of it and have its methods.
 import EventEmitter from 'events';
 
-import { defineProperty, getOwnPropertyNames, getPrototypeOf, ObjectPrototype, setPrototypeOf } from '../primordials.js';
+import { create, defineProperty, getOwnPropertyNames, getPrototypeOf, ObjectPrototype, setPrototypeOf } from '../primordials.js';
 
 const small = EventEmitter.prototype;
 const STATE = ['constructor', '_events', '_eventsCount', '_maxListeners'];
@@ -22,5 +22,9 @@ export function become(full) {
 export function isEnd(prototype) {
   return prototype === null || prototype === ObjectPrototype || prototype === small || (getPrototypeOf(small) !== ObjectPrototype && prototype === getPrototypeOf(small));
 }
+
+/** The listeners of an emitter, as an object with a shape: what many emitters of a kind have is then found at once. */
+export function Events() {}
+Events.prototype = Object.freeze(create(null));
 
 export { EventEmitter };
