@@ -14,6 +14,7 @@ import { isolates } from './figures/isolate.mjs';
 import { messages, million } from './figures/shared.mjs';
 import { bystanders, threads } from './figures/threads.mjs';
 import { wakes } from './figures/wake.mjs';
+import { endAll } from './lib/isola.mjs';
 import { machine } from './lib/measure.mjs';
 import { Erlang, Workerd } from './lib/peers.mjs';
 import { Report } from './lib/report.mjs';
@@ -36,6 +37,13 @@ const head = { bench: 'isola', mode: quick ? 'quick' : 'full', ms, rounds: ctx.r
 console.log(JSON.stringify(head));
 if (ctx.machine.load1 > ctx.machine.cores / 2)
   console.error(`bench: this machine is busy with other work (load ${ctx.machine.load1} on ${ctx.machine.cores} cores): rates and delays will be worse than they are, ratios less so`);
+
+// Nothing is left behind when it is stopped: agents are in process groups of their own.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.once(signal, () => {
+    endAll();
+    process.exit(1);
+  });
 
 const broken = [];
 const began = performance.now();

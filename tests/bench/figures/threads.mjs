@@ -60,10 +60,10 @@ export const bystanders = {
       const spinners = Array.from({ length: Math.floor(count / 2) }, async (_, lane) => {
         while (!over) {
           try {
-            await node.ask(`Spinner/s${lane}-${spins++}`, 'spin');
+            await node.agent.client.actor(`bench/Spinner/s${lane}-${spins++}`).ask('spin', { timeout: 5000 });
             survived = 'an endless loop has returned';
           } catch (error) {
-            if (error.code !== 'EFAILED') survived = `${error.code}: ${error.message}`;
+            if (error.code !== 'EFAILED') survived = `an endless loop ends with ${error.code}: ${error.message}`;
           }
           if (survived !== undefined) return;
         }

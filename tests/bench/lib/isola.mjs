@@ -9,9 +9,17 @@ import { distribution, timed } from './measure.mjs';
 const APP = join(import.meta.dirname, '../app');
 const ASK = 300_000; // ms: loads last
 
+const clusters = new Set();
+
+/** At once, for a run that is stopped. */
+export function endAll() {
+  for (const cluster of clusters) cluster.kill();
+}
+
 /** Runs `work` with a node of its own, which ends with it. */
 export async function withNode(threads, work) {
   const cluster = new Cluster();
+  clusters.add(cluster);
   try {
     const agent = await cluster.node('bench', undefined, threads === undefined ? [] : ['--threads', String(threads)]);
     const deployed = await ctl(agent, 'deploy', APP);
@@ -19,6 +27,7 @@ export async function withNode(threads, work) {
     return await work(await Node.of(agent));
   } finally {
     await cluster.end();
+    clusters.delete(cluster);
   }
 }
 
