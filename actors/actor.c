@@ -519,18 +519,28 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
     struct isola_mp_error e = {0};
     if (!isola_mp_at(error, 0, &value) || !isola_mp_read_error(value, &e))
         e.message = isola_slice_str("unknown");
-    struct isola_buf said = {0};
+    struct isola_buf said = {0}, failure = {0};
+    isola_buf_printf(&failure, "could not start: %.*s", ISOLA_FMT(e.message));
+    bool same = a->failures++ > 0 &&
+                isola_slice_eq(isola_buf_slice(&failure), isola_buf_slice(&a->failure));
+    uint64_t pause = a->failures > 9 ? RETRY_MAX : (uint64_t)RETRY_FIRST << (a->failures - 1);
+    pause = pause < RETRY_MAX ? pause : RETRY_MAX;
+    a->retry_at = isola_clock_ms() + pause;
     isola__error_text(value, &said);
     if (said.len == 0)
         isola_buf_append(&said, e.message.data, e.message.len);
-    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s",
-                     ISOLA_FMT(isola_buf_slice(&said)));
+    if (same) /* its stack is in the log already */
+        isola__host_logf(h, ISOLA_LOG_ERROR, a->address,
+                         "could not start, %u times in a row now, not tried before %g s have "
+                         "passed; as before: %.*s",
+                         a->failures, (double)pause / 1000,
+                         ISOLA_FMT(isola__first_line(isola_buf_slice(&said))));
+    else
+        isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s",
+                         ISOLA_FMT(isola_buf_slice(&said)));
     isola_buf_free(&said);
-    a->failures++;
-    uint64_t pause = a->failures > 9 ? RETRY_MAX : (uint64_t)RETRY_FIRST << (a->failures - 1);
-    a->retry_at = isola_clock_ms() + (pause < RETRY_MAX ? pause : RETRY_MAX);
     isola_buf_free(&a->failure);
-    isola_buf_printf(&a->failure, "could not start: %.*s", ISOLA_FMT(e.message));
+    a->failure = failure;
     failed(a);
 }
 

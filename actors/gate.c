@@ -128,21 +128,11 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
     h->ops->state_write(h->arg, &c->io);
 }
 
-/* The length of the first line. */
-static size_t first_line(struct isola_slice text)
-{
-    const uint8_t *end = text.len > 0 ? memchr(text.data, '\n', text.len) : NULL;
-    return end != NULL ? (size_t)(end - text.data) : text.len;
-}
-
 static void crash(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
-    isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "crashed: %.*s",
-                     ISOLA_FMT(isola_buf_slice(&a->crash)));
+    isola__restart_explain(a, isola_buf_slice(&a->crash));
     static const char why[] = "the actor crashed; it restarts from its last saved state";
-    struct isola_buf line = {0};
-    isola_buf_append(&line, a->crash.data, first_line(isola_buf_slice(&a->crash)));
     isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
     if (a->stopping != NULL) {
@@ -152,8 +142,7 @@ static void crash(struct isola_actor *a)
         isola_mail_free(a->stopping);
         a->stopping = NULL;
     }
-    isola__restart(a, isola_buf_slice(&line));
-    isola_buf_free(&line);
+    isola__restart(a, isola_buf_slice(&a->crash));
 }
 
 /* A crash before the first turn: it would come again with every restart, so there is to be a pause

@@ -348,7 +348,9 @@ ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop
 
 /* --- after a crash (restart.c) --- */
 
-/* In a visit: its turns have been answered; `why` is what it crashed of, in one line. Ends the
+/* Logs what it crashed of, with the stack unless it is that of the crash before. */
+void isola__restart_explain(struct isola_actor *a, struct isola_slice why);
+/* In a visit: its turns have been answered; `why` is what it crashed of, with the stack. Ends the
  * activation. */
 void isola__restart(struct isola_actor *a, struct isola_slice why);
 /* In a visit: is it not to start yet? Its realm is visited when it is. */

@@ -14,10 +14,12 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 
 #define COUNTED 1000 /* the most crashes that are remembered */
 
 struct isola_crashes {
+    uint64_t said;               /* the hash of what it crashed of last */
     uint64_t pause_until;        /* no start before, ms */
     struct isola_pending *timer; /* in the actor's realm; NULL while it is between two */
     uint32_t n, cap, newest;     /* the last `n` of a ring of `cap` */
@@ -109,6 +111,14 @@ void isola__restart_due(struct isola_pending *p)
         isola__actor_end(a); /* nothing was kept but the count */
 }
 
+void isola__restart_explain(struct isola_actor *a, struct isola_slice why)
+{
+    bool same = a->crashes != NULL && a->crashes->said == isola_hash_table(why.data, why.len);
+    struct isola_slice said = same ? isola__first_line(why) : why;
+    isola__host_logf(a->host, ISOLA_LOG_ERROR, a->address, "crashed%s: %.*s",
+                     same ? " again, as before" : "", ISOLA_FMT(said));
+}
+
 void isola__restart(struct isola_actor *a, struct isola_slice why)
 {
     struct isola_host *h = a->host;
@@ -120,12 +130,13 @@ void isola__restart(struct isola_actor *a, struct isola_slice why)
         return;
     }
     uint32_t n = count(a, now);
+    a->crashes->said = isola_hash_table(why.data, why.len);
     if (n > l->restarts) {
         char text[600];
         snprintf(text, sizeof(text),
                  "it crashed %u times within %g s and is not started again (`ctl restart` does); "
                  "the last time of: %.*s",
-                 n, (double)l->within_ms / 1000, ISOLA_FMT(why));
+                 n, (double)l->within_ms / 1000, ISOLA_FMT(isola__first_line(why)));
         isola__restart_forget(a);
         isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "failed: %s", text);
         isola__actor_give_up(a, isola_slice_str(text));

@@ -134,6 +134,12 @@ bool isola__stack_place(struct isola_host *h, struct isola_release_rt *r, struct
 
 /* --- errors for people --- */
 
+struct isola_slice isola__first_line(struct isola_slice text)
+{
+    const uint8_t *end = text.len > 0 ? memchr(text.data, '\n', text.len) : NULL;
+    return isola_slice(text.data, end != NULL ? (size_t)(end - text.data) : text.len);
+}
+
 static void put(struct isola_buf *out, struct isola_slice text)
 {
     bool cut = text.len > TEXT_MAX;

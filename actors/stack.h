@@ -26,6 +26,7 @@ ANY_THREAD bool isola__stack_place(struct isola_host *h, struct isola_release_rt
                                    struct isola_slice script, uint32_t *line, uint32_t *column,
                                    struct isola_buf *file);
 
+ANY_THREAD struct isola_slice isola__first_line(struct isola_slice text);
 /* An Error value for a person: its stack, else its name and message, and the same of what caused
  * it. Nothing when `value` is no Error. */
 ANY_THREAD void isola__error_text(struct isola_slice value, struct isola_buf *out);

@@ -154,6 +154,36 @@ static void a_stop_or_a_release_ends_a_pause(void **state)
     }
 }
 
+/* What an actor crashes of is told whole when it is new, and in a line when it is not. */
+static void a_crash_is_explained_once(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    release(w, "1", "", "", (struct isola_host_life){.restarts = 10, .within_ms = 60000});
+    must_fail(w, world_ask(w, "t/T/a", "crash {oh\nat stack}"), ISOLA_EFAILED);
+    for (int n = 0; n < 2; n++)
+        must_fail(w, world_ask(w, "t/T/a", "crash {oh\nat stack}"), ISOLA_EFAILED);
+    must_fail(w, world_ask(w, "t/T/a", "crash {no\nat stack}"), ISOLA_EFAILED);
+    must_fail(w, world_ask(w, "t/T/a", "crash {oh\nat stack}"), ISOLA_EFAILED);
+    world_await_logged(w, "crashed: oh\nat stack", 2);
+    assert_int_equal(world_logged(w, "crashed again, as before: oh"), 2);
+    assert_int_equal(world_logged(w, "crashed: no\nat stack"), 1);
+    assert_int_equal(world_logged(w, "at stack"), 3);
+    world_end(w);
+
+    w = world_new(1);
+    fake_flag("broken", true);
+    release(w, "1", "", "start throwif broken",
+            (struct isola_host_life){.restarts = 10, .within_ms = 60000});
+    must_fail(w, world_ask(w, "t/T/a", "get"), ISOLA_EFAILED);
+    world_await_logged(w, "could not start: broken is set", 1);
+    while (world_logged(w, "could not start, 2 times in a row now, not tried before 0.2 s have "
+                           "passed; as before: broken is set") == 0)
+        must_fail(w, world_ask(w, "t/T/a", "get"), ISOLA_EFAILED);
+    fake_flag("broken", false);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +192,7 @@ int main(void)
         cmocka_unit_test(none_allowed_is_none),
         cmocka_unit_test(old_crashes_do_not_count),
         cmocka_unit_test(a_stop_or_a_release_ends_a_pause),
+        cmocka_unit_test(a_crash_is_explained_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
