@@ -314,6 +314,8 @@ void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct i
     make_cache(&m);
     if (!image)
         return;
+    // As in the platform snapshot; and the collection of garbage keeps what is compiled.
+    v8::V8::SetFlagsFromString("--no-sparkplug --no-flush-bytecode");
     static const isola_v8_ops ops = watching_ops();
     CodeText code_of(code);
     std::vector<intptr_t> references = references_with(&code_of);
