@@ -512,6 +512,17 @@ static void failed(struct isola_actor *a)
     renew(a, a->type);
 }
 
+/* `ps` reads it under the same lock. */
+static void set_failure(struct isola_actor *a, struct isola_buf failure)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
+    pthread_mutex_lock(&shard->lock);
+    struct isola_buf old = a->failure;
+    a->failure = failure;
+    pthread_mutex_unlock(&shard->lock);
+    isola_buf_free(&old);
+}
+
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
 {
     struct isola_host *h = a->host;
@@ -539,15 +550,15 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
         isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s",
                          ISOLA_FMT(isola_buf_slice(&said)));
     isola_buf_free(&said);
-    isola_buf_free(&a->failure);
-    a->failure = failure;
+    set_failure(a, failure);
     failed(a);
 }
 
 void isola__actor_give_up(struct isola_actor *a, struct isola_slice why)
 {
     a->retry_at = UINT64_MAX;
-    isola_buf_free(&a->failure);
-    isola_buf_printf(&a->failure, "has failed: %.*s", ISOLA_FMT(why));
+    struct isola_buf failure = {0};
+    isola_buf_printf(&failure, "has failed: %.*s", ISOLA_FMT(why));
+    set_failure(a, failure);
     failed(a);
 }

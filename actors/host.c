@@ -205,6 +205,8 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
                 .turns = atomic_load(&a->turns),
                 .heap = atomic_load(&a->realm->heap_used),
             };
+            if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED)
+                info.failure = isola_buf_slice(&a->failure);
             each(&info, arg);
         }
         pthread_mutex_unlock(&shard->lock);

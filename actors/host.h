@@ -225,6 +225,7 @@ struct isola_host_info {
     /* How its module was loaded: "snapshot", "cache" or "source", NULL while it is not; and why
      * not from a snapshot, or "". */
     const char *start, *why;
+    struct isola_slice failure; /* why it has failed: "could not start: …"; empty: it has not */
     unsigned thread;
     uint64_t mailbox, turns, heap;
 };

@@ -315,7 +315,8 @@ struct isola_actor {
     struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
     unsigned failures;             /* activations that failed in a row */
     uint64_t retry_at;             /* FAILED: not before, ms */
-    struct isola_buf failure;      /* FAILED: "could not start: …" or "has failed: …" */
+    struct isola_buf failure;      /* FAILED: "could not start: …" or "has failed: …"; changed
+                                      under the directory's lock */
     struct isola_sub_of *subs;
     unsigned nios;          /* of its realm's ios */
     atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */

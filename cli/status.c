@@ -104,6 +104,34 @@ static void list_unreachable(const json_t *names, bool colour, struct isola_buf 
     isola_buf_free(&line);
 }
 
+#define FAILURES_MAX 20
+
+/* Why those that have failed have, each on a line below the table. */
+static void list_failures(const json_t **rows, size_t n, bool colour, struct isola_buf *out)
+{
+    size_t told = 0, left = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct isola_slice why = isola__text_of(json_object_get(rows[i], "failure"));
+        if (why.len == 0)
+            continue;
+        if (told++ >= FAILURES_MAX) {
+            left++;
+            continue;
+        }
+        const uint8_t *end = memchr(why.data, '\n', why.len);
+        struct isola_buf line = {0};
+        isola__text_clean(&line, isola__text_of(json_object_get(rows[i], "address")));
+        isola_buf_puts(&line, " ");
+        isola__text_clean(&line,
+                          isola_slice(why.data, end != NULL ? (size_t)(end - why.data) : why.len));
+        isola__tone(out, ISOLA__BAD, colour, isola_buf_slice(&line));
+        isola_buf_puts(out, "\n");
+        isola_buf_free(&line);
+    }
+    if (left > 0)
+        isola_buf_printf(out, "and %zu more have failed; --json has their reasons\n", left);
+}
+
 void isola__run_ps(struct isola__cli *cli)
 {
     static const struct isola__column columns[] = {
@@ -149,8 +177,9 @@ void isola__run_ps(struct isola__cli *cli)
             add_number(&t, actor, "turns", PLAIN_NUMBER);
             add_number(&t, actor, "heap", BYTES);
         }
-        free((void *)rows);
         isola__table_print(&t, cli->colour, &out);
+        list_failures(rows, listed, cli->colour, &out);
+        free((void *)rows);
         isola__table_free(&t);
     }
     if (total > (json_int_t)listed)

@@ -178,7 +178,8 @@ static void list_actor(const struct isola_host_info *info, void *arg)
 {
     struct listing *l = arg;
     struct isola_buf *b = &l->actors;
-    isola_mp_map(b, 9 + (info->start != NULL) + (info->start != NULL && info->why[0] != '\0'));
+    isola_mp_map(b, 9 + (info->start != NULL) + (info->start != NULL && info->why[0] != '\0') +
+                        (info->failure.len > 0));
     isola_mp_cstr(b, "address");
     isola_mp_str(b, info->address);
     isola_mp_kstr(b, "isolation", info->isolation);
@@ -193,6 +194,10 @@ static void list_actor(const struct isola_host_info *info, void *arg)
         isola_mp_kstr(b, "start", info->start);
     if (info->start != NULL && info->why[0] != '\0')
         isola_mp_kstr(b, "start_reason", info->why);
+    if (info->failure.len > 0) {
+        isola_mp_cstr(b, "failure");
+        isola_mp_str(b, info->failure);
+    }
     l->n++;
 }
 

@@ -284,7 +284,7 @@ test('on', { concurrency }, async (t) => {
 
 const actors = [
   { address: 'shop/Counter/a', isolation: 'isolate', node: 'east', thread: 0, state: 'idle', mailbox: 0, turns: 12, heap: 1572864, release: '0123456789abcdef' },
-  { address: 'shop/Session/東京', isolation: 'shared', node: 'west', thread: 11, state: 'failed', mailbox: 10000, turns: 7, heap: 512 },
+  { address: 'shop/Session/東京', isolation: 'shared', node: 'west', thread: 11, state: 'failed', mailbox: 10000, turns: 7, heap: 512, failure: 'could not start: Error: \u001b[2Jno\n    at x' },
   { address: 'odd/One/\u001b[2J', thread: 'x', mailbox: -1, heap: null },
 ];
 
@@ -298,6 +298,7 @@ test('ps and nodes', { concurrency }, async (t) => {
       'odd/One/\ufffd[2J       -          -          -  -             -      -       -',
       'shop/Counter/a     isolate    east       0  idle          0     12  1.5 MB',
       'shop/Session/東京  shared     west      11  failed    10000      7   512 B',
+      'shop/Session/東京 could not start: Error: \ufffd[2Jno',
       'unreachable: north (the actors there are not listed)',
       '',
     ].join('\n'));
@@ -308,6 +309,12 @@ test('ps and nodes', { concurrency }, async (t) => {
     const { stdout } = await ctl(['--json', 'ps'], { node: agent.path });
     assert.deepEqual(JSON.parse(stdout), { actors, unreachable: [] });
     assert.deepEqual(agent.to('ps')[0].args, [{}]);
+  });
+  await t.test('the reasons of many failures are not all told', async (t) => {
+    const failed = Array.from({ length: 25 }, (_, i) => ({ address: `shop/C/${String(i).padStart(2, '0')}`, state: 'failed', failure: 'has failed: oh' }));
+    const agent = await withAgent(t, { ps: () => ({ actors: failed, unreachable: [] }) });
+    const lines = (await ctl(['ps'], { node: agent.path })).stdout.trim().split('\n').slice(26);
+    assert.deepEqual([lines.length, lines[0], lines.at(-1)], [21, 'shop/C/00 has failed: oh', 'and 5 more have failed; --json has their reasons']);
   });
   await t.test('more than are listed', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors: actors.slice(0, 1), total: 1000064, unreachable: [] }) });

@@ -46,6 +46,7 @@ describe('after a crash', () => {
           assert.match(e.message, /has failed: it crashed 4 times within 600 s .*the last time of: Error: oh dear$/);
           return true;
         });
+        assert.match((await ctl(one, 'ps', 'app')).out, new RegExp(`^app/${type}/${key} has failed: it crashed 4 times within 600 s .*: Error: oh dear$`, 'm'));
         const r = await ctl(one, 'restart', `app/${type}/${key}`);
         assert.deepEqual([r.status, r.out], [0, `restarted app/${type}/${key}\n`], r.err);
         assert.equal(await a.ask('add'), 5);
