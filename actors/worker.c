@@ -7,9 +7,9 @@
  * may still hold its heap. A worker that runs out of work takes from the others: what waits behind
  * another realm, or behind a visit that lasts. A worker with nothing to take sleeps in its loop;
  * whoever makes work for it wakes it. As long as another worker is awake it watches in its sleep:
- * it looks each millisecond whether something waits behind a visit that lasts; when all have slept
- * for a while, nobody looks at anything. One timer stands for the least deadline of the realms
- * whose deadlines it keeps.
+ * it looks each millisecond whether something waits, or should have begun, behind a visit that
+ * lasts; when all have slept for a while, nobody looks at anything. One timer stands for the least
+ * deadline of the realms whose deadlines it keeps.
  *
  * A worker that watches is not woken by each message but at the end of the visit that makes work
  * for it, or after some turns: so it finds many at once, and there are fewer switches between
@@ -229,9 +229,9 @@ static void arm(struct isola_worker *w)
     uv_timer_start(&w->timer, on_timer, in, 0);
 }
 
-static void on_timer(uv_timer_t *timer)
+/* Makes the realms ready whose deadlines have come. From any thread. */
+static void fire(struct isola_worker *w)
 {
-    struct isola_worker *w = timer->data;
     uint64_t now = isola_clock_ms();
     pthread_mutex_lock(&w->wakes_lock);
     struct isola_heap_node *node;
@@ -242,6 +242,31 @@ static void on_timer(uv_timer_t *timer)
         isola__realm_post(r, NULL); /* the visit that ends its life takes it out of here first */
     }
     pthread_mutex_unlock(&w->wakes_lock);
+}
+
+static bool keeps_deadlines(struct isola_worker *w)
+{
+    pthread_mutex_lock(&w->wakes_lock);
+    bool any = isola_heap_min(&w->wakes) != NULL;
+    pthread_mutex_unlock(&w->wakes_lock);
+    return any;
+}
+
+/* Deadlines that another worker keeps, and cannot see to because its visit lasts. */
+static void fire_for_others(struct isola_worker *w)
+{
+    struct isola_host *h = w->host;
+    for (unsigned i = 1; i < h->nworkers; i++) {
+        struct isola_worker *other = &h->workers[(w->number + i) % h->nworkers];
+        if (in_long_visit(other))
+            fire(other);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct isola_worker *w = timer->data;
+    fire(w);
     if (atomic_load(&w->sleep) == AWAKE) /* who goes to sleep arms it */
         arm(w);
 }
@@ -311,9 +336,12 @@ static bool all_sleep(const struct isola_host *h)
 static struct isola_realm *sleep_until_ready(struct isola_worker *w)
 {
     struct isola_realm *r;
+    bool slept = false;
     for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
         bool watch = quiet < WATCH_LOOKS && w->host->nworkers > 1;
         atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
+        slept = !watch;
+        fire_for_others(w);
         r = next(w);
         if (r != NULL)
             break;
@@ -321,6 +349,8 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         uv_run(&w->loop, UV_RUN_ONCE);
     }
     atomic_store(&w->sleep, AWAKE);
+    if (slept && keeps_deadlines(w)) /* should this visit last */
+        see_to_watch(w);
     return r;
 }
 
@@ -330,10 +360,12 @@ static void *run(void *arg)
     here = w;
     for (unsigned visits = 0;; visits++) {
         struct isola_realm *r = next(w);
-        if (r == NULL)
+        if (r == NULL) {
             r = sleep_until_ready(w);
-        else if (visits % VISITS == VISITS - 1)
+        } else if (visits % VISITS == VISITS - 1) {
             uv_run(&w->loop, UV_RUN_NOWAIT);
+            fire_for_others(w);
+        }
         visit(w, r);
     }
     return NULL;
