@@ -265,6 +265,7 @@ void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
     isola__realm_touch(a->realm, a);
     if (error.len > 0) {
         isola_buf_append(&a->start_error, error.data, error.len);
+        a->hurt = true;
         return;
     }
     a->failures = 0;
@@ -304,7 +305,7 @@ bool isola__actor_pump(struct isola_actor *a)
     }
     struct isola_realm *r = a->realm;
     while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended &&
-           a->crash.len == 0 && (a->nrunning == 0 || a->type->def.reentrant)) {
+           !a->hurt && (a->nrunning == 0 || a->type->def.reentrant)) {
         bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP ||
                     a->waiting.head->kind == ISOLA_MAIL_HIBERNATE;
         if (ends && a->nrunning > 0)
@@ -361,7 +362,8 @@ static void leave_realm(struct isola_actor *a)
     isola_buf_free(&a->no_state);
     isola_buf_free(&a->crash);
     isola_buf_free(&a->start_error);
-    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = a->looked = false;
+    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = a->looked = a->hurt =
+        false;
 }
 
 /* The realm an actor has left. */

@@ -85,7 +85,10 @@ void isola__actor_unref(struct isola_actor *a)
 static struct isola_actor *create(struct isola_host *h, struct isola_slice address, uint64_t hash,
                                   const struct isola_type *type)
 {
-    struct isola_actor *a = isola_zalloc(sizeof(*a) + address.len);
+    struct isola_actor *a = NULL;
+    size_t size = sizeof(*a) + address.len;
+    ISOLA_CHECK(posix_memalign((void **)&a, 64, size) == 0); /* see its first lines */
+    memset(a, 0, size);
     atomic_init(&a->refs, 1); /* the directory's */
     atomic_init(&a->state, ISOLA_ACTOR_STARTING);
     memcpy(a->text, address.data, address.len);

@@ -171,6 +171,9 @@ static void stop(struct isola_actor *a)
 bool isola__gate_settle(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
+    if (a->upgrade == NULL && a->stopping == NULL && !a->hurt && !a->turn_ended &&
+        a->effects.count == 0)
+        return true;
     isola__idle_used(a);
     if (a->upgrade != NULL && a->stopping != NULL && a->serial == 0) {
         isola_mail_free(a->upgrade); /* nothing has been started that it would end */
@@ -182,14 +185,14 @@ bool isola__gate_settle(struct isola_actor *a)
         isola__actor_end(a);
         return false;
     }
-    if (a->start_error.len > 0) {
+    if (a->hurt && a->start_error.len > 0) {
         struct isola_buf error = a->start_error;
         a->start_error = (struct isola_buf){0};
         isola__actor_fail(a, isola_buf_slice(&error));
         isola_buf_free(&error);
         return false;
     }
-    if (a->crash.len > 0) {
+    if (a->hurt) {
         if (a->begun)
             crash(a);
         else
@@ -213,7 +216,7 @@ bool isola__gate_settle(struct isola_actor *a)
             write_state(a, &value);
         isola_buf_free(&value);
     }
-    struct isola_commit *last = last_commit(a);
+    struct isola_commit *last = a->commits != NULL ? last_commit(a) : NULL;
     if (last != NULL)
         isola_mailq_join(&last->effects, &a->effects);
     else
@@ -246,8 +249,10 @@ void isola__gate_committed(struct isola_commit *c)
         char why[300];
         snprintf(why, sizeof(why), "its state could not be saved: %s", c->why);
         isola__gate_refuse(h, &c->effects, ISOLA_EIO, why);
-        if (current && a->crash.len == 0)
+        if (current && a->crash.len == 0) {
             isola_buf_puts(&a->crash, why);
+            a->hurt = true;
+        }
     }
     if ((current && a->crash.len > 0) || a->stopping != NULL) {
         isola__realm_touch(a->realm, a);

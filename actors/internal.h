@@ -277,7 +277,7 @@ enum isola_actor_state {
 };
 
 struct isola_actor {
-    /* What a message on its way touches comes first. */
+    /* A message on its way touches the first three cache lines. */
     struct isola_actor *next_same; /* in the directory's bucket; under the shard's lock */
     uint64_t hash;                 /* of the address */
     struct isola_slice address;    /* `text` */
@@ -287,40 +287,44 @@ struct isola_actor {
     atomic_uint mailbox; /* mails in the inbox or waiting */
     atomic_int state;    /* enum isola_actor_state; written in visits */
 
-    /* in a visit of its realm only, but for `turns`, `host` and `at` */
+    /* in a visit of its realm only, unless it is said otherwise */
     uint32_t serial; /* what its realm knows it by; 0: nothing yet */
+
     struct isola_mailq waiting;
     struct isola_mailq effects; /* caused since the last settle */
     struct isola_turn *running;
     struct isola_actor *next_touched;
+
     unsigned nrunning;
+    atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
     bool is_touched;
     bool turn_ended;
     bool looked; /* its script has looked at its state, which may have changed since */
     bool begun;  /* this activation has had a turn */
-    atomic_ullong turns;
+    bool hurt;   /* there is a crash, or a start_error */
+    bool reading, have_state, activating;
+    atomic_ullong turns; /* read by other threads */
     struct isola_host *host;
     struct isola_commit *commits, **commits_tail;
-    struct isola_pending *pending; /* its asks and timers */
-    struct isola_address at;       /* into `text` */
-    uint32_t activation;           /* counts them */
-    bool reading, have_state, activating;
-    struct isola_buf saved;       /* the state as on disk, or empty */
-    struct isola_buf no_state;    /* why the state cannot be had; empty: it can */
-    struct isola_buf crash;       /* what it crashed of; empty: it did not */
-    struct isola_buf start_error; /* args array with the Error its start ended with */
     struct isola_mail
         *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
-    struct isola_mail *upgrade;    /* an UPGRADE: comes before what waits, gives a start up */
+    struct isola_mail *upgrade; /* an UPGRADE: comes before what waits, gives a start up */
+
+    struct isola_pending *pending; /* its asks and timers */
+    struct isola_address at;       /* into `text`; read by other threads */
+    uint32_t activation;           /* counts them */
+    unsigned nios;                 /* of its realm's ios */
+    struct isola_buf saved;        /* the state as on disk, or empty */
+    struct isola_buf no_state;     /* why the state cannot be had; empty: it can */
+    struct isola_buf crash;        /* what it crashed of; empty: it did not */
+    struct isola_buf start_error;  /* args array with the Error its start ended with */
     struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
     unsigned failures;             /* activations that failed in a row */
     uint64_t retry_at;             /* FAILED: not before, ms */
     struct isola_buf failure;      /* FAILED: "could not start: …" or "has failed: …"; changed
                                       under the directory's lock */
     struct isola_sub_of *subs;
-    unsigned nios;          /* of its realm's ios */
-    atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
-    char text[];            /* the address */
+    char text[]; /* the address */
 };
 
 ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);

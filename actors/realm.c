@@ -483,6 +483,10 @@ static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
     take_inbox(r, &r->held);
     while ((m = isola_mailq_pop(&r->held)) != NULL) {
         struct isola_actor *a = m->actor;
+        if (r->held.head != NULL && r->held.head->actor != NULL) { /* it will be looked at next */
+            __builtin_prefetch(&r->held.head->actor->waiting);
+            __builtin_prefetch(&r->held.head->actor->nrunning);
+        }
         if (a == NULL)
             isola_mailq_push(answers, m);
         else

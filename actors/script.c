@@ -177,6 +177,7 @@ static void crash(void *arg, uint32_t actor, struct isola_slice text)
     if (a->crash.len == 0)
         isola_buf_printf(&a->crash, "%.*s",
                          ISOLA_FMT(text.len > 0 ? text : isola_slice_str("an unknown error")));
+    a->hurt = true;
     isola__realm_touch(r, a);
 }
 

@@ -33,8 +33,9 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     a->nrunning++;
     a->begun = true;
     r->running++;
-    atomic_store(&a->state, ISOLA_ACTOR_RUNNING);
-    atomic_fetch_add(&a->turns, 1);
+    atomic_store_explicit(&a->state, ISOLA_ACTOR_RUNNING, memory_order_release);
+    atomic_store_explicit(&a->turns, atomic_load_explicit(&a->turns, memory_order_relaxed) + 1,
+                          memory_order_relaxed); /* nobody else writes it */
     uint32_t id = t->id;
     if (mail->kind == ISOLA_MSG_STOP || mail->kind == ISOLA_MAIL_UPGRADE ||
         mail->kind == ISOLA_MAIL_HIBERNATE) {
@@ -59,7 +60,7 @@ static struct isola_turn *take(struct isola_actor *a, uint32_t id)
         if (t->id == id) {
             *at = t->next;
             if (--a->nrunning == 0)
-                atomic_store(&a->state, ISOLA_ACTOR_IDLE);
+                atomic_store_explicit(&a->state, ISOLA_ACTOR_IDLE, memory_order_release);
             a->realm->running--;
             return t;
         }
@@ -82,6 +83,7 @@ static void note_crash(struct isola_actor *a, struct isola_slice args)
         isola__error_text(value, &a->crash);
     if (a->crash.len == 0) /* a script may leave an error without any text */
         isola_buf_puts(&a->crash, "an unknown error");
+    a->hurt = true;
 }
 
 void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args)
