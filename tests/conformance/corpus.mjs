@@ -193,3 +193,25 @@ export const outside = [
 
 const said = [[1], [0], [-0], [NaN], [5.5, 'x'], ['a', 'b', 1, true, null], ['%d', 5], ['%', 5], ['100%'], ['%s', 'x'], [''], [], ['a\nb'], [{ a: 1 }], ['x', { a: ['b'] }], [[1, 'x']], [1e21, 1e-7], ['%%'], ['%%', 1]];
 export const logged = said.map((args) => [args.map((v) => (Object.is(v, -0) ? '-0' : JSON.stringify(v) ?? 'NaN')).join(', ')]).concat([['undefined, 5n, 0n'], ['Symbol("x")'], ['NaN, Infinity']]);
+
+// --- zlib ---
+
+const packed = ['""', '"hello"', 'Buffer.alloc(100000, "abc")', 'Buffer.from(Array.from({ length: 70000 }, (_, i) => (i * i * 7919) >>> 5 & 255))', 'Buffer.alloc(700000)'];
+const kinds = [['deflate', 'inflate'], ['gzip', 'gunzip'], ['deflateRaw', 'inflateRaw'], ['deflate', 'unzip'], ['gzip', 'unzip']];
+const sum = '(b) => [b.length, crypto.hash("sha1", b)]';
+export const zlib = [
+  ...kinds.flatMap(([c, d]) => packed.map((p) => [`(b => [(${sum})(b), (${sum})(zlib.${d}Sync(b))])(zlib.${c}Sync(${p}))`])),
+  ...kinds.flatMap(([c, d]) => packed.map((p) => [`util.promisify(zlib.${c})(${p}).then((b) => util.promisify(zlib.${d})(b)).then(${sum})`])),
+  ...[8, 9, 12, 15].flatMap((windowBits) => [1, 5, 9].flatMap((memLevel) => [0, 1, 6, 9].map((level) => [`(b => [(${sum})(b), zlib.inflateSync(b).length])(zlib.deflateSync(${packed[2]}, { windowBits: ${windowBits}, memLevel: ${memLevel}, level: ${level} }))`]))),
+  ...[0, 1, 2, 3, 4].map((strategy) => [`(${sum})(zlib.deflateSync(${packed[3]}, { strategy: ${strategy}, chunkSize: 64 }))`]),
+  ...['inflateSync', 'gunzipSync', 'inflateRawSync', 'unzipSync'].flatMap((f) => ['Buffer.from("garbage")', 'Buffer.alloc(0)', 'zlib.gzipSync("abc").subarray(0, 10)', 'zlib.deflateSync("abc").subarray(0, 5)', 'Buffer.concat([zlib.gzipSync("a"), zlib.gzipSync("b")])', 'Buffer.concat([zlib.gzipSync("a"), Buffer.alloc(5)])',
+    'Buffer.concat([zlib.gzipSync("a"), Buffer.from("junk")])', 'Buffer.concat([zlib.deflateSync("a"), Buffer.from("junk")])', 'Buffer.from([0x1f])', '5', 'new ArrayBuffer(4)'].map((b) => [`zlib.${f}(${b}).toString()`])),
+  ['zlib.inflateSync(zlib.deflateSync("dictionary words words", { dictionary: Buffer.from("words dictionary") }), { dictionary: Buffer.from("words dictionary") }).toString()'], ['zlib.inflateSync(zlib.deflateSync("words", { dictionary: Buffer.from("words") }))'], ['zlib.inflateSync(zlib.deflateSync("words", { dictionary: Buffer.from("words") }), { dictionary: Buffer.from("other") })'],
+  ['zlib.inflateRawSync(zlib.deflateRawSync("words", { dictionary: Buffer.from("words") }), { dictionary: Buffer.from("words") }).toString()'], ['zlib.gunzipSync(zlib.gzipSync(Buffer.alloc(1000)), { maxOutputLength: 100 })'], ['zlib.deflateSync("a", { level: 11 })'], ['zlib.deflateSync("a", { chunkSize: 5 })'], ['zlib.createGzip({ windowBits: 8 })'], ['zlib.gzipSync()'],
+  ['zlib.crc32("hello")'], ['zlib.crc32(Buffer.from("lo"), zlib.crc32("hel"))'], ['zlib.crc32(5)'], ['zlib.constants'], ['zlib.codes'], ['Object.keys(zlib).sort()'],
+  ['stream.promises.pipeline(stream.Readable.from(["a", "b".repeat(50000), "c"]), zlib.createGzip(), zlib.createGunzip(), async (s) => Buffer.concat(await s.toArray()).length)'],
+  ['new Promise((r) => { const z = zlib.createDeflate({ level: 1 }); const out = []; z.on("data", (c) => out.push(c)); z.on("end", () => r(zlib.inflateSync(Buffer.concat(out)).toString())); z.write("one "); z.flush(() => { z.params(9, 0, () => { z.end("two") }) }) })'],
+  ['new Promise((r) => { const z = zlib.createInflate(); z.on("error", (e) => r([e.message, e.code, e.errno])); z.end("nonsense") })'], ['new Promise((r) => { const z = zlib.createGunzip(); z.on("error", (e) => r([e.message, e.code])); z.end(zlib.gzipSync("abc").subarray(0, 12)) })'], ['new Promise((r) => { const z = zlib.createGzip(); z.on("close", () => r("closed")); z.close() })'],
+  ...['gzip', 'deflate', 'deflate-raw'].map((f) => [`(async () => { const b = await new Response(new Blob(["x".repeat(100000)]).stream().pipeThrough(new CompressionStream("${f}"))).bytes(); return [b.length < 1000, (await new Response(new Blob([b]).stream().pipeThrough(new DecompressionStream("${f}"))).text()).length] })()`]),
+  ['new CompressionStream("nope")'], ['new Response(new Blob(["junk"]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(() => 0, (e) => e.name)'], ['new Response(new Blob([zlib.gzipSync("a"), "junk"]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(() => 0, (e) => [e.name, e.code])'],
+];

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 /** The source of an async function (cases) → texts. */
 export const evaluate = `async (cases) => {
   const modules = {};
-  for (const m of ['assert', 'buffer', 'crypto', 'events', 'path', 'querystring', 'stream', 'string_decoder', 'url', 'util']) modules[m] = await import('node:' + m);
+  for (const m of ['assert', 'buffer', 'crypto', 'events', 'path', 'querystring', 'stream', 'string_decoder', 'url', 'util', 'zlib']) modules[m] = await import('node:' + m);
   const text = (v) => modules.util.inspect(v, { depth: 9, compact: false, maxArrayLength: 50, maxStringLength: 2000, showHidden: false });
   const results = [];
   for (const [name, args] of cases) {

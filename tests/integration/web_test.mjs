@@ -36,7 +36,7 @@ for (const type of ['I', 'S']) {
   const ref = (key) => node.client.actor(`web/${type}`, key);
   const run = (code, ...args) => ref('one').ask('run', code, ...args);
   describe(type === 'I' ? 'isolate' : 'shared', () => {
-    for (const area of ['web', 'events', 'streams', 'assertions', 'querystring', 'crypto', 'outside']) {
+    for (const area of ['web', 'events', 'streams', 'assertions', 'querystring', 'crypto', 'zlib', 'outside']) {
       test(`${area} as in Node.js`, async () => {
         const cases = corpus[area];
         const [actual, expected] = await Promise.all([ref(area).ask('evaluate', cases), plain(cases)]);
@@ -46,7 +46,7 @@ for (const type of ['I', 'S']) {
     }
 
     test('the globals of the minimum common API are there', async () => {
-      const names = `AbortController AbortSignal Blob ByteLengthQueuingStrategy CountQueuingStrategy Crypto CryptoKey CustomEvent DOMException ErrorEvent Event EventTarget
+      const names = `AbortController AbortSignal Blob ByteLengthQueuingStrategy CompressionStream CountQueuingStrategy DecompressionStream Crypto CryptoKey CustomEvent DOMException ErrorEvent Event EventTarget
         File FormData Headers ReadableByteStreamController ReadableStream ReadableStreamBYOBReader ReadableStreamBYOBRequest ReadableStreamDefaultController
         ReadableStreamDefaultReader Request Response SubtleCrypto TextDecoder TextDecoderStream TextEncoder TextEncoderStream TransformStream TransformStreamDefaultController URL
         URLSearchParams WebAssembly WritableStream WritableStreamDefaultController WritableStreamDefaultWriter
@@ -59,7 +59,7 @@ for (const type of ['I', 'S']) {
     test('modules: with and without node:, imported and required, the same objects', async () => {
       assert.deepEqual(await run(`
         const out = [];
-        for (const m of ['assert', 'buffer', 'crypto', 'events', 'path', 'process', 'punycode', 'querystring', 'stream', 'stream/promises', 'stream/web', 'string_decoder', 'timers', 'timers/promises', 'url', 'util', 'util/types', 'async_hooks', 'diagnostics_channel', 'perf_hooks', 'constants'])
+        for (const m of ['assert', 'buffer', 'crypto', 'events', 'path', 'process', 'punycode', 'querystring', 'stream', 'stream/promises', 'stream/web', 'string_decoder', 'timers', 'timers/promises', 'url', 'util', 'util/types', 'async_hooks', 'diagnostics_channel', 'perf_hooks', 'constants', 'zlib'])
           { const i = await import('node:' + m); if (i.default !== require(m) || (await import(m)) !== i) out.push(m); }
         return out;`), []);
       assert.equal(await run(`return require('buffer/').Buffer === Buffer && require('process/browser') === process && require('events') === require('node:events').EventEmitter`), true);

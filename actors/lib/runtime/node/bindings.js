@@ -4,6 +4,7 @@
 import { clone, frame, setFrame, uncaught } from './native.js';
 import { stringDecoder } from './string_decoder.js';
 import { urlBinding } from './url.js';
+import { zlibBinding } from './zlib.js';
 import { blobBinding } from '../web/blob.js';
 import { utf16 } from '../web/utf16.js';
 import { domException } from './loader.js';
@@ -71,7 +72,7 @@ const make = {
   blob: blobBinding,
   buffer,
   config: () => ({ hasIntl: false, hasInspector: false, hasOpenSSL: false, noBrowserGlobals: false }),
-  constants: () => ({ os: { signals: {}, errno: {}, priority: {}, dlopen: {}, UV_UDP_REUSEADDR: 4 }, fs: {}, crypto: {}, zlib: {}, trace: {}, internal: { EXTENSIONLESS_FORMAT_JAVASCRIPT: 0 } }),
+  constants: () => ({ os: { signals: {}, errno: {}, priority: {}, dlopen: {}, UV_UDP_REUSEADDR: 4 }, fs: {}, crypto: {}, get zlib() { return load('internal/zlib_constants'); }, trace: {}, internal: { EXTENSIONLESS_FORMAT_JAVASCRIPT: 0 } }),
   diagnostics_channel: () => ({ linkNativeChannel: none }),
   encoding_binding: () => {
     const natives = group('buffer');
@@ -105,6 +106,7 @@ const make = {
   url: () => urlBinding(group('url'), load),
   url_pattern: () => ({ URLPattern: undefined }),
   util,
+  zlib: () => zlibBinding(() => load('buffer').Buffer),
   uv: () => ({ errname: (n) => `Unknown system error ${n}`, getErrorMap: () => new Map(), getErrorMessage: (n) => `Unknown system error ${n}` }),
 };
 

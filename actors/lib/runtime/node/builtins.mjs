@@ -7,6 +7,7 @@
 // FILE.bin is their text, one after the other; FILE.c a table of where each begins (actors/v8/builtins.cc). The text is Latin-1, as
 // V8 takes it without a copy: other characters are written as escapes, which in a comment or string changes nothing.
 import { writeFileSync } from 'node:fs';
+import { constants } from 'node:zlib';
 
 // What bindings.js and replaced.js give these files is all they touch of the system. In the order they are listed for people.
 const files = `
@@ -22,10 +23,10 @@ const files = `
   internal/streams/duplexpair internal/streams/end-of-stream internal/streams/from internal/streams/lazy_transform internal/streams/legacy
   internal/streams/operators internal/streams/passthrough internal/streams/pipeline internal/streams/readable internal/streams/state
   internal/streams/transform internal/streams/utils internal/streams/writable
-  internal/webstreams/adapters internal/webstreams/encoding internal/webstreams/queuingstrategies internal/webstreams/readablestream
+  internal/webstreams/adapters internal/webstreams/compression internal/webstreams/encoding internal/webstreams/queuingstrategies internal/webstreams/readablestream
   internal/webstreams/transformstream internal/webstreams/util internal/webstreams/writablestream
   assert assert/strict buffer constants diagnostics_channel events path path/posix path/win32 punycode querystring
-  stream stream/consumers stream/promises stream/web string_decoder url util util/types
+  stream stream/consumers stream/promises stream/web string_decoder url util util/types zlib
 `.trim().split(/\s+/).sort();
 
 process.noDeprecation = true;
@@ -38,8 +39,10 @@ const latin1 = (text) => Buffer.from(text.replace(/[^\0-\xff]/g, (c) => `\\u${c.
 const undici = sources['internal/deps/undici/undici'];
 const end = undici?.indexOf('\n// index-fetch.js\n') ?? -1;
 if (end < 0) throw new Error(`undici in Node.js ${process.version} is not as expected`);
+// What it would do with these is done outside.
+const web = undici.slice(0, end).replaceAll(/require\("node:(crypto|zlib)"\)/g, 'require("internal/none")');
 sources['internal/fetch'] = `const { MessagePort } = require('worker_threads');
-${undici.slice(0, end)}
+${web}
 module.exports = {
   FormData: require_formdata().FormData,
   Headers: require_headers().Headers,
@@ -60,7 +63,8 @@ module.exports = {
   },
 };
 `;
-files.push('internal/fetch');
+sources['internal/zlib_constants'] = `module.exports = { __proto__: null, ${Object.entries(constants).map(([name, n]) => `${name}: ${n}`)} };`;
+files.push('internal/fetch', 'internal/zlib_constants');
 files.sort();
 
 // Node.js makes much when it starts that most of an app never looks at: all its primordials (primordials.js makes them one by one), and

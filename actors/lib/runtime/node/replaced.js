@@ -8,6 +8,8 @@ import { frame, setFrame, exchange } from './native.js';
 import { nextTick } from './tick.js';
 import { process } from './process.js';
 import { timersPromises } from './timers_promises.js';
+import { zip } from './zlib.js';
+import { symbols } from './bindings.js';
 import * as timers from '../timers.js';
 import { queueMicrotask } from '../microtask.js';
 import { performance, now } from '../web/performance.js';
@@ -17,7 +19,7 @@ const none = () => undefined;
 export const replaced = {
   'async_hooks': asyncHooks,
   'internal/async_context_frame': () => ({ current: frame, set: setFrame, exchange, disable: none, enabled: true }),
-  'internal/async_hooks': () => ({ enabledHooksExist: () => false, initHooksExist: () => false, newAsyncId: () => 0, getDefaultTriggerAsyncId: () => 0 }),
+  'internal/async_hooks': () => ({ symbols, enabledHooksExist: () => false, initHooksExist: () => false, newAsyncId: () => 0, getDefaultTriggerAsyncId: () => 0 }),
   'internal/bootstrap/realm': () => ({ BuiltinModule: { exists: (id) => replaced[id] !== undefined || /^(internal\/)?[a-z_]+(\/[a-z_]+)*$/.test(id) } }),
   'internal/errors/error_source': () => ({ getErrorSourceExpression: none }),
   'internal/options': () => ({ getOptionValue: none, getEmbedderOptions: () => ({}), getAllowUnauthorized: () => false }),
@@ -34,7 +36,6 @@ export const replaced = {
     runDeserializeCallbacks: none, addDeserializeCallback: none, addAfterUserSerializeDeserializeSnapshot: none, addSerializeCallback: none,
     namespace: { isBuildingSnapshot: () => false, addDeserializeCallback: none, addSerializeCallback: none, setDeserializeMainFunction: none },
   }),
-  'internal/webstreams/compression': () => ({}),
   'internal/worker/io': () => ({ structuredClone: globalThis.structuredClone, MessageChannel: undefined }),
   'internal/worker/js_transferable': () => ({
     markTransferMode: none,
@@ -53,7 +54,8 @@ export const replaced = {
   // For pristine regular expressions: these are the script's own, which it may break for itself.
   'vm': () => ({ runInNewContext: () => globalThis }),
   'worker_threads': () => ({ markAsUncloneable: none, MessagePort: class MessagePort {} }),
-  'zlib': () => ({ constants: {} }),
+  'internal/none': () => ({ constants: {}, getHashes: () => [], randomInt: () => 0 }),
+  'internal/zip': zip,
   'timers': (load) => {
     const t = { ...timers.globals };
     Object.defineProperty(t, 'promises', { __proto__: null, configurable: true, enumerable: true, get: () => load('timers/promises') });

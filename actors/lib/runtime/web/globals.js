@@ -43,6 +43,7 @@ const modules = {
   'stream/web': ['ReadableStream', 'ReadableStreamDefaultReader', 'ReadableStreamBYOBReader', 'ReadableStreamBYOBRequest', 'ReadableByteStreamController',
     'ReadableStreamDefaultController', 'TransformStream', 'TransformStreamDefaultController', 'WritableStream', 'WritableStreamDefaultController',
     'WritableStreamDefaultWriter', 'ByteLengthQueuingStrategy', 'CountQueuingStrategy', 'TextEncoderStream', 'TextDecoderStream'],
+  'internal/webstreams/compression': ['CompressionStream', 'DecompressionStream'],
 };
 
 const TRANSFERABLE = 'transfer takes ArrayBuffers';
