@@ -11,9 +11,14 @@ import { Cluster, ctl, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node, base, other;
-const open = new Set(); // responses that have not ended
+const open = new Map(); // response that has not ended → its path
 const heard = []; // "METHOD /path"
 const servers = [];
+
+/** Waits until `n` responses are open. */
+async function opened(n) {
+  await until(`${n} responses are open`, () => open.size === n).catch((error) => assert.fail(`${error.message}; open are ${[...open.values()]}`));
+}
 
 /** A server on a free port; its URL. */
 async function serve(handle) {
@@ -26,7 +31,7 @@ async function serve(handle) {
 async function site(request, response) {
   const url = new URL(request.url, 'http://x');
   heard.push(`${request.method} ${url.pathname}`);
-  open.add(response);
+  open.set(response, request.url);
   response.on('close', () => open.delete(response));
   const body = async () => { const all = []; for await (const c of request) all.push(c); return Buffer.concat(all); };
   const json = (value, headers = {}) => { response.writeHead(200, { 'content-type': 'application/json', ...headers }); response.end(JSON.stringify(value)); };
@@ -171,11 +176,13 @@ for (const type of ['I', 'S']) {
       assert.deepEqual(await run(`const c = new AbortController(); const p = fetch(base + '/never', { signal: c.signal }); setTimeout(() => c.abort(), 1); try { await p; } catch (e) { return [e.name, e.code]; }`), ['AbortError', 20]);
       assert.equal(await run(`try { await fetch(base + '/never', { signal: AbortSignal.timeout(5) }); } catch (e) { return e.name; }`), 'TimeoutError');
       assert.deepEqual(await run(`
-        const c = new AbortController(); const r = await fetch(base + '/trickle', { signal: c.signal }); const reader = r.body.getReader();
-        const first = new TextDecoder().decode((await reader.read()).value); setTimeout(() => c.abort('enough'), 1);
+        const c = new AbortController(); const r = await fetch(base + '/trickle?1', { signal: c.signal }); const reader = r.body.getReader();
+        const first = new TextDecoder().decode((await reader.read()).value);
+        for (let i = 0; i < 100; i++) { new Uint8Array(1e6); await new Promise((done) => setTimeout(done)); } // what nothing holds is gone now
+        setTimeout(() => c.abort('enough'), 1);
         try { await reader.read(); } catch (e) { return [first, e]; }`), ['first', 'enough']);
-      assert.equal(await run(`const r = await fetch(base + '/trickle'); await r.body.cancel(); return r.bodyUsed;`), true);
-      await until('the server sees each connection end', () => open.size === 0);
+      assert.equal(await run(`const r = await fetch(base + '/trickle?2'); await r.body.cancel(); return r.bodyUsed;`), true);
+      await opened(0);
     });
     test('turns of other actors go on, and the frame is kept', async () => {
       const slow = node.client.actor(`web/${type}`, 'slow').ask('run', `
@@ -188,13 +195,13 @@ for (const type of ['I', 'S']) {
     });
     test('what is under way ends with the activation', async () => {
       const ref = node.client.actor(`web/${type}`, 'gone');
-      await ref.ask('run', `self.pending = fetch(args[0] + '/never').catch(() => {}); await fetch(args[0] + '/trickle');`, base);
-      await until('both are there', () => open.size === 2);
+      await ref.ask('run', `self.pending = fetch(args[0] + '/never').catch(() => {}); await fetch(args[0] + '/trickle?3');`, base);
+      await opened(2);
       assert.equal((await ctl(node, 'stop', `web/${type}/gone`)).status, 0);
-      await until('both have ended', () => open.size === 0);
+      await opened(0);
       await ref.ask('run', `fetch(args[0] + '/never').catch(() => {}); setTimeout(() => { throw new Error('crash'); }, 50)`, base);
-      await until('it has begun', () => open.size === 1);
-      await until('it ends with the crash', () => open.size === 0);
+      await opened(1);
+      await opened(0);
     });
     test('too many at once are refused', async () => {
       const ref = node.client.actor(`web/${type}`, 'many');
@@ -203,18 +210,18 @@ for (const type of ['I', 'S']) {
         for (let i = 0; i < 130; i++) all.push(fetch(args[0] + '/never', { signal: c.signal }).catch((e) => e.code));
         const refused = await all[129]; c.abort(); return [refused, await all[0]];`, base);
       assert.deepEqual(codes, ['EOVERLOAD', 20]);
-      await until('they end', () => open.size === 0);
+      await opened(0);
       assert.equal(await ref.ask('run', `return (await fetch(args[0] + '/echo')).status`, base), 200);
     });
     test('bodies nobody reads are given up when their responses are gone', async () => {
       const ref = node.client.actor(`web/${type}`, 'careless');
       await until('more than the limit have been fetched', async () => (await ref.ask('run', `
         self.done ??= 0;
-        try { for (let i = 0; i < 40; i++) { await fetch(args[0] + '/trickle'); self.done++; } } catch (e) { if (e.code !== 'EOVERLOAD') throw e; }
+        try { for (let i = 0; i < 40; i++) { await fetch(args[0] + '/trickle?4'); self.done++; } } catch (e) { if (e.code !== 'EOVERLOAD') throw e; }
         for (let i = 0; i < 20; i++) new Uint8Array(1e6);
         return self.done;`, base)) > 300);
       await ctl(node, 'stop', `web/${type}/careless`);
-      await until('the connections end', () => open.size === 0);
+      await opened(0);
     });
   });
 }

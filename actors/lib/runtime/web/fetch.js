@@ -97,13 +97,14 @@ class Body {
 
 /** Sends it; `done` gets the response or `fail` an error, and neither when it is aborted before. */
 function send(request, bytes, done, fail) {
-  const { signal } = request;
   const abort = () => {
     io.cancel(id);
-    if (body === undefined) fail(signal.reason);
-    else body.fail(signal.reason);
+    const { reason } = request.signal;
+    if (body === undefined) fail(reason);
+    else body.fail(reason);
   };
-  const ended = () => signal.removeEventListener('abort', abort);
+  // The request is kept until then: without it, its signal is no longer told of what it follows.
+  const ended = () => request.signal.removeEventListener('abort', abort);
   let body;
   const head = stringify({ url: request.url, method: request.method, headers: [...request.headers], redirect: request.redirect, integrity: request.integrity });
   const id = io.start('fetch', true, head, bytes, (last, said, chunk) => {
@@ -136,7 +137,7 @@ function send(request, bytes, done, fail) {
       done(load('internal/fetch').response(info, stream));
     }
   });
-  signal.addEventListener('abort', abort);
+  request.signal.addEventListener('abort', abort);
 }
 
 async function start(request, done, fail) {
