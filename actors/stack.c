@@ -166,30 +166,24 @@ static void one_error(const struct isola_mp_error *e, struct isola_buf *out)
     put(out, e->message);
 }
 
-/* The value under "cause" of an Error value. */
-static bool cause_of(struct isola_slice value, struct isola_slice *cause)
-{
-    struct isola_mp_reader r = isola_mp_reader(value);
-    struct isola_mp_item item;
-    return isola_mp_next(&r, &item) == 0 && item.type == ISOLA_MP_EXT &&
-           item.ext == ISOLA_EXT_ERROR && isola_mp_find(item.bytes, "cause", cause);
-}
-
 void isola__error_text(struct isola_slice value, struct isola_buf *out)
 {
     struct isola_mp_error e;
     if (!isola_mp_read_error(value, &e))
         return;
     one_error(&e, out);
-    for (int i = 0; i < CAUSES_MAX && cause_of(value, &value); i++) {
-        struct isola_mp_reader r = isola_mp_reader(value);
+    for (int i = 0; i < CAUSES_MAX && e.cause.len > 0; i++) {
+        struct isola_mp_reader r = isola_mp_reader(e.cause);
         struct isola_mp_item item;
-        if (isola_mp_read_error(value, &e)) {
+        if (isola_mp_read_error(e.cause, &e)) {
             isola_buf_puts(out, "\ncaused by: ");
             one_error(&e, out);
-        } else if (isola_mp_next(&r, &item) == 0 && item.type == ISOLA_MP_STR) {
+            continue;
+        }
+        if (isola_mp_next(&r, &item) == 0 && item.type == ISOLA_MP_STR) {
             isola_buf_puts(out, "\ncaused by: ");
             put(out, item.bytes);
         }
+        return;
     }
 }

@@ -341,9 +341,11 @@ bool isola_mp_read_error(struct isola_slice value, struct isola_mp_error *out)
         key = item.bytes;
         if (skip(&r, &whole) != 0)
             return false;
+        if (isola_slice_is(key, "cause"))
+            e.cause = whole;
         struct isola_mp_reader at_value = isola_mp_reader(whole);
         if (next(&at_value, &item) != 0 || item.type != ISOLA_MP_STR)
-            continue; /* a numeric code, a cause */
+            continue; /* a numeric code */
         if (isola_slice_is(key, "name"))
             e.name = item.bytes;
         else if (isola_slice_is(key, "message"))

@@ -140,6 +140,7 @@ ANY_THREAD size_t isola_mp_count(struct isola_slice array);
 struct isola_mp_error {
     int code;
     struct isola_slice name, code_name, message, stack;
+    struct isola_slice cause; /* a whole value, of any kind */
 };
 ANY_THREAD bool isola_mp_read_error(struct isola_slice value, struct isola_mp_error *out);
 

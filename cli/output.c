@@ -47,14 +47,56 @@ static void set_text(json_t *object, const char *key, struct isola_slice s)
     isola_buf_free(&clean);
 }
 
-static void fail_json(struct isola__cli *cli, struct isola_slice code, struct isola_slice message,
-                      struct isola_slice stack)
+/* How many causes of an error, and of those theirs, are told. */
+#define CAUSES_MAX 8
+
+/* What caused an error, in words: false when it is neither an Error nor a text. Steps on to its own
+ * cause. */
+static bool next_cause(struct isola_mp_error *e)
+{
+    struct isola_slice cause = e->cause;
+    struct isola_mp_reader r = isola_mp_reader(cause);
+    struct isola_mp_item item;
+    *e = (struct isola_mp_error){0};
+    if (cause.len == 0)
+        return false;
+    if (isola_mp_read_error(cause, e))
+        return true;
+    if (isola_mp_next(&r, &item) != 0 || item.type != ISOLA_MP_STR)
+        return false;
+    e->message = item.bytes;
+    return true;
+}
+
+static json_t *causes_json(struct isola_mp_error e, int left)
+{
+    if (left == 0 || !next_cause(&e))
+        return NULL;
+    json_t *cause = json_object();
+    if (e.name.len > 0)
+        set_text(cause, "name", e.name);
+    if (e.code_name.len > 0)
+        set_text(cause, "code", e.code_name);
+    set_text(cause, "message", e.message);
+    if (e.stack.len > 0)
+        set_text(cause, "stack", e.stack);
+    json_t *further = causes_json(e, left - 1);
+    if (further != NULL)
+        json_object_set_new(cause, "cause", further);
+    return cause;
+}
+
+static void fail_json(struct isola__cli *cli, struct isola_slice code,
+                      const struct isola_mp_error *e)
 {
     json_t *document = json_object(), *error = json_object();
     set_text(error, "code", code);
-    set_text(error, "message", message);
-    if (stack.len > 0)
-        set_text(error, "stack", stack);
+    set_text(error, "message", e->message);
+    if (e->stack.len > 0)
+        set_text(error, "stack", e->stack);
+    json_t *cause = causes_json(*e, CAUSES_MAX);
+    if (cause != NULL)
+        json_object_set_new(error, "cause", cause);
     json_object_set_new(document, "error", error);
     isola__out_json(cli, document, false);
     json_decref(document);
@@ -124,7 +166,8 @@ static void fail(struct isola__cli *cli, int status, const char *code, const cha
 {
     cli->status = status;
     if (cli->options.json) {
-        fail_json(cli, isola_slice_str(code), isola_slice_str(text), isola_slice(NULL, 0));
+        fail_json(cli, isola_slice_str(code),
+                  &(struct isola_mp_error){.message = isola_slice_str(text)});
         return;
     }
     struct isola_buf line = {0};
@@ -150,6 +193,26 @@ void isola__fail_usage(struct isola__cli *cli, const char *fmt, ...)
     fail(cli, ISOLA__USAGE, USAGE_CODE, err.text);
 }
 
+/* Name, message and stack, after what stands on the line already. */
+static void error_text(struct isola_buf *line, const struct isola_mp_error *e)
+{
+    if (e->name.len > 0 && !isola_slice_is(e->name, "Error")) {
+        indented(line, e->name, " ");
+        isola_buf_puts(line, ": ");
+    }
+    struct isola_buf message = {0}, trace = {0};
+    without_own_frames(&message, e->message);
+    indented(line, isola_buf_slice(&message), "  ");
+    without_own_frames(&trace, e->stack);
+    struct isola_slice stack = frames(isola_buf_slice(&trace));
+    if (stack.len > 0) {
+        isola_buf_puts(line, "\n    ");
+        indented(line, stack, "");
+    }
+    isola_buf_free(&message);
+    isola_buf_free(&trace);
+}
+
 void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
 {
     struct isola_slice value;
@@ -162,28 +225,22 @@ void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
     struct isola_slice code =
         e.code_name.len > 0 ? e.code_name : isola_slice_str(isola_error_name(e.code));
     if (cli->options.json) {
-        fail_json(cli, code, e.message, e.stack);
+        fail_json(cli, code, &e);
         return;
     }
     struct isola_buf line = {0};
     isola_buf_puts(&line, "ctl: ");
     indented(&line, code, " ");
     isola_buf_puts(&line, ": ");
-    if (e.name.len > 0 && !isola_slice_is(e.name, "Error")) {
-        indented(&line, e.name, " ");
-        isola_buf_puts(&line, ": ");
+    error_text(&line, &e);
+    for (int i = 0; i < CAUSES_MAX && next_cause(&e); i++) {
+        isola_buf_puts(&line, "\n  caused by: ");
+        if (e.code_name.len > 0) {
+            indented(&line, e.code_name, " ");
+            isola_buf_puts(&line, ": ");
+        }
+        error_text(&line, &e);
     }
-    struct isola_buf message = {0}, trace = {0};
-    without_own_frames(&message, e.message);
-    indented(&line, isola_buf_slice(&message), "  ");
-    without_own_frames(&trace, e.stack);
-    struct isola_slice stack = frames(isola_buf_slice(&trace));
-    if (stack.len > 0) {
-        isola_buf_puts(&line, "\n    ");
-        indented(&line, stack, "");
-    }
-    isola_buf_free(&message);
-    isola_buf_free(&trace);
     isola_buf_puts(&line, "\n");
     print_error(&line);
 }

@@ -123,6 +123,19 @@ test('ask', { concurrency }, async (t) => {
     const agent = await withAgent(t, { actor: () => error });
     assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr, 'ctl: E_MINE: RangeError: no\n');
   });
+  await t.test('what caused it', async (t) => {
+    const error = failure('ESCRIPT', 'no order', 'Error: no order\n    at order (s/a.ts:1:2)');
+    error.cause = failure('EDB', 'gone', 'Error: gone\n    at read (s/db.ts:3:4)');
+    error.cause.name = 'RangeError';
+    error.cause.cause = 'the \u001b[2Jdisk';
+    const agent = await withAgent(t, { actor: () => error });
+    assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr,
+      'ctl: ESCRIPT: no order\n    at order (s/a.ts:1:2)\n  caused by: EDB: RangeError: gone\n    at read (s/db.ts:3:4)\n  caused by: the \ufffd[2Jdisk\n');
+    assert.deepEqual(JSON.parse((await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path })).stdout).error.cause,
+      { name: 'RangeError', code: 'EDB', message: 'gone', stack: 'Error: gone\n    at read (s/db.ts:3:4)', cause: { message: 'the \u001b[2Jdisk' } });
+    error.cause = new Ext(9, Buffer.from([1])); // itself
+    assert.match((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr, /^ctl: ESCRIPT: no order\n.*\n$/);
+  });
   await t.test("frames of Isola's own are for --json", async (t) => {
     const message = 'cannot load\n    at load (isola:runtime:14:31)';
     const stack = 'Error: it broke\n    at codeError (isola:runtime:9:52)\n    at f (isola:shop/a.js:2:7)\n    at turn (isola:runtime:10:1)';

@@ -62,8 +62,8 @@ export function encode(v) {
     return encode(new Ext(3, b));
   }
   if (v instanceof Error) {
-    const { name, message, stack, code } = v;
-    return encode(new Ext(7, encode({ name, message, ...(stack && { stack }), ...(code && { code }) })));
+    const { name, message, stack, code, cause } = v;
+    return encode(new Ext(7, encode({ name, message, ...(stack && { stack }), ...(code && { code }), ...(cause && { cause }) })));
   }
   if (Array.isArray(v)) return Buffer.concat([header(0x90, 15, 0, 0xdc, 0xdd, v.length), ...v.map(encode)]);
   const entries = Object.entries(v);
