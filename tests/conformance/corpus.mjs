@@ -215,3 +215,13 @@ export const zlib = [
   ...['gzip', 'deflate', 'deflate-raw'].map((f) => [`(async () => { const b = await new Response(new Blob(["x".repeat(100000)]).stream().pipeThrough(new CompressionStream("${f}"))).bytes(); return [b.length < 1000, (await new Response(new Blob([b]).stream().pipeThrough(new DecompressionStream("${f}"))).text()).length] })()`]),
   ['new CompressionStream("nope")'], ['new Response(new Blob(["junk"]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(() => 0, (e) => e.name)'], ['new Response(new Blob([zlib.gzipSync("a"), "junk"]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(() => 0, (e) => [e.name, e.code])'],
 ];
+
+// --- URLPattern ---
+
+const patterns = ['{ pathname: "/books/:id" }', '{ pathname: "/a/*" }', '{ pathname: "/x/:y?" }', '{ hostname: "*.example.com" }', '{ protocol: "http{s}?", port: "80*" }', '{ pathname: "/:n(\\\\d+)" }', '{ search: "q=:q" }', '"https://example.com/:a/b"', '"/p/:q", "https://h.org"', '{ pathname: "/(foo|bar)/{baz}+" }'];
+const places = ['"https://example.com/books/5"', '"https://a.example.com/a/b/c"', '"http://h.org:8080/x"', '"https://h.org/p/1?q=2"', '"https://example.com/x/b"', '"https://h.org/foo/bazbaz"', '"https://h.org/12"', '"nonsense"', '{ pathname: "/books/é" }'];
+export const URLPatterns = [
+  ...patterns.flatMap((p) => [[`(u => [u.protocol, u.hostname, u.port, u.pathname, u.search, u.hash])(new URLPattern(${p}))`],
+    ...places.map((u) => [`(p => [p.test(${u}), ((m) => m && [m.pathname.groups, m.hostname.groups, m.search.groups, m.pathname.input])(p.exec(${u}))])(new URLPattern(${p}))`])]),
+  ['(() => { try { new URLPattern({ pathname: "/(" }) } catch (e) { return e.name } })()'], ['(() => { try { new URLPattern("/relative") } catch (e) { return e.name } })()'],
+];

@@ -47,8 +47,8 @@ for (const type of ['I', 'S']) {
 
     test('the globals of the minimum common API are there', async () => {
       const names = `AbortController AbortSignal Blob ByteLengthQueuingStrategy CompressionStream CountQueuingStrategy DecompressionStream Crypto CryptoKey CustomEvent DOMException ErrorEvent Event EventTarget
-        File FormData Headers ReadableByteStreamController ReadableStream ReadableStreamBYOBReader ReadableStreamBYOBRequest ReadableStreamDefaultController
-        ReadableStreamDefaultReader Request Response SubtleCrypto TextDecoder TextDecoderStream TextEncoder TextEncoderStream TransformStream TransformStreamDefaultController URL
+        File FormData Headers MessageChannel MessageEvent MessagePort ReadableByteStreamController ReadableStream ReadableStreamBYOBReader ReadableStreamBYOBRequest ReadableStreamDefaultController
+        ReadableStreamDefaultReader Request Response SubtleCrypto TextDecoder TextDecoderStream TextEncoder TextEncoderStream TransformStream TransformStreamDefaultController URL URLPattern
         URLSearchParams WebAssembly WritableStream WritableStreamDefaultController WritableStreamDefaultWriter
         atob btoa clearInterval clearTimeout console crypto fetch navigator performance queueMicrotask reportError self setInterval setTimeout structuredClone
         Buffer clearImmediate global process require setImmediate`.trim().split(/\s+/);
@@ -59,7 +59,7 @@ for (const type of ['I', 'S']) {
     test('modules: with and without node:, imported and required, the same objects', async () => {
       assert.deepEqual(await run(`
         const out = [];
-        for (const m of ['assert', 'buffer', 'crypto', 'events', 'path', 'process', 'punycode', 'querystring', 'stream', 'stream/promises', 'stream/web', 'string_decoder', 'timers', 'timers/promises', 'url', 'util', 'util/types', 'async_hooks', 'diagnostics_channel', 'perf_hooks', 'constants', 'zlib'])
+        for (const m of ['assert', 'buffer', 'crypto', 'events', 'path', 'process', 'punycode', 'querystring', 'stream', 'stream/promises', 'stream/web', 'string_decoder', 'timers', 'timers/promises', 'url', 'util', 'util/types', 'async_hooks', 'diagnostics_channel', 'perf_hooks', 'constants', 'zlib', 'os', 'tty', 'console'])
           { const i = await import('node:' + m); if (i.default !== require(m) || (await import(m)) !== i) out.push(m); }
         return out;`), []);
       assert.equal(await run(`return require('buffer/').Buffer === Buffer && require('process/browser') === process && require('events') === require('node:events').EventEmitter`), true);
@@ -75,6 +75,19 @@ for (const type of ['I', 'S']) {
         return [c.self === c, c.m.get(1).b.byteLength, b.detached, c.d.getTime(), c.e instanceof RangeError, c !== o];`), [true, 8, true, 5, true, true]);
       assert.equal(await run(`try { structuredClone(() => {}); } catch (e) { return e.name; }`), 'DataCloneError');
       assert.equal(await run(`try { structuredClone(1, { transfer: [{}] }); } catch (e) { return e.name; }`), 'DataCloneError');
+    });
+    test('MessageChannel: in order, copied, when started, until closed', async () => {
+      assert.deepEqual(await run(`
+        const { port1, port2 } = new MessageChannel(); const seen = []; const value = { a: [1] };
+        port1.postMessage(value); value.a.push(2); port1.postMessage('two');
+        await new Promise((done) => setTimeout(done, 5)); seen.push('not started');
+        await new Promise((done) => { port2.onmessage = (e) => { seen.push(e.data, e instanceof MessageEvent, e.type); if (e.data === 'two') done(); }; seen.push('set'); });
+        port2.addEventListener('close', () => seen.push('closed')); port2.postMessage('never'); port1.close(); port1.postMessage('never'); port2.close();
+        await new Promise((done) => setTimeout(done, 10));
+        return seen;`), ['not started', 'set', { a: [1] }, true, 'message', 'two', true, 'message', 'closed']);
+      assert.equal(await run(`try { new MessageChannel().port1.postMessage(() => {}); } catch (e) { return e.name; }`), 'DataCloneError');
+      assert.equal(await run(`try { new MessagePort(); } catch (e) { return e.code; }`), 'ERR_ILLEGAL_CONSTRUCTOR');
+      assert.equal(await run(`try { const { port1 } = new MessageChannel(); for (;;) port1.postMessage(1); } catch (e) { return e.code; }`), 'EOVERLOAD');
     });
     test('WebAssembly', async () => {
       assert.equal(await run(`

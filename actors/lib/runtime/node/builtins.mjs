@@ -6,7 +6,7 @@
 //
 // FILE.bin is their text, one after the other; FILE.c a table of where each begins (actors/v8/builtins.cc). The text is Latin-1, as
 // V8 takes it without a copy: other characters are written as escapes, which in a comment or string changes nothing.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:zlib';
 
 // What bindings.js and replaced.js give these files is all they touch of the system. In the order they are listed for people.
@@ -64,7 +64,9 @@ module.exports = {
 };
 `;
 sources['internal/zlib_constants'] = `module.exports = { __proto__: null, ${Object.entries(constants).map(([name, n]) => `${name}: ${n}`)} };`;
-files.push('internal/fetch', 'internal/zlib_constants');
+// Node's URLPattern is C++.
+sources['internal/urlpattern'] = readFileSync(new URL('dist/urlpattern.cjs', import.meta.resolve('urlpattern-polyfill')), 'utf8');
+files.push('internal/fetch', 'internal/urlpattern', 'internal/zlib_constants');
 files.sort();
 
 // Node.js makes much when it starts that most of an app never looks at: all its primordials (primordials.js makes them one by one), and

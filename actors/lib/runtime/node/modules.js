@@ -5,15 +5,15 @@ import { load } from './loader.js';
 import { codeError, SafeSet } from '../primordials.js';
 
 const names = new SafeSet([
-  'assert', 'assert/strict', 'async_hooks', 'buffer', 'constants', 'crypto', 'diagnostics_channel', 'events', 'path', 'path/posix', 'path/win32', 'perf_hooks', 'process',
-  'punycode', 'querystring', 'stream', 'stream/consumers', 'stream/promises', 'stream/web', 'string_decoder', 'sys', 'timers', 'timers/promises', 'url', 'util',
+  'assert', 'assert/strict', 'async_hooks', 'buffer', 'console', 'constants', 'crypto', 'diagnostics_channel', 'events', 'os', 'path', 'path/posix', 'path/win32', 'perf_hooks', 'process',
+  'punycode', 'querystring', 'stream', 'stream/consumers', 'stream/promises', 'stream/web', 'string_decoder', 'sys', 'timers', 'timers/promises', 'tty', 'url', 'util',
   'util/types', 'zlib',
 ]);
 
 // Those that are made of what an isolate has not: files, sockets, processes, threads.
 const absent = new SafeSet([
-  'child_process', 'cluster', 'console', 'dgram', 'dns', 'dns/promises', 'domain', 'ffi', 'fs', 'fs/promises', 'http', 'http2', 'https', 'inspector',
-  'inspector/promises', 'module', 'net', 'os', 'readline', 'readline/promises', 'repl', 'sea', 'sqlite', 'test', 'test/reporters', 'tls', 'trace_events', 'tty', 'v8',
+  'child_process', 'cluster', 'dgram', 'dns', 'dns/promises', 'domain', 'ffi', 'fs', 'fs/promises', 'http', 'http2', 'https', 'inspector',
+  'inspector/promises', 'module', 'net', 'readline', 'readline/promises', 'repl', 'sea', 'sqlite', 'test', 'test/reporters', 'tls', 'trace_events', 'v8',
   'vm', 'wasi', 'worker_threads',
 ]);
 

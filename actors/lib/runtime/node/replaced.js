@@ -43,6 +43,14 @@ export const replaced = {
     kClone: Symbol('clone'), kDeserialize: Symbol('deserialize'), kTransfer: Symbol('transfer'), kTransferList: Symbol('transfer list'),
   }),
   'crypto': nodeCrypto,
+  // What packages ask of these before they decide what to do: a machine without a terminal, of which nothing is said.
+  'os': () => ({
+    EOL: '\n', devNull: '/dev/null', constants: { signals: {}, errno: {}, priority: {} }, platform: () => 'linux', type: () => 'Linux', arch: () => process.arch, machine: () => process.arch,
+    release: () => '', version: () => '', hostname: () => 'isola', homedir: () => '/', tmpdir: () => '/tmp', endianness: () => 'LE', cpus: () => [], availableParallelism: () => 1,
+    loadavg: () => [0, 0, 0], uptime: () => process.uptime(), totalmem: () => 0, freemem: () => 0, networkInterfaces: () => ({}), userInfo: () => ({ username: 'isola', uid: -1, gid: -1, shell: null, homedir: '/' }),
+  }),
+  'tty': () => ({ isatty: () => false, ReadStream: class ReadStream {}, WriteStream: class WriteStream {} }),
+  'console': () => globalThis.console,
   'process': () => process,
   'sys': (load) => load('util'),
   // Of the network nothing is here: internal/fetch names these, and what is made of them is never called.

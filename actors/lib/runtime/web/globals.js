@@ -10,6 +10,7 @@ import { globals as timers } from '../timers.js';
 import { webCrypto } from './crypto.js';
 import { errorEvent } from './error_event.js';
 import { fetch } from './fetch.js';
+import { messageChannel } from './message_channel.js';
 import { performance } from './performance.js';
 import { defineProperty, keys } from '../primordials.js';
 
@@ -39,6 +40,7 @@ const modules = {
   'internal/event_target': ['Event', 'EventTarget', 'CustomEvent'],
   'internal/file': ['File'],
   'internal/url': ['URL', 'URLSearchParams'],
+  'internal/urlpattern': ['URLPattern'],
   'internal/fetch': ['FormData', 'Headers', 'Request', 'Response'],
   'stream/web': ['ReadableStream', 'ReadableStreamDefaultReader', 'ReadableStreamBYOBReader', 'ReadableStreamBYOBRequest', 'ReadableByteStreamController',
     'ReadableStreamDefaultController', 'TransformStream', 'TransformStreamDefaultController', 'WritableStream', 'WritableStreamDefaultController',
@@ -75,6 +77,7 @@ export function install() {
   for (const id of keys(modules)) for (const name of modules[id]) lazy(name, () => load(id)[name]);
   lazy('DOMException', domException);
   lazy('ErrorEvent', () => errorEvent(load));
+  for (const name of ['MessageChannel', 'MessageEvent', 'MessagePort']) lazy(name, () => messageChannel(load)[name]);
   for (const name of ['crypto', 'Crypto', 'CryptoKey', 'SubtleCrypto']) lazy(name, () => webCrypto()[name]);
   for (const name of keys(timers)) define(name, timers[name]);
   define('structuredClone', structuredClone);
