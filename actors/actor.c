@@ -92,6 +92,10 @@ static void fail_waiting(struct isola_actor *a, int code, const char *why)
 
 void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
 {
+    if (mail->kind == ISOLA_MSG_EVENT && a->family != NULL && isola__family_event(a, mail)) {
+        atomic_fetch_sub(&a->mailbox, 1);
+        return;
+    }
     if (mail->kind == ISOLA_MAIL_READ) {
         isola__actor_read(
             (struct isola_read *)(void *)((char *)mail - offsetof(struct isola_read, note)));
@@ -333,6 +337,7 @@ static void leave_realm(struct isola_actor *a)
 {
     struct isola_realm *r = a->realm;
     isola__restart_disarm(a);
+    isola__family_end(a);
     while (a->subs != NULL) {
         struct isola_sub_of *sub = a->subs;
         struct isola_slice none = {0};
@@ -460,6 +465,8 @@ void isola__actor_end(struct isola_actor *a)
          * so. */
         struct isola_mailq moved = {0};
         struct isola_directory_shard *shard = isola__directory_shard(h, a->hash);
+        if (here)
+            isola__down(a, "stopped", isola_slice_str("its app or type is not there any more"));
         do {
             struct isola_mailq notes = {0};
             pthread_mutex_lock(&shard->lock);
@@ -504,6 +511,8 @@ static void failed(struct isola_actor *a)
     snprintf(why, sizeof(why), "%.*s %.*s", ISOLA_FMT(a->address),
              ISOLA_FMT(isola_buf_slice(&a->failure)));
     isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
+    isola__down(a, "failed", isola_buf_slice(&a->failure));
+    isola__family_stops(a);
     /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this
      * node. */
     set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING

@@ -217,6 +217,17 @@ bool isola__directory_leave(struct isola_actor *a)
     return empty;
 }
 
+bool isola__directory_failed(struct isola_host *h, struct isola_slice address)
+{
+    uint64_t hash = hash_of(address);
+    struct isola_directory_shard *shard = isola__directory_shard(h, hash);
+    pthread_mutex_lock(&shard->lock);
+    struct isola_actor *a = get(shard, address, hash);
+    bool failed = a != NULL && atomic_load(&a->state) == ISOLA_ACTOR_FAILED;
+    pthread_mutex_unlock(&shard->lock);
+    return failed;
+}
+
 bool isola__directory_congested(struct isola_host *h, struct isola_slice address)
 {
     if (atomic_load_explicit(&h->crowded, memory_order_relaxed) == 0)

@@ -142,6 +142,9 @@ static void crash(struct isola_actor *a)
         isola_mail_free(a->stopping);
         a->stopping = NULL;
     }
+    isola__down(a, "crashed", isola__first_line(isola_buf_slice(&a->crash)));
+    isola__family_stops(a);
+    isola__family_respawns(a);
     isola__restart(a, isola_buf_slice(&a->crash));
 }
 
@@ -160,6 +163,12 @@ static void stop(struct isola_actor *a)
     struct isola_mail *m = a->stopping;
     struct isola_host *h = a->host;
     a->stopping = NULL;
+    if (m->kind == ISOLA_MSG_STOP) {
+        isola__down(a, "stopped", (struct isola_slice){0});
+        isola__family_stops(a);
+    } else {
+        isola__family_respawns(a);
+    }
     isola__restart_forget(a);
     isola__actor_end(a);
     if (m->kind == ISOLA_MSG_STOP)

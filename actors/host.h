@@ -176,6 +176,13 @@ struct isola_host_letter {
     size_t size;             /* of its values */
     struct isola_slice args; /* empty when they were too long to be kept */
 };
+/* Is a SUB, or an EVENT, of a monitor (docs/actors.md)? */
+ANY_THREAD bool isola_is_monitor(const struct isola_mail *sub);
+/* Tells a monitor, of a local actor or a connection, that what it monitors is down: `reason` is
+ * "lost" or another of monitor.c's. Borrows `sub`, its SUB. */
+ANY_THREAD void isola_host_down(struct isola_host *h, const struct isola_mail *sub,
+                                const char *reason, struct isola_slice message);
+
 /* Notes one (copies); what is no message of an actor's is not noted. */
 ANY_THREAD void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,
                                        int code, struct isola_slice why);

@@ -96,12 +96,13 @@ struct isola_pending {
         ISOLA_PENDING_IDLE,    /* idle.c: actors to be looked at */
         ISOLA_PENDING_EMPTY,   /* idle.c: a realm nobody is left in */
         ISOLA_PENDING_RESTART, /* restart.c: `whose` crashes */
+        ISOLA_PENDING_FAMILY,  /* supervise.c: a step of `whose` */
     } what;
     uint32_t index, generation;
     uint32_t actor;                     /* serial */
     struct isola_pending *next, **prev; /* the actor's list */
     uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
-    struct isola_actor *whose;          /* RESTART */
+    struct isola_actor *whose;          /* RESTART, FAMILY */
     uint32_t next_free;
 };
 
@@ -318,6 +319,7 @@ struct isola_actor {
     struct isola_buf no_state;     /* why the state cannot be had; empty: it can */
     struct isola_buf crash;        /* what it crashed of; empty: it did not */
     struct isola_buf start_error;  /* args array with the Error its start ended with */
+    struct isola_family *family;   /* its children (supervise.c), or NULL */
     struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
     unsigned failures;             /* activations that failed in a row */
     uint64_t retry_at;             /* FAILED: not before, ms */
@@ -350,6 +352,37 @@ void isola__actor_give_up(struct isola_actor *a, struct isola_slice why);
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
 ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
+
+/* --- monitors (monitor.c) --- */
+
+#define ISOLA_DOWN "\1down" /* the event they subscribe to */
+
+/* In a visit: its activation ends for this reason; tells who monitors it. */
+void isola__down(struct isola_actor *a, const char *reason, struct isola_slice message);
+/* Slices of the event's. */
+void isola__down_read(const struct isola_mail *event, struct isola_slice *reason,
+                      struct isola_slice *message);
+
+/* --- parents and children (supervise.c) --- */
+
+enum isola_child_mode {
+    ISOLA_CHILD_TRANSIENT, /* started again when it crashes */
+    ISOLA_CHILD_PERMANENT, /* when it is stopped too */
+    ISOLA_CHILD_TEMPORARY, /* never */
+};
+/* In a visit, called by a script. */
+ISOLA_MUST_USE int isola__family_spawn(struct isola_realm *r, uint32_t actor, uint32_t turn,
+                                       struct isola_slice dst, int mode, struct isola_err *err);
+/* In a visit: takes an EVENT for `a`, which has a family, if it is about a child: true. */
+bool isola__family_event(struct isola_actor *a, struct isola_mail *event);
+/* In a visit: a FAMILY is due, or was answered. Takes it. */
+void isola__family_answered(struct isola_realm *r, struct isola_pending *p);
+/* In a visit: its children are to end with its activation. */
+void isola__family_stops(struct isola_actor *a);
+/* In a visit: a parent is to start again by itself. */
+void isola__family_respawns(struct isola_actor *a);
+/* In a visit: it leaves its realm. */
+void isola__family_end(struct isola_actor *a);
 
 /* --- after a crash (restart.c) --- */
 
@@ -406,8 +439,9 @@ struct isola_memory {
     atomic_bool evicting;
     uint64_t told; /* the evicting thread's: when a person was told, ms */
 };
-/* After a visit: hibernates actors when the process has grown over its budget. */
-void isola__memory_check(struct isola_host *h);
+/* In a visit that began at `now` (ms): hibernates actors when the process has grown over its
+ * budget. */
+void isola__memory_check(struct isola_host *h, uint64_t now);
 
 /* --- turns and the output gate (turn.c, gate.c) --- */
 
@@ -453,6 +487,8 @@ ANY_THREAD void isola__directory_notify(struct isola_actor *a, struct isola_mail
 ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
 /* In a visit: takes the actor out unless mail waits for it; true when it is out. */
 bool isola__directory_leave(struct isola_actor *a);
+/* Is the actor here, and has it failed? */
+ANY_THREAD bool isola__directory_failed(struct isola_host *h, struct isola_slice address);
 /* Is the receiver of an emit here, and its mailbox full? */
 ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
 /* The realm the actor lives in, with a reference; NULL when it is not here. */

@@ -136,13 +136,12 @@ static void *relieve(void *arg)
     return NULL;
 }
 
-void isola__memory_check(struct isola_host *h)
+void isola__memory_check(struct isola_host *h, uint64_t now)
 {
     struct isola_memory *m = &h->memory;
     uint64_t budget = atomic_load(&m->budget);
     if (budget == 0)
         return;
-    uint64_t now = isola_clock_ms();
     unsigned long long seen = atomic_load(&m->seen);
     if (now < seen + LOOK_MS || !atomic_compare_exchange_strong(&m->seen, &seen, now) ||
         resident() <= budget || atomic_load(&h->draining) || atomic_exchange(&m->evicting, true))

@@ -290,6 +290,8 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         }
         isola_js_timer(r->js, id);
         ran(r, actor);
+    } else if (p->what == ISOLA_PENDING_FAMILY) {
+        isola__family_answered(r, p);
     } else if (p->what == ISOLA_PENDING_RESTART) {
         isola__restart_due(p);
     } else if (p->what == ISOLA_PENDING_IDLE) {
@@ -376,6 +378,8 @@ static void in_visit(struct isola_js *js, void *arg)
         struct isola_pending *p = isola__pending_find(r, m->origin.id, ISOLA_PENDING_ASK);
         if (p != NULL)
             settle_ask(r, p, m->kind == ISOLA_MSG_REPLY, m->args);
+        else if ((p = isola__pending_find(r, m->origin.id, ISOLA_PENDING_FAMILY)) != NULL)
+            isola__family_answered(r, p);
         isola_mail_free(m);
     }
     uint64_t ns = isola_clock_ns(), now = ns / 1000000;
@@ -392,8 +396,8 @@ static void in_visit(struct isola_js *js, void *arg)
     if (r->heap_seen == 0 || now - r->heap_seen >= HEAP_AGE) {
         r->heap_seen = now;
         atomic_store(&r->heap_used, isola_js_heap(js));
-        isola__memory_check(r->host);
     }
+    isola__memory_check(r->host, now);
     r->js = NULL;
 }
 

@@ -131,6 +131,12 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     return 0;
 }
 
+static int spawn(void *arg, uint32_t actor, uint32_t turn, struct isola_slice dst, int mode,
+                 struct isola_err *err)
+{
+    return isola__family_spawn(arg, actor, turn, dst, mode, err);
+}
+
 static bool heard(void *arg, uint32_t actor, struct isola_slice event)
 {
     struct isola_realm *r = arg;
@@ -266,6 +272,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .wake = wake,
     .wake_later = wake_later,
     .send = script_send,
+    .spawn = spawn,
     .heard = heard,
     .publish = publish,
     .done = done,

@@ -44,7 +44,9 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     int r = isola_address_parse(mail->dst, &at, &err);
     const struct isola_type *type = r == 0 ? isola__type_find(h, &at, &err) : NULL;
     if (type == NULL) {
-        if (mail->origin.link != 0)
+        if (isola_is_monitor(mail))
+            isola_host_down(h, mail, "failed", isola_slice_str(err.text));
+        else if (mail->origin.link != 0)
             isola__gate_release(h, isola_mail_failure(mail->origin, err.code, "%s", err.text));
         else
             isola__host_logf(h, ISOLA_LOG_WARN, mail->src,
@@ -82,6 +84,8 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     *end = sub;
     pthread_rwlock_unlock(&h->subs_lock);
     isola_buf_free(&key);
+    if (isola_is_monitor(mail) && isola__directory_failed(h, mail->dst))
+        isola_host_down(h, mail, "failed", isola_slice_str("it had failed before"));
     isola_mail_free(mail);
 }
 

@@ -90,6 +90,19 @@ void send(Info info)
         info.GetReturnValue().Set(static_cast<double>(id));
 }
 
+// spawn(dst, mode)
+void spawn(Info info)
+{
+    Call call(info);
+    Utf8 dst(call.isolate, info[0]);
+    Frame frame = current_frame(call.isolate);
+    isola_err err{};
+    int r = call.js.v->ops->spawn(call.js.v->arg, frame.actor, frame.turn, dst.slice(),
+                                  static_cast<int>(call.number(1)), &err);
+    if (r != 0)
+        call.isolate->ThrowException(make_error(call.isolate, isola_error_name(r), err.text));
+}
+
 // publish(actor, event, args) → is there anyone who hears it
 void publish(Info info)
 {
@@ -203,14 +216,23 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
-const Native functions[] = {{"frame", get_frame},     {"setFrame", set_frame},
-                            {"send", send},           {"publish", publish},
-                            {"done", done},           {"activated", activated},
-                            {"crash", crash},         {"log", log_line},
-                            {"timerSet", timer_set},  {"timerClear", timer_clear},
-                            {"encode", encode_value}, {"decode", decode_value},
-                            {"touch", touch_text},    {"tick", tick},
-                            {"looked", looked},       {"actorOf", actor_of}};
+const Native functions[] = {{"frame", get_frame},
+                            {"setFrame", set_frame},
+                            {"send", send},
+                            {"spawn", spawn},
+                            {"publish", publish},
+                            {"done", done},
+                            {"activated", activated},
+                            {"crash", crash},
+                            {"log", log_line},
+                            {"timerSet", timer_set},
+                            {"timerClear", timer_clear},
+                            {"encode", encode_value},
+                            {"decode", decode_value},
+                            {"touch", touch_text},
+                            {"tick", tick},
+                            {"looked", looked},
+                            {"actorOf", actor_of}};
 
 } // namespace
 

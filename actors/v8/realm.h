@@ -66,6 +66,10 @@ struct isola_v8_ops {
      * in the isolate have the same ISOLA_ASK_SLOT. EMIT: `id` gets 0
      * when the receiver is congested, else 1. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);
+    /* Makes the actor at `dst` a child of the one with this serial, and starts it. `mode`: enum
+     * isola_child_mode of actors/internal.h. */
+    int (*spawn)(void *arg, uint32_t actor, uint32_t turn, struct isola_slice dst, int mode,
+                 struct isola_err *err);
     /* Does anyone subscribe to `event` of this actor? (So that nothing is encoded for nobody.) */
     bool (*heard)(void *arg, uint32_t actor, struct isola_slice event);
     void (*publish)(void *arg, uint32_t actor, struct isola_slice event, struct isola_slice args);

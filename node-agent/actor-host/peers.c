@@ -172,6 +172,18 @@ void peers_drop_conn(struct app *app, uint64_t conn)
     }
 }
 
+/* Tells the monitors of actors at this peer that they may be gone. */
+static void monitors_lost(struct peer *p, const char *why)
+{
+    struct app *app = p->app;
+    for (struct sub_out *s = app->subs; s != NULL; s = s->next) {
+        if (s->node != p->number || !isola_is_monitor(s->mail))
+            continue;
+        s->node = 0; /* until it is sent anew */
+        isola_host_down(app->host, s->mail, "lost", isola_slice_str(why));
+    }
+}
+
 struct forward_parcel {
     struct parcel parcel;
     int node;
@@ -298,6 +310,8 @@ static void peer_down(struct isola_link *link, int code, const char *why, void *
              "the link to node %s was lost (%s): the request may or may not have been carried out",
              p->name, why);
     asks_out_fail_all(p->app, &p->asks, ISOLA_EUNREACHABLE, text);
+    snprintf(text, sizeof(text), "the link to node %s was lost (%s)", p->name, why);
+    monitors_lost(p, text);
     arm(p->app);
 }
 
@@ -394,6 +408,8 @@ static void set_url(struct peer *p, struct isola_slice url)
         asks_out_fail_all(
             p->app, &p->asks, ISOLA_EUNREACHABLE,
             "its actor-host has restarted: the request may or may not have been carried out");
+        monitors_lost(p, url.len > 0 ? "its actor-host has restarted"
+                                     : "its node or its actor-host is gone");
         isola_link_close(old);
     }
 }

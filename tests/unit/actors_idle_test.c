@@ -167,7 +167,7 @@ static void memory_pressure_takes_those_that_are_idle(void **state)
         struct world *w = world_new(2);
         release(w, options[i], "stop note asleep", 0);
         must_reply(w, world_ask(w, "t/T/a", "add 1"), 1);
-        uint64_t held = world_ask(w, "t/T/b", "note in; timer 300; get");
+        uint64_t held = world_ask(w, "t/T/b", "note in; timer 2000; get");
         fake_await_note("t/T/b in", 1);
         isola_host_set_memory(world_host(w), 1); /* there is always more */
         must_reply(w, world_ask(w, "t/T/c", "get"), 0);

@@ -54,6 +54,8 @@ class Inner extends Given {
   static of(self) { return #inner in self ? self.#inner : undefined; }
 }
 
+export const innerOf = (self) => inner(self);
+
 const inner = (self) => {
   const i = Inner.of(self);
   if (i !== undefined) return i;
@@ -146,7 +148,7 @@ export function definition(namespace, type) {
 
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
-  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null,
+  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null, monitors: undefined,
     subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   remember(i);
   constructing = i;
@@ -175,7 +177,7 @@ export function deactivate(serial) {
 }
 
 // Calls every handler of the event, of which there are several; the first result that is not undefined is the answer.
-function callAll(i, event, args) {
+export function callAll(i, event, args) {
   let answer = i.methods !== null && i.methods.has(event) ? apply(i.self[event], i.self, args) : undefined;
   // Raw ones: what `once` wraps around a listener takes it away again.
   const listeners = apply(rawListeners, i.self, [event]);
@@ -193,6 +195,7 @@ export function deliver(serial, turn, isAsk, event, args) {
   try {
     // The usual one handler needs no list: an emitter keeps it as it is.
     const method = i.methods !== null && i.methods.has(event);
+    if (event === 'down' && i.monitors !== undefined) return unheard(i, turn, isAsk, event); // it could be taken for a monitor's
     const listeners = i.self._events?.[event];
     let answer;
     if (!method && typeof listeners === 'function') answer = apply(listeners, i.self, args);

@@ -5,6 +5,7 @@
 import * as actors from './actor.js';
 import * as io from './io.js';
 import * as refs from './ref.js';
+import * as supervise from './supervise.js';
 import * as timers from './timers.js';
 import { createConsole } from './console.js';
 import { EventEmitter } from './node/events.js';
@@ -24,6 +25,8 @@ const define = (name, value) => defineProperty(globalThis, name, { __proto__: nu
 setPrototypeOf(process.process, EventEmitter.prototype);
 EventEmitter.call(process.process);
 globals.install();
+for (const name of Object.keys(supervise.methods))
+  defineProperty(actors.Actor.prototype, name, { __proto__: null, value: supervise.methods[name], writable: true, configurable: true, enumerable: false });
 define('console', createConsole(natives.log));
 define('require', (name) => {
   if (name === 'isola') return isola;
@@ -35,6 +38,7 @@ define('require', (name) => {
 globalThis.__isola_boot = (native) => {
   actors.attach(native);
   refs.attach(native);
+  supervise.attach(native);
   timers.attach(native);
   natives.attach(native);
   const hooks = {

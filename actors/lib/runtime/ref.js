@@ -84,7 +84,7 @@ export class Ref extends EventEmitter {
     const id = send(SUB, this.#address, name(event), 0, []);
     const owner = actors.get(currentActor());
     this.#subs.set(event, id);
-    subscriptions.set(id, { ref: this, event, owner, lost: () => this.#subs.delete(event) });
+    subscriptions.set(id, { ref: this, event, owner, call: undefined, lost: () => this.#subs.delete(event) });
     if (owner !== undefined) owner.subscriptions++;
   }
 
@@ -131,11 +131,28 @@ export function expire(slot) {
   if (ask !== undefined) settle(slot, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} (${ask.ms} ms) timed out`));
 }
 
+/** Subscribes `owner` to an event of `address`: `call` is called with its arguments. Returns the subscription. */
+export function listen(owner, address, event, call) {
+  const id = send(SUB, address, event, 0, []);
+  subscriptions.set(id, { ref: undefined, event, owner, call, lost: () => {} });
+  owner.subscriptions++;
+  return id;
+}
+
+export function unlisten(id, address, event) {
+  const s = subscriptions.get(id);
+  if (s === undefined) return;
+  subscriptions.delete(id);
+  s.owner.subscriptions--;
+  send(UNSUB, address, event, id, []);
+}
+
 /** An event this actor subscribed to. */
 export function event(serial, turn, id, args) {
   const s = subscriptions.get(id);
   hear(serial, turn, () => {
     if (s === undefined) return undefined;
+    if (s.call !== undefined) return s.call(args);
     const listeners = apply(rawListeners, s.ref, [s.event]); // raw: `once` takes itself away
     let later = false;
     for (let k = 0; k < listeners.length; k++) {
