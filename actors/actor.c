@@ -321,6 +321,11 @@ bool isola__actor_pump(struct isola_actor *a)
             isola__mailbox_sub(a, 1);
             m = isola_mailq_pop(&a->waiting);
         }
+        if (m->deadline != 0 && m->deadline <= r->now) { /* its asker has been told already */
+            atomic_fetch_add(&a->mailbox, 1);
+            drop(a, m, ISOLA_ETIMEDOUT, "its time was over before its turn came");
+            continue;
+        }
         isola__turn_begin(a, m);
         if (r->budget % 8 == 0 && isola_clock_ns() > r->until)
             r->budget = 0;

@@ -103,6 +103,7 @@ struct isola_pending {
     struct isola_pending *next, **prev; /* the actor's list */
     uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
     struct isola_actor *whose;          /* RESTART, FAMILY */
+    uint32_t turn;                      /* ASK: the turn it was made in */
     uint32_t next_free;
 };
 
@@ -178,6 +179,7 @@ struct isola_realm {
     uint64_t until;            /* ns: no new turn in this visit after it */
     struct isola_check *check; /* not NULL: only loads modules (check.c) */
     struct isola_idle *idle;   /* idle.c: a list, one for each type */
+    uint64_t now;              /* when this visit began, ms */
     uint32_t idle_now;         /* the time of this visit as isola__idle_time has it */
     bool emptied;              /* a pending EMPTY is there */
 

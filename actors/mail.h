@@ -46,6 +46,8 @@ struct isola_mail {
     int kind;                  /* enum isola_msg_kind, or one of the above */
     bool passed_on;            /* came from another actor-host: not to be sent to a third */
     uint32_t timeout_ms;
+    uint64_t
+        deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
     struct isola_origin origin;
     struct isola_slice src, dst, event, chain, args; /* into the mail itself */
 };

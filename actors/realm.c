@@ -385,6 +385,7 @@ static void in_visit(struct isola_js *js, void *arg)
     uint64_t ns = isola_clock_ns(), now = ns / 1000000;
     r->budget = BUDGET;
     r->until = ns + VISIT_NS;
+    r->now = now;
     r->idle_now = isola__idle_time(now);
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)

@@ -54,6 +54,21 @@ static int chain_of(struct isola_actor *a, uint32_t turn, struct isola_buf *out,
     return 0;
 }
 
+/* An ask that is made within another cannot be waited for any longer than that one is. */
+static int time_left(struct isola_actor *a, uint32_t turn, uint32_t *timeout, struct isola_err *err)
+{
+    struct isola_turn *t = a != NULL ? isola__turn_find(a, turn) : NULL;
+    if (t == NULL || t->mail == NULL || t->mail->deadline == 0)
+        return 0;
+    uint64_t now = isola_clock_ms();
+    if (t->mail->deadline <= now)
+        return isola_fail(err, ISOLA_ETIMEDOUT,
+                          "the ask that this one is part of is not waited for any more");
+    if (*timeout > t->mail->deadline - now)
+        *timeout = (uint32_t)(t->mail->deadline - now);
+    return 0;
+}
+
 static void note_subscription(struct isola_actor *a, uint64_t id, const struct isola_v8_send *s)
 {
     struct isola_sub_of *sub = isola_zalloc(sizeof(*sub));
@@ -91,18 +106,23 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
         return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
     int e = isola_address_parse(s->dst, &to, err);
     chain->len = 0;
+    uint32_t timeout = s->timeout_ms;
     if (e == 0 && s->kind == ISOLA_MSG_ASK)
         e = chain_of(a, s->turn, chain, err);
+    if (e == 0 && s->kind == ISOLA_MSG_ASK)
+        e = time_left(a, s->turn, &timeout, err);
     if (e != 0)
         return e;
     struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0},
                                           s->dst, s->event, isola_buf_slice(chain), s->args);
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
-    m->timeout_ms = s->timeout_ms;
+    m->timeout_ms = timeout;
     switch (s->kind) {
     case ISOLA_MSG_ASK: {
-        struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, a, s->timeout_ms);
+        struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, a, timeout);
+        p->turn = s->turn;
+        m->deadline = p->due.key;
         origin.realm = isola__realm_ref(r);
         origin.id = *id = isola__pending_id(p);
         break;

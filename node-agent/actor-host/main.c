@@ -9,6 +9,7 @@
 
 #include "actors/v8/realm.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "node-agent/actor-host/app.h"
 
 extern const uint8_t isola_runtime_source[], isola_runtime_source_end[];
@@ -87,6 +88,8 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on)
         return;
     }
     mail->timeout_ms = m->timeout_ms;
+    if (m->kind == ISOLA_MSG_ASK && m->timeout_ms != 0)
+        mail->deadline = isola_clock_ms() + m->timeout_ms;
     mail->passed_on = passed_on;
     mail->origin.link = c->number;
     mail->origin.id = m->id;
@@ -116,9 +119,11 @@ void conn_answer(struct app *app, struct isola_mail *mail)
 
 int send_mail(struct isola_link *link, const struct isola_mail *mail, uint64_t id)
 {
+    uint64_t now = mail->deadline != 0 ? isola_clock_ms() : 0;
+    uint32_t left = mail->deadline > now ? (uint32_t)(mail->deadline - now) : 1;
     struct isola_msg m = {.kind = (enum isola_msg_kind)mail->kind,
                           .id = id,
-                          .timeout_ms = mail->timeout_ms,
+                          .timeout_ms = mail->deadline != 0 ? left : mail->timeout_ms,
                           .src = mail->src,
                           .dst = mail->dst,
                           .event = mail->event,
