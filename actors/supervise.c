@@ -152,6 +152,7 @@ static void crash_with(struct isola_actor *a, const struct isola_child *c, const
     if (a->crash.len == 0)
         isola_buf_printf(&a->crash, "its child %.*s %s: %.*s", ISOLA_FMT(c->address), what,
                          ISOLA_FMT(message));
+    a->hurt = true;
     a->begun = a->begun || atomic_load(&a->state) != ISOLA_ACTOR_STARTING;
     isola__realm_touch(a->realm, a);
 }
