@@ -400,8 +400,8 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     if (type->release != old_release)
         isola__restart_forget(a);
     isola__restart_arm(a, fresh); /* before anyone else can visit it */
-    if (fresh == old) {           /* so the type is the same, or has the same limits */
-        a->type = type;
+    if (fresh == old) {
+        ISOLA_CHECK(type == a->type);
         isola__release_unref(old_release);
         if (isola__actor_has_work(a))
             isola__realm_touch(old, a);

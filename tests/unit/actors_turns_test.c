@@ -139,6 +139,28 @@ static void an_ask_times_out(void **state)
     world_end(w);
 }
 
+/* Realms that were visited by the thread that is held now are taken by the other one. */
+static void a_thread_that_is_held_holds_nobody_else(void **state)
+{
+    (void)state;
+    char address[32];
+    struct world *w = world_new(2);
+    world_release(w, "t", "1", "", "");
+    for (int i = 0; i < 32; i++) {
+        snprintf(address, sizeof(address), "t/T/%d", i);
+        must_reply(w, world_ask(w, address, "add 1"), 1);
+    }
+    uint64_t held = world_ask(w, "t/T/0", "note held; block go; get");
+    fake_await_note("t/T/0 held", 1);
+    for (int i = 1; i < 32; i++) {
+        snprintf(address, sizeof(address), "t/T/%d", i);
+        must_reply(w, world_ask(w, address, "add 1"), 2);
+    }
+    fake_open("go");
+    must_reply(w, held, 1);
+    world_end(w);
+}
+
 static void the_mailbox_is_bounded(void **state)
 {
     (void)state;
@@ -274,6 +296,7 @@ int main(void)
         cmocka_unit_test(a_reentrant_actor_lets_others_in),
         cmocka_unit_test(a_call_that_waits_for_itself_fails_at_once),
         cmocka_unit_test(an_ask_times_out),
+        cmocka_unit_test(a_thread_that_is_held_holds_nobody_else),
         cmocka_unit_test(the_mailbox_is_bounded),
         cmocka_unit_test(an_emit_tells_of_congestion),
         cmocka_unit_test(timers_and_tasks_continue_turns),
