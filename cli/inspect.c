@@ -48,9 +48,11 @@ static char *default_name(const char *address, const char *ending)
 static int file_open(struct file *f, const char *output, const char *address, const char *ending,
                      struct isola_err *err)
 {
-    *f = (struct file){.fd = STDOUT_FILENO};
-    if (output != NULL && strcmp(output, "-") == 0)
+    *f = (struct file){.fd = -1};
+    if (output != NULL && strcmp(output, "-") == 0) {
+        f->fd = STDOUT_FILENO;
         return 0;
+    }
     f->name = output != NULL ? isola_strdup(output) : default_name(address, ending);
     struct stat st;
     if (stat(f->name, &st) == 0 && !S_ISREG(st.st_mode))
