@@ -76,7 +76,9 @@ v8::MaybeLocal<v8::Function> compile_text(v8::Local<v8::Context> context, Text *
         std::lock_guard<std::mutex> hold(t->mutex);
         cached = t->cache;
     }
-    std::string name = std::string("node:") + t->builtin->id;
+    // Frames of our own are not shown in stacks (stacks.cc).
+    bool ours = strncmp(t->builtin->id, "isola/", 6) == 0;
+    std::string name = ours ? "isola:runtime" : std::string("node:") + t->builtin->id;
     v8::ScriptOrigin origin(text(isolate, name.c_str()));
     // Source deletes its CachedData: it gets one of its own over the same bytes.
     v8::ScriptCompiler::Source s(

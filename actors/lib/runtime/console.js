@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // console, as Node.js programs use it: %-formats, objects shown, each call one entry in the actor's log.
-import { load } from './node/loader.js';
+import { late } from './born.js';
 import { now } from './web/performance.js';
 
 const DEBUG = 0, INFO = 1, WARN = 2, ERROR = 3; // base/log.h
@@ -35,7 +35,7 @@ export function format(...args) {
   try {
     const text = simple(args);
     if (text !== undefined) return text;
-    return load('internal/util/inspect').format(...args);
+    return late().load('internal/util/inspect').format(...args);
   } catch (error) {
     if (error instanceof RangeError) throw error; // no stack or no room: the script's own
     return '[an object that cannot be shown]'; // its getters throw, or the script has broken what inspecting needs
@@ -50,7 +50,7 @@ export function createConsole(write) {
   const elapsed = (label) => `${label}: ${(now() - timers.get(label)).toFixed(3)}ms`;
   const console = {
     debug: line(DEBUG), log: line(INFO), info: line(INFO), warn: line(WARN), error: line(ERROR),
-    dir: (value, options) => console.log(typeof value === 'string' ? value : load('internal/util/inspect').inspect(value, options)),
+    dir: (value, options) => console.log(typeof value === 'string' ? value : late().load('internal/util/inspect').inspect(value, options)),
     table: (value) => console.log(value),
     trace: (...args) => {
       const at = new Error().stack.split('\n').slice(1).join('\n'); // frames of the runtime are not in it

@@ -9,7 +9,7 @@ import * as supervise from './supervise.js';
 import * as timers from './timers.js';
 import { createConsole } from './console.js';
 import { EventEmitter } from './node/events.js';
-import { builtin } from './node/modules.js';
+import { late } from './born.js';
 import * as natives from './node/native.js';
 import * as process from './node/process.js';
 import { drain } from './node/tick.js';
@@ -30,7 +30,7 @@ for (const name of Object.keys(supervise.methods))
 define('console', createConsole(natives.log));
 define('require', (name) => {
   if (name === 'isola') return isola;
-  const exports = typeof name === 'string' ? builtin(name) : undefined;
+  const exports = typeof name === 'string' ? late().builtin(name) : undefined;
   if (exports === undefined) throw codeError('MODULE_NOT_FOUND', `cannot find module '${name}' in an isolate`);
   return exports;
 });
@@ -71,7 +71,7 @@ globalThis.__isola_boot = (native) => {
       return i !== undefined && i.touched ? [i.state] : undefined;
     },
     tick: drain,
-    builtin,
+    builtin: (name) => late().builtin(name),
     watch: (what) => watch(what, native.touch),
     warm: () => warm(hooks, () => definitions.clear()),
     io: io.answer,

@@ -4,9 +4,7 @@
 //
 // V8 carries the frame (actor.js) across awaits, timers.js and tick.js carry it across theirs. What is stored is in the frame:
 // `als` is a map from storage to value that is never changed but copied, so each branch of a program keeps its own. A turn begins without.
-import { exchange, frame, setFrame } from './native.js';
-import { apply, codeError, SafeMap } from '../primordials.js';
-
+import { apply, codeError, exchange, frame, SafeMap, setFrame } from 'isola:born';
 const withStores = (f, als) => ({ __proto__: null, frame: typeof f === 'object' ? f.frame : f ?? 0, als });
 const stores = (f) => (typeof f === 'object' ? f.als : undefined);
 

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What Node.js' library finds as `internalBinding(name)`: its C++ side, as far as isolates have it. Only what is used is here.
-import { clone, frame, setFrame, uncaught } from './native.js';
+import { clone, frame, group, setFrame, settled, uncaught } from 'isola:born';
 import { stringDecoder } from './string_decoder.js';
 import { urlBinding } from './url.js';
 import { zlibBinding } from './zlib.js';
 import { blobBinding } from '../web/blob.js';
 import { utf16 } from '../web/utf16.js';
 import { domException } from './loader.js';
-import { settled } from '../primordials.js';
-
-const { group } = globalThis.__isola_loader;
 
 const none = () => undefined;
 const ENCODINGS = ['ascii', 'utf8', 'base64', 'utf16le', 'latin1', 'hex', 'buffer', 'base64url']; // actors/v8/encodings.hh

@@ -2,11 +2,8 @@
 //
 // Module `crypto`: random numbers, digests and HMACs, which is what packages want of it, and the web's own. For keys, signatures and
 // ciphers there is crypto.subtle.
-import { codeError, defineProperty } from '../primordials.js';
-import { nextTick } from './tick.js';
+import { codeError, defineProperty, group, nextTick } from 'isola:born';
 import { webCrypto } from '../web/crypto.js';
-
-const { group } = globalThis.__isola_loader;
 
 const HASHES = ['md5', 'ripemd160', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512', 'sha512-224', 'sha512-256', 'sha3-224', 'sha3-256', 'sha3-384', 'sha3-512', 'blake2b512', 'blake2s256'];
 const ABSENT = ['createCipheriv', 'createDecipheriv', 'createDiffieHellman', 'createECDH', 'createPrivateKey', 'createPublicKey', 'createSecretKey', 'createSign', 'createVerify',

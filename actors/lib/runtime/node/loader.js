@@ -2,15 +2,10 @@
 //
 // Loads files of Node.js' own library, which the pinned Node.js brings (builtins.mjs), as its own bootstrap does: each is a function of
 // (exports, require, module, process, internalBinding, primordials). Where they would reach for the system, replaced.js stands in.
+import { apply, become, codeError, compile, compiled, create, languages, process, SafeMap } from 'isola:born';
 import { bindings } from './bindings.js';
-import { become } from './events.js';
 import { makePrimordials } from './primordials.js';
-import { process } from './process.js';
 import { replaced } from './replaced.js';
-import { apply, codeError, create, SafeMap } from '../primordials.js';
-
-// actors/v8/builtins.cc; its functions may be in the snapshot.
-export const { compile, compiled } = globalThis.__isola_loader;
 
 const modules = new SafeMap(); // id → { exports }
 const made = new SafeMap(); // name → binding
@@ -25,7 +20,6 @@ function internalBinding(name) {
 }
 
 // What Node.js' util.inspect takes for built into the language: the globals there are before ours.
-const languages = Object.getOwnPropertyNames(globalThis);
 function ofLanguage() {
   const globals = {};
   for (let i = 0; i < languages.length; i++) globals[languages[i]] = undefined;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The modules scripts may import and require, with or without "node:". cli/bundle.c leaves all of Node.js' alone when it bundles.
+import { codeError, SafeSet } from 'isola:born';
 import { load } from './loader.js';
-import { codeError, SafeSet } from '../primordials.js';
 
 const names = new SafeSet([
   'assert', 'assert/strict', 'async_hooks', 'buffer', 'console', 'constants', 'crypto', 'diagnostics_channel', 'events', 'os', 'path', 'path/posix', 'path/win32', 'perf_hooks', 'process',

@@ -3,8 +3,8 @@
 // What Node.js' library calls primordials: `ArrayPrototypePush` for Array.prototype.push as a function of (array, …values), and some 2,400
 // others. Node.js makes them all when it starts; here each is made when a module first asks for it, by taking its name apart.
 //
-// The objects are those there were before any script ran; their methods are what they are when they are asked for.
-import { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, SafeMap } from '../primordials.js';
+// The objects are those there are when the first of them is asked for, and so are their methods.
+import { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, SafeMap } from 'isola:born';
 
 const { bind, call, apply: applyMethod } = Function.prototype;
 const { startsWith, slice, toLowerCase, endsWith } = String.prototype;

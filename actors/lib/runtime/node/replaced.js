@@ -2,17 +2,12 @@
 //
 // Modules of Node.js' library that isolates have in their own way: because the system, threads or Node.js' event loop are behind the
 // original. Each is given `load`, and has no more than what the others use of it.
+import { exchange, frame, nextTick, now, performance, process, queueMicrotask, setFrame, timers } from 'isola:born';
 import { asyncHooks } from './async_hooks.js';
 import { nodeCrypto } from './crypto.js';
-import { frame, setFrame, exchange } from './native.js';
-import { nextTick } from './tick.js';
-import { process } from './process.js';
 import { timersPromises } from './timers_promises.js';
 import { zip } from './zlib.js';
 import { symbols } from './bindings.js';
-import * as timers from '../timers.js';
-import { queueMicrotask } from '../microtask.js';
-import { performance, now } from '../web/performance.js';
 
 const none = () => undefined;
 

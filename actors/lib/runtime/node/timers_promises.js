@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // timers/promises, over this runtime's timers.
-import { globals } from '../timers.js';
+import { timers } from 'isola:born';
+
+const { globals } = timers;
 
 export function timersPromises(load) {
   const { AbortError, codes: { ERR_ILLEGAL_CONSTRUCTOR } } = load('internal/errors');

@@ -2,10 +2,7 @@
 //
 // internalBinding('zlib'): what Node.js does on other threads is done here and now, in slices, so that a script can be stopped between
 // them. Brotli and Zstandard are not there.
-import { nextTick } from './tick.js';
-import { codeError } from '../primordials.js';
-
-const { group } = globalThis.__isola_loader;
+import { codeError, group, nextTick } from 'isola:born';
 
 const OK = 0, STREAM_END = 1, NEED_DICT = 2, BUF_ERROR = -5, NO_FLUSH = 0, FINISH = 4;
 const NAMES = { __proto__: null, 2: 'Z_NEED_DICT', '-1': 'Z_ERRNO', '-2': 'Z_STREAM_ERROR', '-3': 'Z_DATA_ERROR', '-4': 'Z_MEM_ERROR', '-5': 'Z_BUF_ERROR', '-6': 'Z_VERSION_ERROR' };

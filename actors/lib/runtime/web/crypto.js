@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The web's `crypto`, over OpenSSL (actors/v8/node_crypto.cc).
+import { group } from 'isola:born';
 import { domException, load } from '../node/loader.js';
 import { subtleCrypto } from './subtle.js';
-
-const { group } = globalThis.__isola_loader;
 
 let made;
 export function webCrypto() {

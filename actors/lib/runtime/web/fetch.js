@@ -2,9 +2,8 @@
 //
 // fetch: Node's undici makes the request outside of the isolate (node-agent/actor-host/outside/fetch.cjs), under the app's permission;
 // here are the objects of it, which are undici's too.
-import * as io from '../io.js';
+import { codeError, io, NativeError, NativePromise, NativeTypeError, settled } from 'isola:born';
 import { load } from '../node/loader.js';
-import { codeError, NativePromise, NativeError, NativeTypeError, settled } from '../primordials.js';
 
 const BODY_MAX = 64 << 20; // bytes of a request's body (actors/io.c)
 const { parse, stringify } = JSON;

@@ -2,15 +2,11 @@
 //
 // The globals of the WinterTC minimum common API, and Node.js' own. Most are loaded when they are first looked at: an isolate is born
 // without them.
+import { late } from '../born.js';
 import { clone, uncaught } from '../node/native.js';
-import { domException, load } from '../node/loader.js';
 import { process } from '../node/process.js';
 import { queueMicrotask } from '../microtask.js';
 import { globals as timers } from '../timers.js';
-import { webCrypto } from './crypto.js';
-import { errorEvent } from './error_event.js';
-import { fetch } from './fetch.js';
-import { messageChannel } from './message_channel.js';
 import { performance } from './performance.js';
 import { defineProperty, keys } from '../primordials.js';
 
@@ -52,17 +48,17 @@ const TRANSFERABLE = 'transfer takes ArrayBuffers';
 
 /** By way of what can be sent (docs/wire.md). What is transferred is copied, and then detached. */
 function structuredClone(value, options) {
-  if (arguments.length === 0) throw new (load('internal/errors').codes.ERR_MISSING_ARGS)('The value argument must be specified');
+  if (arguments.length === 0) throw new (late().load('internal/errors').codes.ERR_MISSING_ARGS)('The value argument must be specified');
   const transfer = options?.transfer === undefined ? [] : [...options.transfer];
   for (let i = 0; i < transfer.length; i++)
     if (!(transfer[i] instanceof ArrayBuffer) || transfer[i].detached || transfer.indexOf(transfer[i]) !== i)
-      throw new (domException())(`structuredClone: ${TRANSFERABLE}`, 'DataCloneError');
+      throw new (late().domException())(`structuredClone: ${TRANSFERABLE}`, 'DataCloneError');
   let copy;
   try {
     copy = clone(value);
   } catch (error) {
     if (error?.code !== 'ECLONE') throw error;
-    throw new (domException())(error.message, 'DataCloneError');
+    throw new (late().domException())(error.message, 'DataCloneError');
   }
   for (let i = 0; i < transfer.length; i++) transfer[i].transfer(0);
   return copy;
@@ -74,16 +70,16 @@ function reportError(error) {
 
 /** While the snapshot is made. */
 export function install() {
-  for (const id of keys(modules)) for (const name of modules[id]) lazy(name, () => load(id)[name]);
-  lazy('DOMException', domException);
-  lazy('ErrorEvent', () => errorEvent(load));
-  for (const name of ['MessageChannel', 'MessageEvent', 'MessagePort']) lazy(name, () => messageChannel(load)[name]);
-  for (const name of ['crypto', 'Crypto', 'CryptoKey', 'SubtleCrypto']) lazy(name, () => webCrypto()[name]);
+  for (const id of keys(modules)) for (const name of modules[id]) lazy(name, () => late().load(id)[name]);
+  lazy('DOMException', () => late().domException());
+  lazy('ErrorEvent', () => late().errorEvent(late().load));
+  for (const name of ['MessageChannel', 'MessageEvent', 'MessagePort']) lazy(name, () => late().messageChannel(late().load)[name]);
+  for (const name of ['crypto', 'Crypto', 'CryptoKey', 'SubtleCrypto']) lazy(name, () => late().webCrypto()[name]);
   for (const name of keys(timers)) define(name, timers[name]);
   define('structuredClone', structuredClone);
   define('queueMicrotask', queueMicrotask);
   define('reportError', reportError);
-  define('fetch', fetch);
+  lazy('fetch', () => late().fetch);
   define('performance', performance);
   define('process', process);
   define('navigator', Object.freeze({ userAgent: 'Isola', hardwareConcurrency: 1, language: 'en-US' }));

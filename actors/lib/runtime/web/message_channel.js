@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // MessageChannel, MessagePort and MessageEvent within an isolate: what is posted is copied, and arrives as a task of its own.
-import { codeError, SafeSet } from '../primordials.js';
-import { globals as timers } from '../timers.js';
+import { codeError, SafeSet, timers } from 'isola:born';
 
 const QUEUE_MAX = 10_000; // messages of a port that is not started
 
@@ -48,7 +47,7 @@ export function messageChannel(load) {
       if (peer.#started) peer.#deliverLater();
     }
     #deliverLater() {
-      timers.setImmediate(() => {
+      timers.globals.setImmediate(() => {
         if (this.#closed || this.#queue.length === 0) return;
         this.dispatchEvent(new MessageEvent('message', { data: this.#queue.shift() }));
       });
@@ -64,7 +63,7 @@ export function messageChannel(load) {
       both.forEach((port) => {
         port.#closed = true;
         port.#queue = [];
-        timers.setImmediate(() => port.dispatchEvent(new Event('close')));
+        timers.globals.setImmediate(() => port.dispatchEvent(new Event('close')));
       });
     }
     ref() {}

@@ -5,9 +5,8 @@
 // sides. Digests are made here (node_crypto.cc).
 //
 // What goes out: { op, args }, JSON in which bytes are { b: [offset, length] } of one block, and keys { k: description }.
-import * as io from '../io.js';
+import { io, NativePromise } from 'isola:born';
 import { domException, load } from '../node/loader.js';
-import { NativePromise } from '../primordials.js';
 import { errorOf } from './fetch.js';
 
 const { parse, stringify } = JSON;

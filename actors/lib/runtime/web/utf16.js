@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // internalBinding('icu') for TextDecoder: UTF-16, the only encoding it asks for that is here. The multi-byte ones of East Asia are not.
-import { apply, NativeTypeError } from '../primordials.js';
-
+import { apply, NativeTypeError } from 'isola:born';
 const FLUSH = 1, FATAL = 2, IGNORE_BOM = 4; // lib/internal/encoding.js
 const { isWellFormed, toWellFormed, slice } = String.prototype;
 
