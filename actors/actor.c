@@ -395,7 +395,7 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     struct isola_worker *w = atomic_load(&old->worker);
     if (!type->def.shared)
         fresh = isola__realm_new(h, w, type->release, false, isola__limits_of(type));
-    else if (type->release != old_release)
+    else if (type->release != old_release || old->dead)
         fresh = isola__worker_shared_realm(old->shared ? old->owner : w, type);
     if (type->release != old_release)
         isola__restart_forget(a);

@@ -121,6 +121,18 @@ void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct 
     end(c);
 }
 
+/* Its script was ended. */
+void isola__check_ended(struct isola_realm *r, const char *why)
+{
+    struct isola_check *c = r->check;
+    pthread_mutex_lock(&c->lock);
+    if (!c->stopped)
+        snprintf(c->why, sizeof(c->why), "%s", why);
+    pthread_mutex_unlock(&c->lock);
+    r->check = NULL;
+    end(c);
+}
+
 void isola__check_visit(struct isola_realm *r)
 {
     struct isola_check *c = r->check;

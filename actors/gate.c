@@ -145,7 +145,12 @@ static void crash(struct isola_actor *a)
     isola__down(a, "crashed", isola__first_line(isola_buf_slice(&a->crash)));
     isola__family_stops(a);
     isola__family_respawns(a);
-    isola__restart(a, isola_buf_slice(&a->crash));
+    bool own = !a->bystander; /* those of others do not count */
+    a->bystander = false;
+    if (own)
+        isola__restart(a, isola_buf_slice(&a->crash));
+    else
+        isola__actor_end(a);
 }
 
 /* A crash before the first turn: it would come again with every restart, so there is to be a pause
@@ -202,7 +207,7 @@ bool isola__gate_settle(struct isola_actor *a)
         return false;
     }
     if (a->hurt) {
-        if (a->begun)
+        if (a->begun || a->bystander)
             crash(a);
         else
             crash_at_start(a);
@@ -217,7 +222,9 @@ bool isola__gate_settle(struct isola_actor *a)
         bool touched = false;
         if (isola_js_state(a->realm->js, a->serial, &value, &touched, &err) != 0) {
             isola_buf_free(&value);
-            isola_buf_printf(&a->crash, "its state cannot be saved: %s", err.text);
+            isola__realm_untouch(a->realm, a); /* it is settled here and now */
+            if (a->crash.len == 0)
+                isola_buf_printf(&a->crash, "its state cannot be saved: %s", err.text);
             crash(a);
             return false;
         }

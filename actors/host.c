@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "actors/internal.h"
+#include "actors/watchdog.h"
 
 int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads,
                      struct isola_host **out, struct isola_err *err)
@@ -19,6 +20,9 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     pthread_mutex_init(&h->orphans, NULL);
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
         pthread_mutex_init(&h->directory[i].lock, NULL);
+    int watched = isola__watchdog_start(h, h->nworkers, err);
+    if (watched != 0)
+        return watched;
     h->workers = isola_zalloc(h->nworkers * sizeof(*h->workers));
     for (unsigned i = 0; i < h->nworkers; i++) {
         int r = isola__worker_start(&h->workers[i], h, i, err);

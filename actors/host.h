@@ -71,6 +71,10 @@ struct isola_host_ops {
     void (*prepare)(void *arg, struct isola_prepare *req);
     /* There is a new dead letter, and isola_host_watch_letters wants to know. May be NULL. */
     void (*dead_letter)(void *arg);
+    /* A script of `address` holds a thread and cannot be stopped: whatever happens now, this
+     * process must end. Says who is to blame to whoever starts the next one; does not return. On a
+     * thread that holds no lock; workers may hold any. */
+    void (*stuck)(void *arg, struct isola_slice address, const char *why);
     /* isola_host_drain has come to its end. */
     void (*drained)(void *arg);
 };

@@ -61,6 +61,18 @@ const struct isola_type *isola__type_find(struct isola_host *h, const struct iso
 
 /* Those of an isolate of its own for `type`, or of one that its release's shared types share. */
 struct isola_v8_limits isola__limits_of(const struct isola_type *type);
+/* ops of the isolate: the watch over its entries, and what becomes of actors whose scripts were
+ * ended. */
+void isola__limits_enter(void *realm, uint32_t actor, uint32_t turn);
+void isola__limits_leave(void *realm);
+bool isola__limits_ended(void *realm, uint32_t actor, enum isola_v8_end why);
+/* In a visit: the actor has used more than it may of something other than CPU and memory. Its
+ * script is ended, and it crashes with this text. */
+void isola__limits_exceeded(struct isola_actor *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Worker, the isolate not entered: an isolate whose scripts were ended for good goes; the realm
+ * stays until all who live in it have found another. */
+void isola__limits_bury(struct isola_realm *r);
 
 /* --- what modules begin with (prepared.c) --- */
 
@@ -182,6 +194,11 @@ struct isola_realm {
     uint64_t now;              /* when this visit began, ms */
     uint32_t idle_now;         /* the time of this visit as isola__idle_time has it */
     bool emptied;              /* a pending EMPTY is there */
+    bool dead;                 /* its isolate has ended: no actor starts here */
+    struct isola_entered {     /* the entry under way */
+        uint32_t actor, turn;
+        bool over; /* by isola__limits_exceeded */
+    } entered;
 
     struct isola_heap_node wake; /* by the least of `due`; under waker's wakes_lock */
     struct isola_worker *waker;  /* in whose heap `wake` is; changed in a visit */
@@ -239,6 +256,7 @@ struct isola_turn {
     struct isola_turn *next;
     uint32_t id;
     struct isola_mail *mail;
+    uint64_t cpu_ns; /* used, as far as the watchdog has seen */
 };
 
 /* A write of state on its way, and the effects that wait for it. */
@@ -322,6 +340,7 @@ struct isola_actor {
     struct isola_buf crash;        /* what it crashed of; empty: it did not */
     struct isola_buf start_error;  /* args array with the Error its start ended with */
     struct isola_family *family;   /* its children (supervise.c), or NULL */
+    bool bystander;                /* `crash` is no fault of its own: its isolate was stopped */
     struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
     unsigned failures;             /* activations that failed in a row */
     uint64_t retry_at;             /* FAILED: not before, ms */
@@ -528,6 +547,7 @@ ANY_THREAD void isola__io_release(struct isola_host *h, struct isola_mail *mail)
 /* In a visit of a realm that only loads a module. */
 void isola__check_visit(struct isola_realm *r);
 void isola__check_loaded(struct isola_realm *r, struct isola_slice type, struct isola_slice error);
+void isola__check_ended(struct isola_realm *r, const char *why);
 
 /* --- workers (worker.c) --- */
 
@@ -567,6 +587,9 @@ ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w
 ANY_THREAD void isola__worker_leave_shared(struct isola_realm *r);
 /* Closes a shared realm if nobody is in it. */
 void isola__worker_evict_shared(struct isola_realm *r);
+/* Nobody starts in this realm any more: its isolate has ended. The next who would share it make
+ * another. */
+void isola__worker_drop_shared(struct isola_realm *r);
 /* Closes this worker's realm of a release that is no longer current if nobody is in it. */
 ANY_THREAD void isola__worker_sweep_shared(struct isola_worker *w,
                                            const struct isola_release_rt *release);
@@ -584,8 +607,11 @@ struct isola_letters {
 
 /* --- the host (host.c) --- */
 
+struct isola_watchdog;
+
 struct isola_host {
     const struct isola_host_ops *ops;
+    struct isola_watchdog *watchdog;
     void *arg;
     unsigned nworkers;
     struct isola_worker *workers;

@@ -178,7 +178,7 @@ uint32_t isola__io_event(struct isola_realm *r, const struct isola_mail *m)
     bool last = m->kind == ISOLA_MAIL_IO_END;
     if (last)
         forget(r, io);
-    isola_js_io(r->js, id, last, m->event, m->args);
+    isola_js_io(r->js, actor, id, last, m->event, m->args);
     return actor;
 }
 

@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What actors may use, and what becomes of those that use more (docs/limits.md).
+ *
+ * The isolate reports each entry into scripts: it is put under the watchdog's eyes, in the name of
+ * the actor and, where that is known, against the CPU time its turn has left. When an entry was
+ * ended, whatever ended it, that actor crashes with a sentence that names the limit.
+ *
+ * An isolate of one actor is then discarded. One that many share goes on after a limit of CPU time,
+ * without the actors whose turns may have been cut off as well: V8 drops the promise continuations
+ * that were still to run, and a turn that waits for nothing the host knows of waits for one of
+ * those. With its heap exhausted it is discarded too, and all its actors start again from disk.
  */
 #include "actors/internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "actors/watchdog.h"
+
+#define MS UINT64_C(1000000) /* ns */
 
 /* New objects of many actors: most are dead after a turn, and the more room they have the more of
  * them are, when they are looked through. */
@@ -27,4 +43,151 @@ struct isola_v8_limits isola__limits_of(const struct isola_type *type)
     if (type->def.shared && l.heap > 4 * (uint64_t)SHARED_YOUNG)
         l.young = SHARED_YOUNG;
     return l;
+}
+
+/* The CPU limit of what runs in nobody's name: the largest of the app's. */
+static uint64_t cpu_of_all(const struct isola_realm *r)
+{
+    uint64_t ms = 0;
+    for (size_t i = 0; i < r->release->ntypes; i++)
+        ms = larger(ms, r->release->types[i].def.limits.cpu_ms);
+    return ms;
+}
+
+/* --- entries --- */
+
+/* The turn an entry belongs to: the one it is for, or else the only one there is. */
+static struct isola_turn *turn_of(struct isola_actor *a, uint32_t turn)
+{
+    if (turn != 0)
+        return isola__turn_find(a, turn);
+    return a->nrunning == 1 ? a->running : NULL;
+}
+
+void isola__limits_enter(void *arg, uint32_t actor, uint32_t turn)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, actor);
+    struct isola_turn *t = a != NULL ? turn_of(a, turn) : NULL;
+    r->entered = (struct isola_entered){.actor = actor, .turn = t != NULL ? t->id : 0};
+    if (a != NULL)
+        isola__watch_enter(r, a->address, a->type->def.limits.cpu_ms * MS,
+                           t != NULL ? t->cpu_ns : 0);
+    else
+        isola__watch_enter(r, isola_slice_str(r->release->app), cpu_of_all(r) * MS, 0);
+}
+
+void isola__limits_leave(void *arg)
+{
+    struct isola_realm *r = arg;
+    struct isola_watched w = isola__watch_leave();
+    if (w.cpu_ns == 0 || r->entered.turn == 0)
+        return;
+    struct isola_actor *a = isola__realm_actor(r, r->entered.actor);
+    struct isola_turn *t = a != NULL ? isola__turn_find(a, r->entered.turn) : NULL;
+    if (t != NULL)
+        t->cpu_ns += w.cpu_ns;
+}
+
+/* --- what was ended --- */
+
+static void note(struct isola_actor *a, const char *text)
+{
+    isola_buf_free(&a->crash);
+    isola_buf_puts(&a->crash, text);
+    a->hurt = true;
+    isola__realm_touch(a->realm, a);
+}
+
+/* What it did, for a person: "it used more than 500 ms of CPU in one turn (limit "cpu")". */
+static void describe(const struct isola_realm *r, const struct isola_actor *a,
+                     enum isola_v8_end why, char *out, size_t size)
+{
+    switch (why) {
+    case ISOLA_V8_HEAP:
+        snprintf(out, size, "it used more than %.6g MB of heap (limit \"heap\")",
+                 (double)r->limits.heap / (1 << 20));
+        break;
+    case ISOLA_V8_EXTERNAL:
+        snprintf(out, size, "it used more than %.6g MB of array buffers (limit \"external\")",
+                 (double)r->limits.external / (1 << 20));
+        break;
+    case ISOLA_V8_TERMINATED:
+        snprintf(out, size, "it used more than %llu ms of CPU %s (limit \"cpu\")",
+                 (unsigned long long)(a != NULL ? a->type->def.limits.cpu_ms : cpu_of_all(r)),
+                 a == NULL || !a->begun ? "while it started" : "in one turn");
+        break;
+    }
+}
+
+/* Is it in the middle of something, without waiting for anything the host knows of? */
+static bool cut_off(const struct isola_actor *a)
+{
+    return (a->nrunning > 0 || a->activating) && !a->turn_ended && a->nios == 0 &&
+           a->pending == NULL;
+}
+
+bool isola__limits_ended(void *arg, uint32_t actor, enum isola_v8_end why)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *guilty = isola__realm_actor(r, actor);
+    char text[200], beside[800];
+    bool told = r->entered.over && guilty != NULL && guilty->crash.len > 0;
+    if (told)
+        snprintf(text, sizeof(text), "%.*s", ISOLA_FMT(isola_buf_slice(&guilty->crash)));
+    else
+        describe(r, guilty, why, text, sizeof(text));
+    /* Whose activation has ended has nothing more to lose, and nobody else is to blame. */
+    bool over = guilty == NULL && actor != 0;
+    bool lives = r->shared && why == ISOLA_V8_TERMINATED && (guilty != NULL || over);
+    snprintf(beside, sizeof(beside), "the isolate it shares was stopped, since %.*s crashed: %s",
+             ISOLA_FMT(guilty != NULL ? guilty->address : isola_slice_str(r->release->app)), text);
+    if (r->check != NULL)
+        isola__check_ended(r, text);
+    if (guilty != NULL)
+        note(guilty, text);
+    ISOLA_IDMAP_EACH(&r->actors, e)
+    {
+        struct isola_actor *a = e;
+        if (a == guilty)
+            continue;
+        /* The code of nobody: of the module they wait for. */
+        bool starts = actor == 0 && atomic_load(&a->state) == ISOLA_ACTOR_STARTING;
+        if (starts) {
+            note(a, text);
+        } else if (a->crash.len == 0 && (!lives || cut_off(a))) {
+            a->bystander = true;
+            note(a, beside);
+        }
+    }
+    if (!lives)
+        isola__worker_drop_shared(r); /* sets r->dead */
+    return lives;
+}
+
+void isola__limits_exceeded(struct isola_actor *a, const char *fmt, ...)
+{
+    struct isola_realm *r = a->realm;
+    char text[200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (r->entered.over)
+        return;
+    r->entered.over = true;
+    note(a, text);
+    isola_v8_terminate(r->v8);
+}
+
+void isola__limits_bury(struct isola_realm *r)
+{
+    struct isola_v8 *v8 = r->v8;
+    if (!r->dead || v8 == NULL)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->v8 = NULL;
+    pthread_mutex_unlock(&r->lock);
+    isola_v8_close(v8);
+    atomic_store(&r->heap_used, 0);
 }

@@ -267,7 +267,7 @@ static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok,
     uint64_t id = isola__pending_id(p);
     uint32_t actor = p->actor;
     isola__pending_free(r, p);
-    isola_js_settle(r->js, id, ok, args);
+    isola_js_settle(r->js, actor, id, ok, args);
     ran(r, actor);
 }
 
@@ -277,7 +277,7 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         uint64_t id = isola__pending_id(p);
         uint32_t actor = p->actor;
         isola__pending_free(r, p);
-        isola_js_expire(r->js, id);
+        isola_js_expire(r->js, actor, id);
         ran(r, actor);
     } else if (p->what == ISOLA_PENDING_TIMER) {
         uint64_t id = isola__pending_id(p);
@@ -288,7 +288,7 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         } else {
             isola__pending_free(r, p);
         }
-        isola_js_timer(r->js, id);
+        isola_js_timer(r->js, actor, id);
         ran(r, actor);
     } else if (p->what == ISOLA_PENDING_FAMILY) {
         isola__family_answered(r, p);
@@ -337,6 +337,15 @@ struct visit {
     bool tasks, inspect;
 };
 
+static void drop_pending(struct isola_realm *r)
+{
+    struct isola_heap_node *node;
+    while ((node = isola_heap_min(&r->due)) != NULL)
+        isola__pending_free(
+            r,
+            (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
+}
+
 static void settle_touched(struct isola_realm *r)
 {
     struct isola_actor *later = NULL, **later_tail = &later;
@@ -344,6 +353,10 @@ static void settle_touched(struct isola_realm *r)
     while ((a = next_touched(r)) != NULL) {
         bool here = isola__gate_settle(a);
         isola__worker_between();
+        if (here && r->dead) { /* it had not begun to start: it does so in a realm that lives */
+            isola__actor_end(a);
+            here = false;
+        }
         if (here && r->budget > 0)
             here = isola__actor_pump(a);
         if (here && r->budget == 0 && !a->is_touched && isola__actor_has_work(a)) {
@@ -394,12 +407,30 @@ static void in_visit(struct isola_js *js, void *arg)
     if (r->check != NULL)
         isola__check_visit(r);
     settle_touched(r);
-    if (r->heap_seen == 0 || now - r->heap_seen >= HEAP_AGE) {
+    if (!r->dead && (r->heap_seen == 0 || now - r->heap_seen >= HEAP_AGE)) {
         r->heap_seen = now;
         atomic_store(&r->heap_used, isola_js_heap(js));
     }
     isola__memory_check(r->host, now);
     r->js = NULL;
+}
+
+/* The isolate has ended, and so have all who were in it: what comes is for others, who still have
+ * this realm. */
+static void visit_dead(struct isola_realm *r, struct visit *visit)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&visit->answers)) != NULL)
+        isola_mail_free(m);
+    settle_touched(r);
+    struct isola_pending *p;
+    for (uint32_t i = 0; i < r->npending; i++) { /* pauses before restarts go on */
+        p = r->pending[i];
+        if (p->what != ISOLA_PENDING_FREE && p->what != ISOLA_PENDING_RESTART)
+            isola__pending_free(r, p);
+    }
+    isola__idle_free(r);
+    r->emptied = false;
 }
 
 /* The isolate is there, or made now. */
@@ -456,14 +487,10 @@ static struct isola_delay *take_delays(struct isola_realm *r)
 
 static void close_now(struct isola_realm *r)
 {
-    struct isola_heap_node *node;
     isola__realm_drop(r);
     isola__io_forget(r, NULL);
     arm_delays(r, take_delays(r));
-    while ((node = isola_heap_min(&r->due)) != NULL)
-        isola__pending_free(
-            r,
-            (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
+    drop_pending(r);
     isola__worker_wake_at(r);
     ISOLA_MAP_EACH(&r->modules, e)
     {
@@ -549,11 +576,14 @@ void isola__realm_visit(struct isola_realm *r)
                  r->check != NULL || visit.inspect;
     if (enter) {
         struct isola_err err;
-        if (is_open(r, &err))
+        if (r->dead)
+            visit_dead(r, &visit);
+        else if (is_open(r, &err))
             isola_v8_visit(r->v8, in_visit, &visit);
         else
             cannot_open(r, &visit, &err);
     }
+    isola__limits_bury(r);
     if (enter || delays != NULL || restarted)
         isola__worker_wake_at(r);
     count_busy(r);

@@ -291,6 +291,9 @@ static void interrupted(void *arg, struct isola_js *js)
 const struct isola_v8_ops isola__v8_ops = {
     .wake = wake,
     .wake_later = wake_later,
+    .enter = isola__limits_enter,
+    .leave = isola__limits_leave,
+    .ended = isola__limits_ended,
     .send = script_send,
     .spawn = spawn,
     .heard = heard,

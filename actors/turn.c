@@ -28,6 +28,7 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     r->next_turn = r->next_turn % ISOLA_TURN_MAX + 1;
     t->id = r->next_turn;
     t->mail = mail;
+    t->cpu_ns = 0;
     t->next = a->running;
     a->running = t;
     a->nrunning++;

@@ -20,6 +20,7 @@
  * held at once.
  */
 #include "actors/internal.h"
+#include "actors/watchdog.h"
 
 #include "base/clock.h"
 
@@ -358,6 +359,7 @@ static void *run(void *arg)
 {
     struct isola_worker *w = arg;
     here = w;
+    isola__watchdog_join(w->host, w->number);
     for (unsigned visits = 0;; visits++) {
         struct isola_realm *r = next(w);
         if (r == NULL) {
@@ -404,9 +406,9 @@ void isola__worker_leave_shared(struct isola_realm *r)
     pthread_rwlock_rdlock(&h->apps_lock);
     pthread_mutex_lock(&h->shared_lock);
     bool current = isola_map_get(&h->apps, isola_slice_str(r->release->app)) == r->release;
-    bool over = --r->residents == 0 && !current;
+    bool over = --r->residents == 0 && (!current || r->dead);
     bool empty = r->residents == 0;
-    if (over)
+    if (over && !r->dead)
         ISOLA_CHECK(isola_map_del(&w->shared, shared_key(&r->release)) == r);
     pthread_mutex_unlock(&h->shared_lock);
     pthread_rwlock_unlock(&h->apps_lock);
@@ -431,6 +433,16 @@ void isola__worker_evict_shared(struct isola_realm *r)
         isola__realm_close(r);
         isola__realm_unref(r);
     }
+}
+
+void isola__worker_drop_shared(struct isola_realm *r)
+{
+    struct isola_worker *w = r->owner;
+    pthread_mutex_lock(&w->host->shared_lock);
+    if (r->shared && !r->dead) /* the map's reference goes with the last resident */
+        ISOLA_CHECK(isola_map_del(&w->shared, shared_key(&r->release)) == r);
+    r->dead = true;
+    pthread_mutex_unlock(&w->host->shared_lock);
 }
 
 void isola__worker_sweep_shared(struct isola_worker *w, const struct isola_release_rt *release)

@@ -83,7 +83,8 @@ static int check_keys(struct isola__manifest_reader *r, const json_t *object,
 static int read_limits(struct isola__manifest_reader *r, const json_t *object,
                        struct isola_actor_type *out)
 {
-    out->heap = out->external = out->output = 128u << 20;
+    out->heap = out->output = 128u << 20;
+    out->external = 256u << 20;
     out->cpu_ms = 1000;
     out->mailbox = out->asks = out->timers = out->subscriptions = 10000;
     out->mailbox_bytes = 64u << 20;

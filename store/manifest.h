@@ -39,7 +39,7 @@ struct isola_actor_type {
     struct isola_manifest_life life;
     /* What an instance may use (docs/limits.md); never 0. */
     uint64_t heap;          /* bytes of its isolate; default 128 MiB */
-    uint64_t external;      /* bytes of array buffers of its isolate; default 128 MiB */
+    uint64_t external;      /* bytes of array buffers of its isolate; default 256 MiB */
     uint64_t cpu_ms;        /* CPU time of a turn; default 1 s */
     uint32_t mailbox;       /* messages; default 10,000 */
     uint64_t mailbox_bytes; /* bytes of them; default 64 MiB */

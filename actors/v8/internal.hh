@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "actors/v8/limits.hh"
 #include "actors/v8/realm.h"
 #include "base/msgpack.h"
 
@@ -62,7 +63,8 @@ enum Hook {
 };
 
 // platform.cc
-v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image);
+v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image,
+                         std::shared_ptr<v8::ArrayBuffer::Allocator> buffers);
 v8::Isolate::CreateParams platform_params();
 const intptr_t *platform_references();
 void unify_read_only(char *blob, size_t len);
@@ -102,6 +104,7 @@ struct isola_v8 {
         v8::Global<v8::Object> exports;
     };
     std::unordered_map<std::string, Builtin> builtins{};
+    isola::Guard guard{};
     isola::Profiling *profiling = nullptr; // a profile that is being taken
     bool formatting = false;               // Error.prepareStackTrace of a script runs
     bool ticks = false;                    // process.nextTick has something to run

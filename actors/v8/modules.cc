@@ -58,12 +58,12 @@ v8::MaybeLocal<v8::Promise> import_dynamically(v8::Local<v8::Context> context, v
     v8::TryCatch caught(isolate);
     v8::Local<v8::Module> module;
     if (builtin(&js, utf8(isolate, specifier)).ToLocal(&module)) {
-        resolver->Resolve(context, module->GetModuleNamespace()).Check();
+        (void)resolver->Resolve(context, module->GetModuleNamespace()).FromMaybe(false);
     } else if (caught.HasTerminated()) {
         caught.ReThrow();
         return {};
     } else {
-        resolver->Reject(context, caught.Exception()).Check();
+        (void)resolver->Reject(context, caught.Exception()).FromMaybe(false);
     }
     return resolver->GetPromise();
 }
@@ -71,7 +71,8 @@ v8::MaybeLocal<v8::Promise> import_dynamically(v8::Local<v8::Context> context, v
 void import_meta(v8::Local<v8::Context> context, v8::Local<v8::Module>, v8::Local<v8::Object> meta)
 {
     v8::Isolate *isolate = v8::Isolate::GetCurrent();
-    meta->CreateDataProperty(context, text(isolate, "url"), text(isolate, "isola:app")).Check();
+    (void)meta->CreateDataProperty(context, text(isolate, "url"), text(isolate, "isola:app"))
+        .FromMaybe(false);
 }
 
 // The names a module of `exports` has beside "default": its own enumerable properties.
@@ -108,6 +109,8 @@ v8::MaybeLocal<v8::Value> fill_builtin(v8::Local<v8::Context> context, v8::Local
 
 void report(isola_js *js, v8::Local<v8::Value> type, v8::Local<v8::Value> error)
 {
+    if (ending(js->v)) // whoever ends it has more to say
+        return;
     std::string name = utf8(js->isolate(), type);
     isola_buf failure{};
     if (!error.IsEmpty())
@@ -149,6 +152,8 @@ v8::Local<v8::Value> located(isola_js *js, const v8::TryCatch &caught, const std
 {
     v8::Local<v8::Value> error = caught.Exception();
     v8::Local<v8::Message> message = caught.Message();
+    if (ending(js->v))
+        return error;
     if (error.IsEmpty() || message.IsEmpty())
         return make_error(js->isolate(), "EMODULE", "it was stopped while loading");
     int line = message->GetLineNumber(js->context).FromMaybe(0);
@@ -267,10 +272,11 @@ bool load_module(isola_js *js, const ModuleText &m, v8::Local<v8::Module> *modul
         } else {
             v8::Local<v8::Value> parts[] = {type, (*module)->GetModuleNamespace()};
             auto data = v8::Array::New(isolate, parts, 2);
-            auto ok = v8::Function::New(js->context, evaluated, data).ToLocalChecked();
-            auto bad = v8::Function::New(js->context, threw, data).ToLocalChecked();
+            v8::Local<v8::Function> ok, bad;
             v8::Local<v8::Promise> ignored;
-            if (!result.As<v8::Promise>()->Then(js->context, ok, bad).ToLocal(&ignored))
+            if (!v8::Function::New(js->context, evaluated, data).ToLocal(&ok) ||
+                !v8::Function::New(js->context, threw, data).ToLocal(&bad) ||
+                !result.As<v8::Promise>()->Then(js->context, ok, bad).ToLocal(&ignored))
                 report(js, type, located(js, caught, file));
         }
     }
@@ -285,6 +291,9 @@ using namespace isola;
 extern "C" bool isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
                               struct isola_slice name, struct isola_slice cache)
 {
+    Entry in(js, 0, 0);
+    if (!in)
+        return false;
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Module> module;
     return load_module(js, {type, name, code, cache}, &module);

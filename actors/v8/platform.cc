@@ -70,11 +70,14 @@ void register_isolate(v8::Isolate *isolate, Tasks *tasks)
     platform->RegisterIsolate(isolate, delegate(tasks));
 }
 
-v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image)
+v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image,
+                         std::shared_ptr<v8::ArrayBuffer::Allocator> buffers)
 {
     v8::Isolate *isolate = v8::Isolate::Allocate();
     register_isolate(isolate, tasks);
     v8::Isolate::CreateParams params = platform_params();
+    params.array_buffer_allocator = nullptr;
+    params.array_buffer_allocator_shared = std::move(buffers);
     if (image != nullptr) {
         params.snapshot_blob = image_blob(image);
         params.external_references = image_references(image);

@@ -26,6 +26,9 @@ std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max)
 {
     v8::TryCatch quiet(isolate);
     v8::Local<v8::String> said;
+    const isola_v8 *v = from(isolate);
+    if (v != nullptr && ending(v) && !value.IsEmpty() && !value->IsString())
+        return {};
     if (value.IsEmpty() || !value->ToString(isolate->GetCurrentContext()).ToLocal(&said))
         return {};
     // Three bytes for each unit are always enough: the exact length, which means reading it all,
@@ -41,10 +44,10 @@ std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max)
 v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const char *message)
 {
     v8::Local<v8::Value> error = v8::Exception::Error(text(isolate, message));
-    error.As<v8::Object>()
+    (void)error.As<v8::Object>()
         ->CreateDataProperty(isolate->GetCurrentContext(), text(isolate, "code"),
                              text(isolate, code))
-        .Check();
+        .FromMaybe(false); // scripts are being ended
     return error;
 }
 
@@ -146,6 +149,8 @@ static void run_ticks(isola_js *js)
 {
     v8::Isolate *isolate = js->isolate();
     do {
+        if (ending(js->v))
+            return;
         if (js->v->ticks) {
             v8::HandleScope scope(isolate);
             v8::TryCatch caught(isolate); // the hook catches all but the end of the script
@@ -157,7 +162,7 @@ static void run_ticks(isola_js *js)
                 js->v->ticks = false;
         }
         isolate->PerformMicrotaskCheckpoint();
-    } while (js->v->ticks && !isolate->IsExecutionTerminating());
+    } while (js->v->ticks);
 }
 
 void after_entry(isola_js *js)
@@ -165,7 +170,7 @@ void after_entry(isola_js *js)
     isola_v8 *v = js->v;
     v8::Isolate *isolate = js->isolate();
     run_ticks(js);
-    while (!v->rejections.empty()) {
+    while (!v->rejections.empty() && !ending(v)) {
         v8::HandleScope scope(isolate);
         std::vector<isola_v8::Rejection> unhandled;
         unhandled.swap(v->rejections);
@@ -173,6 +178,8 @@ void after_entry(isola_js *js)
         for (auto &r : unhandled) {
             if (r.promise.IsEmpty())
                 continue;
+            if (ending(v))
+                return;
             std::string what = describe(js, r.reason.Get(isolate));
             v->ops->crash(v->arg, r.actor, isola_slice(what.data(), what.size()));
         }
@@ -214,7 +221,7 @@ void report_done(isola_js *js, uint32_t actor, uint32_t turn, bool wanted,
     if (wanted) {
         v8::TryCatch caught(isolate);
         if (!encode(js, value, Wrap::ArgsOfOne, args.buf())) {
-            if (caught.HasTerminated())
+            if (caught.HasTerminated() || ending(js->v))
                 return;
             ok = false;
             args.buf()->len = 0;
@@ -236,8 +243,10 @@ int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_lim
     auto *v = new isola_v8{ops, arg, make_tasks(ops, arg)};
     v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
     v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
-    v->isolate = new_isolate(v->tasks.get(), limits, image);
+    v->guard.quota = std::make_shared<Quota>(limits.external);
+    v->isolate = new_isolate(v->tasks.get(), limits, image, v->guard.quota);
     v->isolate->SetData(0, v);
+    arm_limits(v);
     bool ok;
     {
         v8::Locker lock(v->isolate);
@@ -265,6 +274,7 @@ void isola_v8_close(struct isola_v8 *v)
         v8::Isolate::Scope entered(v->isolate);
         v8::HandleScope scope(v->isolate);
         end_profiling(v);
+        disarm_limits(v);
         forget_handles(v);
     }
     dispose_isolate(v->isolate);
@@ -281,11 +291,6 @@ void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *ar
     v8::Context::Scope in(context);
     isola_js js{v, context};
     fn(&js, arg);
-}
-
-void isola_v8_terminate(struct isola_v8 *v)
-{
-    v->isolate->TerminateExecution();
 }
 
 // Decodes an args array.
@@ -326,6 +331,9 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
                        struct isola_slice type, struct isola_slice key, struct isola_slice state,
                        struct isola_slice no_state)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::Local<v8::Value> stored = v8::Undefined(isolate);
@@ -354,6 +362,9 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
 
 void isola_js_deactivate(struct isola_js *js, uint32_t actor)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
     (void)call_hook(js, HOOK_DEACTIVATE, 0, 1, argv);
@@ -362,6 +373,9 @@ void isola_js_deactivate(struct isola_js *js, uint32_t actor)
 void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
                       struct isola_slice event, struct isola_slice args)
 {
+    Entry in(js, actor, turn);
+    if (!in)
+        return;
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::Local<v8::Value> values;
@@ -381,6 +395,9 @@ void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool i
 
 void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
 {
+    Entry in(js, actor, turn);
+    if (!in)
+        return;
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn)};
     set_frame(js->isolate(), actor, turn);
@@ -390,6 +407,9 @@ void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
 void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub,
                     struct isola_slice args)
 {
+    Entry in(js, actor, turn);
+    if (!in)
+        return;
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::Local<v8::Value> values;
@@ -403,8 +423,12 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
     (void)call_hook(js, HOOK_EVENT, actor, 4, argv);
 }
 
-void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args)
+void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
+                     struct isola_slice args)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::Local<v8::Value> values, value;
@@ -418,23 +442,32 @@ void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_sli
     (void)call_hook(js, HOOK_SETTLE, 0, 3, argv);
 }
 
-void isola_js_expire(struct isola_js *js, uint64_t id)
+void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
     (void)call_hook(js, HOOK_EXPIRE, 0, 1, argv);
 }
 
-void isola_js_timer(struct isola_js *js, uint64_t id)
+void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {v8::Number::New(js->isolate(), static_cast<double>(id))};
     (void)call_hook(js, HOOK_TIMER, 0, 1, argv);
 }
 
-void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice head,
-                 struct isola_slice body)
+void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
+                 struct isola_slice head, struct isola_slice body)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::Local<v8::ArrayBuffer> buffer;
@@ -454,6 +487,9 @@ void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice
 
 void isola_js_tasks(struct isola_js *js)
 {
+    Entry in(js, 0, 0);
+    if (!in)
+        return;
     v8::HandleScope scope(js->isolate());
     run_tasks(js->v->tasks.get());
     after_entry(js);
@@ -462,6 +498,9 @@ void isola_js_tasks(struct isola_js *js)
 int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, bool *touched,
                    struct isola_err *err)
 {
+    Entry in(js, actor, 0);
+    if (!in)
+        return isola_fail(err, ISOLA_ECLOSED, "its isolate has ended");
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::TryCatch caught(isolate);

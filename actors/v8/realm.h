@@ -54,6 +54,13 @@ struct isola_v8_send {
 /* The low bits of an ask's id. */
 #define ISOLA_ASK_SLOT(id) ((uint32_t)((id)&0xffffff))
 
+/* Why scripts were ended. */
+enum isola_v8_end {
+    ISOLA_V8_TERMINATED = 1, /* isola_v8_terminate */
+    ISOLA_V8_HEAP,           /* more heap than it may use */
+    ISOLA_V8_EXTERNAL,       /* more array buffers */
+};
+
 struct isola_v8_ops {
     /* ANY_THREAD: a task of V8's waits: visit the isolate soon, and call isola_js_tasks. */
     void (*wake)(void *arg);
@@ -101,6 +108,17 @@ struct isola_v8_ops {
     void (*io_cancel)(void *arg, uint64_t id);
     /* After isola_v8_interrupt, perhaps in the middle of a script: must not run JavaScript. */
     void (*interrupted)(void *arg, struct isola_js *js);
+
+    /* These three may be NULL. Around each entry: all between them runs in the name of `actor` (0:
+     * of none, or several) and, if it is known, in `turn`. isola_v8_terminate may be called between
+     * them, by whoever knows that the entry has not been left. */
+    void (*enter)(void *arg, uint32_t actor, uint32_t turn);
+    void (*leave)(void *arg);
+    /* The entry that has just been left was ended, whatever it was about: none of the other ops may
+     * have been called. `actor`: whose code it was, as far as is known, else that of the entry.
+     * True: the isolate goes on, which it can when `why` is ISOLA_V8_TERMINATED; false: nothing
+     * runs in it any more: all entries return at once and call nothing. */
+    bool (*ended)(void *arg, uint32_t actor, enum isola_v8_end why);
 };
 
 /* Bytes of the isolate's heap, and of its array buffers. 0: no limit. */
@@ -120,7 +138,8 @@ POOL_THREAD void isola_v8_close(struct isola_v8 *v);
 /* Calls `fn` with the isolate locked and entered. */
 POOL_THREAD void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *arg),
                                 void *arg);
-/* Ends the JavaScript that runs in it now, if any, with an exception no script can catch. */
+/* Ends the entry that is under way, with an exception no script can catch; native code that works
+ * for a script looks for it every so often. Without an entry under way, the next one. */
 ANY_THREAD void isola_v8_terminate(struct isola_v8 *v);
 
 /* Has ops->interrupted called soon, if a script runs in it now, or when the next one does. */
@@ -174,14 +193,15 @@ JS_THREAD void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t 
 /* A turn too: an event the actor subscribed to. */
 JS_THREAD void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub,
                               struct isola_slice args);
-/* The answer to an ask: `args` as in ops->done. */
-JS_THREAD void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args);
+/* The answer to an ask of `actor`: `args` as in ops->done. */
+JS_THREAD void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
+                               struct isola_slice args);
 /* The time of an ask is over: it fails with ETIMEDOUT. */
-JS_THREAD void isola_js_expire(struct isola_js *js, uint64_t id);
-JS_THREAD void isola_js_timer(struct isola_js *js, uint64_t id);
-/* An answer to ops->io_start: JSON (or nothing) and bytes (or none). */
-JS_THREAD void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice head,
-                           struct isola_slice body);
+JS_THREAD void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id);
+JS_THREAD void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id);
+/* An answer to ops->io_start of `actor`: JSON (or nothing) and bytes (or none). */
+JS_THREAD void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
+                           struct isola_slice head, struct isola_slice body);
 /* Runs what V8 posted and is due. */
 JS_THREAD void isola_js_tasks(struct isola_js *js);
 /* Appends the actor's state (one msgpack value) to `out`, if its script has looked at it

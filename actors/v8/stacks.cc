@@ -138,7 +138,7 @@ std::string describe(isola_js *js, v8::Local<v8::Value> error)
 {
     constexpr int kCauses = 8;
     v8::TryCatch quiet(js->isolate());
-    if (error.IsEmpty())
+    if (error.IsEmpty() || ending(js->v)) // its getters would run again
         return "stopped";
     std::string said = one_error(js, error);
     v8::Local<v8::String> name = text(js->isolate(), "cause");

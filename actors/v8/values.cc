@@ -103,6 +103,9 @@ class Encoder
     }
 
   private:
+    // Nothing of V8's is asked on the way through a long list of plain values.
+    bool ended(uint32_t i) const { return (i & 0xff) == 0xff && ending(js_->v); }
+
     // Is there room for `n` more bytes?
     bool room(size_t n)
     {
@@ -172,6 +175,9 @@ class Encoder
                 return true;
             }
         }
+        // A byte each at the least: what is too long anyway is not to be made one piece for it.
+        if (!room(length))
+            return false;
         size_t n = s->Utf8LengthV2(isolate_);
         if (!room(n))
             return false;
@@ -297,7 +303,7 @@ class Encoder
         isola_mp_array(out_, n);
         for (uint32_t i = 0; i < n; i++) {
             v8::Local<v8::Value> item;
-            if (!a->Get(context_, i).ToLocal(&item))
+            if (ended(i) || !a->Get(context_, i).ToLocal(&item))
                 return false;
             path_.push_back({PathPart::Index, i, {}});
             if (!write(item, depth + 1) || out_->failed)
@@ -337,7 +343,8 @@ class Encoder
         isola_mp_map(out_, n);
         for (uint32_t i = 0; i < n; i++) {
             v8::Local<v8::Value> name, value;
-            if (!names->Get(context_, i).ToLocal(&name) || !o->Get(context_, name).ToLocal(&value))
+            if (ended(i) || !names->Get(context_, i).ToLocal(&name) ||
+                !o->Get(context_, name).ToLocal(&value))
                 return false;
             path_.push_back({PathPart::Name, 0, name});
             if (!string(name.As<v8::String>()) || !write(value, depth + 1))
@@ -405,7 +412,7 @@ class Encoder
         size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_MAP);
         for (uint32_t i = 0; i < items->Length(); i++) {
             v8::Local<v8::Value> item;
-            if (!items->Get(context_, i).ToLocal(&item))
+            if (ended(i) || !items->Get(context_, i).ToLocal(&item))
                 return false;
             path_.push_back({i % 2 ? PathPart::MapValue : PathPart::MapKey, i / 2, {}});
             if (!write(item, depth + 1))
@@ -422,7 +429,7 @@ class Encoder
         size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_SET);
         for (uint32_t i = 0; i < items->Length(); i++) {
             v8::Local<v8::Value> item;
-            if (!items->Get(context_, i).ToLocal(&item))
+            if (ended(i) || !items->Get(context_, i).ToLocal(&item))
                 return false;
             path_.push_back({PathPart::SetItem, i, {}});
             if (!write(item, depth + 1))
@@ -573,6 +580,8 @@ class Decoder
     static constexpr uint32_t kFew = 8;
     using Result = v8::MaybeLocal<v8::Value>;
 
+    bool ended(uint32_t i) const { return (i & 0xff) == 0xff && ending(js_->v); }
+
     Result read(int depth)
     {
         isola_mp_item item;
@@ -642,7 +651,7 @@ class Decoder
         objects_.push_back(a);
         for (uint32_t i = 0; i < n; i++) {
             v8::Local<v8::Value> item;
-            if (!read(depth + 1).ToLocal(&item) ||
+            if (ended(i) || !read(depth + 1).ToLocal(&item) ||
                 a->CreateDataProperty(context_, i, item).IsNothing())
                 return {};
         }
@@ -655,7 +664,7 @@ class Decoder
         objects_.push_back(o);
         for (uint32_t i = 0; i < n; i++) {
             isola_mp_item key;
-            if (isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR)
+            if (ended(i) || isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR)
                 return {};
             v8::Local<v8::String> name;
             if (!v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(key.bytes.data),
@@ -752,8 +761,8 @@ class Decoder
         Reader outer = r_;
         r_ = isola_mp_reader(payload);
         bool ok = true;
-        while (ok && r_.p != r_.end)
-            ok = each();
+        for (uint32_t i = 0; ok && r_.p != r_.end; i++)
+            ok = !ended(i) && each();
         r_ = outer;
         if (!ok)
             return {};
@@ -916,7 +925,8 @@ void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out)
 {
     v8::TryCatch caught(js->isolate());
     size_t before = out->len;
-    if (error->IsNativeError() && encode(js, error, Wrap::ArgsOfOne, out))
+    if (!error.IsEmpty() && error->IsNativeError() && !ending(js->v) &&
+        encode(js, error, Wrap::ArgsOfOne, out))
         return;
     // Not an Error, or one that cannot be sent: what it says can.
     out->len = before;

@@ -137,6 +137,15 @@ ANY_THREAD void outside_io(void *arg, struct isola_mail *mail);
 void prepare_open(struct app *app);
 ANY_THREAD void prepare_wish(void *arg, struct isola_prepare *req);
 
+/* --- blame.c: who was running when the process had to end --- */
+
+/* In the data directory: a line per end, "TIME ADDRESS\tWHY". */
+#define BLAME_FILE "blame"
+/* Exit status when a script could not be stopped. */
+#define BLAME_EXIT 70
+void blame_open(struct app *app);
+void blame_stuck(void *arg, struct isola_slice address, const char *why);
+
 /* --- agent_link.c --- */
 
 int agent_link_open(struct app *app, struct isola_err *err);

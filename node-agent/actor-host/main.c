@@ -145,6 +145,7 @@ static const struct isola_host_ops host_ops = {
     .io = outside_io,
     .prepare = prepare_wish,
     .dead_letter = letters_new,
+    .stuck = blame_stuck,
     .drained = agent_link_drained,
 };
 
@@ -164,6 +165,7 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
         return r;
     app->options.node = isola_strdup(app->options.node);
     app->options.data = isola_strdup(app->options.data);
+    blame_open(app);
     char *path = isola_format("%s/state.db", app->options.data);
     r = isola_state_open(path, &app->state, err);
     free(path);

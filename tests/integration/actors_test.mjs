@@ -404,7 +404,8 @@ describe('deploys', () => {
     ['throws at load', 'throw new Error("at load");', /at load/],
     ['exports nothing', 'const x = 1;', /must export a function or a class/],
     ['exports a number', 'export default 5;', /default export is number/],
-    ['never finishes loading', 'for (;;) {}', /not finished loading/],
+    ['loops while it loads', 'for (;;) {}', /more than 1000 ms of CPU while it started/],
+    ['never finishes loading', 'await new Promise(() => {});', /not finished loading/],
   ]) {
     test(`a module that ${what} is refused and changes nothing`, async () => {
       await cluster.deploy(node, 'up', counter('good'));

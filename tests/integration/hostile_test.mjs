@@ -170,7 +170,7 @@ describe('scripts', () => {
     assert.ok(performance.now() - start < 10_000);
   });
   test('an unreadable thing can be logged, and a long or endless log harms nobody', async () => {
-    await run('log', `const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); console.log(proxy, { get a() { throw 1; } }); console.log('x'.repeat(3e8)); return 1`);
+    await run('log', `const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); console.log(proxy, { get a() { throw 1; } }); console.log('x'.repeat(3e7)); return 1`);
     const flood = run('log', `for (let i = 0; i < 3000; i++) console.log('y'.repeat(60000)); return 2`);
     for (let i = 0; i < 20; i++) assert.equal(await bystander.ask('echo', i, { timeout: 10_000 }), i);
     assert.equal(await flood, 2);

@@ -13,7 +13,7 @@ const cluster = new Cluster();
 let east, out;
 
 const files = {
-  'isola.json': { name: 'p', actors: { T: { module: './src/t.ts' }, S: { module: './src/t.ts', isolation: 'shared' } } },
+  'isola.json': { name: 'p', actors: { T: { module: './src/t.ts', cpu: '1m' }, S: { module: './src/t.ts', isolation: 'shared', cpu: '1m' } } },
   'src/t.ts': `
 import { burn } from './burn';
 

@@ -164,7 +164,7 @@ void step(isola_js *js, void *arg)
         due->second.at += due->second.period;
     else
         p->timers.erase(due);
-    isola_js_timer(js, id);
+    isola_js_timer(js, 0, id);
 }
 
 using Info = const v8::FunctionCallbackInfo<v8::Value> &;

@@ -357,9 +357,11 @@ void isola_js_deactivate(struct isola_js *js, uint32_t actor)
 
 /* --- what programs wait for --- */
 
-void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_slice args)
+void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
+                     struct isola_slice args)
 {
     struct isola_v8 *v = enter(js);
+    ISOLA_CHECK(find(v, actor) != NULL);
     for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
         for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
             if (t->wait == FAKE_ASK && t->id == id) {
@@ -370,18 +372,19 @@ void isola_js_settle(struct isola_js *js, uint64_t id, bool ok, struct isola_sli
     ISOLA_CHECK(!"an ask nobody waits for was settled");
 }
 
-void isola_js_expire(struct isola_js *js, uint64_t id)
+void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
 {
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
     isola_mp_error(&args, ISOLA_ETIMEDOUT, "the ask timed out", NULL);
-    isola_js_settle(js, id, false, isola_buf_slice(&args));
+    isola_js_settle(js, actor, id, false, isola_buf_slice(&args));
     isola_buf_free(&args);
 }
 
-void isola_js_timer(struct isola_js *js, uint64_t id)
+void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id)
 {
     struct isola_v8 *v = enter(js);
+    ISOLA_CHECK(find(v, actor) != NULL);
     for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
         for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
             if (t->wait == FAKE_TIMER && t->id == id) {
@@ -392,9 +395,10 @@ void isola_js_timer(struct isola_js *js, uint64_t id)
     ISOLA_CHECK(!"a timer nobody has set is due");
 }
 
-void isola_js_io(struct isola_js *js, uint64_t id, bool last, struct isola_slice head,
-                 struct isola_slice body)
+void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
+                 struct isola_slice head, struct isola_slice body)
 {
+    (void)actor;
     (void)enter(js);
     (void)id;
     (void)last;

@@ -72,7 +72,7 @@ static void reads_all_there_is(void **state)
     assert_int_equal(t->life.max_backoff_ms, 30000);
     assert_int_equal(t->life.strategy, ISOLA_MANIFEST_ONE_FOR_ONE);
     assert_int_equal(t->cpu_ms, 1000);
-    assert_int_equal(t->external, 128 << 20);
+    assert_int_equal(t->external, 256 << 20);
     assert_int_equal(t->mailbox_bytes, 64 << 20);
     assert_int_equal(t->message, 16 << 20);
     assert_int_equal(t->output, 128 << 20);

@@ -3,6 +3,7 @@
 // The JavaScript side of an isolate. Evaluated once per process, into the platform snapshot, and so is `boot`, which gets the native
 // functions (actors/v8/natives.cc) and returns the hooks C calls (actors/v8/realm.h): a new isolate begins with all of it done.
 import * as actors from './actor.js';
+import * as bounded from './bounded.js';
 import * as io from './io.js';
 import * as refs from './ref.js';
 import * as supervise from './supervise.js';
@@ -27,6 +28,7 @@ EventEmitter.call(process.process);
 globals.install();
 for (const name of Object.keys(supervise.methods))
   defineProperty(actors.Actor.prototype, name, { __proto__: null, value: supervise.methods[name], writable: true, configurable: true, enumerable: false });
+bounded.install();
 define('console', createConsole(natives.log));
 define('require', (name) => {
   if (name === 'isola') return isola;

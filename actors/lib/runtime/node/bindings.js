@@ -41,7 +41,7 @@ function util() {
     getExternalValue: () => 0n,
     getSystemErrorName: none,
     getSharedArrayBufferGrowable: (b) => b.growable,
-    constructSharedArrayBuffer: (n) => new SharedArrayBuffer(n),
+    constructSharedArrayBuffer: () => { throw new TypeError('there are no SharedArrayBuffers in isolates'); },
     arrayBufferViewHasBuffer: () => true,
     sleep: none,
     defineLazyProperties,

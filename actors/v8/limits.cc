@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an isolate may use, and how its scripts are ended.
+//
+// Three things end them: somebody who asks for it (the watchdog, a limit that C keeps), the heap
+// reaching its limit, and the array buffers theirs. In each case V8 is told to unwind, which it
+// does at the next check its code makes; meanwhile the heap may grow past its limit, since V8 ends
+// the process otherwise. What has ended is seen when the entry is left: then the owner says whether
+// the isolate goes on. With its heap exhausted it never does.
+#include "actors/v8/internal.hh"
+
+#include <cstdlib>
+
+namespace isola
+{
+
+// V8 asks again when that has been used up as well, as by one huge array.
+static constexpr size_t kReprieve = size_t{2} << 30;
+
+/* --- array buffers --- */
+
+bool Quota::take(size_t n)
+{
+    if (used_.fetch_add(n, std::memory_order_relaxed) + n <= max_) {
+        refused_.store(false, std::memory_order_relaxed); // V8 has found room
+        return true;
+    }
+    used_.fetch_sub(n, std::memory_order_relaxed);
+    // What is too much by itself is a RangeError of the script's and nothing more.
+    if (n <= max_ && !refused_.exchange(true) && isolate_ != nullptr)
+        isolate_->RequestInterrupt(
+            [](v8::Isolate *isolate, void *) {
+                isola_v8 *v = from(isolate);
+                if (v->guard.quota->exhausted())
+                    end_scripts(v, ISOLA_V8_EXTERNAL);
+            },
+            nullptr);
+    return false;
+}
+
+void *Quota::Allocate(size_t n)
+{
+    void *data = take(n) ? calloc(n, 1) : nullptr;
+    return data;
+}
+
+void *Quota::AllocateUninitialized(size_t n)
+{
+    return take(n) ? malloc(n) : nullptr;
+}
+
+void Quota::Free(void *data, size_t n)
+{
+    if (data != nullptr)
+        used_.fetch_sub(n, std::memory_order_relaxed);
+    free(data);
+}
+
+/* --- the heap --- */
+
+static size_t near_heap_limit(void *data, size_t current, size_t)
+{
+    // Array buffers that cannot be had make V8 collect all it can, and come here as well.
+    isola_v8 *v = static_cast<isola_v8 *>(data);
+    end_scripts(v, v->guard.quota->exhausted() ? ISOLA_V8_EXTERNAL : ISOLA_V8_HEAP);
+    return current + kReprieve;
+}
+
+// Buffers that can be resized are not allocated by the quota: what they take is seen when V8 has
+// collected garbage, which their growth makes it do. Some of what is counted may be garbage that
+// has not been swept yet: so it takes twice as much.
+static void after_gc(v8::Isolate *isolate, v8::GCType, v8::GCCallbackFlags, void *data)
+{
+    isola_v8 *v = static_cast<isola_v8 *>(data);
+    v8::HeapStatistics stats;
+    isolate->GetHeapStatistics(&stats);
+    if (stats.external_memory() / 2 > v->guard.quota->max())
+        end_scripts(v, ISOLA_V8_EXTERNAL);
+}
+
+void arm_limits(isola_v8 *v)
+{
+    v->isolate->AddGCEpilogueCallback(after_gc, v, v8::kGCTypeMarkSweepCompact);
+    v->guard.quota->watch(v->isolate);
+    v->isolate->AddNearHeapLimitCallback(near_heap_limit, v);
+    v->isolate->SetAllowAtomicsWait(false);
+}
+
+void disarm_limits(isola_v8 *v)
+{
+    v->guard.quota->watch(nullptr);
+    v->isolate->CancelTerminateExecution();
+    v->isolate->RemoveGCEpilogueCallback(after_gc, v);
+    v->isolate->RemoveNearHeapLimitCallback(near_heap_limit, 0);
+}
+
+/* --- ending scripts --- */
+
+void end_scripts(isola_v8 *v, isola_v8_end why)
+{
+    int none = 0;
+    v->guard.ending.compare_exchange_strong(none, why);
+    v->isolate->TerminateExecution();
+}
+
+bool ending(const isola_v8 *v)
+{
+    return v->guard.ending.load(std::memory_order_relaxed) != 0;
+}
+
+Entry::Entry(isola_js *js, uint32_t actor, uint32_t turn)
+    : js_(js), actor_(actor), entered_(!js->v->guard.dead)
+{
+    if (entered_ && js->v->ops->enter != nullptr)
+        js->v->ops->enter(js->v->arg, actor, turn);
+}
+
+Entry::~Entry()
+{
+    isola_v8 *v = js_->v;
+    if (!entered_)
+        return;
+    if (v->ops->leave != nullptr)
+        v->ops->leave(v->arg);
+    if (v->guard.quota != nullptr && v->guard.quota->exhausted())
+        end_scripts(v, ISOLA_V8_EXTERNAL);
+    int why = v->guard.ending.load(std::memory_order_relaxed);
+    if (why == 0)
+        return;
+    v8::Isolate *isolate = js_->isolate();
+    v8::HandleScope scope(isolate);
+    isolate->CancelTerminateExecution(); // so that the frame can be read
+    uint32_t actor = current_frame(isolate).actor;
+    isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
+    v->rejections.clear();
+    v->rejection_index.clear();
+    bool lives = v->ops->ended != nullptr &&
+                 v->ops->ended(v->arg, actor != 0 ? actor : actor_, static_cast<isola_v8_end>(why));
+    v->guard.dead = !lives || why != ISOLA_V8_TERMINATED;
+    v->ticks = !v->guard.dead; // some may be left over
+    if (!v->guard.dead)
+        v->guard.ending.store(0, std::memory_order_relaxed);
+}
+
+} // namespace isola
+
+extern "C" void isola_v8_terminate(struct isola_v8 *v)
+{
+    isola::end_scripts(v, ISOLA_V8_TERMINATED);
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an isolate may use, and how its scripts are ended (limits.cc).
+#pragma once
+
+#include <v8.h>
+
+#include <atomic>
+#include <memory>
+
+#include "actors/v8/realm.h"
+
+namespace isola
+{
+
+// Counts the array buffers of an isolate, and refuses what is more than it may have. Buffers may
+// outlive their isolate by a little, and are freed by any thread: each holds a reference.
+class Quota final : public v8::ArrayBuffer::Allocator
+{
+  public:
+    explicit Quota(uint64_t max) : max_(max != 0 ? max : UINT64_MAX) {}
+    void *Allocate(size_t n) override;
+    void *AllocateUninitialized(size_t n) override;
+    void Free(void *data, size_t n) override;
+    // V8 was refused what would fit by itself, and has found no room by collecting garbage.
+    bool exhausted() const { return refused_.load(std::memory_order_relaxed); }
+    uint64_t max() const { return max_; }
+    // Whom to interrupt when something is refused; null: nobody any more.
+    void watch(v8::Isolate *isolate) { isolate_ = isolate; }
+
+  private:
+    bool take(size_t n);
+    const uint64_t max_;
+    std::atomic<uint64_t> used_{0};
+    std::atomic<bool> refused_{false};
+    v8::Isolate *isolate_ = nullptr;
+};
+
+// The state of an isolate as to its end.
+struct Guard {
+    std::shared_ptr<Quota> quota;
+    std::atomic<int> ending{0}; // enum isola_v8_end: what runs is to unwind
+    bool dead = false;          // nothing runs in it any more
+};
+
+// Arms the limits of a new isolate.
+void arm_limits(isola_v8 *v);
+void disarm_limits(isola_v8 *v);
+// Ends what runs, for this reason unless there is one already.
+void end_scripts(isola_v8 *v, isola_v8_end why);
+// Are scripts being ended? For native code that works for one: it is to return soon.
+bool ending(const isola_v8 *v);
+
+// An entry: all that runs JavaScript does so between an Entry's making and its end. One that
+// cannot be (false) is to do nothing at all.
+class Entry
+{
+  public:
+    Entry(isola_js *js, uint32_t actor, uint32_t turn);
+    ~Entry();
+    Entry(const Entry &) = delete;
+    explicit operator bool() const { return entered_; }
+
+  private:
+    isola_js *js_;
+    uint32_t actor_;
+    bool entered_;
+};
+
+} // namespace isola
