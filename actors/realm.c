@@ -561,12 +561,11 @@ void isola__realm_visit(struct isola_realm *r)
     /* Turns end in a visit, and so does what they have changed begin to be written: a drain must
      * not end in between. */
     isola__host_busy(r->host);
-    struct isola_delay *delays = NULL;
-    if (atomic_exchange(&r->nudged, false)) {
+    bool nudged = atomic_exchange(&r->nudged, false);
+    if (nudged) {
         visit.tasks = atomic_exchange(&r->tasks, false);
         visit.inspect = isola__inspect_waits(r);
-        delays = take_delays(r);
-        arm_delays(r, delays);
+        arm_delays(r, take_delays(r));
     }
     hand_out(r, &visit.answers);
     bool restarted = restarts(r);
@@ -584,7 +583,7 @@ void isola__realm_visit(struct isola_realm *r)
             cannot_open(r, &visit, &err);
     }
     isola__limits_bury(r);
-    if (enter || delays != NULL || restarted)
+    if (enter || nudged || restarted) /* who nudged may have taken its deadline out of the heap */
         isola__worker_wake_at(r);
     count_busy(r);
 
