@@ -4,9 +4,6 @@
 import { provide } from 'isola:born';
 import { domException, load } from './node/loader.js';
 import { builtin } from './node/modules.js';
-import { webCrypto } from './web/crypto.js';
-import { errorEvent } from './web/error_event.js';
-import { fetch } from './web/fetch.js';
-import { messageChannel } from './web/message_channel.js';
+import { global } from './web/late_globals.js';
 
-provide({ __proto__: null, builtin, domException, errorEvent, fetch, load, messageChannel, webCrypto });
+provide({ __proto__: null, builtin, domException, global, load });

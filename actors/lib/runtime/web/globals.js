@@ -10,39 +10,33 @@ import { globals as timers } from '../timers.js';
 import { performance } from './performance.js';
 import { defineProperty, keys } from '../primordials.js';
 
+// Those of late_globals.js: made when they are first looked at.
+const lateGlobals = [
+  'AbortController', 'AbortSignal', 'atob', 'Blob', 'btoa', 'Buffer', 'ByteLengthQueuingStrategy', 'CompressionStream', 'CountQueuingStrategy',
+  'Crypto', 'crypto', 'CryptoKey', 'CustomEvent', 'DecompressionStream', 'DOMException', 'ErrorEvent', 'Event', 'EventTarget', 'fetch', 'File',
+  'FormData', 'Headers', 'MessageChannel', 'MessageEvent', 'MessagePort', 'ReadableByteStreamController', 'ReadableStream',
+  'ReadableStreamBYOBReader', 'ReadableStreamBYOBRequest', 'ReadableStreamDefaultController', 'ReadableStreamDefaultReader', 'Request', 'Response',
+  'SubtleCrypto', 'TextDecoder', 'TextDecoderStream', 'TextEncoder', 'TextEncoderStream', 'TransformStream', 'TransformStreamDefaultController',
+  'URL', 'URLPattern', 'URLSearchParams', 'WritableStream', 'WritableStreamDefaultController', 'WritableStreamDefaultWriter',
+];
+
 function define(name, value) {
   defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
 }
 
-function lazy(name, make) {
+function lazy(name) {
   defineProperty(globalThis, name, {
     __proto__: null,
     configurable: true,
     enumerable: false,
     get() {
-      const value = make();
+      const value = late().global(name);
       define(name, value);
       return value;
     },
     set(value) { define(name, value); },
   });
 }
-
-const modules = {
-  'buffer': ['Buffer', 'atob', 'btoa'],
-  'internal/abort_controller': ['AbortController', 'AbortSignal'],
-  'internal/blob': ['Blob'],
-  'internal/encoding': ['TextEncoder', 'TextDecoder'],
-  'internal/event_target': ['Event', 'EventTarget', 'CustomEvent'],
-  'internal/file': ['File'],
-  'internal/url': ['URL', 'URLSearchParams'],
-  'internal/urlpattern': ['URLPattern'],
-  'internal/fetch': ['FormData', 'Headers', 'Request', 'Response'],
-  'stream/web': ['ReadableStream', 'ReadableStreamDefaultReader', 'ReadableStreamBYOBReader', 'ReadableStreamBYOBRequest', 'ReadableByteStreamController',
-    'ReadableStreamDefaultController', 'TransformStream', 'TransformStreamDefaultController', 'WritableStream', 'WritableStreamDefaultController',
-    'WritableStreamDefaultWriter', 'ByteLengthQueuingStrategy', 'CountQueuingStrategy', 'TextEncoderStream', 'TextDecoderStream'],
-  'internal/webstreams/compression': ['CompressionStream', 'DecompressionStream'],
-};
 
 const TRANSFERABLE = 'transfer takes ArrayBuffers';
 
@@ -70,16 +64,11 @@ function reportError(error) {
 
 /** While the snapshot is made. */
 export function install() {
-  for (const id of keys(modules)) for (const name of modules[id]) lazy(name, () => late().load(id)[name]);
-  lazy('DOMException', () => late().domException());
-  lazy('ErrorEvent', () => late().errorEvent(late().load));
-  for (const name of ['MessageChannel', 'MessageEvent', 'MessagePort']) lazy(name, () => late().messageChannel(late().load)[name]);
-  for (const name of ['crypto', 'Crypto', 'CryptoKey', 'SubtleCrypto']) lazy(name, () => late().webCrypto()[name]);
+  for (const name of lateGlobals) lazy(name);
   for (const name of keys(timers)) define(name, timers[name]);
   define('structuredClone', structuredClone);
   define('queueMicrotask', queueMicrotask);
   define('reportError', reportError);
-  lazy('fetch', () => late().fetch);
   define('performance', performance);
   define('process', process);
   define('navigator', Object.freeze({ userAgent: 'Isola', hardwareConcurrency: 1, language: 'en-US' }));
