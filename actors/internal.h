@@ -220,6 +220,8 @@ ANY_THREAD void isola__realm_drop(struct isola_realm *r);
 void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isola_mailq *to);
 /* Worker: one visit. */
 void isola__realm_visit(struct isola_realm *r);
+/* mappings.c: an isolate is about to be made. ISOLA_EOVERLOAD: the kernel has no room for it. */
+ANY_THREAD ISOLA_MUST_USE int isola__mappings_take(struct isola_err *err);
 /* No more visits; the isolate is closed after the present one. */
 ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
