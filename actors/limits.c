@@ -185,6 +185,7 @@ void isola__limits_bury(struct isola_realm *r)
     struct isola_v8 *v8 = r->v8;
     if (!r->dead || v8 == NULL)
         return;
+    isola__inspect_close(r);
     pthread_mutex_lock(&r->lock);
     r->v8 = NULL;
     pthread_mutex_unlock(&r->lock);

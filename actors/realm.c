@@ -429,6 +429,7 @@ static void visit_dead(struct isola_realm *r, struct visit *visit)
         if (p->what != ISOLA_PENDING_FREE && p->what != ISOLA_PENDING_RESTART)
             isola__pending_free(r, p);
     }
+    isola__inspect_run(r, NULL);
     isola__idle_free(r);
     r->emptied = false;
 }

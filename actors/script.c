@@ -283,9 +283,15 @@ static void place(void *arg, struct isola_slice text, struct isola_buf *out)
     isola__stack_map(r->host, r->release, text, out);
 }
 
+/* In the middle of an entry, whose time this is not. */
 static void interrupted(void *arg, struct isola_js *js)
 {
-    isola__inspect_run(arg, js);
+    struct isola_realm *r = arg;
+    struct isola_entered was = r->entered;
+    isola__limits_leave(r);
+    isola__inspect_run(r, js);
+    isola__limits_enter(r, was.actor, was.turn);
+    r->entered.over = was.over;
 }
 
 const struct isola_v8_ops isola__v8_ops = {

@@ -13,7 +13,8 @@ const cluster = new Cluster();
 let east, out;
 
 const files = {
-  'isola.json': { name: 'p', actors: { T: { module: './src/t.ts', cpu: '1m' }, S: { module: './src/t.ts', isolation: 'shared', cpu: '1m' } } },
+  'isola.json': { name: 'p', actors: { T: { module: './src/t.ts', cpu: '1m' }, S: { module: './src/t.ts', isolation: 'shared', cpu: '1m' },
+    Brief: { module: './src/t.ts', cpu: '1s' }, Small: { module: './src/t.ts', heap: '32MB' } } },
   'src/t.ts': `
 import { burn } from './burn';
 
@@ -24,6 +25,7 @@ const kept: RetainedThing[] = [];
 export default (self: any): void => {
   self.on('spin', (ms: number) => burn(ms));
   self.on('keep', (n: number) => { for (let i = 0; i < n; i++) kept.push(new RetainedThing(i)); });
+  self.on('grow', () => { const all: unknown[] = []; for (;;) all.push(new Array(1000).fill(1)); });
   self.on('big', (n: number) => { for (let i = 0; i < n; i++) kept.push(new RetainedThing(i, String(i).padStart(64, 'x') + i)); });
   self.on('odd', (ms: number) => {
     class Odd { '"\\\\ \\n \\ud800 ünï </script>'(end: number) { while (performance.now() < end); } }
@@ -202,10 +204,11 @@ describe('ctl profile', () => {
     await odd;
   });
   test('an actor that ends meanwhile: what there was until then', async () => {
-    for (const end of [() => ctl(east, 'stop', 'p/T/ends'), () => ref('T', 'ends').emit('throws')]) {
-      await ref('T', 'ends').ask('spin', 10);
+    for (const [type, end] of [['T', () => ctl(east, 'stop', 'p/T/ends')], ['T', () => ref('T', 'ends').emit('throws')],
+      ['Brief', () => ref('Brief', 'ends').emit('spin', 1e9)], ['Small', () => ref('Small', 'ends').emit('grow')]]) {
+      await ref(type, 'ends').ask('spin', 10);
       const file = join(out, 'ends.cpuprofile');
-      const taken = begin('p/T/ends');
+      const taken = begin(`p/${type}/ends`);
       await taken.begun;
       await end();
       writeFileSync(file, await fetch(await taken.done));
@@ -263,6 +266,17 @@ describe('ctl heap', () => {
     assert.equal(spun, false);
     assert.ok(snapshot(file).names.get('RetainedThing') >= 99);
     await spin;
+  });
+  test('costs the handler nothing of its CPU time', async () => {
+    const a = ref('Brief', 'x');
+    await a.ask('big', 30_000);
+    const spin = a.ask('spin', 800);
+    const file = join(out, 'brief.heapsnapshot');
+    const taken = await ctl(east, 'heap', 'p/Brief/x', '-o', file);
+    assert.equal(taken.status, 0, taken.err);
+    await spin;
+    assert.equal(await a.ask('ok'), 1);
+    assert.ok(snapshot(file).names.get('RetainedThing') >= 30_000, 'the same activation');
   });
   test('to stdout', async () => {
     const { status, out: said, err } = await ctl(east, 'profile', 'p/T/heap', '--seconds', '1', '-o', '-');
