@@ -221,7 +221,7 @@ void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isol
 /* Worker: one visit. */
 void isola__realm_visit(struct isola_realm *r);
 /* mappings.c: an isolate is about to be made. ISOLA_EOVERLOAD: the kernel has no room for it. */
-ANY_THREAD ISOLA_MUST_USE int isola__mappings_take(struct isola_err *err);
+ANY_THREAD ISOLA_MUST_USE int isola__mappings_take(struct isola_host *h, struct isola_err *err);
 /* No more visits; the isolate is closed after the present one. */
 ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
@@ -459,6 +459,7 @@ void isola__idle_free(struct isola_realm *r);
 struct isola_memory {
     atomic_ullong budget; /* bytes resident; 0: none */
     atomic_ullong seen;   /* when it was looked at last, ms */
+    atomic_bool crowded;  /* the kernel has room for few more isolates (mappings.c) */
     atomic_bool evicting;
     uint64_t told; /* the evicting thread's: when a person was told, ms */
 };

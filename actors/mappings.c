@@ -4,8 +4,10 @@
  * several, and V8 ends the process when it cannot have one more: so an isolate that might not fit
  * is not begun.
  *
- * Counting them takes the kernel a moment, so it is done only when all that were free at the last
- * count may be in use, and not again and again while none are.
+ * Before that, when few are left, isolates that have been idle longest hibernate (memory.c).
+ *
+ * Counting takes the kernel a moment: it is done when all that were free at the last count may be
+ * in use, and once a second while few are.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -20,15 +22,18 @@
 #define PER_ISOLATE 12
 /* Left to what lives: heaps grow, threads start. */
 #define RESERVE 1500
-/* Between two counts that find nothing free, ms. */
+/* Few are left: isolates should go. */
+#define FEW (128 * PER_ISOLATE)
+/* Between two counts while few are left, ms. */
 #define RECOUNT_MS 1000
 
 static struct {
     pthread_mutex_t lock;
-    long left; /* that may be free; < 0: to be counted */
+    long left; /* that are free for certain */
     long limit;
-    uint64_t full_at; /* when a count found nothing free, ms; 0: it did not */
-} maps = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = -1};
+    bool few;            /* at the last count */
+    uint64_t counted_at; /* ms */
+} maps = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The number a file of /proc holds; -1 when it cannot be read. */
 static long number_in(const char *path)
@@ -58,25 +63,30 @@ static long count_maps(void)
     return n < 0 ? -1 : lines;
 }
 
-static void count(void)
+static void count(uint64_t now)
 {
     long used = count_maps();
     maps.limit = number_in("/proc/sys/vm/max_map_count");
     maps.left = used < 0 || maps.limit < 0 ? LONG_MAX : maps.limit - RESERVE - used;
-    maps.full_at = maps.left < PER_ISOLATE ? isola_clock_ms() : 0;
+    maps.few = maps.left < FEW;
+    maps.counted_at = now;
 }
 
-int isola__mappings_take(struct isola_err *err)
+int isola__mappings_take(struct isola_host *h, struct isola_err *err)
 {
+    uint64_t now = isola_clock_ms();
     pthread_mutex_lock(&maps.lock);
-    bool counted = maps.full_at != 0 && isola_clock_ms() - maps.full_at < RECOUNT_MS;
-    if (maps.left < PER_ISOLATE && !counted)
-        count();
-    bool fits = maps.left >= PER_ISOLATE;
+    if (maps.few ? now - maps.counted_at >= RECOUNT_MS : maps.left < FEW)
+        count(now);
+    bool fits = maps.left >= PER_ISOLATE, few = maps.few;
     long limit = maps.limit;
     if (fits)
         maps.left -= PER_ISOLATE;
     pthread_mutex_unlock(&maps.lock);
+    if (few) {
+        atomic_store(&h->memory.crowded, true);
+        isola__memory_check(h, now);
+    }
     if (fits)
         return 0;
     return isola_fail(err, ISOLA_EOVERLOAD,

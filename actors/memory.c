@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Memory pressure: when the process has more memory resident than its budget, idle actors
- * hibernate, those that have been idle longest first.
+ * Memory pressure: when the process has more memory resident than its budget, or more isolates than
+ * the kernel has room for, idle actors hibernate, those that have been idle longest first.
  *
  * Looked at after visits, so only when something has happened, and not more than ten times a
  * second. Whom it strikes is found out by a thread of its own: that goes through the whole
@@ -18,6 +18,7 @@
 #define REST_MS 1000   /* after an eviction: memory comes back as isolates are closed */
 #define TELL_MS 60000  /* between two lines of the log that say it does not help */
 #define AIM     9 / 10 /* of the budget: what is to be left */
+#define CROWD   16 /* the share of what is resident that isolates give up when they are too many */
 
 /* What an actor is thought to free, beside the heap of its isolate: what V8 has around it. */
 #define ISOLATE_BYTES (512u << 10)
@@ -44,9 +45,11 @@ struct candidates {
     size_t n, cap;
 };
 
-static bool may_go(const struct isola_actor *a)
+/* `isolates`: only who has one for itself. */
+static bool may_go(const struct isola_actor *a, bool isolates)
 {
-    return atomic_load(&a->state) == ISOLA_ACTOR_IDLE && atomic_load(&a->mailbox) == 0;
+    return !(isolates && a->type->def.shared) && atomic_load(&a->state) == ISOLA_ACTOR_IDLE &&
+           atomic_load(&a->mailbox) == 0;
 }
 
 static void add(struct candidates *c, const struct isola_actor *a)
@@ -67,7 +70,7 @@ static int by_since(const void *a, const void *b)
 }
 
 /* Those that have been idle since before this are to go; 0: there is nobody. */
-static uint32_t limit(struct isola_host *h, uint64_t too_much)
+static uint32_t limit(struct isola_host *h, uint64_t too_much, bool isolates)
 {
     struct candidates c = {0};
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
@@ -75,7 +78,7 @@ static uint32_t limit(struct isola_host *h, uint64_t too_much)
         pthread_mutex_lock(&shard->lock);
         ISOLA_SHARD_EACH(shard, a)
         {
-            if (may_go(a))
+            if (may_go(a, isolates))
                 add(&c, a);
         }
         pthread_mutex_unlock(&shard->lock);
@@ -91,7 +94,7 @@ static uint32_t limit(struct isola_host *h, uint64_t too_much)
     return since;
 }
 
-static void evict(struct isola_host *h, uint32_t before)
+static void evict(struct isola_host *h, uint32_t before, bool isolates)
 {
     struct isola_slice none = {0};
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
@@ -100,7 +103,7 @@ static void evict(struct isola_host *h, uint32_t before)
         pthread_mutex_lock(&shard->lock);
         ISOLA_SHARD_EACH(shard, a)
         {
-            if (may_go(a) && atomic_load(&a->idle_since) < before) {
+            if (may_go(a, isolates) && atomic_load(&a->idle_since) < before) {
                 struct isola_mail *m =
                     isola_mail_new(ISOLA_MAIL_HIBERNATE, none, a->address, none, none, none);
                 if (m != NULL)
@@ -118,10 +121,12 @@ static void *relieve(void *arg)
 {
     struct isola_host *h = arg;
     uint64_t budget = atomic_load(&h->memory.budget), used = resident(), now = isola_clock_ms();
-    if (budget != 0 && used > budget) {
-        uint32_t before = limit(h, used - budget * AIM);
+    if (atomic_exchange(&h->memory.crowded, false))
+        evict(h, limit(h, used / CROWD, true), true);
+    else if (budget != 0 && used > budget) {
+        uint32_t before = limit(h, used - budget * AIM, false);
         if (before != 0) {
-            evict(h, before);
+            evict(h, before, false);
         } else if (h->memory.told == 0 || now - h->memory.told > TELL_MS) {
             h->memory.told = now;
             isola__host_logf(h, ISOLA_LOG_WARN, (struct isola_slice){0},
@@ -140,11 +145,13 @@ void isola__memory_check(struct isola_host *h, uint64_t now)
 {
     struct isola_memory *m = &h->memory;
     uint64_t budget = atomic_load(&m->budget);
-    if (budget == 0)
+    bool crowded = atomic_load(&m->crowded);
+    if (budget == 0 && !crowded)
         return;
     unsigned long long seen = atomic_load(&m->seen);
     if (now < seen + LOOK_MS || !atomic_compare_exchange_strong(&m->seen, &seen, now) ||
-        resident() <= budget || atomic_load(&h->draining) || atomic_exchange(&m->evicting, true))
+        (resident() <= budget && !crowded) || atomic_load(&h->draining) ||
+        atomic_exchange(&m->evicting, true))
         return;
     pthread_t thread;
     isola__host_busy(h);
