@@ -268,8 +268,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct isola_worker *w = timer->data;
     fire(w);
-    if (atomic_load(&w->sleep) == AWAKE) /* who goes to sleep arms it */
-        arm(w);
+    arm(w); /* always: the loop may run timers before it polls, and it must not poll without one */
 }
 
 void isola__worker_wake_at(struct isola_realm *r)

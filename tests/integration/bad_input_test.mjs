@@ -183,7 +183,7 @@ describe('an agent', () => {
       writeFileSync(join(data, 'lock'), ''); // the one file that every start opens
       const content = files(data).filter(([name]) => name === file);
       const r = await refused(['--name', 'west', '--data', data]);
-      assert.deepEqual(r, { status: 1, out: '', err: `node-agent: ${join(data, file)} was written by a newer version of Isola (schema 99, this one knows 1): start that version, or use another data directory\n` });
+      assert.deepEqual(r, { status: 1, out: '', err: `node-agent: ${join(data, file)} was written by a newer version of Isola (schema 99, this one knows 2): start that version, or use another data directory\n` });
       assert.deepEqual(files(data).filter(([name]) => name !== 'lock'), content);
     });
   }
