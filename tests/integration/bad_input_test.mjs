@@ -173,7 +173,7 @@ describe('an agent', () => {
     assert.deepEqual(r, { status: 1, out: '', err: `node-agent: cannot write to the data directory ${data}: Permission denied; choose another data directory\n` });
     assert.deepEqual(readdirSync(data), []);
   });
-  for (const file of ['state.db', 'catalog.db']) {
+  for (const [file, known] of [['state.db', 1], ['catalog.db', 2]]) {
     test(`whose ${file} is of a newer schema`, async () => {
       const data = join(cluster.dir, `newer-${file}`);
       mkdirSync(data, { mode: 0o700 });
@@ -183,7 +183,7 @@ describe('an agent', () => {
       writeFileSync(join(data, 'lock'), ''); // the one file that every start opens
       const content = files(data).filter(([name]) => name === file);
       const r = await refused(['--name', 'west', '--data', data]);
-      assert.deepEqual(r, { status: 1, out: '', err: `node-agent: ${join(data, file)} was written by a newer version of Isola (schema 99, this one knows 2): start that version, or use another data directory\n` });
+      assert.deepEqual(r, { status: 1, out: '', err: `node-agent: ${join(data, file)} was written by a newer version of Isola (schema 99, this one knows ${known}): start that version, or use another data directory\n` });
       assert.deepEqual(files(data).filter(([name]) => name !== 'lock'), content);
     });
   }
