@@ -337,6 +337,7 @@ struct isola_actor {
     struct isola_address at;       /* into `text`; read by other threads */
     uint32_t activation;           /* counts them */
     unsigned nios;                 /* of its realm's ios */
+    size_t io_bytes;               /* of the requests of these */
     struct isola_buf saved;        /* the state as on disk, or empty */
     struct isola_buf no_state;     /* why the state cannot be had; empty: it can */
     struct isola_buf crash;        /* what it crashed of; empty: it did not */

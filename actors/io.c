@@ -74,6 +74,11 @@ static int refuse(struct isola_realm *r, uint32_t actor, const struct isola_acto
                           "%d fetches and the like are under way for this actor, which is the "
                           "limit; those whose responses are not read to the end count",
                           PER_ACTOR);
+    if (a != NULL && a->io_bytes + bytes > BODY_MAX + HEAD_MAX)
+        return isola_fail(err, ISOLA_EOVERLOAD,
+                          "requests of this actor with %zu bytes are under way, and the limit is "
+                          "%u MB",
+                          a->io_bytes, BODY_MAX >> 20);
     if (atomic_load(&h->ios) >= PER_HOST || atomic_load(&h->io_bytes) + bytes > BYTES_HOST)
         return isola_fail(err, ISOLA_EOVERLOAD,
                           "too much is under way outside of isolates on this node");
@@ -102,8 +107,10 @@ int isola__io_start(struct isola_realm *r, uint32_t actor, bool gated, struct is
     io->actor = actor;
     io->bytes = bytes;
     isola_map_set(&r->ios, key_of(&io->id), io);
-    if (a != NULL)
+    if (a != NULL) {
         a->nios++;
+        a->io_bytes += bytes;
+    }
     atomic_fetch_add(&r->host->ios, 1);
     atomic_fetch_add(&r->host->io_bytes, bytes);
     m->origin = (struct isola_origin){.realm = isola__realm_ref(r), .id = io->id};
@@ -127,8 +134,10 @@ void isola__io_more(struct isola_realm *r, uint64_t id)
 static void forget(struct isola_realm *r, struct isola_io *io)
 {
     struct isola_actor *a = isola__realm_actor(r, io->actor);
-    if (a != NULL)
+    if (a != NULL) {
         a->nios--;
+        a->io_bytes -= io->bytes;
+    }
     isola_map_del(&r->ios, key_of(&io->id));
     atomic_fetch_sub(&r->host->ios, 1);
     atomic_fetch_sub(&r->host->io_bytes, io->bytes);

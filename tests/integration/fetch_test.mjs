@@ -52,7 +52,7 @@ async function site(request, response) {
     case '/redirect': response.writeHead(Number(url.searchParams.get('n') ?? 302), { location: url.searchParams.get('to') }); return response.end('moved');
     case '/loop': response.writeHead(302, { location: '/loop' }); return response.end();
     case '/trickle': response.write('first'); return undefined; // and never more
-    case '/never': return undefined;
+    case '/never': return request.resume();
     case '/break': response.writeHead(200, { 'content-length': 1000_000 }); response.write('x'.repeat(1000)); return setImmediate(() => response.destroy());
     default: response.writeHead(404); return response.end('not here');
   }
@@ -211,6 +211,9 @@ for (const type of ['I', 'S']) {
         const refused = await all[129]; c.abort(); return [refused, await all[0]];`, base);
       assert.deepEqual(codes, ['EOVERLOAD', 20]);
       await opened(0);
+      assert.deepEqual(await ref.ask('run', `
+        const c = new AbortController(); const post = (n) => fetch(args[0] + '/never', { method: 'POST', body: new Uint8Array(n), signal: c.signal }).catch((e) => e.code);
+        const one = post(40_000_000); const two = await post(40_000_000); c.abort(); return [await one, two];`, base), [20, 'EOVERLOAD']);
       assert.equal(await ref.ask('run', `return (await fetch(args[0] + '/echo')).status`, base), 200);
     });
     test('bodies nobody reads are given up when their responses are gone', async () => {
