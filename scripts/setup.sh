@@ -133,8 +133,9 @@ if ! current; then
         say "npm packages into node_modules (npm ci), versions and checksums from package-lock.json:"
         say "  node-linux-$arch  the pinned Node.js runtime: V8 and libuv for actor-host"
         say '  esbuild  bundles apps (ctl deploy)'
-        say '  events, object-inspect  EventEmitter and the text of console.log inside isolates'
+        say '  events, urlpattern-polyfill  EventEmitter and URLPattern inside isolates'
         say '  vega-datasets  real flights for examples/airports'
+        say '  lodash, hono, zod and others  packages that the tests run inside isolates'
         log=${log:-$(mktemp)}
         npm ci --loglevel=error >"$log" 2>&1 || {
             head -n 15 "$log" >&2
