@@ -240,6 +240,8 @@ extern "C" {
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
                   const struct isola_v8_image *image, struct isola_v8 **out, struct isola_err *err)
 {
+    if (int code = room_for_isolate(err))
+        return code;
     auto *v = new isola_v8{ops, arg, make_tasks(ops, arg)};
     v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
     v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
