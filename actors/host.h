@@ -39,6 +39,7 @@ struct isola_prepare {
     const char *app, *release, *type;
     const char *file; /* what stacks call the module */
     struct isola_slice code;
+    uint64_t heap, external; /* its limits, bytes: what exceeds them is not prepared */
     bool want_cache, want_image;
     void *adapter[4]; /* the implementation's */
 };

@@ -161,6 +161,7 @@ struct Making {
     std::vector<std::string> features; // of an ordinary isolate
     Parts part;
     void *arg;
+    bool loads = false; // within its limits
     void say(isola_v8_part p, const char *why) { part(arg, p, isola_slice_str(why)); }
 };
 
@@ -200,12 +201,12 @@ bool begin_watching(const Making *m, isola_js *js)
 
 // V8's code for the module, from an ordinary isolate that has loaded it: an isolate that a snapshot
 // is made of gives none.
-void make_cache(Making *m)
+bool make_cache(Making *m, struct isola_v8_limits limits)
 {
     isola_v8 *v;
     isola_err err;
-    if (isola_v8_open(&quiet_ops, nullptr, {}, nullptr, &v, &err) != 0)
-        return;
+    if (isola_v8_open(&quiet_ops, nullptr, limits, nullptr, &v, &err) != 0)
+        return false;
     isola_v8_visit(
         v,
         [](isola_js *js, void *arg) {
@@ -216,6 +217,7 @@ void make_cache(Making *m)
             load_module(js, {making->type, making->name, making->code, {}}, &module);
             if (module.IsEmpty() || module->GetStatus() == v8::Module::kErrored)
                 return;
+            making->loads = true;
             std::unique_ptr<v8::ScriptCompiler::CachedData> cache(
                 v8::ScriptCompiler::CreateCodeCache(module->GetUnboundModuleScript()));
             if (cache)
@@ -224,6 +226,7 @@ void make_cache(Making *m)
         },
         m);
     isola_v8_close(v);
+    return m->loads;
 }
 
 // Loads the module, and says whether an image may be made.
@@ -306,12 +309,15 @@ void isola_v8_image_free(struct isola_v8_image *image)
 }
 
 void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
-                      bool image,
+                      struct isola_v8_limits limits, bool image,
                       void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
                       void *arg)
 {
     Making m{type, name, code, {}, part, arg};
-    make_cache(&m);
+    if (!make_cache(&m, limits)) {
+        m.say(ISOLA_V8_NO_IMAGE, "it does not load within its limits");
+        return;
+    }
     if (!image)
         return;
     // As in the platform snapshot; and the collection of garbage keeps what is compiled.

@@ -153,14 +153,15 @@ ANY_THREAD void isola_v8_key(char out[ISOLA_V8_KEY_SIZE]);
 
 /* Evaluates a module and gives out what lets others begin with it: its code, and an image if one is
  * wanted. In a process of its own, on its main thread: the script may end the process at any
- * moment, or never come to an end. */
+ * moment, or never come to an end. A module that does not load within `limits` gives nothing:
+ * isolates with them could not begin with it. */
 enum isola_v8_part {
     ISOLA_V8_CODE_CACHE, /* V8's code for the module; first, if it loads */
     ISOLA_V8_IMAGE,      /* a snapshot with the module evaluated; last */
     ISOLA_V8_NO_IMAGE,   /* or why there is none: a sentence without its subject, the module */
 };
 void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
-                      bool image,
+                      struct isola_v8_limits limits, bool image,
                       void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
                       void *arg);
 

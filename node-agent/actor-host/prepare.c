@@ -241,7 +241,9 @@ static void next(struct preparer *p)
 {
     const struct isola_prepare *req = p->first->req;
     uv_loop_t *loop = p->app->loop;
-    isola_mp_map(&p->request, 4);
+    isola_mp_map(&p->request, 6);
+    isola_mp_kuint(&p->request, "heap", req->heap);
+    isola_mp_kuint(&p->request, "external", req->external);
     isola_mp_kstr(&p->request, "type", req->type);
     isola_mp_kstr(&p->request, "file", req->file);
     isola_mp_cstr(&p->request, "code");

@@ -69,6 +69,7 @@ void isola_actor_host_prepare(void *platform)
     struct isola_slice type, file, code;
     struct isola_err err;
     bool image = false;
+    struct isola_v8_limits limits = {0};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     bound(RLIMIT_CORE, 0);
     bound(RLIMIT_CPU, CPU_SECONDS);
@@ -81,11 +82,13 @@ void isola_actor_host_prepare(void *platform)
         isola_runtime_source, (size_t)(isola_runtime_source_end - isola_runtime_source));
     if (!isola_mp_find_str(map, "type", &type) || !isola_mp_find_str(map, "file", &file) ||
         !isola_mp_find_bin(map, "code", &code) || !isola_mp_find_bool(map, "image", &image) ||
+        !isola_mp_find_uint(map, "heap", &limits.heap) ||
+        !isola_mp_find_uint(map, "external", &limits.external) ||
         isola_v8_start(platform, runtime, &err) != 0)
         _exit(2);
     char key[ISOLA_V8_KEY_SIZE];
     isola_v8_key(key);
     say(PREPARE_KEY, isola_slice_str(key));
-    isola_v8_prepare(type, file, code, image, on_part, NULL);
+    isola_v8_prepare(type, file, code, limits, image, on_part, NULL);
     _exit(0);
 }
