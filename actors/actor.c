@@ -117,6 +117,12 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         drop(a, mail, 0, ""); /* last: what waited has been told when a drain ends */
         return;
     }
+    if (mail->kind == ISOLA_MSG_CANCEL) {
+        isola__cancel_take(a, mail);
+        atomic_fetch_sub(&a->mailbox, 1);
+        isola_mail_free(mail);
+        return;
+    }
     if (mail->kind == ISOLA_MAIL_HIBERNATE) {
         /* Behind what has come before it; an activation that is not idle forgets it. */
         isola__mailbox_sub(a, 1);
@@ -360,6 +366,7 @@ static void leave_realm(struct isola_actor *a)
     }
     isola__io_forget(r, a);
     if (a->serial != 0) {
+        isola__cancel_asks(a);
         while (a->pending != NULL)
             isola__pending_free(r, a->pending);
         isola_idmap_del(&r->actors, a->serial);

@@ -111,8 +111,8 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
 /* No actor is made for these: they mean nothing to one that is not there. */
 static bool wants_living(int kind)
 {
-    return kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_STOP || kind == ISOLA_MAIL_UPGRADE ||
-           kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN;
+    return kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_CANCEL || kind == ISOLA_MSG_STOP ||
+           kind == ISOLA_MAIL_UPGRADE || kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN;
 }
 
 static void refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
@@ -162,6 +162,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         code = ISOLA_EUNREACHABLE;
         why = "the node is shutting down";
     } else if (a != NULL && mail->kind < ISOLA_MAIL_PUBLISH && mail->kind != ISOLA_MSG_STOP &&
+               mail->kind != ISOLA_MSG_CANCEL &&
                atomic_load(&a->mailbox) >= a->type->def.limits.mailbox) {
         code = ISOLA_EOVERLOAD;
         why = "its mailbox is full";

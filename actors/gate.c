@@ -57,7 +57,8 @@ void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, c
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(q)) != NULL) {
-        if (m->kind == ISOLA_MSG_UNSUB || m->kind == ISOLA_MAIL_IO_CANCEL) {
+        if (m->kind == ISOLA_MSG_UNSUB || m->kind == ISOLA_MSG_CANCEL ||
+            m->kind == ISOLA_MAIL_IO_CANCEL) {
             /* the actor has forgotten it already */
             isola__gate_release(h, m);
             continue;

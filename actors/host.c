@@ -68,12 +68,15 @@ struct whom {
     const char *app;                       /* NULL: of any */
     const struct isola_release_rt *except; /* not those of this release */
     bool moved;                            /* only those that live elsewhere now */
+    uint64_t link; /* not 0: only those that have work, which may be for this connection */
 };
 
 static bool meant(struct isola_host *h, const struct isola_actor *a, const struct whom *whom)
 {
     return (whom->app == NULL || isola_slice_is(a->at.app, whom->app)) &&
            (whom->except == NULL || a->type->release != whom->except) &&
+           (whom->link == 0 || atomic_load(&a->mailbox) > 0 ||
+            atomic_load(&a->state) == ISOLA_ACTOR_RUNNING) &&
            (!whom->moved || h->ops->locate(h->arg, a->address) != 0);
 }
 
@@ -94,6 +97,7 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
             if (meant(h, a, &whom)) {
                 struct isola_mail *m = isola_mail_new(kind, none, a->address, none, none, none);
                 if (m != NULL) {
+                    m->origin.link = whom.link;
                     isola_mailq_push(&out, m);
                     if (kind == ISOLA_MAIL_DRAIN)
                         isola__host_busy(h); /* until it has been seen */
@@ -105,6 +109,11 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
         while ((m = isola_mailq_pop(&out)) != NULL)
             isola__directory_post(h, m);
     }
+}
+
+void isola__host_cancel_link(struct isola_host *h, uint64_t link)
+{
+    tell(h, ISOLA_MSG_CANCEL, (struct whom){.link = link});
 }
 
 void isola_host_drain(struct isola_host *h)

@@ -168,7 +168,7 @@ ANY_THREAD void isola_host_moved(struct isola_host *h);
 /* Ends the activation of `address` on this node, if there is one, whatever its place is now. Takes
  * `mail`, a STOP. */
 ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
-/* Forgets the subscriptions of a connection that has ended. */
+/* Forgets the subscriptions of a connection that has ended, and cancels what it has asked. */
 ANY_THREAD void isola_host_drop_link(struct isola_host *h, uint64_t link);
 
 /* A dead letter: a message that reached no handler, or whose handler crashed. */

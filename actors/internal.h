@@ -109,13 +109,14 @@ struct isola_pending {
         ISOLA_PENDING_EMPTY,   /* idle.c: a realm nobody is left in */
         ISOLA_PENDING_RESTART, /* restart.c: `whose` crashes */
         ISOLA_PENDING_FAMILY,  /* supervise.c: a step of `whose` */
+        ISOLA_PENDING_SIGNAL,  /* cancel.c: the deadline of a turn whose signal is looked at */
     } what;
     uint32_t index, generation;
     uint32_t actor;                     /* serial */
     struct isola_pending *next, **prev; /* the actor's list */
     uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
     struct isola_actor *whose;          /* RESTART, FAMILY */
-    uint32_t turn;                      /* ASK: the turn it was made in */
+    uint32_t turn;                      /* ASK: the turn it was made in; SIGNAL */
     uint32_t next_free;
 };
 
@@ -187,15 +188,16 @@ struct isola_realm {
     uint32_t npending, free_pending; /* free_pending: index + 1 */
     struct isola_map ios; /* id (8 bytes) → struct isola_io (io.c): what is done for its scripts */
     uint64_t next_io;
-    unsigned budget;           /* turns left in this visit */
-    uint64_t until;            /* ns: no new turn in this visit after it */
-    struct isola_check *check; /* not NULL: only loads modules (check.c) */
-    struct isola_idle *idle;   /* idle.c: a list, one for each type */
-    uint64_t now;              /* when this visit began, ms */
-    uint32_t idle_now;         /* the time of this visit as isola__idle_time has it */
-    bool emptied;              /* a pending EMPTY is there */
-    bool dead;                 /* its isolate has ended: no actor starts here */
-    struct isola_entered {     /* the entry under way */
+    unsigned budget;             /* turns left in this visit */
+    uint64_t until;              /* ns: no new turn in this visit after it */
+    struct isola_check *check;   /* not NULL: only loads modules (check.c) */
+    struct isola_idle *idle;     /* idle.c: a list, one for each type */
+    uint64_t now;                /* when this visit began, ms */
+    uint32_t idle_now;           /* the time of this visit as isola__idle_time has it */
+    bool emptied;                /* a pending EMPTY is there */
+    struct isola_actor *leaving; /* whose asks are being cancelled as its activation ends */
+    bool dead;                   /* its isolate has ended: no actor starts here */
+    struct isola_entered {       /* the entry under way */
         uint32_t actor, turn;
         bool over; /* by isola__limits_exceeded */
     } entered;
@@ -259,6 +261,12 @@ struct isola_turn {
     uint32_t id;
     struct isola_mail *mail;
     uint64_t cpu_ns; /* used, as far as the watchdog has seen */
+    enum {
+        ISOLA_TURN_WANTED,
+        ISOLA_TURN_CANCEL, /* to be cancelled in the isolate */
+        ISOLA_TURN_CANCELLED,
+    } cancelled;
+    bool watched; /* its script has looked at its signal */
 };
 
 /* A write of state on its way, and the effects that wait for it. */
@@ -322,9 +330,10 @@ struct isola_actor {
     atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
     bool is_touched;
     bool turn_ended;
-    bool looked; /* its script has looked at its state, which may have changed since */
-    bool begun;  /* this activation has had a turn */
-    bool hurt;   /* there is a crash, or a start_error */
+    bool looked;     /* its script has looked at its state, which may have changed since */
+    bool begun;      /* this activation has had a turn */
+    bool hurt;       /* there is a crash, or a start_error */
+    bool cancelling; /* a turn of it is to be cancelled */
     bool reading, have_state, activating;
     atomic_ullong turns; /* read by other threads */
     struct isola_host *host;
@@ -376,6 +385,24 @@ void isola__actor_give_up(struct isola_actor *a, struct isola_slice why);
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
 ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
+
+/* --- cancellation (cancel.c) --- */
+
+/* In a visit, called by a script: nobody waits for this ask any more, which went to `dst`. */
+void isola__cancel_ask(struct isola_realm *r, uint32_t slot, struct isola_slice dst);
+/* In a visit: the activation ends; its asks are cancelled. */
+void isola__cancel_asks(struct isola_actor *a);
+/* In a visit: a CANCEL has come. Borrows it. */
+void isola__cancel_take(struct isola_actor *a, const struct isola_mail *cancel);
+/* In a visit, in the isolate: cancels the turns that are to be. */
+void isola__cancel_run(struct isola_actor *a);
+/* In a visit, called by a script: wants to know when the turn is cancelled. 0: it does not run, 1:
+ * done, 2: it is. */
+int isola__cancel_watch(struct isola_realm *r, uint32_t actor, uint32_t turn);
+/* In a visit, in the isolate: a SIGNAL is due. Takes it. */
+void isola__cancel_due(struct isola_realm *r, struct isola_pending *p);
+/* In a visit: a watched turn has ended. */
+void isola__cancel_unwatch(struct isola_actor *a, uint32_t turn);
 
 /* --- monitors (monitor.c) --- */
 
@@ -656,6 +683,8 @@ static inline void isola__mailbox_sub(struct isola_actor *a, unsigned n)
 /* Counts something a drain waits for. */
 ANY_THREAD void isola__host_busy(struct isola_host *h);
 ANY_THREAD void isola__host_unbusy(struct isola_host *h);
+/* Nobody waits any more for what this connection has asked. */
+ANY_THREAD void isola__host_cancel_link(struct isola_host *h, uint64_t link);
 ANY_THREAD void isola__host_logf(struct isola_host *h, enum isola_log_level level,
                                  struct isola_slice address, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

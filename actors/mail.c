@@ -106,6 +106,12 @@ struct isola_mail *isola_mail_failure(struct isola_origin origin, int code, cons
     return m;
 }
 
+void isola_origin_drop(struct isola_origin origin)
+{
+    if (origin.realm != NULL)
+        isola__realm_unref(origin.realm);
+}
+
 void isola_mail_free(struct isola_mail *m)
 {
     if (m == NULL)

@@ -62,6 +62,8 @@ ANY_THREAD struct isola_mail *isola_mail_answer(struct isola_origin origin, bool
 ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int code,
                                                  const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Gives the reference of an origin back that no mail has. */
+ANY_THREAD void isola_origin_drop(struct isola_origin origin);
 /* Drops its references too. NULL is allowed. */
 ANY_THREAD void isola_mail_free(struct isola_mail *m);
 

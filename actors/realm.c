@@ -290,6 +290,8 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         }
         isola_js_timer(r->js, actor, id);
         ran(r, actor);
+    } else if (p->what == ISOLA_PENDING_SIGNAL) {
+        isola__cancel_due(r, p);
     } else if (p->what == ISOLA_PENDING_FAMILY) {
         isola__family_answered(r, p);
     } else if (p->what == ISOLA_PENDING_RESTART) {
@@ -352,6 +354,8 @@ static void settle_touched(struct isola_realm *r)
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL) {
         bool here = isola__gate_settle(a);
+        if (here && a->cancelling)
+            isola__cancel_run(a);
         isola__worker_between();
         if (here && r->dead) { /* it had not begun to start: it does so in a realm that lives */
             isola__actor_end(a);

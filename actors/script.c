@@ -151,6 +151,22 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     return 0;
 }
 
+static void cancel(void *arg, uint32_t slot, struct isola_slice dst)
+{
+    isola__cancel_ask(arg, slot, dst);
+}
+
+static int watch(void *arg, uint32_t actor, uint32_t turn)
+{
+    return isola__cancel_watch(arg, actor, turn);
+}
+
+static bool runs(void *arg, uint32_t actor, uint32_t turn)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    return a != NULL && isola__turn_find(a, turn) != NULL;
+}
+
 static int spawn(void *arg, uint32_t actor, uint32_t turn, struct isola_slice dst, int mode,
                  struct isola_err *err)
 {
@@ -301,6 +317,9 @@ const struct isola_v8_ops isola__v8_ops = {
     .leave = isola__limits_leave,
     .ended = isola__limits_ended,
     .send = script_send,
+    .cancel = cancel,
+    .watch = watch,
+    .runs = runs,
     .spawn = spawn,
     .heard = heard,
     .publish = publish,

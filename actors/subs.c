@@ -145,6 +145,7 @@ void isola_host_drop_link(struct isola_host *h, uint64_t link)
     }
     drop_empty(h);
     pthread_rwlock_unlock(&h->subs_lock);
+    isola__host_cancel_link(h, link);
 }
 
 /* Turns the subscriptions of a list into SUB mails. */

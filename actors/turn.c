@@ -29,6 +29,8 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     t->id = r->next_turn;
     t->mail = mail;
     t->cpu_ns = 0;
+    t->cancelled = ISOLA_TURN_WANTED;
+    t->watched = false;
     t->next = a->running;
     a->running = t;
     a->nrunning++;
@@ -63,6 +65,8 @@ static struct isola_turn *take(struct isola_actor *a, uint32_t id)
             if (--a->nrunning == 0)
                 atomic_store_explicit(&a->state, ISOLA_ACTOR_IDLE, memory_order_release);
             a->realm->running--;
+            if (t->watched)
+                isola__cancel_unwatch(a, id);
             return t;
         }
     }

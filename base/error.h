@@ -40,7 +40,8 @@ ISOLA_BEGIN_C
     X(ECLOSED, -19, "closed")                                                                      \
     X(EMODULE, -20, "the module cannot be loaded")                                                 \
     X(EMANIFEST, -21, "the manifest is not valid")                                                 \
-    X(ESCRIPT, -22, "the script threw")
+    X(ESCRIPT, -22, "the script threw")                                                            \
+    X(ECANCELED, -23, "nobody waits for it any more")
 
 enum isola_error {
     ISOLA_OK = 0,

@@ -26,6 +26,8 @@ struct isola__forward {
     uint64_t client_id;
     size_t bytes;
     struct isola__forward *prev, *next;
+    size_t ndst;
+    char dst[]; /* whom it asks */
 };
 
 struct isola__sub {
@@ -82,7 +84,7 @@ static void forward(struct isola__client *c, const struct isola_msg *m, size_t b
                     c->nforwards, c->forward_bytes);
         return;
     }
-    struct isola__forward *f = calloc(1, sizeof(*f));
+    struct isola__forward *f = calloc(1, sizeof(*f) + m->dst.len);
     if (f == NULL || !isola__asks_add(&agent->asks, &f->ask, m->timeout_ms, GRACE_MS)) {
         free(f);
         isola__fail(&c->conn, m->id, ISOLA_EOVERLOAD, "node %s has too many requests under way",
@@ -93,6 +95,8 @@ static void forward(struct isola__client *c, const struct isola_msg *m, size_t b
     f->client = c;
     f->client_id = m->id;
     f->bytes = bytes;
+    f->ndst = m->dst.len;
+    memcpy(f->dst, m->dst.data, m->dst.len);
     f->next = c->forwards;
     if (f->next != NULL)
         f->next->prev = f;
@@ -108,6 +112,27 @@ static void forward(struct isola__client *c, const struct isola_msg *m, size_t b
         isola__asks_drop(&agent->asks, &f->ask);
         forward_free(f);
     }
+}
+
+/* Nobody waits for it any more: forgets it, and tells the actor-host. */
+static void forward_cancel(struct isola__forward *f)
+{
+    struct isola__agent *agent = f->client->conn.agent;
+    struct isola_msg m = {
+        .kind = ISOLA_MSG_CANCEL, .id = f->ask.id, .dst = isola_slice(f->dst, f->ndst)};
+    if (agent->host.state == ISOLA_HOST_READY)
+        (void)!isola__host_send(&agent->host, &m, NULL);
+    isola__asks_drop(&agent->asks, &f->ask);
+    forward_free(f);
+}
+
+static void cancel(struct isola__client *c, const struct isola_msg *m)
+{
+    struct isola__forward *f = c->forwards;
+    while (f != NULL && f->client_id != m->id)
+        f = f->next;
+    if (f != NULL)
+        forward_cancel(f);
 }
 
 static void forward_emit(struct isola__client *c, const struct isola_msg *m)
@@ -294,6 +319,9 @@ static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t 
     case ISOLA_MSG_UNSUB:
         unsubscribe(c, m);
         break;
+    case ISOLA_MSG_CANCEL:
+        cancel(c, m);
+        break;
     default:
         break; /* answers were refused before */
     }
@@ -337,10 +365,8 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     if (c->dropped > 0)
         isola_log(ISOLA_LOG_WARN, "%s: %" PRIu64 " emits were dropped", c->conn.label, c->dropped);
     c->conn.link = NULL;
-    while (c->forwards != NULL) {
-        isola__asks_drop(&c->conn.agent->asks, &c->forwards->ask);
-        forward_free(c->forwards);
-    }
+    while (c->forwards != NULL)
+        forward_cancel(c->forwards);
     ISOLA_MAP_EACH(&c->subs, e)
     {
         struct isola__sub *s = e->value;

@@ -13,8 +13,9 @@ namespace
 {
 
 const char *const hook_names[HOOK_COUNT] = {
-    "makeRef", "load",  "activate",  "deactivate", "deliver", "event", "settle", "expire",
-    "timer",   "state", "hibernate", "tick",       "builtin", "io",    "watch"};
+    "makeRef", "load",      "activate",  "deactivate", "deliver", "event",
+    "settle",  "expire",    "cancelled", "dropAsk",    "abort",   "timer",
+    "state",   "hibernate", "tick",      "builtin",    "io",      "watch"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}

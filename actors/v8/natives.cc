@@ -90,6 +90,30 @@ void send(Info info)
         info.GetReturnValue().Set(static_cast<double>(id));
 }
 
+// cancel(slot, dst)
+void cancel(Info info)
+{
+    Call call(info);
+    Utf8 dst(call.isolate, info[1]);
+    call.js.v->ops->cancel(call.js.v->arg, call.number(0), dst.slice());
+}
+
+// watch() → turn * 4 + what ops->watch says
+void watch_turn(Info info)
+{
+    Call call(info);
+    Frame frame = current_frame(call.isolate);
+    int state = call.js.v->ops->watch(call.js.v->arg, frame.actor, frame.turn);
+    info.GetReturnValue().Set(static_cast<double>(frame.turn) * 4 + state);
+}
+
+// runs(actor, turn)
+void runs(Info info)
+{
+    Call call(info);
+    info.GetReturnValue().Set(call.js.v->ops->runs(call.js.v->arg, call.number(0), call.number(1)));
+}
+
 // spawn(dst, mode)
 void spawn(Info info)
 {
@@ -216,23 +240,16 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
-const Native functions[] = {{"frame", get_frame},
-                            {"setFrame", set_frame},
-                            {"send", send},
-                            {"spawn", spawn},
-                            {"publish", publish},
-                            {"done", done},
-                            {"activated", activated},
-                            {"crash", crash},
-                            {"log", log_line},
-                            {"timerSet", timer_set},
-                            {"timerClear", timer_clear},
-                            {"encode", encode_value},
-                            {"decode", decode_value},
-                            {"touch", touch_text},
-                            {"tick", tick},
-                            {"looked", looked},
-                            {"actorOf", actor_of}};
+const Native functions[] = {{"frame", get_frame},     {"setFrame", set_frame},
+                            {"send", send},           {"spawn", spawn},
+                            {"cancel", cancel},       {"watch", watch_turn},
+                            {"runs", runs},           {"publish", publish},
+                            {"done", done},           {"activated", activated},
+                            {"crash", crash},         {"log", log_line},
+                            {"timerSet", timer_set},  {"timerClear", timer_clear},
+                            {"encode", encode_value}, {"decode", decode_value},
+                            {"touch", touch_text},    {"tick", tick},
+                            {"looked", looked},       {"actorOf", actor_of}};
 
 } // namespace
 

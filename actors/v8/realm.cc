@@ -454,6 +454,38 @@ void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
     (void)call_hook(js, HOOK_EXPIRE, 0, 1, argv);
 }
 
+void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
+{
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
+    (void)call_hook(js, HOOK_CANCELLED, 0, 1, argv);
+}
+
+void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id)
+{
+    Entry in(js, actor, 0);
+    if (!in)
+        return;
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
+    (void)call_hook(js, HOOK_DROP_ASK, 0, 1, argv);
+}
+
+void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code)
+{
+    Entry in(js, actor, turn);
+    if (!in)
+        return;
+    v8::HandleScope scope(js->isolate());
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
+                                   text(js->isolate(), isola_error_name(code))};
+    set_frame(js->isolate(), actor, turn);
+    (void)call_hook(js, HOOK_ABORT, actor, 3, argv);
+}
+
 void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id)
 {
     Entry in(js, actor, 0);

@@ -73,6 +73,12 @@ struct isola_v8_ops {
      * in the isolate have the same ISOLA_ASK_SLOT. EMIT: `id` gets 0
      * when the receiver is congested, else 1. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);
+    /* Nobody waits any more for the ask with this slot (ISOLA_ASK_SLOT), which went to `dst`. */
+    void (*cancel)(void *arg, uint32_t slot, struct isola_slice dst);
+    /* Wants isola_js_abort when nobody waits for this turn any more. 0: it does not run, 1: done,
+     * 2: nobody does. */
+    int (*watch)(void *arg, uint32_t actor, uint32_t turn);
+    bool (*runs)(void *arg, uint32_t actor, uint32_t turn);
     /* Makes the actor at `dst` a child of the one with this serial, and starts it. `mode`: enum
      * isola_child_mode of actors/internal.h. */
     int (*spawn)(void *arg, uint32_t actor, uint32_t turn, struct isola_slice dst, int mode,
@@ -199,6 +205,13 @@ JS_THREAD void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id,
                                struct isola_slice args);
 /* The time of an ask is over: it fails with ETIMEDOUT. */
 JS_THREAD void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id);
+/* Nobody waits for the turn that this ask of `actor` was made in: it fails with ISOLA_ECANCELED,
+ * after ops->cancel. */
+JS_THREAD void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id);
+/* The activation, of `actor`, that it belongs to ends: ops->cancel is called, and no script. */
+JS_THREAD void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id);
+/* Nobody waits for a turn that ops->watch was called for: ISOLA_ECANCELED, or ISOLA_ETIMEDOUT. */
+JS_THREAD void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code);
 JS_THREAD void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id);
 /* An answer to ops->io_start of `actor`: JSON (or nothing) and bytes (or none). */
 JS_THREAD void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,

@@ -54,7 +54,7 @@ struct ask_out {
     struct isola_origin origin;
 };
 struct asks_out {
-    struct isola_map by_id;
+    struct isola_map by_id, by_origin;
     struct isola_heap due;
 };
 /* Notes an ask and returns the id it has on the wire. Takes the origin. */
@@ -62,6 +62,8 @@ uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origi
                       uint32_t timeout_ms);
 /* Takes the ask with this id out; false when there is none. The origin is the caller's. */
 bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out);
+/* The id on the wire of the ask of this origin, which is forgotten; 0: there is none. */
+uint64_t asks_out_cancel(struct asks_out *asks, struct isola_origin origin);
 /* Fails all, or those that are due. */
 void asks_out_fail_all(struct app *app, struct asks_out *asks, int code, const char *why);
 void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now);

@@ -11,6 +11,16 @@
 #define GRACE_MS      5000
 #define NO_TIMEOUT_MS (24u * 3600 * 1000)
 
+/* An origin as bytes, without what lies between its fields. */
+struct origin_key {
+    uint64_t realm, link, id;
+};
+
+static struct origin_key key_of(struct isola_origin o)
+{
+    return (struct origin_key){(uint64_t)(uintptr_t)o.realm, o.link, o.id};
+}
+
 uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin,
                       uint32_t timeout_ms)
 {
@@ -18,6 +28,8 @@ uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origi
     a->id = ++app->next_wire_id;
     a->origin = origin;
     isola_map_set(&asks->by_id, isola_slice(&a->id, sizeof(a->id)), a);
+    struct origin_key key = key_of(origin);
+    isola_map_set(&asks->by_origin, isola_slice(&key, sizeof(key)), a);
     uint64_t wait = timeout_ms != 0 ? (uint64_t)timeout_ms + GRACE_MS : NO_TIMEOUT_MS;
     isola_heap_insert(&asks->due, &a->due, isola_clock_ms() + wait);
     return a->id;
@@ -28,10 +40,24 @@ bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out)
     struct ask_out *a = isola_map_del(&asks->by_id, isola_slice(&id, sizeof(id)));
     if (a == NULL)
         return false;
+    struct origin_key key = key_of(a->origin);
+    if (isola_map_get(&asks->by_origin, isola_slice(&key, sizeof(key))) == a)
+        isola_map_del(&asks->by_origin, isola_slice(&key, sizeof(key)));
     isola_heap_remove(&asks->due, &a->due);
     *out = a->origin;
     free(a);
     return true;
+}
+
+uint64_t asks_out_cancel(struct asks_out *asks, struct isola_origin origin)
+{
+    struct origin_key key = key_of(origin);
+    const struct ask_out *a = isola_map_get(&asks->by_origin, isola_slice(&key, sizeof(key)));
+    uint64_t id = a != NULL ? a->id : 0;
+    struct isola_origin whose;
+    if (id != 0 && asks_out_take(asks, id, &whose) && whose.realm != NULL)
+        isola_origin_drop(whose);
+    return id;
 }
 
 static void fail_first(struct app *app, struct asks_out *asks, int code, const char *why)

@@ -77,6 +77,7 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on)
     case ISOLA_MSG_UNSUB:
     case ISOLA_MSG_STOP:
     case ISOLA_MSG_START:
+    case ISOLA_MSG_CANCEL:
         break;
     default:
         return;

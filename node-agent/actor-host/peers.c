@@ -71,8 +71,33 @@ static void send_to(struct peer *p, struct isola_mail *m)
     isola_mail_free(m);
 }
 
+/* Nobody waits for an ask of ours any more: it is forgotten here, and there, or not sent at all. */
+static void cancel(struct peer *p, struct isola_mail *m)
+{
+    struct isola_mailq left = {0};
+    struct isola_mail *w;
+    uint64_t id = asks_out_cancel(&p->asks, m->origin);
+    if (id != 0 && p->up)
+        (void)!send_mail(p->link, m, id);
+    while (id == 0 && (w = isola_mailq_pop(&p->waiting)) != NULL) {
+        bool same = w->kind == ISOLA_MSG_ASK && w->origin.realm == m->origin.realm &&
+                    w->origin.link == m->origin.link && w->origin.id == m->origin.id;
+        if (same)
+            isola_mail_free(w);
+        else
+            isola_mailq_push(&left, w);
+    }
+    isola_mailq_join(&left, &p->waiting);
+    p->waiting = left;
+    isola_mail_free(m);
+}
+
 void peer_send(struct peer *p, struct isola_mail *m)
 {
+    if (m->kind == ISOLA_MSG_CANCEL) {
+        cancel(p, m);
+        return;
+    }
     if (!p->live) {
         fail_mail(p->app, m, ISOLA_EUNREACHABLE, "its node has left the cluster");
         return;

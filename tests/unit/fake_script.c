@@ -101,6 +101,7 @@ static void ask(struct isola_v8 *v, const struct fake_actor *a, struct fake_task
     s.timeout_ms = words[3].len > 0 ? (uint32_t)number(words[3]) : ASK_TIMEOUT;
     uint64_t id = 0;
     t->try = isola_slice_is(words[0], "tryask");
+    snprintf(t->asked, sizeof(t->asked), "%.*s", ISOLA_FMT(words[1]));
     if (send(v, a, t, &s, words[2], &id) == 0) {
         t->wait = FAKE_ASK;
         t->id = id;
@@ -275,6 +276,10 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         fake__post(v->poster, (uint64_t)number(words[1]), words[1].len > 0);
     } else if (isola_slice_is(op, "block")) {
         fake__block(word);
+    } else if (isola_slice_is(op, "watch")) {
+        v->in_op = true;
+        set_value(t, v->ops->watch(v->arg, a->serial, t->turn));
+        v->in_op = false;
     } else if (isola_slice_is(op, "note")) {
         fake__note(a->address, word);
     } else {

@@ -30,8 +30,9 @@ struct fake_task {
     char *program;
     size_t at;
     enum fake_wait wait;
-    uint64_t id; /* of the ask or timer */
-    bool try;    /* ask: a failure is a value */
+    uint64_t id;    /* of the ask or timer */
+    char asked[64]; /* whom */
+    bool try;       /* ask: a failure is a value */
     char hold[32];
     bool opened; /* what it waits for has come: to be resumed */
     int code;    /* not 0: it has failed, with `text` */

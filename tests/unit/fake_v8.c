@@ -381,6 +381,54 @@ void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
     isola_buf_free(&args);
 }
 
+static struct fake_task *asking(struct isola_v8 *v, uint64_t id, struct fake_actor **whose)
+{
+    for (*whose = v->actors; *whose != NULL; *whose = (*whose)->next)
+        for (struct fake_task *t = (*whose)->tasks; t != NULL; t = t->next)
+            if (t->wait == FAKE_ASK && t->id == id)
+                return t;
+    ISOLA_CHECK(!"an ask nobody waits for was cancelled");
+    return NULL;
+}
+
+static void cancel(struct isola_v8 *v, const struct fake_task *t)
+{
+    v->in_op = true;
+    v->ops->cancel(v->arg, ISOLA_ASK_SLOT(t->id), isola_slice_str(t->asked));
+    v->in_op = false;
+}
+
+void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
+{
+    struct isola_v8 *v = enter(js);
+    struct fake_actor *a;
+    struct fake_task *t = asking(v, id, &a);
+    ISOLA_CHECK(a->serial == actor);
+    struct isola_buf args = {0};
+    cancel(v, t);
+    isola_mp_array(&args, 1);
+    isola_mp_error(&args, ISOLA_ECANCELED, "cancelled", NULL);
+    fake__answered(t, false, isola_buf_slice(&args));
+    isola_buf_free(&args);
+    run(v, a, t);
+}
+
+void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id)
+{
+    struct isola_v8 *v = enter(js);
+    struct fake_actor *a;
+    cancel(v, asking(v, id, &a));
+    ISOLA_CHECK(a->serial == actor);
+}
+
+void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code)
+{
+    struct isola_v8 *v = enter(js);
+    const struct fake_actor *a = find(v, actor);
+    ISOLA_CHECK(a != NULL && turn != 0);
+    fake__note(a->address, isola_error_name(code));
+}
+
 void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id)
 {
     struct isola_v8 *v = enter(js);

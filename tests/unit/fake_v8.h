@@ -22,6 +22,7 @@
  *   timer MS     waits                               later MS {P} runs P outside of any turn
  *   task         waits until a task is run that another thread posts; "task MS": with wake_later
  *   block NAME   holds the thread until fake_open(NAME)
+ *   watch        wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted
  *   note W       notes "ADDRESS W"; see fake_await_note
  *
  * A module's code is lines:

@@ -11,7 +11,7 @@
 import net from 'node:net';
 
 import { decodeArgs } from './codec.js';
-import { ASK, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, WIRE_VERSION, decodeEnvelope, encodeFrame } from './envelope.js';
+import { ASK, CANCEL, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, WIRE_VERSION, decodeEnvelope, encodeFrame } from './envelope.js';
 import { codeError, remoteError } from './errors.js';
 
 export const VERSION = '0.1.0';
@@ -88,7 +88,10 @@ export class Connection {
           codeError('ETIMEDOUT', `no reply to "${event}" from ${dst || 'the agent'} within ${timeout} ms`)), timeout);
       }
       if (signal !== undefined) {
-        ask.abort = () => this.#settle(id, ask, undefined, signal.reason);
+        ask.abort = () => {
+          if (dst !== '' && this.#state === 'up') this.#write(encodeFrame({ kind: CANCEL, id, dst, event: '' }));
+          this.#settle(id, ask, undefined, signal.reason);
+        };
         signal.addEventListener('abort', ask.abort, { once: true });
       }
     });

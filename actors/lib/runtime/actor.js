@@ -148,7 +148,7 @@ export function definition(namespace, type) {
 
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
-  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null, monitors: undefined,
+  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null, monitors: undefined, signals: undefined,
     subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   remember(i);
   constructing = i;

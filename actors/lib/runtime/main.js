@@ -6,6 +6,7 @@ import * as actors from './actor.js';
 import * as bounded from './bounded.js';
 import * as io from './io.js';
 import * as refs from './ref.js';
+import * as signal from './signal.js';
 import * as supervise from './supervise.js';
 import * as timers from './timers.js';
 import { createConsole } from './console.js';
@@ -26,6 +27,7 @@ const define = (name, value) => defineProperty(globalThis, name, { __proto__: nu
 setPrototypeOf(process.process, EventEmitter.prototype);
 EventEmitter.call(process.process);
 globals.install();
+defineProperty(actors.Actor.prototype, 'signal', { __proto__: null, get() { return signal.signalOf(this); }, configurable: true, enumerable: false });
 for (const name of Object.keys(supervise.methods))
   defineProperty(actors.Actor.prototype, name, { __proto__: null, value: supervise.methods[name], writable: true, configurable: true, enumerable: false });
 bounded.install();
@@ -40,6 +42,7 @@ define('require', (name) => {
 globalThis.__isola_boot = (native) => {
   actors.attach(native);
   refs.attach(native);
+  signal.attach(native);
   supervise.attach(native);
   timers.attach(native);
   natives.attach(native);
@@ -60,6 +63,7 @@ globalThis.__isola_boot = (native) => {
       refs.forget(i);
       timers.forget(i);
       io.forget(i);
+      signal.forget(i);
       actors.deactivate(serial);
     },
     deliver: actors.deliver,
@@ -67,6 +71,9 @@ globalThis.__isola_boot = (native) => {
     event: refs.event,
     settle: refs.settle,
     expire: refs.expire,
+    cancelled: refs.cancelled,
+    dropAsk: refs.dropAsk,
+    abort: signal.abort,
     timer: timers.fire,
     state: (serial) => {
       const i = actors.actors.get(serial);

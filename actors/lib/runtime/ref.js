@@ -74,7 +74,7 @@ export class Ref extends EventEmitter {
       const slot = send(ASK, address, name(event), ms, args);
       const ask = { resolve, reject, address, event, ms };
       asks[slot] = ask;
-      signal?.addEventListener('abort', () => { if (asks[slot] === ask) settle(slot, false, signal.reason); }, { once: true });
+      signal?.addEventListener('abort', () => { if (asks[slot] === ask) cancel(slot, signal.reason); }, { once: true });
     });
   }
 
@@ -123,6 +123,23 @@ export function settle(slot, ok, value) {
   asks[slot] = undefined;
   if (ok) ask.resolve(value);
   else ask.reject(value);
+}
+
+function cancel(slot, reason) {
+  native.cancel(slot, asks[slot].address);
+  settle(slot, false, reason);
+}
+
+/** Nobody waits for the turn it was asked in. */
+export function cancelled(slot) {
+  if (asks[slot] !== undefined) cancel(slot, codeError('ECANCELED', 'nobody waits any more for the turn this was asked in'));
+}
+
+/** The activation it was asked by ends. */
+export function dropAsk(slot) {
+  if (asks[slot] === undefined) return;
+  native.cancel(slot, asks[slot].address);
+  asks[slot] = undefined;
 }
 
 /** C has waited as long as the ask was to wait. */
