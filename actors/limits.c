@@ -144,8 +144,13 @@ bool isola__limits_ended(void *arg, uint32_t actor, enum isola_v8_end why)
              ISOLA_FMT(guilty != NULL ? guilty->address : isola_slice_str(r->release->app)), text);
     if (r->check != NULL)
         isola__check_ended(r, text);
+    struct isola_buf said = {0};
+    isola_buf_puts(&said, text);
+    if (!told)
+        isola_v8_where(r->v8, &said);
     if (guilty != NULL)
-        note(guilty, text);
+        note(guilty, isola_buf_cstr(&said));
+    isola_buf_free(&said);
     ISOLA_IDMAP_EACH(&r->actors, e)
     {
         struct isola_actor *a = e;

@@ -159,7 +159,7 @@ static void stop(struct slot *s, uint64_t entry)
     uint_fast64_t expected = entry << 1;
     pthread_mutex_lock(&s->lock);
     if (atomic_compare_exchange_strong(&s->state, &expected, entry << 1 | STOPPED)) {
-        isola_v8_terminate(s->realm->v8);
+        isola_v8_halt(s->realm->v8); /* and the next look ends what does not notice it */
         s->stop_cpu = s->cpu;
     }
     pthread_mutex_unlock(&s->lock);

@@ -112,6 +112,8 @@ struct isola_v8 {
     std::unordered_map<std::string, Builtin> builtins{};
     isola::Guard guard{};
     isola::Profiling *profiling = nullptr; // a profile that is being taken
+    std::atomic<bool> stopping = false;    // isola_v8_halt: not noted yet where
+    std::string where{};                   // noted
     bool formatting = false;               // Error.prepareStackTrace of a script runs
     bool ticks = false;                    // process.nextTick has something to run
     // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index

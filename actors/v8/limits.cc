@@ -122,11 +122,14 @@ Entry::~Entry()
         return;
     if (v->ops->leave != nullptr)
         v->ops->leave(v->arg);
+    v->stopping.store(false, std::memory_order_relaxed); // nobody asks for it any more
     if (v->guard.quota != nullptr && v->guard.quota->exhausted())
         end_scripts(v, ISOLA_V8_EXTERNAL);
     int why = v->guard.ending.load(std::memory_order_relaxed);
-    if (why == 0)
+    if (why == 0) {
+        v->where.clear();
         return;
+    }
     v8::Isolate *isolate = js_->isolate();
     v8::HandleScope scope(isolate);
     isolate->CancelTerminateExecution(); // so that the frame can be read

@@ -147,6 +147,12 @@ POOL_THREAD void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *
 /* Ends the entry that is under way, with an exception no script can catch; native code that works
  * for a script looks for it every so often. Without an entry under way, the next one. */
 ANY_THREAD void isola_v8_terminate(struct isola_v8 *v);
+/* Likewise, having noted where the script is, at its next chance to; isola_v8_terminate is to
+ * follow when it is still under way a little later. Without an entry under way: nothing. */
+ANY_THREAD void isola_v8_halt(struct isola_v8 *v);
+/* In ops->ended: appends where it was, as lines of a stack each after a newline, if that was noted.
+ */
+JS_THREAD void isola_v8_where(struct isola_v8 *v, struct isola_buf *out);
 
 /* Has ops->interrupted called soon, if a script runs in it now, or when the next one does. */
 ANY_THREAD void isola_v8_interrupt(struct isola_v8 *v);

@@ -134,6 +134,45 @@ std::string one_error(isola_js *js, v8::Local<v8::Value> error)
 }
 } // namespace
 
+namespace
+{
+constexpr int kWhereFrames = 10;
+
+// Where the script is: the frames of a stack, each after a newline.
+std::string frames_of_now(isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::StackTrace> trace =
+        v8::StackTrace::CurrentStackTrace(isolate, kWhereFrames, v8::StackTrace::kOverview);
+    std::string frames;
+    for (int i = 0; i < trace->GetFrameCount(); i++) {
+        v8::Local<v8::StackFrame> f = trace->GetFrame(isolate, static_cast<uint32_t>(i));
+        std::string script = utf8(isolate, f->GetScriptNameOrSourceURL(), 1000);
+        std::string function = utf8(isolate, f->GetFunctionName(), 200);
+        for (char &c : function)
+            if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+                c = '?';
+        if (script == "isola:runtime" || script.empty())
+            continue;
+        std::string place = placed(js, script + ":" + std::to_string(f->GetLineNumber()) + ":" +
+                                           std::to_string(f->GetColumn()));
+        frames += "\n    at " + (function.empty() ? place : function + " (" + place + ")");
+    }
+    return frames;
+}
+
+void note_and_end(v8::Isolate *isolate, void *)
+{
+    isola_v8 *v = from(isolate);
+    v8::HandleScope scope(isolate);
+    if (!v->stopping.exchange(false)) // the entry it was about has been left
+        return;
+    isola_js js{v, v->context.Get(isolate)};
+    v->where = frames_of_now(&js);
+    end_scripts(v, ISOLA_V8_TERMINATED);
+}
+} // namespace
+
 std::string describe(isola_js *js, v8::Local<v8::Value> error)
 {
     constexpr int kCauses = 8;
@@ -154,3 +193,15 @@ std::string describe(isola_js *js, v8::Local<v8::Value> error)
 }
 
 } // namespace isola
+
+extern "C" void isola_v8_halt(struct isola_v8 *v)
+{
+    v->stopping.store(true);
+    v->isolate->RequestInterrupt(isola::note_and_end, nullptr);
+}
+
+extern "C" void isola_v8_where(struct isola_v8 *v, struct isola_buf *out)
+{
+    isola_buf_append(out, v->where.data(), v->where.size());
+    v->where.clear();
+}

@@ -15,6 +15,7 @@ const files = {
     actors: {
       Main: { module: './src/main.ts' },
       Shared: { module: './src/main.ts', isolation: 'shared' },
+      Brief: { module: './src/main.ts', cpu: '200ms' },
     },
   },
   // A line that is about something ends with a mark, so that the tests know its number.
@@ -82,6 +83,7 @@ export default (self: any): void => {
     const f = (): number => f() + 1; // @recursion
     return f();
   });
+  self.on('spins', () => endless(1)); // @calls-endless
   self.on('eval', () => new Function('throw new Error("evaluated")')());
   self.on('ask', (address: string, event: string) => actor(address).ask(event));
   self.on('ask-caught', async (address: string, event: string) => {
@@ -94,6 +96,12 @@ export default (self: any): void => {
   self.on('times-out', (address: string) => actor(address).ask('hangs', { timeout: 10 })); // @asks
   self.on('hangs', () => new Promise((done) => setTimeout(done, 100)));
 };
+
+function endless(n: number): number {
+  let sum = 0;
+  for (;;) sum += n; // @endless
+  return sum;
+}
 
 async function inner(order: Order): Promise<number> {
   await null;
@@ -235,6 +243,12 @@ test('an actor that begins from a snapshot, or from kept code, names them too', 
     const { start, start_reason: why } = (await actors(east, 's')).find((a) => a.address === `s/Main/${key}`);
     return start === 'snapshot' || !/being made|not ready/.test(why); // there are builds that make none
   });
+});
+
+test('a handler that used its CPU time up is told of with where it was', async () => {
+  await assert.rejects(ref('Brief', 'x').ask('spins'), { code: 'EFAILED' });
+  const text = await logged('s/Brief/x', /crashed: it used more than 200 ms of CPU in one turn/);
+  assert.deepEqual(places(text), [at('endless'), at('calls-endless')]);
 });
 
 test('ctl shows the author\'s files', async () => {
