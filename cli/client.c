@@ -295,6 +295,11 @@ void isola__client_close(struct isola__client *c)
     free(c);
 }
 
+bool isola__client_interrupted(const struct isola__client *c)
+{
+    return c->interrupted;
+}
+
 int isola__client_send(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
 {
     if (c->down != 0)

@@ -40,6 +40,8 @@ LOOP_THREAD ISOLA_MUST_USE int isola__client_send(struct isola__client *c, struc
 /* From now on messages that answer no call are kept, and SIGINT or a reader of stdout that goes
  * away ends the waiting. */
 LOOP_THREAD void isola__client_listen(struct isola__client *c);
+/* Has SIGINT, or the reader of stdout, ended the waiting? */
+ANY_THREAD bool isola__client_interrupted(const struct isola__client *c);
 /* The next kept message, waited for without limit; the caller frees. Zero with `*out` NULL:
  * interrupted. */
 LOOP_THREAD ISOLA_MUST_USE int isola__client_next(struct isola__client *c, struct isola_msg **out,

@@ -209,7 +209,8 @@ static bool take(struct isola__cli *cli, struct isola__client *client, struct wa
         return go_on;
     if (ask_node(cli, client, w, &err) == 0)
         return true;
-    isola__fail(cli, &err);
+    if (!isola__client_interrupted(client))
+        isola__fail(cli, &err);
     return false;
 }
 
@@ -227,7 +228,7 @@ static void follow(struct isola__cli *cli, struct isola__client *client, const j
     }
     for (i = 0; i < n && go_on; i++) {
         go_on = ask_node(cli, client, &nodes[i], &err) == 0;
-        if (!go_on)
+        if (!go_on && !isola__client_interrupted(client))
             isola__fail(cli, &err);
     }
     while (go_on) {
