@@ -360,6 +360,7 @@ static void leave_realm(struct isola_actor *a)
             isola__gate_follow(a, m); /* its SUB may be waiting for a write still */
         }
         a->subs = sub->next;
+        a->nsubs = 0;
         isola_buf_free(&sub->dst);
         isola_buf_free(&sub->event);
         free(sub);
@@ -494,6 +495,7 @@ void isola__actor_end(struct isola_actor *a)
         struct isola_mail *m;
         while ((m = isola_mailq_pop(&moved)) != NULL) {
             m->actor = NULL;
+            isola__mail_uncount(m);
             if (m->kind == ISOLA_MSG_STOP) {
                 /* Meant for the activation that has ended. Sent on, it would wait for a start at
                  * the new place, which may be waiting for this very answer. */

@@ -129,6 +129,34 @@ static void refuse(struct isola_host *h, struct isola_mail *mail, int code, cons
     isola_mail_free(mail);
 }
 
+/* Mails of no more bytes are bounded well enough by their number. */
+#define COUNTED 4096
+
+/* Counts a large mail among the receiver's; why not, when it is too large or too many are. The
+ * shard is locked. */
+static const char *too_much(struct isola_actor *a, struct isola_mail *mail, int *code,
+                            struct isola_err *err)
+{
+    const struct isola_host_limits *l = &a->type->def.limits;
+    size_t n = mail->args.len;
+    if (mail->kind >= ISOLA_MAIL_PUBLISH)
+        return NULL;
+    if (l->message > 0 && n > l->message) {
+        *code = isola_fail(err, ISOLA_ETOOBIG,
+                           "a message to %.*s has at most %llu bytes, this one has %zu (limit "
+                           "\"message\")",
+                           ISOLA_FMT(a->address), (unsigned long long)l->message, n);
+        return err->text;
+    }
+    if (l->mailbox_bytes > 0 && atomic_load(&a->mail_bytes) + n > l->mailbox_bytes) {
+        *code = ISOLA_EOVERLOAD;
+        return "its mailbox is full (limit \"mailboxBytes\")";
+    }
+    atomic_fetch_add(&a->mail_bytes, n);
+    mail->counted = a;
+    return NULL;
+}
+
 void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
 {
     struct isola_err err;
@@ -153,6 +181,12 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             refuse(h, mail, err.code, err.text);
             return;
         }
+        if (isola__quarantined(h, mail->dst, mail->kind, &err)) {
+            pthread_mutex_unlock(&shard->lock);
+            isola__release_unref(type->release);
+            refuse(h, mail, err.code, err.text);
+            return;
+        }
         a = create(h, mail->dst, hash, type);
         add(shard, a);
     }
@@ -166,6 +200,8 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
                atomic_load(&a->mailbox) >= a->type->def.limits.mailbox) {
         code = ISOLA_EOVERLOAD;
         why = "its mailbox is full";
+    } else if (a != NULL && mail->args.len > COUNTED) {
+        why = too_much(a, mail, &code, &err);
     }
     if (a != NULL && why == NULL) {
         mail->actor = a;

@@ -186,6 +186,7 @@ static void stop(struct isola_actor *a)
 bool isola__gate_settle(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
+    a->effect_bytes = 0;
     if (a->upgrade == NULL && a->stopping == NULL && !a->hurt && !a->turn_ended &&
         a->effects.count == 0)
         return true;

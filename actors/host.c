@@ -16,6 +16,7 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     pthread_rwlock_init(&h->apps_lock, NULL);
     pthread_rwlock_init(&h->subs_lock, NULL);
     pthread_mutex_init(&h->shared_lock, NULL);
+    pthread_mutex_init(&h->quarantine_lock, NULL);
     pthread_mutex_init(&h->letters.lock, NULL);
     pthread_mutex_init(&h->orphans, NULL);
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
@@ -224,5 +225,6 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
         }
         pthread_mutex_unlock(&shard->lock);
     }
+    n += isola__quarantine_each(h, app, each, arg);
     return n;
 }

@@ -76,6 +76,8 @@ struct isola_host_ops {
      * process must end. Says who is to blame to whoever starts the next one; does not return. On a
      * thread that holds no lock; workers may hold any. */
     void (*stuck)(void *arg, struct isola_slice address, const char *why);
+    /* An actor's quarantine has been lifted: to be remembered. May block a little. */
+    void (*lifted)(void *arg, struct isola_slice address);
     /* isola_host_drain has come to its end. */
     void (*drained)(void *arg);
 };
@@ -152,6 +154,10 @@ ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_
 ANY_THREAD void isola_host_check(struct isola_host *h, const struct isola_host_release *r,
                                  uint64_t timeout_ms,
                                  void (*done)(void *arg, int code, const char *why), void *arg);
+
+/* This actor is not started: its senders get EFAILED with `why`. An ISOLA_MSG_START lifts it. */
+ANY_THREAD void isola_host_quarantine(struct isola_host *h, struct isola_slice address,
+                                      const char *why);
 
 /* A message for an actor. Takes `mail`. Goes to this node or another as ops->locate says. */
 ANY_THREAD void isola_host_post(struct isola_host *h, struct isola_mail *mail);

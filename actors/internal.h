@@ -70,6 +70,11 @@ bool isola__limits_ended(void *realm, uint32_t actor, enum isola_v8_end why);
  * script is ended, and it crashes with this text. */
 void isola__limits_exceeded(struct isola_actor *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* It is about to send so many bytes. EOVERLOAD: too many asks are under way; or its script is
+ * ended, for the other limits. */
+int isola__limits_send(struct isola_actor *a, int kind, size_t bytes, struct isola_err *err);
+/* May it log a line of so many bytes? */
+bool isola__limits_log(struct isola_actor *a, size_t bytes);
 /* Worker, the isolate not entered: an isolate whose scripts were ended for good goes; the realm
  * stays until all who live in it have found another. */
 void isola__limits_bury(struct isola_realm *r);
@@ -93,6 +98,16 @@ void isola__prepared_load(struct isola_realm *r, const struct isola_type *type);
 ANY_THREAD const char *isola__prepared_start(const struct isola_actor *a, char why[ISOLA_WHY_SIZE]);
 /* What stacks call the type's module. The caller frees. */
 char *isola__module_file(const struct isola_type *type);
+
+/* --- quarantine (quarantine.c) --- */
+
+/* Is it? Then err says so. A START lifts it. */
+ANY_THREAD bool isola__quarantined(struct isola_host *h, struct isola_slice address, int kind,
+                                   struct isola_err *err);
+ANY_THREAD size_t isola__quarantine_each(struct isola_host *h, struct isola_slice app,
+                                         void (*each)(const struct isola_host_info *info,
+                                                      void *arg),
+                                         void *arg);
 
 /* --- realms (realm.c) --- */
 
@@ -352,6 +367,11 @@ struct isola_actor {
     struct isola_buf crash;        /* what it crashed of; empty: it did not */
     struct isola_buf start_error;  /* args array with the Error its start ended with */
     struct isola_family *family;   /* its children (supervise.c), or NULL */
+    atomic_size_t mail_bytes;      /* of large mails in its mailbox and turns */
+    size_t effect_bytes;           /* of its effects since the last settle */
+    uint32_t nasks, ntimers, nsubs;
+    uint32_t log_count, log_dropped; /* lines of the second `log_second` */
+    uint64_t log_second;
     bool bystander;                /* `crash` is no fault of its own: its isolate was stopped */
     struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
     unsigned failures;             /* activations that failed in a row */
@@ -648,6 +668,9 @@ struct isola_host {
     struct isola_worker *workers;
     atomic_uint next_worker;
     atomic_ullong next_sub;
+    pthread_mutex_t quarantine_lock;
+    struct isola_map quarantine; /* address → why; under its lock */
+    atomic_uint nquarantined;
     atomic_uint crowded; /* actors whose mailbox is full */
     struct isola_directory_shard directory[ISOLA_DIRECTORY_SHARDS];
     pthread_rwlock_t apps_lock;

@@ -18,7 +18,11 @@
 
 #include "actors/watchdog.h"
 
+#include "base/clock.h"
+
 #define MS UINT64_C(1000000) /* ns */
+/* A longer line counts as several. */
+#define LOG_LINE 4096
 
 /* New objects of many actors: most are dead after a turn, and the more room they have the more of
  * them are, when they are looked through. */
@@ -64,10 +68,22 @@ static struct isola_turn *turn_of(struct isola_actor *a, uint32_t turn)
     return a->nrunning == 1 ? a->running : NULL;
 }
 
+static struct isola_actor *only_one(const struct isola_realm *r)
+{
+    struct isola_actor *a = NULL;
+    ISOLA_IDMAP_EACH(&r->actors, e)
+    {
+        a = e;
+    }
+    return a;
+}
+
 void isola__limits_enter(void *arg, uint32_t actor, uint32_t turn)
 {
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, actor);
+    if (a == NULL && !r->shared) /* in the name of whoever it is for */
+        a = only_one(r);
     struct isola_turn *t = a != NULL ? turn_of(a, turn) : NULL;
     r->entered = (struct isola_entered){.actor = actor, .turn = t != NULL ? t->id : 0};
     if (a != NULL)
@@ -131,6 +147,8 @@ bool isola__limits_ended(void *arg, uint32_t actor, enum isola_v8_end why)
 {
     struct isola_realm *r = arg;
     struct isola_actor *guilty = isola__realm_actor(r, actor);
+    if (actor == 0 && !r->shared && (guilty = only_one(r)) != NULL)
+        actor = guilty->serial;
     char text[200], beside[800];
     bool told = r->entered.over && guilty != NULL && guilty->crash.len > 0;
     if (told)
@@ -183,6 +201,52 @@ void isola__limits_exceeded(struct isola_actor *a, const char *fmt, ...)
     r->entered.over = true;
     note(a, text);
     isola_v8_terminate(r->v8);
+}
+
+int isola__limits_send(struct isola_actor *a, int kind, size_t bytes, struct isola_err *err)
+{
+    const struct isola_host_limits *l = &a->type->def.limits;
+    if (kind == ISOLA_MSG_ASK && l->asks > 0 && a->nasks >= l->asks)
+        return isola_fail(err, ISOLA_EOVERLOAD,
+                          "%u asks of this actor are under way (limit \"asks\")", l->asks);
+    a->effect_bytes += sizeof(struct isola_mail) + bytes;
+    if (kind == ISOLA_MSG_SUB && l->subscriptions > 0 && a->nsubs >= l->subscriptions)
+        isola__limits_exceeded(a, "it made more than %u subscriptions (limit \"subscriptions\")",
+                               l->subscriptions);
+    else if (l->output > 0 && a->effect_bytes > l->output)
+        isola__limits_exceeded(a, "it sent more than %.6g MB in one go (limit \"output\")",
+                               (double)l->output / (1 << 20));
+    else
+        return 0;
+    return isola_fail(err, ISOLA_EOVERLOAD, "the actor has used more than it may");
+}
+
+bool isola__limits_log(struct isola_actor *a, size_t bytes)
+{
+    uint32_t rate = a->type->def.limits.log_rate;
+    uint64_t second = isola_clock_ms() / 1000;
+    uint32_t lines = 1 + (uint32_t)(bytes / LOG_LINE);
+    if (rate == 0)
+        return true;
+    if (second != a->log_second) {
+        uint32_t dropped = a->log_dropped;
+        a->log_second = second;
+        a->log_count = a->log_dropped = 0;
+        if (dropped > 0)
+            isola__host_logf(a->host, ISOLA_LOG_WARN, a->address,
+                             "%u lines were dropped (limit \"logRate\")", dropped);
+    }
+    /* The first line of a second is let through, however long. */
+    if (a->log_count > 0 && a->log_count + lines > rate) {
+        if (a->log_dropped++ == 0)
+            isola__host_logf(a->host, ISOLA_LOG_WARN, a->address,
+                             "it logs more than %u lines a second: the rest is dropped (limit "
+                             "\"logRate\")",
+                             rate);
+        return false;
+    }
+    a->log_count += lines;
+    return true;
 }
 
 void isola__limits_bury(struct isola_realm *r)

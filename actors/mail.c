@@ -112,10 +112,18 @@ void isola_origin_drop(struct isola_origin origin)
         isola__realm_unref(origin.realm);
 }
 
+void isola__mail_uncount(struct isola_mail *m)
+{
+    if (m->counted != NULL)
+        atomic_fetch_sub(&m->counted->mail_bytes, m->args.len);
+    m->counted = NULL;
+}
+
 void isola_mail_free(struct isola_mail *m)
 {
     if (m == NULL)
         return;
+    isola__mail_uncount(m);
     if (m->origin.realm != NULL)
         isola__realm_unref(m->origin.realm);
     release(m);

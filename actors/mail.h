@@ -44,7 +44,8 @@ struct isola_mail {
                                   stays */
     bool pooled;               /* its memory goes back to a list (mail.c) */
     int kind;                  /* enum isola_msg_kind, or one of the above */
-    bool passed_on;            /* came from another actor-host: not to be sent to a third */
+    struct isola_actor *counted; /* whose mail_bytes it is in, while it is this one's */
+    bool passed_on;              /* came from another actor-host: not to be sent to a third */
     uint32_t timeout_ms;
     uint64_t
         deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
@@ -64,6 +65,8 @@ ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int
     __attribute__((format(printf, 3, 4)));
 /* Gives the reference of an origin back that no mail has. */
 ANY_THREAD void isola_origin_drop(struct isola_origin origin);
+/* Takes it out of its receiver's mail_bytes. */
+ANY_THREAD void isola__mail_uncount(struct isola_mail *m);
 /* Drops its references too. NULL is allowed. */
 ANY_THREAD void isola_mail_free(struct isola_mail *m);
 

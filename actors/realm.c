@@ -211,6 +211,9 @@ struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct
     p->prev = NULL;
     if (a != NULL) {
         p->actor = a->serial;
+        p->whose = a;
+        a->nasks += what == ISOLA_PENDING_ASK;
+        a->ntimers += what == ISOLA_PENDING_TIMER;
         p->next = a->pending;
         p->prev = &a->pending;
         if (p->next != NULL)
@@ -240,6 +243,10 @@ struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, in
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
 {
     isola_heap_remove(&r->due, &p->due);
+    if (p->prev != NULL && p->what == ISOLA_PENDING_ASK)
+        p->whose->nasks--;
+    else if (p->prev != NULL && p->what == ISOLA_PENDING_TIMER)
+        p->whose->ntimers--;
     if (p->prev != NULL)
         *p->prev = p->next;
     if (p->next != NULL)

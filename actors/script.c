@@ -77,6 +77,7 @@ static void note_subscription(struct isola_actor *a, uint64_t id, const struct i
     isola_buf_append(&sub->event, s->event.data, s->event.len);
     sub->next = a->subs;
     a->subs = sub;
+    a->nsubs++;
 }
 
 static void forget_subscription(struct isola_actor *a, uint64_t id)
@@ -85,6 +86,7 @@ static void forget_subscription(struct isola_actor *a, uint64_t id)
         struct isola_sub_of *sub = *at;
         if (sub->id == id) {
             *at = sub->next;
+            a->nsubs--;
             isola_buf_free(&sub->dst);
             isola_buf_free(&sub->event);
             free(sub);
@@ -111,6 +113,8 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
         e = chain_of(a, s->turn, chain, err);
     if (e == 0 && s->kind == ISOLA_MSG_ASK)
         e = time_left(a, s->turn, &timeout, err);
+    if (e == 0 && a != NULL)
+        e = isola__limits_send(a, s->kind, s->event.len + s->args.len, err);
     if (e != 0)
         return e;
     struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0},
@@ -191,6 +195,8 @@ static void publish(void *arg, uint32_t actor, struct isola_slice event, struct 
         return;
     isola_mailq_push(&a->effects, m);
     isola__realm_touch(r, a);
+    struct isola_err ignored; /* its script is ended, if so */
+    (void)!isola__limits_send(a, ISOLA_MAIL_PUBLISH, event.len + args.len, &ignored);
 }
 
 static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args)
@@ -228,6 +234,8 @@ static void log_line(void *arg, uint32_t actor, enum isola_log_level level, stru
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, actor);
     struct isola_slice from = a != NULL ? a->address : isola_slice_str(r->release->app);
+    if (a != NULL && !isola__limits_log(a, text.len))
+        return;
     r->host->ops->log(r->host->arg, level, from, text);
 }
 
@@ -236,6 +244,11 @@ static uint64_t timer_set(void *arg, uint32_t actor, uint64_t ms, bool repeat)
     struct isola_actor *a = isola__realm_actor(arg, actor);
     if (actor != 0 && a == NULL)
         return 0; /* of an activation that has ended: it never fires */
+    const struct isola_host_limits *l = a != NULL ? &a->type->def.limits : NULL;
+    if (l != NULL && l->timers > 0 && a->ntimers >= l->timers) {
+        isola__limits_exceeded(a, "it set more than %u timers (limit \"timers\")", l->timers);
+        return 0;
+    }
     struct isola_pending *p = isola__pending_new(arg, ISOLA_PENDING_TIMER, a, ms);
     p->period = repeat ? ms : 0;
     return isola__pending_id(p);

@@ -140,9 +140,16 @@ Entry::~Entry()
     bool lives = v->ops->ended != nullptr &&
                  v->ops->ended(v->arg, actor != 0 ? actor : actor_, static_cast<isola_v8_end>(why));
     v->guard.dead = !lives || why != ISOLA_V8_TERMINATED;
-    v->ticks = !v->guard.dead; // some may be left over
-    if (!v->guard.dead)
-        v->guard.ending.store(0, std::memory_order_relaxed);
+    v->ticks = false;
+    if (v->guard.dead)
+        return;
+    v->guard.ending.store(0, std::memory_order_relaxed);
+    // What process.nextTick has been given would run in the name of whoever comes next.
+    v8::Local<v8::Value> drop = v8::True(isolate);
+    (void)v->hooks[HOOK_TICK]
+        .Get(isolate)
+        ->Call(js_->context, v8::Undefined(isolate), 1, &drop)
+        .IsEmpty();
 }
 
 } // namespace isola

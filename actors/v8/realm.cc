@@ -353,7 +353,7 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
     if (no_state.len > 0)
         argv[5] = text(isolate, no_state);
     set_frame(isolate, actor, 0);
-    if (call_hook(js, HOOK_ACTIVATE, actor, 6, argv).IsEmpty()) {
+    if (call_hook(js, HOOK_ACTIVATE, actor, 6, argv).IsEmpty() && !ending(js->v)) {
         isola_buf failure{};
         isola_mp_array(&failure, 1);
         isola_mp_error(&failure, ISOLA_ESCRIPT, "the script broke the runtime around it", nullptr);

@@ -146,6 +146,10 @@ ANY_THREAD void prepare_wish(void *arg, struct isola_prepare *req);
 /* Exit status when a script could not be stopped. */
 #define BLAME_EXIT 70
 void blame_open(struct app *app);
+/* Says who ended the process before this one, and puts into quarantine who has done so repeatedly.
+ */
+void blame_read(struct app *app);
+void blame_lifted(void *arg, struct isola_slice address);
 void blame_stuck(void *arg, struct isola_slice address, const char *why);
 
 /* --- agent_link.c --- */

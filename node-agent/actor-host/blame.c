@@ -10,15 +10,19 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "actors/watchdog.h"
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "node-agent/actor-host/app.h"
 
 static char *path; /* of the file */
+#define LIFTED "lifted"
 
 /* No printf: it may allocate. */
 static size_t put(char *to, size_t at, size_t size, const char *s, size_t n)
@@ -50,6 +54,88 @@ static void blame(struct isola_slice address, const char *why)
     if (write(fd, line, at) == (ssize_t)at)
         (void)fsync(fd);
     close(fd);
+}
+
+/* So many ends within so long, and an actor is not started any more. */
+#define ENDS      3
+#define WITHIN_MS (3600u * 1000)
+/* What the file may hold before the oldest half of it goes. */
+#define LINES_MAX 1000
+
+struct end {
+    uint64_t ms;
+    struct isola_slice address, why;
+};
+
+static bool read_line(struct isola_slice line, struct end *out)
+{
+    const char *s = (const char *)line.data, *stop = s + line.len;
+    const char *space = memchr(s, ' ', line.len), *tab = memchr(s, '\t', line.len);
+    if (space == NULL || tab == NULL || space > tab)
+        return false;
+    out->ms = strtoull(s, NULL, 10);
+    out->address = isola_slice(space + 1, (size_t)(tab - space - 1));
+    out->why = isola_slice(tab + 1, (size_t)(stop - tab - 1));
+    return true;
+}
+
+/* The ends an actor is to blame for, since its quarantine was last lifted. */
+static unsigned ends_of(const struct end *ends, size_t n, struct isola_slice address, uint64_t now)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isola_slice_eq(ends[i].address, address))
+            continue;
+        if (isola_slice_is(ends[i].why, LIFTED))
+            count = 0;
+        else if (count >= ENDS || ends[i].ms + WITHIN_MS > now)
+            count++;
+    }
+    return count;
+}
+
+void blame_read(struct app *app)
+{
+    static char text[LINES_MAX * 1300];
+    struct end *ends = isola_zalloc(LINES_MAX * sizeof(*ends));
+    size_t n = 0;
+    FILE *file = fopen(path, "re");
+    size_t len = file != NULL ? fread(text, 1, sizeof(text), file) : 0;
+    if (file != NULL)
+        fclose(file);
+    for (size_t at = 0; at < len && n < LINES_MAX;) {
+        const char *end = memchr(text + at, '\n', len - at);
+        if (end == NULL)
+            break;
+        struct isola_slice line = isola_slice(text + at, (size_t)(end - text - (ptrdiff_t)at));
+        n += read_line(line, &ends[n]);
+        at += line.len + 1;
+    }
+    uint64_t now = (uint64_t)isola_clock_wall_ms();
+    for (size_t i = 0; i < n; i++) {
+        if (ends_of(ends, n, ends[i].address, now) < ENDS)
+            continue;
+        char *why = isola_format("it has ended the actor-host %d times within an hour: %.*s", ENDS,
+                                 ISOLA_FMT(ends[i].why));
+        isola_host_quarantine(app->host, ends[i].address, why);
+        free(why);
+    }
+    if (n > 0 && !isola_slice_is(ends[n - 1].why, LIFTED) && ends[n - 1].ms + 60000 > now) {
+        char *said = isola_format("the actor-host was ended and started again: %.*s",
+                                  ISOLA_FMT(ends[n - 1].why));
+        isola_log(ISOLA_LOG_ERROR, "%.*s: %s", ISOLA_FMT(ends[n - 1].address), said);
+        agent_link_log(app, ISOLA_LOG_ERROR, ends[n - 1].address, isola_slice_str(said));
+        free(said);
+    }
+    if (n == LINES_MAX)
+        (void)unlink(path);
+    free(ends);
+}
+
+void blame_lifted(void *arg, struct isola_slice address)
+{
+    (void)arg;
+    blame(address, LIFTED);
 }
 
 void blame_stuck(void *arg, struct isola_slice address, const char *why)

@@ -147,6 +147,7 @@ static const struct isola_host_ops host_ops = {
     .prepare = prepare_wish,
     .dead_letter = letters_new,
     .stuck = blame_stuck,
+    .lifted = blame_lifted,
     .drained = agent_link_drained,
 };
 
@@ -190,7 +191,9 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
         isola_host_set_memory(app->host, app->options.memory);
     if (r == 0)
         r = agent_link_open(app, err);
-    if (r == 0)
+    if (r == 0) {
         conn_add(app, &app->agent_conn, app->agent);
+        blame_read(app);
+    }
     return r;
 }

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { Cluster, nodes, until } from './cluster.mjs';
+import { actors, Cluster, ctl, nodes, until } from './cluster.mjs';
 
 const LIMITS = { cpu: '300ms', heap: '512MB', external: '64MB', timers: 1000, subscriptions: 1000, asks: 1000, output: '4MB', logRate: 100, mailbox: 100, mailboxBytes: '1MB', message: '512KB' };
 const MEMORY = { ...LIMITS, cpu: '10s', heap: '32MB', external: '16MB' };
@@ -16,6 +16,7 @@ export default (self) => {
   self.on('echo', (v) => v);
   self.on('run', (code) => new Function('self', 'actor', 'sleep', code)(self, actor, sleep));
   self.on('wait', () => new Promise(() => {}));
+  self.on('pause', () => sleep(500));
 };`;
 const files = {
   'isola.json': {
@@ -42,7 +43,7 @@ const files = {
 const bystanders = { 'isola.json': { name: 'by', actors: { By: { module: './by.js' }, ByS: { module: './by.js', isolation: 'shared' } } }, 'by.js': `export default (self) => { self.on('echo', (v) => v); };` };
 
 const cluster = new Cluster();
-let node, pid;
+let node, pid, later;
 const hostPid = async () => (await nodes(node))[0].host_pid;
 const linesOf = async (address) => (await node.client.call('logs', { address, lines: 1000 })).lines.map((l) => l.text);
 
@@ -60,9 +61,10 @@ async function stand() {
 
 before(async () => {
   node = await cluster.node('one');
-  const later = Date.now() + 3000; // ms; deployed before, used after
+  later = Date.now() + 4000; // ms; deployed before, used after
   await cluster.deploy(node, 'h', Object.fromEntries(Object.entries(files).map(([file, text]) => [file, typeof text === 'string' ? text.replaceAll('LATER', later) : text])));
   await cluster.deploy(node, 'by', bystanders);
+  await cluster.deploy(node, 'm', { 'isola.json': { name: 'm', actors: { M: { module: './hostile.js', isolation: 'shared', ...MEMORY } } }, 'hostile.js': HOSTILE });
   pid = await hostPid();
   watch.done = stand().catch((e) => { watch.failure = e; });
 });
@@ -173,6 +175,15 @@ const growth = {
   'a resizable buffer': ['const b = new ArrayBuffer(1, { maxByteLength: 2 ** 30 }); for (let n = 1e6; n < 2 ** 30; n += 1e6) { b.resize(n); new Uint8Array(b).fill(1); } for (;;);', EXTERNAL],
 };
 
+const uses = {
+  'timers': ['for (;;) setTimeout(() => {}, 1e6);', /set more than 1000 timers \(limit "timers"\)/],
+  'intervals': ['for (;;) setInterval(() => {}, 1e6);', /set more than 1000 timers \(limit "timers"\)/],
+  'subscriptions': ['for (let i = 0; ; i++) actor("by/By/x").on("e" + i, () => {});', /made more than 1000 subscriptions \(limit "subscriptions"\)/],
+  'emits': ['for (;;) actor("by/By/x").emit("nothing", "x".repeat(1000));', /sent more than 4 MB in one go \(limit "output"\)/],
+  'asks': ['for (;;) actor("by/By/x").ask("never", 1);', CPU],
+  'lines of log': ['for (;;) console.log("x");', CPU],
+};
+
 const batch = async (cases) => {
   const left = [...cases];
   const failures = [];
@@ -192,10 +203,86 @@ describe('a script that grows', () => {
   test('in an isolate of its own', () => batch(Object.entries(growth).map(([name, [code, says]]) => [name, 'G', code, says])));
 });
 
+describe('a script that uses too much of something', () => {
+  test('in an isolate of its own', () => batch(Object.entries(uses).map(([name, [code, says]]) => [name, 'A', code, says])));
+  test('lines of log past the rate are dropped, and told of', async () => {
+    const address = 'h/A/log', ref = node.client.actor(address);
+    await ref.ask('run', 'for (let i = 0; i < 5000; i++) console.log(i);');
+    await until('it is told', async () => (await linesOf(address)).some((t) => /logs more than 100 lines a second/.test(t)));
+    assert.ok((await linesOf(address)).filter((t) => /^\d+$/.test(t)).length <= 300);
+  });
+  test('asks past the limit are refused', async () => {
+    const code = 'const all = []; for (let i = 0; i < 1001; i++) all.push(actor("h/A/waits").ask("wait", { timeout: 3000 })); return Promise.any(all).catch((e) => e.errors.map((x) => x.code));';
+    assert.ok((await node.client.actor('h/A/asks').ask('run', code, { timeout: 30_000 })).includes('EOVERLOAD'));
+  });
+  test('messages and mailboxes have a size', async () => {
+    const ref = node.client.actor('h/A/box');
+    await assert.rejects(ref.ask('echo', new Uint8Array(600_000)), { code: 'ETOOBIG', message: /has at most 524288 bytes.*limit "message"/ });
+    const held = Array.from({ length: 8 }, () => ref.ask('pause', new Uint8Array(300_000), { timeout: 20_000 }).then(() => 'answered', (e) => e.code));
+    const codes = await Promise.all(held);
+    assert.ok(codes.includes('EOVERLOAD') && codes.includes('answered'), codes.join());
+    assert.equal(await ref.ask('echo', 'again'), 'again');
+  });
+});
+
+describe('in an isolate that is shared', () => {
+  const some = (table, names) => names.map((name) => [name, table[name]]);
+  test('who loops crashes alone', async () => {
+    const neighbours = Array.from({ length: 8 }, (_, i) => node.client.actor(`h/S/n${i}`));
+    for (const n of neighbours) await n.ask('run', 'globalThis.kept ??= {}; kept[self.key] = true');
+    await batch(some(loops, ['plain', 'a chain of promises', 'microtasks', 'process.nextTick', 'a getter of the answer', 'a getter of the state', 'after a timer', 'JSON.stringify with toJSON', 'what is logged']).map(([name, code]) => [name, 'S', code, CPU]));
+    for (const n of neighbours) {
+      assert.equal(await n.ask('run', 'return kept[self.key]'), true, 'the isolate is the same');
+      assert.deepEqual((await linesOf(n.address)).filter((t) => t.startsWith('crashed')), []);
+    }
+  });
+  test('who takes all its heap is to blame; the others start again from what they have saved', async () => {
+    const neighbours = Array.from({ length: 8 }, (_, i) => node.client.actor(`m/M/n${i}`));
+    for (const n of neighbours) await n.ask('run', 'self.state.n = 7');
+    await node.client.actor('m/M/bad').ask('run', growth['an array'][0], { timeout: 30_000 }).catch((e) => assert.equal(e.code, 'EFAILED'));
+    assert.match(await until('it is said', async () => (await linesOf('m/M/bad')).find((t) => t.startsWith('crashed'))), HEAP);
+    for (const n of neighbours) assert.equal(await n.ask('run', 'return self.state.n'), 7);
+    const others = (await Promise.all(neighbours.map((n) => linesOf(n.address)))).flat().filter((t) => t.startsWith('crashed'));
+    assert.ok(others.length > 0 && others.every((t) => /the isolate it shares was stopped, since m\/M\/bad crashed: /.test(t)), others.join('\n'));
+  });
+});
+
+describe('a script that does not come to its first message', () => {
+  for (const type of ['Top', 'TopAwait', 'Ctor', 'Start']) {
+    test(type, async () => {
+      await until('it is time', () => Date.now() > later);
+      await assert.rejects(node.client.actor(`h/${type}/x`).ask('echo', 1, { timeout: 20_000 }), { code: 'EFAILED', message: /used more than 300 ms of CPU while it started \(limit "cpu"\)/ });
+    });
+  }
+  test('or does not come to its end', async () => {
+    const ref = node.client.actor('h/Stop/x');
+    assert.equal(await ref.ask('echo', 1), 1);
+    assert.notEqual((await ctl(node, 'stop', 'h/Stop/x')).status, 0);
+    assert.equal(await ref.ask('echo', 2), 2);
+  });
+});
+
 test('bystanders were answered throughout, by the same actor-host', async () => {
   watch.over = true;
   await watch.done;
   assert.ifError(watch.failure);
   assert.equal(await hostPid(), pid);
   assert.ok(watch.slowest < 10_000, `the slowest of ${watch.asked} answers took ${watch.slowest} ms`);
+});
+
+test('a script that cannot be stopped takes the actor-host along, which says so; one that does it again and again is not started', async () => {
+  const address = 'h/A/stuck', ref = node.client.actor(address);
+  for (let i = 0; i < 3; i++) {
+    const before_ = await hostPid();
+    await ref.ask('run', 'Array.prototype.indexOf.call({ length: 2 ** 50 }, 1);', { timeout: 60_000 }).catch((e) => assert.equal(e.code, 'EUNREACHABLE', e.message));
+    await until('there is another actor-host', async () => {
+      const now = (await nodes(node))[0];
+      return now.state === 'up' && now.host_pid !== before_;
+    });
+    await until('it says who is to blame', async () => (await linesOf(address)).filter((t) => /the actor-host was ended and started again: it has used more than 300 ms of CPU .* could not be stopped/.test(t)).length > i);
+  }
+  await assert.rejects(ref.ask('echo', 1), { code: 'EFAILED', message: /is in quarantine/ });
+  assert.equal((await actors(node, 'h')).find((a) => a.address === address).state, 'quarantined');
+  assert.equal((await ctl(node, 'restart', address)).status, 0);
+  assert.equal(await ref.ask('echo', 'free'), 'free');
 });
