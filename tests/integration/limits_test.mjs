@@ -103,7 +103,6 @@ const loops = {
   'JSON.stringify with a getter': 'JSON.stringify({ get a() { for (;;); } });',
   'JSON.stringify with toJSON': 'JSON.stringify({ toJSON() { for (;;); } });',
   'JSON.parse with a reviver': 'JSON.parse("[1]", () => { for (;;); });',
-  'JSON.parse over and over': 'const t = JSON.stringify(Array(1e5).fill({ a: 1 })); for (;;) JSON.parse(t);',
   'a getter': '({ get a() { for (;;); } }).a;',
   'a proxy': 'new Proxy({}, { get() { for (;;); } }).a;',
   'a proxy in its own chain': 'const p = new Proxy({}, { get: (t, k, r) => { for (;;); } }); Object.setPrototypeOf({}, p); Reflect.get(p, "x");',
@@ -285,4 +284,13 @@ test('a script that cannot be stopped takes the actor-host along, which says so;
   assert.equal((await actors(node, 'h')).find((a) => a.address === address).state, 'quarantined');
   assert.equal((await ctl(node, 'restart', address)).status, 0);
   assert.equal(await ref.ask('echo', 'free'), 'free');
+});
+
+// V8's optimizer leaves the check for a stop out of a loop that calls nothing but a builtin without one, when it comes in time.
+test('a loop of calls to one long builtin ends: by a kill, or with the actor-host, which says so', async () => {
+  const address = 'h/A/parses', ref = node.client.actor(address);
+  await assert.rejects(ref.ask('run', 'const t = JSON.stringify(Array(1e5).fill({ a: 1 })); for (;;) JSON.parse(t);', { timeout: 60_000 }),
+    (e) => e.code === 'EFAILED' || e.code === 'EUNREACHABLE');
+  await until('it is explained', async () => (await linesOf(address)).some((t) => CPU.test(t)));
+  await until('it answers again', () => ref.ask('echo', 1).then((v) => v === 1, () => false));
 });
