@@ -79,11 +79,7 @@ static void format_letter(const json_t *letter, bool colour, struct isola_buf *o
     isola_buf_puts(out, " ");
     part.len = 0;
     put_clean(&part, letter, "reason");
-    for (size_t i = 0; i < part.len; i++) {
-        isola_buf_append(out, part.data + i, 1);
-        if (part.data[i] == '\n')
-            isola_buf_puts(out, "    ");
-    }
+    isola__text_indent(out, isola_buf_slice(&part));
     isola_buf_puts(out, "\n");
     isola_buf_free(&part);
 }

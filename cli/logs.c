@@ -50,11 +50,7 @@ static void format_line(const json_t *line, bool colour, struct isola_buf *out)
     while (part.len > 0 && part.data[part.len - 1] == '\n')
         part.len--;
     isola_buf_puts(out, "  ");
-    for (size_t i = 0; i < part.len; i++) {
-        isola_buf_append(out, part.data + i, 1);
-        if (part.data[i] == '\n')
-            isola_buf_puts(out, "    ");
-    }
+    isola__text_indent(out, isola_buf_slice(&part));
     isola_buf_puts(out, "\n");
     isola_buf_free(&part);
 }

@@ -70,6 +70,15 @@ void isola__text_clean(struct isola_buf *out, struct isola_slice s)
     copy(out, s, true);
 }
 
+void isola__text_indent(struct isola_buf *out, struct isola_slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        isola_buf_append(out, s.data + i, 1);
+        if (s.data[i] == '\n')
+            isola_buf_puts(out, "    ");
+    }
+}
+
 /* wcwidth goes by the thread's locale; the program's own stays "C" so that numbers keep their
  * point. */
 static size_t width(struct isola_slice s)

@@ -19,6 +19,9 @@ ANY_THREAD void isola__text_utf8(struct isola_buf *out, struct isola_slice s);
  * script's output cannot move the cursor or write a title. */
 ANY_THREAD void isola__text_clean(struct isola_buf *out, struct isola_slice s);
 
+/* Appends `s` with the lines after the first indented, below what the first one begins with. */
+ANY_THREAD void isola__text_indent(struct isola_buf *out, struct isola_slice s);
+
 /* Columns on a terminal: wide characters count 2, combining ones 0. */
 ANY_THREAD size_t isola__text_width(struct isola_slice s);
 

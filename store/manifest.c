@@ -70,16 +70,6 @@ static int check_keys(struct isola__manifest_reader *r, const json_t *object,
 
 /* --- a type --- */
 
-#define FIELD(call, key)                                                                           \
-    do {                                                                                           \
-        const json_t *v = json_object_get(object, key);                                            \
-        isola__manifest_enter(r, key);                                                             \
-        int failed = call;                                                                         \
-        isola__manifest_leave(r);                                                                  \
-        if (failed != 0)                                                                           \
-            return failed;                                                                         \
-    } while (0)
-
 static int read_limits(struct isola__manifest_reader *r, const json_t *object,
                        struct isola_actor_type *out)
 {

@@ -5,16 +5,6 @@
  */
 #include "store/manifest_parse.h"
 
-#define FIELD(call, key)                                                                           \
-    do {                                                                                           \
-        const json_t *v = json_object_get(object, key);                                            \
-        isola__manifest_enter(r, key);                                                             \
-        int failed = call;                                                                         \
-        isola__manifest_leave(r);                                                                  \
-        if (failed != 0)                                                                           \
-            return failed;                                                                         \
-    } while (0)
-
 static const char *const strategies[] = {"one_for_one", "one_for_all", "rest_for_one", "escalate",
                                          NULL};
 static const char *const none[] = {NULL};

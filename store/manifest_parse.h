@@ -8,6 +8,18 @@
 #include "store/manifest.h"
 #include "store/manifest_value.h"
 
+/* In a function that reads `object` with `r`: has `call` read the member `key`, which it sees as
+ * `v`, and returns what it fails with. */
+#define FIELD(call, key)                                                                           \
+    do {                                                                                           \
+        const json_t *v = json_object_get(object, key);                                            \
+        isola__manifest_enter(r, key);                                                             \
+        int failed = call;                                                                         \
+        isola__manifest_leave(r);                                                                  \
+        if (failed != 0)                                                                           \
+            return failed;                                                                         \
+    } while (0)
+
 /* The text as JSON: bounded in size and depth, no duplicate keys. The caller decrefs. NULL: r->err
  * has the sentence, and *code ISOLA_EMANIFEST or ISOLA_ENOMEM. */
 ANY_THREAD json_t *isola__manifest_json(struct isola__manifest_reader *r, int *code);

@@ -142,6 +142,8 @@ inline isola_v8 *from(v8::Isolate *isolate)
     return static_cast<isola_v8 *>(isolate->GetData(0));
 }
 v8::Local<v8::String> text(v8::Isolate *isolate, Slice s);
+// A copy of the bytes; empty when the script has no room for it.
+v8::MaybeLocal<v8::ArrayBuffer> copied(v8::Isolate *isolate, Slice s);
 inline v8::Local<v8::String> text(v8::Isolate *isolate, const char *s)
 {
     return text(isolate, isola_slice_str(s));

@@ -222,10 +222,8 @@ void encode_value(Info info)
     if (!encode(&call.js, info[0], Wrap::ArgsOfOne, bytes.buf()))
         return;
     v8::Local<v8::ArrayBuffer> buffer;
-    if (!v8::ArrayBuffer::MaybeNew(call.isolate, bytes.slice().len).ToLocal(&buffer))
-        return;
-    memcpy(buffer->Data(), bytes.slice().data, bytes.slice().len);
-    info.GetReturnValue().Set(buffer);
+    if (copied(call.isolate, bytes.slice()).ToLocal(&buffer))
+        info.GetReturnValue().Set(buffer);
 }
 
 void decode_value(Info info)

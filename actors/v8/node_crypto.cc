@@ -51,10 +51,8 @@ void digest(Info info)
         return;
     }
     v8::Local<v8::ArrayBuffer> buffer;
-    if (!v8::ArrayBuffer::MaybeNew(isolate, n).ToLocal(&buffer))
-        return;
-    memcpy(buffer->Data(), out, n);
-    info.GetReturnValue().Set(buffer);
+    if (copied(isolate, isola_slice(out, n)).ToLocal(&buffer))
+        info.GetReturnValue().Set(buffer);
 }
 
 // hmac(name as OpenSSL knows it, key, bytes) → ArrayBuffer, undefined when there is no such digest
@@ -73,10 +71,8 @@ void hmac(Info info)
         return;
     }
     v8::Local<v8::ArrayBuffer> buffer;
-    if (!v8::ArrayBuffer::MaybeNew(isolate, n).ToLocal(&buffer))
-        return;
-    memcpy(buffer->Data(), out, n);
-    info.GetReturnValue().Set(buffer);
+    if (copied(isolate, isola_slice(out, n)).ToLocal(&buffer))
+        info.GetReturnValue().Set(buffer);
 }
 
 // equal(bytes, bytes of the same length) → boolean, in a time that does not depend on them

@@ -22,6 +22,16 @@ v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
     return value;
 }
 
+v8::MaybeLocal<v8::ArrayBuffer> copied(v8::Isolate *isolate, Slice s)
+{
+    v8::Local<v8::ArrayBuffer> buffer;
+    if (!v8::ArrayBuffer::MaybeNew(isolate, s.len).ToLocal(&buffer))
+        return {};
+    if (s.len > 0)
+        memcpy(buffer->Data(), s.data, s.len);
+    return buffer;
+}
+
 std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max)
 {
     v8::TryCatch quiet(isolate);
@@ -506,12 +516,10 @@ void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
     v8::HandleScope scope(isolate);
     v8::Local<v8::ArrayBuffer> buffer;
     v8::Local<v8::Value> bytes = v8::Undefined(isolate), said = bytes;
-    if (body.len > 0 && v8::ArrayBuffer::MaybeNew(isolate, body.len).ToLocal(&buffer)) {
-        memcpy(buffer->Data(), body.data, body.len);
+    if (body.len > 0 && copied(isolate, body).ToLocal(&buffer))
         bytes = buffer;
-    } else if (body.len > 0) { /* no room for it: its script is told, and nobody else */
+    else if (body.len > 0) /* no room for it: its script is told, and nobody else */
         bytes = v8::Null(isolate);
-    }
     if (head.len > 0)
         said = text(isolate, head);
     v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),

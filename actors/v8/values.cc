@@ -637,12 +637,7 @@ class Decoder
 
     v8::Local<v8::ArrayBuffer> bytes(Slice s)
     {
-        v8::Local<v8::ArrayBuffer> buffer;
-        if (!v8::ArrayBuffer::MaybeNew(isolate_, s.len).ToLocal(&buffer))
-            return {};
-        if (s.len > 0)
-            memcpy(buffer->Data(), s.data, s.len);
-        return buffer;
+        return copied(isolate_, s).FromMaybe(v8::Local<v8::ArrayBuffer>());
     }
 
     ISOLA_OWN_FRAME Result array(uint32_t n, int depth)
