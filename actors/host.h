@@ -76,6 +76,8 @@ struct isola_host_ops {
      * process must end. Says who is to blame to whoever starts the next one; does not return. On a
      * thread that holds no lock; workers may hold any. */
     void (*stuck)(void *arg, struct isola_slice address, const char *why);
+    /* The CPU time the thread of this worker has used, in ns. NULL: what the system says. */
+    uint64_t (*cpu)(void *arg, unsigned worker);
     /* An actor's quarantine has been lifted: to be remembered. May block a little. */
     void (*lifted)(void *arg, struct isola_slice address);
     /* isola_host_drain has come to its end. */

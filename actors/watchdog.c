@@ -62,7 +62,10 @@ static _Thread_local struct slot *mine;
 
 static uint64_t cpu_of(const struct slot *s)
 {
+    const struct isola_host *h = s->dog->host;
     struct timespec t;
+    if (h->ops->cpu != NULL)
+        return h->ops->cpu(h->arg, (unsigned)(s - s->dog->slots));
     if (clock_gettime(s->clock, &t) != 0)
         return 0;
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "actors/internal.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "fake_script.h"
@@ -24,6 +25,16 @@ static pthread_cond_t changed;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct words notes, flags, opened, alive;
 static unsigned failing_opens, isolates, activations;
+
+#define WORKERS 16
+#define STEP    5 /* ms */
+
+/* The CPU time of the workers' threads. */
+static struct cpu {
+    uint64_t ns;
+    unsigned looping, looks;
+} cpus[WORKERS];
+static unsigned step = STEP;
 
 struct fake_poster {
     pthread_mutex_t lock;
@@ -218,7 +229,38 @@ void fake_reset(void)
     clear(&alive);
     isolates = 0;
     failing_opens = 0;
+    step = STEP;
     release();
+}
+
+void fake_cpu_step(unsigned ms)
+{
+    hold();
+    step = ms;
+    release();
+}
+
+uint64_t fake_cpu(unsigned worker)
+{
+    ISOLA_CHECK(worker < WORKERS);
+    struct cpu *c = &cpus[worker];
+    hold();
+    c->looks++;
+    if (c->looping > 0)
+        c->ns += step * UINT64_C(1000000);
+    uint64_t ns = c->ns;
+    release();
+    return ns;
+}
+
+unsigned fake_cpu_looks(void)
+{
+    unsigned n = 0;
+    hold();
+    for (int i = 0; i < WORKERS; i++)
+        n += cpus[i].looks;
+    release();
+    return n;
 }
 
 /* --- what isolates call --- */
@@ -282,22 +324,101 @@ void fake__block(const char *name)
     release();
 }
 
-void fake__terminate(bool *terminated)
+/* --- the ends of scripts, and CPU time --- */
+
+void fake__end(struct isola_v8 *v, enum isola_v8_end why)
 {
     hold();
-    *terminated = true;
+    if (v->ending == 0)
+        v->ending = (int)why;
     release();
 }
 
-bool fake__await_terminate(const bool *terminated)
+void fake__halt(struct isola_v8 *v)
+{
+    hold();
+    v->halted = true;
+    release();
+}
+
+int fake__ending(struct isola_v8 *v)
+{
+    hold();
+    int why = v->ending;
+    release();
+    return why;
+}
+
+void fake__left(struct isola_v8 *v, bool goes_on)
+{
+    hold();
+    v->halted = false;
+    if (goes_on)
+        v->ending = 0;
+    release();
+}
+
+static struct cpu *my_cpu(void)
+{
+    const struct isola_worker *w = isola__worker_here();
+    ISOLA_CHECK(w != NULL && w->number < WORKERS);
+    return &cpus[w->number];
+}
+
+bool fake__loop(struct isola_v8 *v, bool hard)
 {
     uint64_t deadline = fake_deadline();
     bool in_time = true;
+    struct cpu *c = my_cpu();
     hold();
-    while (!*terminated && in_time)
+    c->looping++;
+    while (v->ending == 0 && (hard || !v->halted) && in_time)
         in_time = fake_cond_wait(&changed, &lock, deadline);
+    if (v->ending == 0 && v->halted) {
+        v->ending = ISOLA_V8_TERMINATED;
+        snprintf(v->where, sizeof(v->where), "\n    at loop (t/t.js:1:1)");
+    }
+    c->looping--;
     release();
     return in_time;
+}
+
+void fake__deaf(const char *name)
+{
+    struct cpu *c = my_cpu();
+    hold();
+    c->looping++;
+    release();
+    fake__block(name);
+    hold();
+    c->looping--;
+    release();
+}
+
+static bool await_looks(struct isola_v8 *v, const struct cpu *c, unsigned n, uint64_t deadline)
+{
+    unsigned from = c->looks;
+    bool in_time = true;
+    while (c->looks - from < n && v->ending == 0 && !v->halted && in_time)
+        in_time = fake_cond_wait(&changed, &lock, deadline);
+    return in_time;
+}
+
+void fake__spin(struct isola_v8 *v, uint64_t ms)
+{
+    uint64_t deadline = fake_deadline();
+    struct cpu *c = my_cpu();
+    hold();
+    /* The first look at an entry does not charge it with all there is. What is seen by a look has
+     * been counted when there is another one. */
+    bool in_time = await_looks(v, c, 1, deadline);
+    c->ns += ms * 1000000;
+    in_time = in_time && await_looks(v, c, 2, deadline);
+    if (v->ending == 0 && v->halted)
+        v->ending = ISOLA_V8_TERMINATED;
+    release();
+    if (!in_time)
+        late("a look at", "the CPU time of a script");
 }
 
 /* --- posted tasks --- */

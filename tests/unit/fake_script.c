@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "actors/internal.h"
 #include "base/check.h"
 #include "base/msg.h"
 #include "base/msgpack.h"
@@ -74,8 +75,8 @@ static void set_value(struct fake_task *t, int64_t n)
     t->is_text = false;
 }
 
-static int send(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
-                struct isola_v8_send *s, struct isola_slice program, uint64_t *id)
+static int send_out(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                    struct isola_v8_send *s, struct isola_slice program, uint64_t *id)
 {
     struct isola_buf args = {0};
     struct isola_err err;
@@ -102,7 +103,7 @@ static void ask(struct isola_v8 *v, const struct fake_actor *a, struct fake_task
     uint64_t id = 0;
     t->try = isola_slice_is(words[0], "tryask");
     snprintf(t->asked, sizeof(t->asked), "%.*s", ISOLA_FMT(words[1]));
-    if (send(v, a, t, &s, words[2], &id) == 0) {
+    if (send_out(v, a, t, &s, words[2], &id) == 0) {
         t->wait = FAKE_ASK;
         t->id = id;
     } else if (t->try) {
@@ -138,14 +139,16 @@ void fake__answered(struct fake_task *t, bool ok, struct isola_slice args)
 static void subscribe(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
                       const struct isola_slice words[WORDS])
 {
-    struct isola_v8_send s = {.kind = ISOLA_MSG_SUB, .dst = words[1], .event = words[2]};
+    struct isola_slice event =
+        isola_slice_is(words[0], "monitor") ? isola_slice_str(FAKE_DOWN) : words[2];
+    struct isola_v8_send s = {.kind = ISOLA_MSG_SUB, .dst = words[1], .event = event};
     struct fake_sub *sub = isola_zalloc(sizeof(*sub));
-    if (send(v, a, t, &s, (struct isola_slice){0}, &sub->id) != 0) {
+    if (send_out(v, a, t, &s, (struct isola_slice){0}, &sub->id) != 0) {
         free(sub);
         return;
     }
     sub->address = isola_strndup((const char *)words[1].data, words[1].len);
-    sub->event = isola_strndup((const char *)words[2].data, words[2].len);
+    sub->event = isola_strndup((const char *)event.data, event.len);
     sub->next = a->subs;
     a->subs = sub;
 }
@@ -161,7 +164,7 @@ static void unsubscribe(struct isola_v8 *v, struct fake_actor *a, struct fake_ta
                               .dst = isola_slice_str(sub->address),
                               .event = isola_slice_str(sub->event),
                               .sub = sub->id};
-    (void)send(v, a, t, &s, (struct isola_slice){0}, &id);
+    (void)send_out(v, a, t, &s, (struct isola_slice){0}, &id);
     free(sub->address);
     free(sub->event);
     free(sub);
@@ -201,6 +204,35 @@ static void publish(struct isola_v8 *v, const struct fake_actor *a,
     v->in_op = false;
 }
 
+static void spawn(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                  const struct isola_slice words[WORDS])
+{
+    struct isola_err err;
+    int mode = isola_slice_is(words[2], "permanent")   ? ISOLA_CHILD_PERMANENT
+               : isola_slice_is(words[2], "temporary") ? ISOLA_CHILD_TEMPORARY
+                                                       : ISOLA_CHILD_TRANSIENT;
+    v->in_op = true;
+    int r = v->ops->spawn(v->arg, a->serial, t->turn, words[1], mode, &err);
+    v->in_op = false;
+    if (r != 0)
+        fail(t, r, "%s", err.text);
+}
+
+static void use_up(struct isola_v8 *v, const struct isola_slice words[WORDS], const char *word)
+{
+    if (isola_slice_is(words[0], "spin"))
+        fake__spin(v, (uint64_t)number(words[1]));
+    else if (isola_slice_is(words[0], "grow"))
+        fake__end(v, isola_slice_is(words[1], "heap") ? ISOLA_V8_HEAP : ISOLA_V8_EXTERNAL);
+    else if (isola_slice_is(words[1], "deaf")) {
+        snprintf(v->where, sizeof(v->where), "%.*s", ISOLA_FMT(words[2]));
+        fake__deaf(v->where);
+        v->where[0] = '\0';
+    } else {
+        ISOLA_CHECK(fake__loop(v, strcmp(word, "hard") == 0));
+    }
+}
+
 static void open_holds(struct isola_v8 *v, struct isola_slice name)
 {
     for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
@@ -220,7 +252,7 @@ static void state_op(struct isola_v8 *v, struct fake_actor *a, struct fake_task 
         v->ops->looked(v->arg, a->serial);
     a->touched = true;
     if (isola_slice_is(words[0], "bad"))
-        a->bad = true;
+        *(words[1].len > 0 ? &a->endless : &a->bad) = true;
     else if (isola_slice_is(words[0], "add"))
         a->n += number(words[1]);
     set_value(t, a->n);
@@ -252,9 +284,9 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
     } else if (isola_slice_is(op, "emit")) {
         struct isola_v8_send s = {
             .kind = ISOLA_MSG_EMIT, .dst = words[1], .event = isola_slice_str("run")};
-        if (send(v, a, t, &s, words[2], &id) == 0)
+        if (send_out(v, a, t, &s, words[2], &id) == 0)
             set_value(t, (int64_t)id);
-    } else if (isola_slice_is(op, "sub")) {
+    } else if (isola_slice_is(op, "sub") || isola_slice_is(op, "monitor")) {
         subscribe(v, a, t, words);
     } else if (isola_slice_is(op, "unsub")) {
         unsubscribe(v, a, t);
@@ -280,6 +312,15 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         v->in_op = true;
         set_value(t, v->ops->watch(v->arg, a->serial, t->turn));
         v->in_op = false;
+    } else if (isola_slice_is(op, "loop") || isola_slice_is(op, "spin") ||
+               isola_slice_is(op, "grow")) {
+        use_up(v, words, word);
+    } else if (isola_slice_is(op, "spawn")) {
+        spawn(v, a, t, words);
+    } else if (isola_slice_is(op, "log")) {
+        v->in_op = true;
+        v->ops->log(v->arg, a->serial, ISOLA_LOG_INFO, words[1]);
+        v->in_op = false;
     } else if (isola_slice_is(op, "note")) {
         fake__note(a->address, word);
     } else {
@@ -291,7 +332,10 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
 bool fake__run(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t)
 {
     struct isola_slice words[WORDS];
-    while (t->code == 0 && t->wait == FAKE_NOTHING && next_op(t, words) > 0)
+    v->current = a;
+    while (t->code == 0 && t->wait == FAKE_NOTHING && fake__ending(v) == 0 && next_op(t, words) > 0)
         operate(v, a, t, words);
+    if (t->wait == FAKE_NOTHING && fake__ending(v) != 0)
+        t->wait = FAKE_CUT_OFF;
     return t->wait == FAKE_NOTHING;
 }

@@ -6,11 +6,13 @@
 #define ISOLA_TESTS_FAKE_SCRIPT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "actors/v8/realm.h"
 #include "base/map.h"
 
 #define FAKE_MAGIC 0x150a15u
+#define FAKE_DOWN  "\1down" /* the event monitors subscribe to */
 
 enum fake_task_kind { FAKE_TURN, FAKE_START, FAKE_BACKGROUND };
 enum fake_wait {
@@ -20,6 +22,7 @@ enum fake_wait {
     FAKE_TASK,
     FAKE_LATE_TASK,
     FAKE_HOLD,
+    FAKE_CUT_OFF, /* its script was ended: it never goes on */
 };
 
 /* A program on its way. */
@@ -57,7 +60,9 @@ struct fake_module {
 struct fake_actor {
     struct fake_actor *next;
     uint32_t serial;
-    bool active, touched, bad, no_state;
+    bool active, touched, no_state;
+    bool bad, endless; /* its state cannot be encoded; that never ends */
+    bool ended;        /* with its isolate */
     char *address;
     struct fake_module *module;
     int64_t n; /* its state */
@@ -71,7 +76,12 @@ struct isola_v8 {
     void *arg;
     bool visiting, in_op;
     pthread_t visitor;
-    bool terminated;          /* under fake_board.c's lock */
+    atomic_bool entered;
+    bool dead;                  /* nothing runs in it any more */
+    struct fake_actor *current; /* whose program runs */
+    int ending;                 /* enum isola_v8_end; these two under fake_board.c's lock */
+    bool halted;
+    char where[64];
     struct isola_map serials; /* those used so far */
     struct fake_actor *actors;
     struct fake_module *modules;
@@ -99,9 +109,20 @@ void fake__alive(const char *address, bool alive);
 void fake__note(const char *address, const char *word);
 bool fake__flagged(const char *flag);
 void fake__block(const char *name);
-void fake__terminate(bool *terminated);
-/* False when the deadline has passed. */
-bool fake__await_terminate(const bool *terminated);
+/* Asks for the end of the entry under way. */
+void fake__end(struct isola_v8 *v, enum isola_v8_end why);
+void fake__halt(struct isola_v8 *v);
+/* Why scripts are being ended, or 0. */
+int fake__ending(struct isola_v8 *v);
+/* The entry is left: a halt is forgotten, and, if the isolate goes on, why scripts were ended. */
+void fake__left(struct isola_v8 *v, bool goes_on);
+/* Uses CPU time until scripts are ended; a `hard` loop does not notice halts. False when the
+ * deadline has passed. */
+bool fake__loop(struct isola_v8 *v, bool hard);
+/* Uses CPU time until `name` is opened, whatever happens. */
+void fake__deaf(const char *name);
+/* Uses so much CPU time, and waits until that has been seen. */
+void fake__spin(struct isola_v8 *v, uint64_t ms);
 struct fake_poster *fake__poster_new(struct isola_v8 *v);
 void fake__poster_close(struct fake_poster *p);
 /* Another thread posts a task, due at once or (`late`) in `ms`. */

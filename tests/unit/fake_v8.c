@@ -25,12 +25,62 @@ static struct fake_actor *find(struct isola_v8 *v, uint32_t serial)
     return NULL;
 }
 
-static struct isola_v8 *enter(struct isola_js *js)
+static struct isola_v8 *checked(struct isola_js *js)
 {
     ISOLA_CHECK(js->magic == FAKE_MAGIC && js->v->magic == FAKE_MAGIC);
     ISOLA_CHECK(js->v->visiting && pthread_equal(js->v->visitor, pthread_self()));
-    ISOLA_CHECK(!js->v->in_op);
+    ISOLA_CHECK(!js->v->in_op && !atomic_load(&js->v->entered));
     return js->v;
+}
+
+/* NULL: nothing runs in it any more. */
+static struct isola_v8 *enter(struct isola_js *js, uint32_t actor, uint32_t turn)
+{
+    struct isola_v8 *v = checked(js);
+    if (v->dead)
+        return NULL;
+    atomic_store(&v->entered, true);
+    v->current = NULL;
+    if (v->ops->enter != NULL)
+        v->ops->enter(v->arg, actor, turn);
+    return v;
+}
+
+/* What was to go on in this entry never does, as V8 drops the promise continuations that were still
+ * to run. */
+static void cut_off(struct isola_v8 *v)
+{
+    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
+        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
+            if (t->opened) {
+                t->opened = false;
+                t->wait = FAKE_CUT_OFF;
+            }
+}
+
+static void leave(struct isola_v8 *v, uint32_t actor)
+{
+    if (v->ops->leave != NULL)
+        v->ops->leave(v->arg);
+    atomic_store(&v->entered, false);
+    int why = fake__ending(v);
+    if (why == 0) {
+        fake__left(v, true);
+        return;
+    }
+    cut_off(v);
+    v->in_op = true;
+    bool lives = v->ops->ended != NULL &&
+                 v->ops->ended(v->arg, v->current != NULL ? v->current->serial : actor,
+                               (enum isola_v8_end)why);
+    v->in_op = false;
+    v->dead = !lives || why != ISOLA_V8_TERMINATED;
+    for (struct fake_actor *a = v->actors; v->dead && a != NULL; a = a->next) {
+        fake__alive(a->address, false);
+        a->ended = true;
+    }
+    v->where[0] = '\0';
+    fake__left(v, !v->dead);
 }
 
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
@@ -73,8 +123,10 @@ static void drop_actor(struct isola_v8 *v, struct fake_actor *a)
         free(s->event);
         free(s);
     }
-    if (a->serial != 0)
+    if (!a->ended)
         fake__alive(a->address, false);
+    if (v->current == a)
+        v->current = NULL;
     free(a->address);
     free(a);
 }
@@ -113,18 +165,20 @@ void isola_v8_visit(struct isola_v8 *v, void (*fn)(struct isola_js *js, void *ar
 void isola_v8_terminate(struct isola_v8 *v)
 {
     ISOLA_CHECK(v->magic == FAKE_MAGIC);
-    fake__terminate(&v->terminated);
+    fake__end(v, ISOLA_V8_TERMINATED);
 }
 
 void isola_v8_halt(struct isola_v8 *v)
 {
-    isola_v8_terminate(v);
+    ISOLA_CHECK(v->magic == FAKE_MAGIC);
+    if (atomic_load(&v->entered))
+        fake__halt(v);
 }
 
 void isola_v8_where(struct isola_v8 *v, struct isola_buf *out)
 {
-    ISOLA_CHECK(v->magic == FAKE_MAGIC);
-    (void)out;
+    ISOLA_CHECK(v->magic == FAKE_MAGIC && v->in_op);
+    isola_buf_puts(out, v->where);
 }
 
 void isola_v8_interrupt(struct isola_v8 *v)
@@ -185,7 +239,7 @@ static bool resume_one(struct isola_v8 *v)
 
 static void resume_opened(struct isola_v8 *v)
 {
-    while (resume_one(v))
+    while (fake__ending(v) == 0 && resume_one(v))
         ;
 }
 
@@ -210,9 +264,12 @@ static struct fake_task *begin(struct fake_actor *a, enum fake_task_kind kind, u
     return t;
 }
 
+/* NULL: nothing runs in the isolate any more. */
 static struct fake_actor *turn_of(struct isola_js *js, uint32_t serial, uint32_t turn)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, serial, turn);
+    if (v == NULL)
+        return NULL;
     struct fake_actor *a = find(v, serial);
     ISOLA_CHECK(a != NULL && a->active && turn != 0);
     for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
@@ -237,13 +294,31 @@ void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool i
     struct fake_actor *a = turn_of(js, actor, turn);
     (void)is_ask;
     (void)event;
+    if (a == NULL)
+        return;
     run(js->v, a, begin(a, FAKE_TURN, turn, first_text(args)));
+    leave(js->v, actor);
 }
 
 void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
 {
     struct fake_actor *a = turn_of(js, actor, turn);
+    if (a == NULL)
+        return;
     run(js->v, a, begin(a, FAKE_TURN, turn, fake__line(a->module->code, "stop ")));
+    leave(js->v, actor);
+}
+
+static void note_down(const struct fake_actor *a, const struct fake_sub *s, struct isola_slice args)
+{
+    struct isola_slice info, address, reason, message;
+    ISOLA_CHECK(isola_mp_at(args, 0, &info) && isola_mp_find_str(info, "address", &address) &&
+                isola_mp_find_str(info, "reason", &reason) &&
+                isola_mp_find_str(info, "message", &message));
+    ISOLA_CHECK(isola_slice_is(address, s->address));
+    char *note = isola_format("down %s %.*s", s->address, ISOLA_FMT(reason));
+    fake__note(a->address, note);
+    free(note);
 }
 
 void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub,
@@ -251,10 +326,15 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
 {
     struct fake_actor *a = turn_of(js, actor, turn);
     struct isola_slice program = {0}; /* not this activation's subscription: nobody hears it */
+    if (a == NULL)
+        return;
     for (struct fake_sub *s = a->subs; s != NULL; s = s->next)
-        if (s->id == sub)
+        if (s->id == sub && strcmp(s->event, FAKE_DOWN) == 0)
+            note_down(a, s, args);
+        else if (s->id == sub)
             program = first_text(args);
     run(js->v, a, begin(a, FAKE_TURN, turn, program));
+    leave(js->v, actor);
 }
 
 /* --- modules and activations --- */
@@ -281,9 +361,8 @@ static struct fake_module *module_of(struct isola_v8 *v, struct isola_slice type
     return NULL;
 }
 
-static void load(struct isola_js *js, struct isola_slice type, struct isola_slice code)
+static void load(struct isola_v8 *v, struct isola_slice type, struct isola_slice code)
 {
-    struct isola_v8 *v = enter(js);
     struct fake_module *m = module_of(v, type);
     ISOLA_CHECK(m == NULL || m->state == FAKE_FAILED); /* one that failed may be tried again */
     if (m == NULL) {
@@ -304,7 +383,7 @@ static void load(struct isola_js *js, struct isola_slice type, struct isola_slic
     if (isola_slice_is(how, "later"))
         fake__post(v->poster, 0, false);
     else if (isola_slice_is(how, "loop"))
-        module_loaded(v, m, fake__await_terminate(&v->terminated) ? "stopped" : NULL);
+        ISOLA_CHECK(fake__loop(v, true)); /* and is loading for ever */
     else
         module_loaded(
             v, m, isola_slice_is(how, "fail") || fake__flagged(flag) ? "it does not parse" : NULL);
@@ -313,8 +392,12 @@ static void load(struct isola_js *js, struct isola_slice type, struct isola_slic
 bool isola_js_load(struct isola_js *js, struct isola_slice type, struct isola_slice code,
                    struct isola_slice name, struct isola_slice cache)
 {
+    struct isola_v8 *v = enter(js, 0, 0);
     (void)name;
-    load(js, type, code);
+    if (v == NULL)
+        return false;
+    load(v, type, code);
+    leave(v, 0);
     return cache.len > 0;
 }
 
@@ -336,7 +419,9 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
                        struct isola_slice type, struct isola_slice key, struct isola_slice state,
                        struct isola_slice no_state)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, actor, 0);
+    if (v == NULL)
+        return;
     ISOLA_CHECK(actor != 0);
     ISOLA_CHECK(isola_map_set(&v->serials, isola_slice(&actor, sizeof(actor)), v) ==
                 NULL); /* never twice */
@@ -356,31 +441,45 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
     a->next = v->actors;
     v->actors = a;
     run(v, a, begin(a, FAKE_START, 0, fake__line(a->module->code, "start ")));
+    leave(v, actor);
 }
 
 void isola_js_deactivate(struct isola_js *js, uint32_t actor)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, actor, 0);
+    if (v == NULL)
+        return;
     struct fake_actor *a = find(v, actor);
     if (a != NULL) /* else it had not come as far as its activation */
         drop_actor(v, a);
+    leave(v, actor);
 }
 
 /* --- what programs wait for --- */
 
+static struct fake_task *waiting(struct isola_v8 *v, enum fake_wait wait, uint64_t id,
+                                 struct fake_actor **whose)
+{
+    for (*whose = v->actors; *whose != NULL; *whose = (*whose)->next)
+        for (struct fake_task *t = (*whose)->tasks; t != NULL; t = t->next)
+            if (t->wait == wait && t->id == id)
+                return t;
+    ISOLA_CHECK(!"what nobody waits for has come, or was cancelled");
+    return NULL;
+}
+
 void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
                      struct isola_slice args)
 {
-    struct isola_v8 *v = enter(js);
-    ISOLA_CHECK(find(v, actor) != NULL);
-    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
-        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
-            if (t->wait == FAKE_ASK && t->id == id) {
-                fake__answered(t, ok, args);
-                run(v, a, t);
-                return;
-            }
-    ISOLA_CHECK(!"an ask nobody waits for was settled");
+    struct isola_v8 *v = enter(js, actor, 0);
+    struct fake_actor *a;
+    if (v == NULL)
+        return;
+    struct fake_task *t = waiting(v, FAKE_ASK, id, &a);
+    ISOLA_CHECK(a->serial == actor);
+    fake__answered(t, ok, args);
+    run(v, a, t);
+    leave(v, actor);
 }
 
 void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
@@ -392,16 +491,6 @@ void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
     isola_buf_free(&args);
 }
 
-static struct fake_task *asking(struct isola_v8 *v, uint64_t id, struct fake_actor **whose)
-{
-    for (*whose = v->actors; *whose != NULL; *whose = (*whose)->next)
-        for (struct fake_task *t = (*whose)->tasks; t != NULL; t = t->next)
-            if (t->wait == FAKE_ASK && t->id == id)
-                return t;
-    ISOLA_CHECK(!"an ask nobody waits for was cancelled");
-    return NULL;
-}
-
 static void cancel(struct isola_v8 *v, const struct fake_task *t)
 {
     v->in_op = true;
@@ -411,9 +500,11 @@ static void cancel(struct isola_v8 *v, const struct fake_task *t)
 
 void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, actor, 0);
     struct fake_actor *a;
-    struct fake_task *t = asking(v, id, &a);
+    if (v == NULL)
+        return;
+    struct fake_task *t = waiting(v, FAKE_ASK, id, &a);
     ISOLA_CHECK(a->serial == actor);
     struct isola_buf args = {0};
     cancel(v, t);
@@ -422,43 +513,49 @@ void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
     fake__answered(t, false, isola_buf_slice(&args));
     isola_buf_free(&args);
     run(v, a, t);
+    leave(v, actor);
 }
 
 void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, actor, 0);
     struct fake_actor *a;
-    cancel(v, asking(v, id, &a));
+    if (v == NULL)
+        return;
+    cancel(v, waiting(v, FAKE_ASK, id, &a));
     ISOLA_CHECK(a->serial == actor);
+    leave(v, actor);
 }
 
 void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, actor, turn);
+    if (v == NULL)
+        return;
     const struct fake_actor *a = find(v, actor);
     ISOLA_CHECK(a != NULL && turn != 0);
     fake__note(a->address, isola_error_name(code));
+    leave(v, actor);
 }
 
 void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id)
 {
-    struct isola_v8 *v = enter(js);
-    ISOLA_CHECK(find(v, actor) != NULL);
-    for (struct fake_actor *a = v->actors; a != NULL; a = a->next)
-        for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
-            if (t->wait == FAKE_TIMER && t->id == id) {
-                t->wait = FAKE_NOTHING;
-                run(v, a, t);
-                return;
-            }
-    ISOLA_CHECK(!"a timer nobody has set is due");
+    struct isola_v8 *v = enter(js, actor, 0);
+    struct fake_actor *a;
+    if (v == NULL)
+        return;
+    struct fake_task *t = waiting(v, FAKE_TIMER, id, &a);
+    ISOLA_CHECK(a->serial == actor);
+    t->wait = FAKE_NOTHING;
+    run(v, a, t);
+    leave(v, actor);
 }
 
 void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
                  struct isola_slice head, struct isola_slice body)
 {
     (void)actor;
-    (void)enter(js);
+    (void)checked(js);
     (void)id;
     (void)last;
     (void)head;
@@ -468,7 +565,9 @@ void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
 
 void isola_js_tasks(struct isola_js *js)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, 0, 0);
+    if (v == NULL)
+        return;
     bool late = false, tasks = fake__due(v->poster, &late);
     for (struct fake_module *m = v->modules; tasks && m != NULL; m = m->next)
         if (m->state == FAKE_LOADING && isola_slice_is(fake__line(m->code, "load "), "later"))
@@ -478,24 +577,34 @@ void isola_js_tasks(struct isola_js *js)
             if ((tasks && t->wait == FAKE_TASK) || (late && t->wait == FAKE_LATE_TASK))
                 t->opened = true;
     resume_opened(v);
+    leave(v, 0);
 }
 
 int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, bool *touched,
                    struct isola_err *err)
 {
-    struct isola_v8 *v = enter(js);
+    struct isola_v8 *v = enter(js, actor, 0);
+    int r = 0;
+    if (v == NULL)
+        return isola_fail(err, ISOLA_ECLOSED, "its isolate has ended");
     struct fake_actor *a = find(v, actor);
     ISOLA_CHECK(a != NULL && a->active);
     *touched = a->touched;
-    if (a->bad)
-        return isola_fail(err, ISOLA_ECLONE, "state.f is a function");
-    if (a->touched)
+    if (a->endless) {
+        v->current = a;
+        ISOLA_CHECK(fake__loop(v, false));
+        r = isola_fail(err, ISOLA_ECLONE, "its script was ended");
+    } else if (a->bad) {
+        r = isola_fail(err, ISOLA_ECLONE, "state.f is a function");
+    } else if (a->touched) {
         isola_mp_int(out, a->n);
-    return 0;
+    }
+    leave(v, actor);
+    return r;
 }
 
 size_t isola_js_heap(struct isola_js *js)
 {
-    (void)enter(js);
+    (void)checked(js);
     return 4096;
 }

@@ -18,12 +18,17 @@
  *   tryask …     likewise; a failure's value is its code
  *   emit A {P}   value: not congested                pub EVENT {P}
  *   sub A EVENT  hears it: events run their P        unsub        the newest subscription
+ *   monitor A    hears that it is down: "WHO down A REASON" is noted; unsub ends it
  *   hold NAME    waits for an "open NAME" in this isolate, from another turn
  *   timer MS     waits                               later MS {P} runs P outside of any turn
  *   task         waits until a task is run that another thread posts; "task MS": with wake_later
  *   block NAME   holds the thread until fake_open(NAME)
- *   watch        wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted
- *   note W       notes "ADDRESS W"; see fake_await_note
+ *   loop         uses CPU time until its script is ended; "loop hard" notices no halt, "loop deaf
+ * NAME" nothing, until fake_open(NAME) spin MS      uses so much CPU time grow heap    uses more
+ * heap than there is; "grow external" likewise array buffers log W        a line of its log spawn A
+ * [permanent | transient | temporary]    a child bad endless  encoding the state never ends watch
+ * wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted note W       notes
+ * "ADDRESS W"; see fake_await_note
  *
  * A module's code is lines:
  *   load fail | load failif FLAG | load later | load never | load loop      (nothing: loads at
@@ -58,6 +63,12 @@ unsigned fake_count_note(const char *note);
 const char *fake_note_at(const char *prefix, unsigned nth);
 /* The first such note at or after *at, which is moved behind it. */
 const char *fake_note_from(const char *prefix, unsigned *at);
+/* The CPU time the thread of a worker has used, for ops->cpu. It goes on only in "loop" and "spin",
+ * and in a loop by `step` ms each time somebody looks (5 unless set). */
+uint64_t fake_cpu(unsigned worker);
+void fake_cpu_step(unsigned ms);
+/* How often anyone has looked. */
+unsigned fake_cpu_looks(void);
 /* Waits until `n` isolates are open; aborts at the deadline. */
 void fake_await_isolates(unsigned n);
 /* Activations so far. */

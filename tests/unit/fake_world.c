@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -42,6 +43,9 @@ struct world {
     unsigned answers;
     struct isola_mailq events;
     bool drained;
+    char *stuck; /* "ADDRESS: why" */
+    unsigned lifted;
+    char lifted_last[100];
     char **log;
     unsigned nlog;
 };
@@ -313,6 +317,34 @@ static void drained(void *arg)
     change(w);
 }
 
+/* A script cannot be stopped: where the process would end, its watchdog does. */
+static void stuck(void *arg, struct isola_slice address, const char *why)
+{
+    struct world *w = arg;
+    char *said = isola_format("%.*s: %s", ISOLA_FMT(address), why);
+    pthread_mutex_lock(&w->lock);
+    ISOLA_CHECK(w->stuck == NULL);
+    w->stuck = said;
+    change(w);
+    for (;;)
+        pause();
+}
+
+static void lifted(void *arg, struct isola_slice address)
+{
+    struct world *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->lifted++;
+    snprintf(w->lifted_last, sizeof(w->lifted_last), "%.*s", ISOLA_FMT(address));
+    change(w);
+}
+
+static uint64_t cpu(void *arg, unsigned worker)
+{
+    (void)arg;
+    return fake_cpu(worker);
+}
+
 static const struct isola_host_ops ops = {
     .locate = locate,
     .forward = forward,
@@ -320,6 +352,9 @@ static const struct isola_host_ops ops = {
     .state_read = state_read,
     .state_write = state_write,
     .log = log_line,
+    .stuck = stuck,
+    .cpu = cpu,
+    .lifted = lifted,
     .drained = drained,
 };
 
@@ -524,6 +559,25 @@ void world_await_drained(struct world *w)
     while (!w->drained)
         wait_for(w, deadline, "the end of the drain");
     pthread_mutex_unlock(&w->lock);
+}
+
+const char *world_await_stuck(struct world *w)
+{
+    uint64_t deadline = fake_deadline();
+    pthread_mutex_lock(&w->lock);
+    while (w->stuck == NULL)
+        wait_for(w, deadline, "a script that cannot be stopped");
+    pthread_mutex_unlock(&w->lock);
+    return w->stuck;
+}
+
+unsigned world_lifted(struct world *w, char last[100])
+{
+    pthread_mutex_lock(&w->lock);
+    unsigned n = w->lifted;
+    memcpy(last, w->lifted_last, sizeof(w->lifted_last));
+    pthread_mutex_unlock(&w->lock);
+    return n;
 }
 
 bool world_drained(struct world *w)

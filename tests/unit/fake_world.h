@@ -76,6 +76,12 @@ unsigned world_forwards(struct world *w);
 /* The other nodes answer all that is sent to them with EUNREACHABLE from now on. */
 void world_others_refuse(struct world *w);
 
+/* Waits for a script to be told of as one that cannot be stopped: "ADDRESS: why". Its world is not
+ * watched any more. */
+const char *world_await_stuck(struct world *w);
+/* How often a quarantine was lifted, and which was the last one. */
+unsigned world_lifted(struct world *w, char last[100]);
+
 void world_await_drained(struct world *w);
 bool world_drained(struct world *w);
 /* Live actors. */
