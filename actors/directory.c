@@ -115,7 +115,8 @@ static bool wants_living(int kind)
            kind == ISOLA_MAIL_UPGRADE || kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN;
 }
 
-static void refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
+void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int code,
+                             const char *why)
 {
     isola_host_dead_letter(h, mail, code, isola_slice_str(why));
     if (isola_msg_is_ask(mail->kind)) {
@@ -178,13 +179,13 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             type = isola__type_find(h, &at, &err);
         if (type == NULL) {
             pthread_mutex_unlock(&shard->lock);
-            refuse(h, mail, err.code, err.text);
+            isola__directory_refuse(h, mail, err.code, err.text);
             return;
         }
         if (isola__quarantined(h, mail->dst, mail->kind, &err)) {
             pthread_mutex_unlock(&shard->lock);
             isola__release_unref(type->release);
-            refuse(h, mail, err.code, err.text);
+            isola__directory_refuse(h, mail, err.code, err.text);
             return;
         }
         a = create(h, mail->dst, hash, type);
@@ -210,7 +211,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     }
     pthread_mutex_unlock(&shard->lock);
     if (why != NULL)
-        refuse(h, mail, code, why);
+        isola__directory_refuse(h, mail, code, why);
     else if (a == NULL) { /* nobody there, and nobody wanted */
         if (mail->kind == ISOLA_MSG_STOP) {
             isola__stop_answer(h, mail, false);

@@ -157,10 +157,13 @@ void isola_host_stop(struct isola_host *h, struct isola_mail *mail)
 
 void isola_host_post(struct isola_host *h, struct isola_mail *mail)
 {
+    struct isola_err err;
     int node = mail->kind == ISOLA_MSG_EVENT ? 0 : h->ops->locate(h->arg, mail->dst);
     if (node > 0 && mail->passed_on)
         node = ISOLA_EUNREACHABLE;
-    if (node > 0) {
+    if (mail->passed_on && isola__permit_from(h, mail, &err) != 0) {
+        isola__directory_refuse(h, mail, err.code, err.text);
+    } else if (node > 0) {
         h->ops->forward(h->arg, node, mail);
     } else if (node < 0) {
         isola_host_dead_letter(h, mail, node, isola_slice_str("no node can be reached for it"));

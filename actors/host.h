@@ -38,7 +38,7 @@ struct isola_prepare {
                  const char *why);
     const char *app, *release, *type;
     const char *file; /* what stacks call the module */
-    struct isola_slice code;
+    struct isola_slice code, env;
     uint64_t heap, external; /* its limits, bytes: what exceeds them is not prepared */
     bool want_cache, want_image;
     void *adapter[4]; /* the implementation's */
@@ -130,8 +130,10 @@ struct isola_host_release {
     const char *id;
     size_t ntypes;
     const struct isola_host_type *types;
-    const char *net; /* hosts its scripts may connect to: patterns HOST or HOST:PORT, one a line
-                        (permissions.net of the manifest); NULL: none */
+    const char *net;  /* hosts its scripts may connect to: patterns HOST or HOST:PORT, one a line
+                         (permissions.net of the manifest); NULL: none */
+    const char *apps; /* whose actors they may send to, one a line, or "*"; NULL: their own app's */
+    struct isola_slice env; /* what they find in process.env: NAME=VALUE, each ended by a NUL */
 };
 
 /* Starts `threads` workers. isola_v8_start must have been called. `ops` and `arg` must outlive it.

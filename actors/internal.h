@@ -44,7 +44,10 @@ struct isola_type {
 struct isola_release_rt {
     atomic_uint refs;
     char *app, *id;
-    char *net; /* "" when it may connect to nothing */
+    char *net;  /* "" when it may connect to nothing */
+    char *apps; /* "" when it may send to no other app */
+    size_t app_len;
+    struct isola_slice env;
     size_t ntypes;
     struct isola_type *types;
 };
@@ -56,6 +59,22 @@ void isola__release_unref(struct isola_release_rt *r);
  * there is none. */
 const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
                                           struct isola_err *err);
+
+/* --- permissions (permit.c) --- */
+
+/* May it send to another app than its own? ISOLA_EPERM and how to permit it. */
+int isola__permit_other(const struct isola_release_rt *r, struct isola_slice app,
+                        struct isola_err *err);
+static inline int isola__permit(const struct isola_release_rt *r, struct isola_slice app,
+                                struct isola_err *err)
+{
+    if (app.len == r->app_len && memcmp(app.data, r->app, app.len) == 0)
+        return 0;
+    return isola__permit_other(r, app, err);
+}
+/* May this mail of an actor of another node's reach its receiver here? */
+ANY_THREAD int isola__permit_from(struct isola_host *h, const struct isola_mail *m,
+                                  struct isola_err *err);
 
 /* --- limits (limits.c) --- */
 
@@ -557,6 +576,9 @@ struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint6
 ANY_THREAD void isola__directory_notify(struct isola_actor *a, struct isola_mail *note);
 /* Hands a mail to the actor on this node, making the actor when there is none. Takes it. */
 ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
+/* A dead letter, an answer when it is an ask, a line of log when it is an emit. Takes it. */
+ANY_THREAD void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int code,
+                                        const char *why);
 /* In a visit: takes the actor out unless mail waits for it; true when it is out. */
 bool isola__directory_leave(struct isola_actor *a);
 /* Is the actor here, and has it failed? */

@@ -126,6 +126,7 @@ static void ask(struct isola_host *h, const struct isola_type *type)
                                     .type = type->def.name,
                                     .file = q->file,
                                     .code = type->def.code,
+                                    .env = type->release->env,
                                     .heap = isola__limits_of(type).heap,
                                     .external = isola__limits_of(type).external,
                                     .want_cache = cache,

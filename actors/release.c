@@ -16,7 +16,10 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
     atomic_init(&r->refs, 1);
     r->app = isola_strdup(def->app);
     r->id = isola_strdup(def->id);
+    r->app_len = strlen(r->app);
     r->net = isola_strdup(def->net != NULL ? def->net : "");
+    r->apps = isola_strdup(def->apps != NULL ? def->apps : "");
+    r->env = isola_slice(copy_code(def->env), def->env.len);
     r->ntypes = def->ntypes;
     r->types = isola_zalloc(def->ntypes * sizeof(*r->types));
     for (size_t i = 0; i < def->ntypes; i++) {
@@ -55,6 +58,8 @@ void isola__release_unref(struct isola_release_rt *r)
     free(r->app);
     free(r->id);
     free(r->net);
+    free(r->apps);
+    free((void *)(uintptr_t)r->env.data);
     free(r);
 }
 

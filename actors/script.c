@@ -3,6 +3,8 @@
  * What scripts do, as the isolate reports it (actors/v8/realm.h): `arg` is the realm. All but the
  * wakes run on the realm's worker in the middle of a visit; they queue, and never enter JavaScript.
  */
+#include <stdio.h>
+
 #include "actors/internal.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
@@ -107,6 +109,8 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
         s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
         return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
     int e = isola_address_parse(s->dst, &to, err);
+    if (e == 0)
+        e = isola__permit(r->release, to.app, err);
     chain->len = 0;
     uint32_t timeout = s->timeout_ms;
     if (e == 0 && s->kind == ISOLA_MSG_ASK)
@@ -197,6 +201,18 @@ static void publish(void *arg, uint32_t actor, struct isola_slice event, struct 
     isola__realm_touch(r, a);
     struct isola_err ignored; /* its script is ended, if so */
     (void)!isola__limits_send(a, ISOLA_MAIL_PUBLISH, event.len + args.len, &ignored);
+}
+
+static void unheard(void *arg, uint32_t actor, uint32_t turn)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    struct isola_turn *t = a != NULL ? isola__turn_find(a, turn) : NULL;
+    char why[300];
+    if (t == NULL || t->mail == NULL)
+        return;
+    snprintf(why, sizeof(why), "%.*s/%.*s has no handler for it", ISOLA_FMT(a->at.app),
+             ISOLA_FMT(a->at.type));
+    isola_host_dead_letter(a->host, t->mail, ISOLA_ENOACTOR, isola_slice_str(why));
 }
 
 static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args)
@@ -306,6 +322,12 @@ static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
     }
 }
 
+static struct isola_slice env(void *arg)
+{
+    const struct isola_realm *r = arg;
+    return r->release->env;
+}
+
 static void place(void *arg, struct isola_slice text, struct isola_buf *out)
 {
     struct isola_realm *r = arg;
@@ -336,6 +358,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .spawn = spawn,
     .heard = heard,
     .publish = publish,
+    .unheard = unheard,
     .done = done,
     .activated = activated,
     .crash = crash,
@@ -345,6 +368,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .looked = looked,
     .loaded = loaded,
     .place = place,
+    .env = env,
     .io_start = io_start,
     .io_more = io_more,
     .io_cancel = io_cancel,

@@ -13,6 +13,7 @@
 #include "store/json_text.h"
 #include "store/manifest_net.h"
 #include "store/manifest_parse.h"
+#include "store/manifest_permit.h"
 
 #define DEPTH_MAX    32
 #define NAME_MAX_LEN 64
@@ -25,8 +26,7 @@ static const char *const type_keys[] = {
     "subscriptions", "logRate", NULL};
 static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
                                               "replicas", "minInSync", "labels", NULL};
-static const char *const permission_keys[] = {"net", NULL};
-static const char *const later_permission_keys[] = {"fs", "env", "apps", NULL};
+static const char *const permission_keys[] = {"net", "env", "apps", NULL};
 static const char *const isolations[] = {"isolate", "shared", NULL};
 static const char *const later_isolations[] = {"process", NULL};
 static const char *const kinds[] = {"actor", NULL};
@@ -181,11 +181,19 @@ static int read_permissions(struct isola__manifest_reader *r, const json_t *obje
                             struct isola_manifest *m)
 {
     int code = must_be(r, object, json_is_object(object), "an object");
-    if (code == 0 && object != NULL)
-        code = check_keys(r, object, permission_keys, later_permission_keys);
     if (code != 0 || object == NULL)
         return code;
+    FIELD(v == NULL ? 0
+                    : isola__manifest_fail_key(r, "isolates have no file system to permit: keep "
+                                                  "what is to stay in self.state, and import what "
+                                                  "belongs to the app"),
+          "fs");
+    code = check_keys(r, object, permission_keys, NULL);
+    if (code != 0)
+        return code;
     FIELD(isola__manifest_net(r, v, &m->net), "net");
+    FIELD(isola__manifest_env(r, v, &m->env), "env");
+    FIELD(isola__manifest_apps(r, v, &m->apps), "apps");
     return 0;
 }
 
@@ -290,6 +298,8 @@ void isola_manifest_free(struct isola_manifest *m)
     }
     free(m->types);
     free(m->net);
+    free(m->env);
+    free(m->apps);
     free(m->name);
     free(m);
 }

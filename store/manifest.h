@@ -53,7 +53,10 @@ struct isola_manifest {
     char *name; /* [a-z][a-z0-9-]*, 64 bytes at the most */
     size_t ntypes;
     struct isola_actor_type *types; /* in the manifest's order */
-    char *net; /* permissions.net: patterns HOST or HOST:PORT, one a line; NULL: none */
+    /* permissions, each item on a line; NULL: none */
+    char *net;  /* patterns HOST or HOST:PORT */
+    char *env;  /* names of variables */
+    char *apps; /* names of apps, or "*" */
 };
 
 #define ISOLA_MANIFEST_MAX   (1u << 20) /* bytes of text */

@@ -30,6 +30,7 @@ bool heard(void *, uint32_t, Slice)
     return true;
 }
 void publish(void *, uint32_t, Slice, Slice) {}
+void unheard(void *, uint32_t, uint32_t) {}
 void done(void *, uint32_t, uint32_t, bool, Slice) {}
 void activated(void *, uint32_t, Slice) {}
 void crash(void *, uint32_t, Slice) {}
@@ -41,6 +42,10 @@ uint64_t timer_set(void *, uint32_t, uint64_t, bool)
 void timer_clear(void *, uint64_t) {}
 void looked(void *, uint32_t) {}
 void loaded(void *, Slice, Slice) {}
+Slice env(void *)
+{
+    return {};
+}
 int io_start(void *, uint32_t, bool, Slice, Slice, Slice, uint64_t *, isola_err *err)
 {
     return isola_fail(err, ISOLA_EPERM, "nothing outside can be had here");
@@ -96,6 +101,7 @@ const isola_v8_ops quiet_ops = {
     .send = send,
     .heard = heard,
     .publish = publish,
+    .unheard = unheard,
     .done = done,
     .activated = activated,
     .crash = crash,
@@ -105,6 +111,7 @@ const isola_v8_ops quiet_ops = {
     .looked = looked,
     .loaded = loaded,
     .place = nullptr,
+    .env = env,
     .io_start = io_start,
     .io_more = io_more,
     .io_cancel = io_cancel,

@@ -98,9 +98,25 @@ void loaded(void *arg, Slice, Slice error)
     of(arg)->loaded = error.len == 0 ? isola_v8::Loaded::Yes : isola_v8::Loaded::Failed;
 }
 
-isola_v8_ops watching_ops()
+// Of the one module this process prepares.
+Slice module_env;
+
+Slice env(void *)
+{
+    return module_env;
+}
+
+// For the module's code: it may need its environment to load.
+isola_v8_ops loading_ops()
 {
     isola_v8_ops ops = quiet_ops;
+    ops.env = env;
+    return ops;
+}
+
+isola_v8_ops watching_ops()
+{
+    isola_v8_ops ops = loading_ops();
     ops.send = send;
     ops.heard = heard;
     ops.crash = crash;
@@ -205,7 +221,8 @@ bool make_cache(Making *m, struct isola_v8_limits limits)
 {
     isola_v8 *v;
     isola_err err;
-    if (isola_v8_open(&quiet_ops, nullptr, limits, nullptr, &v, &err) != 0)
+    static const isola_v8_ops ops = loading_ops();
+    if (isola_v8_open(&ops, nullptr, limits, nullptr, &v, &err) != 0)
         return false;
     isola_v8_visit(
         v,
@@ -309,10 +326,11 @@ void isola_v8_image_free(struct isola_v8_image *image)
 }
 
 void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
-                      struct isola_v8_limits limits, bool image,
+                      struct isola_slice env, struct isola_v8_limits limits, bool image,
                       void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
                       void *arg)
 {
+    module_env = env;
     Making m{type, name, code, {}, part, arg};
     if (!make_cache(&m, limits)) {
         m.say(ISOLA_V8_NO_IMAGE, "it does not load within its limits");

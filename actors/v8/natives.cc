@@ -140,6 +140,13 @@ void publish(Info info)
         v->ops->publish(v->arg, call.number(0), event.slice(), args.slice());
 }
 
+// unheard(actor, turn): its message has no handler
+void unheard(Info info)
+{
+    Call call(info);
+    call.js.v->ops->unheard(call.js.v->arg, call.number(0), call.number(1));
+}
+
 // done(actor, turn, ok, value)
 void done(Info info)
 {
@@ -238,16 +245,14 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
-const Native functions[] = {{"frame", get_frame},     {"setFrame", set_frame},
-                            {"send", send},           {"spawn", spawn},
-                            {"cancel", cancel},       {"watch", watch_turn},
-                            {"runs", runs},           {"publish", publish},
-                            {"done", done},           {"activated", activated},
-                            {"crash", crash},         {"log", log_line},
-                            {"timerSet", timer_set},  {"timerClear", timer_clear},
-                            {"encode", encode_value}, {"decode", decode_value},
-                            {"touch", touch_text},    {"tick", tick},
-                            {"looked", looked},       {"actorOf", actor_of}};
+const Native functions[] = {
+    {"frame", get_frame},     {"setFrame", set_frame},  {"send", send},
+    {"spawn", spawn},         {"cancel", cancel},       {"watch", watch_turn},
+    {"runs", runs},           {"publish", publish},     {"unheard", unheard},
+    {"done", done},           {"activated", activated}, {"crash", crash},
+    {"log", log_line},        {"timerSet", timer_set},  {"timerClear", timer_clear},
+    {"encode", encode_value}, {"decode", decode_value}, {"touch", touch_text},
+    {"tick", tick},           {"looked", looked},       {"actorOf", actor_of}};
 
 } // namespace
 

@@ -2,6 +2,9 @@
 //
 // What only V8 knows of a value, for util.inspect, assert and their kin: `internalBinding('util')`
 // of Node.js' library; and the clock.
+#include <algorithm>
+#include <cstring>
+
 #include "actors/v8/natives.hh"
 #include "base/clock.h"
 
@@ -154,7 +157,29 @@ void versions(Info info)
     info.GetReturnValue().Set(all);
 }
 
+// env() → the variables of the environment that the app may see
+void env(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    v8::Local<v8::Object> all = v8::Object::New(isolate);
+    const isola_v8 *v = from(isolate);
+    Slice rest = v->ops->env(v->arg);
+    while (rest.len > 0) {
+        auto *line = reinterpret_cast<const char *>(rest.data);
+        size_t n = strnlen(line, rest.len), name = strcspn(line, "=");
+        if (name < n)
+            all->CreateDataProperty(context, text(isolate, isola_slice(line, name)),
+                                    text(isolate, isola_slice(line + name + 1, n - name - 1)))
+                .Check();
+        n = std::min(n + 1, rest.len);
+        rest = isola_slice(line + n, rest.len - n);
+    }
+    info.GetReturnValue().Set(all);
+}
+
 const Native functions[] = {
+    {"env", env},
     {"getOwnNonIndexProperties", own_non_index_properties},
     {"getConstructorName", constructor_name},
     {"getPromiseDetails", promise_details},

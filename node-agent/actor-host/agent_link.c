@@ -5,6 +5,7 @@
  */
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "actors/v8/realm.h"
@@ -99,8 +100,28 @@ static struct isola_host_release host_release(const struct isola_release *r,
             }
         types[i].cache = kept_code(params, t->name);
     }
-    return (struct isola_host_release){
-        .app = r->app, .id = r->id, .ntypes = m->ntypes, .types = types, .net = m->net};
+    return (struct isola_host_release){.app = r->app,
+                                       .id = r->id,
+                                       .ntypes = m->ntypes,
+                                       .types = types,
+                                       .net = m->net,
+                                       .apps = m->apps};
+}
+
+/* The variables of this process' environment that the manifest permits. */
+static void permitted_env(const char *names, struct isola_buf *out)
+{
+    for (const char *at = names; at != NULL && *at != '\0';) {
+        size_t n = strcspn(at, "\n");
+        char *name = isola_strndup(at, n);
+        const char *value = getenv(name);
+        if (value != NULL) {
+            isola_buf_printf(out, "%s=%s", name, value);
+            isola_buf_append(out, "", 1);
+        }
+        free(name);
+        at += n + (at[n] == '\n');
+    }
 }
 
 struct check_parcel {
@@ -145,7 +166,10 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         agent_link_fail(app, m->id, r, err.text);
         return;
     }
+    struct isola_buf env = {0};
+    permitted_env(manifest->env, &env);
     struct isola_host_release def = host_release(release, manifest, params);
+    def.env = isola_buf_slice(&env);
     if (check) {
         struct check_parcel *c = isola_zalloc(sizeof(*c));
         c->parcel.run = run_checked;
@@ -158,6 +182,7 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         agent_link_reply(app, m->id, isola_slice(nil, 1));
     }
     free((void *)(uintptr_t)def.types);
+    isola_buf_free(&env);
     isola_manifest_free(manifest);
     isola_release_free(release);
 }

@@ -18,6 +18,7 @@ before(async () => {
   ref = (type, key) => node.client.actor(type, key);
   await cluster.deploy(node, 'main', {
     'isola.json': {
+      permissions: { apps: ['nowhere'] },
       name: 'app',
       actors: {
         Fn: { module: './fn.js' },

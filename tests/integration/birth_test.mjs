@@ -135,7 +135,7 @@ describe('a snapshot', () => {
     ['Values', 'it takes random numbers while it loads', 'const t = crypto.getRandomValues(new Uint8Array(4));', 't'],
     ['Timer', 'it sets timers while it loads', 'setTimeout(() => {}, 1);', '1'],
     ['Log', 'it writes to the log while it loads', `console.log('loaded');`, '1'],
-    ['Ask', 'it sends messages while it loads', `import { actor } from 'isola'; actor('no/Where/x').emit('x');`, '1'],
+    ['Ask', 'it sends messages while it loads', `import { actor } from 'isola'; actor('without/Where/x').emit('x');`, '1'],
     ['Wasm', 'it looks for WebAssembly while it loads, which snapshots are made without', 'const t = typeof WebAssembly;', 't'],
     ['Newest', 'it looks for Uint8Array.prototype.toHex while it loads, which snapshots are made without', 'const t = typeof Uint8Array.prototype.toHex;', 't'],
     ['Intl', 'what it makes while it loads cannot be kept in one', `const t = new Intl.NumberFormat('de');`, 't.format(1)'],

@@ -47,6 +47,18 @@ describe('dead letters', () => {
     assert.match((await ctl(one, 'dead-letters', 'other')).err, /there are no dead letters/);
   });
 
+  test('are what no handler takes, asked or told', async () => {
+    one.client.actor('app/A', 'unheard').emit('okk', 'a slip');
+    await assert.rejects(one.client.actor('app/A', 'unheard').ask('okk', 2), { code: 'ENOACTOR' });
+    await until('both', async () => (await letters('app/A/unheard')).letters.length === 2);
+    const { letters: all } = await letters('app/A/unheard');
+    assert.deepEqual(all.map((l) => l.kind), ['emit', 'ask']);
+    for (const l of all) assert.deepEqual([l.event, l.code, l.reason], ['okk', 'ENOACTOR', 'app/A has no handler for it']);
+    assert.deepEqual(all[0].args, ['a slip']);
+    assert.match((await ctl(one, 'dead-letters', 'app/A/unheard')).out, /emit app\/A\/unheard okk \["a slip"\]: ENOACTOR app\/A has no handler for it/);
+    assert.equal(await one.client.actor('app/A', 'unheard').ask('ok'), 'ok');
+  });
+
   test('are followed', async (t) => {
     const follow = startCtl(t, ['--json', 'dead-letters', '-f', 'app/Missing/x'], { node: one.socket });
     const first = says(follow.child.stdout, /"app\/Missing\/x"/);

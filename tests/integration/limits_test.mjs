@@ -21,6 +21,7 @@ export default (self) => {
 const files = {
   'isola.json': {
     name: 'h',
+    permissions: { apps: ['by'] },
     actors: {
       A: { module: './hostile.js', ...LIMITS },
       G: { module: './hostile.js', ...MEMORY },

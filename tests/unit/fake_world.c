@@ -23,6 +23,7 @@ struct job {
 struct world {
     struct world *next; /* all of them, so that none counts as leaked */
     struct isola_host *host;
+    const char *apps; /* what releases permit */
     uint64_t seed, store_seed;
     pthread_mutex_t lock; /* all below */
     pthread_cond_t changed;
@@ -606,8 +607,14 @@ struct isola_host_type world_type(const char *name, const char *options, const c
 void world_release_types(struct world *w, const char *app, const char *id, size_t n,
                          const struct isola_host_type *types)
 {
-    isola_host_set_release(
-        w->host, &(struct isola_host_release){.app = app, .id = id, .ntypes = n, .types = types});
+    isola_host_set_release(w->host,
+                           &(struct isola_host_release){
+                               .app = app, .id = id, .ntypes = n, .types = types, .apps = w->apps});
+}
+
+void world_permit(struct world *w, const char *apps)
+{
+    w->apps = apps;
 }
 
 void world_release(struct world *w, const char *app, const char *id, const char *options,
@@ -631,6 +638,7 @@ struct world *world_new(unsigned threads)
     w->next = worlds;
     worlds = w;
     w->seed = seed;
+    w->apps = "*";
     w->store_seed = seed ^ 0x9e3779b97f4a7c15u;
     w->jobs_tail = &w->jobs;
     pthread_mutex_init(&w->lock, NULL);

@@ -37,6 +37,8 @@ void world_end(struct world *w);
  * hold `mailbox`. */
 void world_release(struct world *w, const char *app, const char *id, const char *options,
                    const char *code);
+/* The apps that those of later releases may send to, one a line; without it, all. */
+void world_permit(struct world *w, const char *apps);
 void world_release_types(struct world *w, const char *app, const char *id, size_t n,
                          const struct isola_host_type *types);
 struct isola_host_type world_type(const char *name, const char *options, const char *code);

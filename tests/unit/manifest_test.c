@@ -153,6 +153,14 @@ static void reads_permissions(void **state)
     m = parsed("{\"name\": \"a\", \"permissions\": {\"net\": []}, \"actors\": {\"A\": "
                "{\"module\": \"a.js\"}}}");
     assert_null(m->net);
+    assert_null(m->env);
+    assert_null(m->apps);
+    isola_manifest_free(m);
+    m = parsed(
+        "{\"name\": \"a\", \"permissions\": {\"env\": [\"TZ\", \"_x1\"], \"apps\": [\"mail-2\", "
+        "\"*\"]}, \"actors\": {\"A\": {\"module\": \"a.js\"}}}");
+    assert_string_equal(m->env, "TZ\n_x1");
+    assert_string_equal(m->apps, "mail-2\n*");
     isola_manifest_free(m);
 }
 
@@ -224,9 +232,34 @@ static const struct {
      "isola.json:1:13: $schema: must be a string, not 1"},
     {"{\"name\": \"shop\", \"actors\": {},\n \"routes\": []}",
      "isola.json:2:2: routes: routes are not supported by this release"},
-    {PERMIT("{\"fs\": []}"), "isola.json:2:18: permissions.fs: not supported by this release"},
-    {PERMIT("{\"nte\": []}"),
-     "isola.json:2:18: permissions.nte: unknown key, not one of \"net\"; did you mean \"net\"?"},
+    {PERMIT("{\"fs\": []}"), "isola.json:2:18: permissions.fs: isolates have no file system to "
+                             "permit: keep what is to stay "
+                             "in self.state, and import what belongs to the app"},
+    {PERMIT("{\"nte\": []}"), "isola.json:2:18: permissions.nte: unknown key, not one of \"net\", "
+                              "\"env\", \"apps\"; did you mean \"net\"?"},
+    {PERMIT("{\"env\": \"TZ\"}"),
+     "isola.json:2:25: permissions.env: must be a list of variables of "
+     "the environment such as [\"TZ\"], not \"TZ\""},
+    {PERMIT("{\"env\": [\"A\", \"1A\"]}"),
+     "isola.json:2:25: permissions.env: must be the name of one "
+     "variable of the environment such as \"TZ\", not \"1A\""},
+    {PERMIT("{\"env\": [\"*\"]}"), "isola.json:2:25: permissions.env: must be the name of one "
+                                   "variable of the environment such as \"TZ\", not \"*\""},
+    {PERMIT("{\"env\": [\"A=B\"]}"), "isola.json:2:25: permissions.env: must be the name of one "
+                                     "variable of the environment such as \"TZ\", not \"A=B\""},
+    {PERMIT("{\"env\": [null]}"), "isola.json:2:25: permissions.env: must be the name of one "
+                                  "variable of the environment such as \"TZ\", not null"},
+    {PERMIT("{\"apps\": {}}"),
+     "isola.json:2:26: permissions.apps: must be a list of apps such as [\"mail\"], not {}"},
+    {PERMIT("{\"apps\": [\"Mail\"]}"),
+     "isola.json:2:26: permissions.apps: must be an app's name such "
+     "as \"mail\", or \"*\" for all, not \"Mail\""},
+    {PERMIT("{\"apps\": [\"mail/Box\"]}"),
+     "isola.json:2:26: permissions.apps: must be an app's name "
+     "such as \"mail\", or \"*\" for all, not \"mail/Box\""},
+    {PERMIT("{\"apps\": [\"-a\"]}"),
+     "isola.json:2:26: permissions.apps: must be an app's name such "
+     "as \"mail\", or \"*\" for all, not \"-a\""},
     {PERMIT("{\"net\": \"*\"}"), "isola.json:2:25: permissions.net: must be a list of hosts such "
                                  "as [\"api.example.com:443\"], not \"*\""},
     {PERMIT("{\"net\": [\"https://x.org\"]}"),

@@ -210,6 +210,7 @@ export function deliver(serial, turn, isAsk, event, args) {
 }
 
 function unheard(i, turn, isAsk, event) {
+  native.unheard(i.serial, turn);
   if (isAsk) {
     native.done(i.serial, turn, false, codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`));
     return later;

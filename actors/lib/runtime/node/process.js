@@ -6,7 +6,7 @@ import { nextTick } from './tick.js';
 import { codeError, defineProperty } from '../primordials.js';
 
 const { group } = globalThis.__isola_loader;
-const { now, age, versions } = group('util');
+const { now, age, versions, env } = group('util');
 const { node, v8, arch } = versions();
 const { floor } = Math;
 const toBigInt = BigInt;
@@ -39,6 +39,8 @@ function emitWarning(warning, type, code) {
 const none = () => undefined;
 const stream = (level) => ({ write: (text) => { log(level, `${text}`.replace(/\n$/, '')); return true; }, on: none, once: none, removeListener: none, emit: () => false, end: none, writable: true, isTTY: false, columns: 80, fd: level === 1 ? 1 : 2 });
 
+let variables; // what permissions.env grants, when a script first asks for it
+
 // Its prototype becomes EventEmitter's (main.js); nothing is ever emitted.
 export const process = {
   title: 'isola',
@@ -47,7 +49,8 @@ export const process = {
   version: `v${node}`,
   versions: { node, v8 },
   release: { name: 'node' },
-  env: {},
+  get env() { return variables ??= env(); },
+  set env(value) { variables = value; },
   argv: ['isola'],
   argv0: 'isola',
   execArgv: [],
