@@ -93,7 +93,7 @@ static void fail_waiting(struct isola_actor *a, int code, const char *why)
 void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
 {
     if (mail->kind == ISOLA_MSG_EVENT && a->family != NULL && isola__family_event(a, mail)) {
-        atomic_fetch_sub(&a->mailbox, 1);
+        isola__mailbox_sub(a, 1);
         return;
     }
     if (mail->kind == ISOLA_MAIL_READ) {
@@ -119,7 +119,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
     }
     if (mail->kind == ISOLA_MSG_CANCEL) {
         isola__cancel_take(a, mail);
-        atomic_fetch_sub(&a->mailbox, 1);
+        isola__mailbox_sub(a, 1);
         isola_mail_free(mail);
         return;
     }
@@ -328,7 +328,7 @@ bool isola__actor_pump(struct isola_actor *a)
             m = isola_mailq_pop(&a->waiting);
         }
         if (m->deadline != 0 && m->deadline <= r->now) { /* its asker has been told already */
-            atomic_fetch_add(&a->mailbox, 1);
+            isola__mailbox_add(a);                       /* drop takes it off again */
             drop(a, m, ISOLA_ETIMEDOUT, "its time was over before its turn came");
             continue;
         }

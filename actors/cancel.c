@@ -74,7 +74,7 @@ void isola__cancel_take(struct isola_actor *a, const struct isola_mail *cancel)
             isola_mailq_push(&left, m);
             continue;
         }
-        atomic_fetch_sub(&a->mailbox, 1);
+        isola__mailbox_sub(a, 1);
         isola_mail_free(m);
     }
     a->waiting = left;

@@ -182,7 +182,8 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             isola__directory_refuse(h, mail, err.code, err.text);
             return;
         }
-        if (isola__quarantined(h, mail->dst, mail->kind, &err)) {
+        bool by_hand = mail->kind == ISOLA_MSG_START && mail->src.len == 0;
+        if (isola__quarantined(h, mail->dst, by_hand, &err)) {
             pthread_mutex_unlock(&shard->lock);
             isola__release_unref(type->release);
             isola__directory_refuse(h, mail, err.code, err.text);

@@ -159,7 +159,9 @@ ANY_THREAD void isola_host_check(struct isola_host *h, const struct isola_host_r
                                  uint64_t timeout_ms,
                                  void (*done)(void *arg, int code, const char *why), void *arg);
 
-/* This actor is not started: its senders get EFAILED with `why`. An ISOLA_MSG_START lifts it. */
+/* This actor is not started: its senders get EFAILED with `why`, and who monitors it hears that it
+ * has failed. An ISOLA_MSG_START lifts it, but not one of an actor: a parent would start it over
+ * and over. */
 ANY_THREAD void isola_host_quarantine(struct isola_host *h, struct isola_slice address,
                                       const char *why);
 

@@ -120,8 +120,8 @@ char *isola__module_file(const struct isola_type *type);
 
 /* --- quarantine (quarantine.c) --- */
 
-/* Is it? Then err says so. A START lifts it. */
-ANY_THREAD bool isola__quarantined(struct isola_host *h, struct isola_slice address, int kind,
+/* Is it? Then err says so; `lift`: it is not any more. */
+ANY_THREAD bool isola__quarantined(struct isola_host *h, struct isola_slice address, bool lift,
                                    struct isola_err *err);
 ANY_THREAD size_t isola__quarantine_each(struct isola_host *h, struct isola_slice app,
                                          void (*each)(const struct isola_host_info *info,

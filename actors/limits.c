@@ -85,7 +85,8 @@ void isola__limits_enter(void *arg, uint32_t actor, uint32_t turn)
     if (a == NULL && !r->shared) /* in the name of whoever it is for */
         a = only_one(r);
     struct isola_turn *t = a != NULL ? turn_of(a, turn) : NULL;
-    r->entered = (struct isola_entered){.actor = actor, .turn = t != NULL ? t->id : 0};
+    r->entered = (struct isola_entered){.actor = a != NULL ? a->serial : actor,
+                                        .turn = t != NULL ? t->id : 0};
     if (a != NULL)
         isola__watch_enter(r, a->address, a->type->def.limits.cpu_ms * MS,
                            t != NULL ? t->cpu_ns : 0);

@@ -14,7 +14,7 @@ void isola_host_quarantine(struct isola_host *h, struct isola_slice address, con
     pthread_mutex_unlock(&h->quarantine_lock);
 }
 
-bool isola__quarantined(struct isola_host *h, struct isola_slice address, int kind,
+bool isola__quarantined(struct isola_host *h, struct isola_slice address, bool lift,
                         struct isola_err *err)
 {
     if (atomic_load_explicit(&h->nquarantined, memory_order_relaxed) == 0)
@@ -22,7 +22,7 @@ bool isola__quarantined(struct isola_host *h, struct isola_slice address, int ki
     bool lifted = false;
     pthread_mutex_lock(&h->quarantine_lock);
     const char *why = isola_map_get(&h->quarantine, address);
-    if (why != NULL && kind == ISOLA_MSG_START) {
+    if (why != NULL && lift) {
         free(isola_map_del(&h->quarantine, address));
         atomic_store(&h->nquarantined, (unsigned)h->quarantine.count);
         lifted = true;

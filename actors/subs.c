@@ -86,6 +86,8 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     isola_buf_free(&key);
     if (isola_is_monitor(mail) && isola__directory_failed(h, mail->dst))
         isola_host_down(h, mail, "failed", isola_slice_str("it had failed before"));
+    else if (isola_is_monitor(mail) && isola__quarantined(h, mail->dst, false, &err))
+        isola_host_down(h, mail, "failed", isola_slice_str(err.text));
     isola_mail_free(mail);
 }
 

@@ -221,7 +221,7 @@ static void spawn(struct isola_v8 *v, const struct fake_actor *a, struct fake_ta
 static void use_up(struct isola_v8 *v, const struct isola_slice words[WORDS], const char *word)
 {
     if (isola_slice_is(words[0], "spin"))
-        fake__spin(v, (uint64_t)number(words[1]));
+        fake__spin(v, (uint64_t)number(words[1]), words[2].len > 0);
     else if (isola_slice_is(words[0], "grow"))
         fake__end(v, isola_slice_is(words[1], "heap") ? ISOLA_V8_HEAP : ISOLA_V8_EXTERNAL);
     else if (isola_slice_is(words[1], "deaf")) {
@@ -333,8 +333,12 @@ bool fake__run(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t)
 {
     struct isola_slice words[WORDS];
     v->current = a;
-    while (t->code == 0 && t->wait == FAKE_NOTHING && fake__ending(v) == 0 && next_op(t, words) > 0)
+    while (t->code == 0 && t->wait == FAKE_NOTHING && next_op(t, words) > 0) {
+        bool deaf = isola_slice_is(words[2], "deaf") || isola_slice_is(words[1], "deaf");
+        if (!deaf && fake__ending(v) != 0)
+            break;
         operate(v, a, t, words);
+    }
     if (t->wait == FAKE_NOTHING && fake__ending(v) != 0)
         t->wait = FAKE_CUT_OFF;
     return t->wait == FAKE_NOTHING;

@@ -121,8 +121,9 @@ void fake__left(struct isola_v8 *v, bool goes_on);
 bool fake__loop(struct isola_v8 *v, bool hard);
 /* Uses CPU time until `name` is opened, whatever happens. */
 void fake__deaf(const char *name);
-/* Uses so much CPU time, and waits until that has been seen. */
-void fake__spin(struct isola_v8 *v, uint64_t ms);
+/* Uses so much CPU time, and waits until that has been seen; the end of scripts does not keep a
+ * `deaf` one from it. */
+void fake__spin(struct isola_v8 *v, uint64_t ms, bool deaf);
 struct fake_poster *fake__poster_new(struct isola_v8 *v);
 void fake__poster_close(struct fake_poster *p);
 /* Another thread posts a task, due at once or (`late`) in `ms`. */

@@ -361,6 +361,13 @@ static struct fake_module *module_of(struct isola_v8 *v, struct isola_slice type
     return NULL;
 }
 
+static void load_deaf(struct isola_slice until)
+{
+    char *name = isola_strndup((const char *)until.data, until.len);
+    fake__deaf(name);
+    free(name);
+}
+
 static void load(struct isola_v8 *v, struct isola_slice type, struct isola_slice code)
 {
     struct fake_module *m = module_of(v, type);
@@ -382,6 +389,8 @@ static void load(struct isola_v8 *v, struct isola_slice type, struct isola_slice
         return;
     if (isola_slice_is(how, "later"))
         fake__post(v->poster, 0, false);
+    else if (how.len > 5 && memcmp(how.data, "deaf ", 5) == 0)
+        load_deaf(isola_slice(how.data + 5, how.len - 5));
     else if (isola_slice_is(how, "loop"))
         ISOLA_CHECK(fake__loop(v, true)); /* and is loading for ever */
     else

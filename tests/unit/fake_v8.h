@@ -1,40 +1,47 @@
+// clang-format off: the tables stay as they are
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A stand-in for actors/v8: isolates whose "JavaScript" is a tiny language, so that actors/ can be
  * run under the sanitizers. It checks the contract of actors/v8/realm.h as it goes, and aborts on a
- * breach: one thread at a time in an isolate, no entry from within an op, each turn begun once and
- * one at a time, asks and timers settled once, nothing used after it was closed, and no address
- * alive twice.
+ * breach: one thread at a time in an isolate, no entry from within an op or another entry, each
+ * turn begun once and one at a time, asks and timers settled once, nothing used after it was
+ * closed, and no address alive twice.
  *
  * A message runs a program: its args are [text]. A program is operations with ';' between them; a
  * word in braces may hold spaces, and programs for others. The last operation with a value answers
  * an ask.
  *
  *   add N        state += N                          get          the state
- *   echo W       W                                   bad          the state cannot be encoded any
- * more throw W      fails the program                   throwif FLAG fails it when the flag is set
+ *   echo W       W
+ *   bad          the state cannot be encoded any more; "bad endless": encoding it never ends
+ *   throw W      fails the program                   throwif FLAG fails it when the flag is set
  *   crash W      the crash op; "crash" alone: without a text
  *   ask A {P}    waits for the answer                ask A {P} MS with a timeout
- *   tryask …     likewise; a failure's value is its code
+ *   tryask ...   likewise; a failure's value is its code
  *   emit A {P}   value: not congested                pub EVENT {P}
  *   sub A EVENT  hears it: events run their P        unsub        the newest subscription
  *   monitor A    hears that it is down: "WHO down A REASON" is noted; unsub ends it
+ *   spawn A [permanent | transient | temporary]      a child
  *   hold NAME    waits for an "open NAME" in this isolate, from another turn
  *   timer MS     waits                               later MS {P} runs P outside of any turn
  *   task         waits until a task is run that another thread posts; "task MS": with wake_later
  *   block NAME   holds the thread until fake_open(NAME)
  *   loop         uses CPU time until its script is ended; "loop hard" notices no halt, "loop deaf
- * NAME" nothing, until fake_open(NAME) spin MS      uses so much CPU time grow heap    uses more
- * heap than there is; "grow external" likewise array buffers log W        a line of its log spawn A
- * [permanent | transient | temporary]    a child bad endless  encoding the state never ends watch
- * wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted note W       notes
- * "ADDRESS W"; see fake_await_note
+ *                NAME" nothing, until fake_open(NAME)
+ *   spin MS      uses so much CPU time; "spin MS deaf" even when its script is ended meanwhile
+ *   grow heap    uses more heap than there is; "grow external" likewise array buffers
+ *   watch        wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted
+ *   note W       notes "ADDRESS W"; see fake_await_note
+ *   log W        a line of its log
  *
  * A module's code is lines:
- *   load fail | load failif FLAG | load later | load never | load loop      (nothing: loads at
- * once) start P     the activation      stop P     its last turn      reentrant  its turns may
- * overlap
+ *   load fail | load failif FLAG | load later | load never | load loop | load deaf NAME
+ *                (nothing: loads at once)
+ *   start P      the activation
+ *   stop P       its last turn
+ *   reentrant    its turns may overlap
  */
+// clang-format on
 #ifndef ISOLA_TESTS_FAKE_V8_H
 #define ISOLA_TESTS_FAKE_V8_H
 

@@ -45,6 +45,7 @@ struct world {
     struct isola_mailq events;
     bool drained;
     char *stuck; /* "ADDRESS: why" */
+    bool expected_stuck;
     unsigned lifted;
     char lifted_last[100];
     char **log;
@@ -457,6 +458,11 @@ uint64_t world_stop(struct world *w, const char *address)
     return post(w, ISOLA_MSG_STOP, LINK, address, "", NULL, world_number(w));
 }
 
+uint64_t world_start(struct world *w, const char *address)
+{
+    return post(w, ISOLA_MSG_START, LINK, address, "", NULL, world_number(w));
+}
+
 uint64_t world_sub(struct world *w, uint64_t link, const char *address, const char *event)
 {
     return post(w, ISOLA_MSG_SUB, link, address, event, NULL, world_number(w));
@@ -564,6 +570,7 @@ void world_await_drained(struct world *w)
 
 const char *world_await_stuck(struct world *w)
 {
+    w->expected_stuck = true; /* by this thread alone */
     uint64_t deadline = fake_deadline();
     pthread_mutex_lock(&w->lock);
     while (w->stuck == NULL)
@@ -668,6 +675,8 @@ static void take(const struct isola_host_info *info, void *arg)
     struct isola_slice none = {0};
     if (c->address != NULL && isola_slice_is(info->address, c->address))
         c->state = info->state;
+    if (strcmp(info->state, "quarantined") == 0) /* and not alive */
+        return;
     isola_mailq_push(&c->live,
                      isola_mail_new(ISOLA_MSG_STOP, none, info->address, none, none, none));
 }
@@ -750,6 +759,8 @@ void world_end(struct world *w)
     isola_host_drain(w->host);
     world_await_drained(w);
     assert_int_equal(atomic_load(&w->host->busy), 0);
+    assert_int_equal(atomic_load(&w->host->crowded), 0);
+    assert_true(w->stuck == NULL || w->expected_stuck);
     for (unsigned i = 0; i < w->host->nworkers; i++) {
         pthread_mutex_lock(&w->host->shared_lock);
         assert_int_equal(w->host->workers[i].shared.count, 0);

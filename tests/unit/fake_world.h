@@ -48,6 +48,7 @@ uint64_t world_number(struct world *w); /* an id, for a message made by hand fro
 uint64_t world_ask(struct world *w, const char *address, const char *program);
 void world_emit(struct world *w, const char *address, const char *program);
 uint64_t world_stop(struct world *w, const char *address);
+uint64_t world_start(struct world *w, const char *address); /* as `ctl restart` */
 uint64_t world_sub(struct world *w, uint64_t link, const char *address, const char *event);
 void world_unsub(struct world *w, uint64_t link, uint64_t id, const char *address,
                  const char *event);
