@@ -18,7 +18,7 @@
 #include "actors/internal.h"
 #include "base/clock.h"
 
-/* Of an isolate that begins: heap pages, code, tables. */
+/* Of an isolate that begins, at the most: code, tables, heap pages that lie alone. */
 #define PER_ISOLATE 12
 /* Left to what lives: heaps grow, threads start. */
 #define RESERVE 1500

@@ -74,9 +74,6 @@ void unify_read_only(char *blob, size_t len);
 void register_isolate(v8::Isolate *isolate, Tasks *tasks);
 void dispose_isolate(v8::Isolate *isolate);
 
-// mappings.cc: 0, or the process has no room for another isolate.
-int room_for_isolate(isola_err *err);
-
 // tasks.cc: the foreground tasks of one isolate
 std::unique_ptr<Tasks, void (*)(Tasks *)> make_tasks(const isola_v8_ops *ops, void *arg);
 void run_tasks(Tasks *tasks);

@@ -97,6 +97,23 @@ void dispose_isolate(v8::Isolate *isolate)
     platform->DisposeIsolate(isolate);
 }
 
+// For the isolates of actors: V8 looks at these flags whenever it makes one. Node.js' own is there.
+//
+// Holes, values that scripts must never see, lie in memory that all isolates share: V8 takes it
+// away from under them with the first isolate, and would do so again with each.
+//
+// SharedArrayBuffer is what scripts do not get (docs/limits.md): V8 adds it to each new context,
+// but for this.
+//
+// For each worker that may mark garbage at the same time an isolate has 4 KB: one is enough where
+// there are thousands of isolates for few workers.
+static void set_flags_for_actors()
+{
+    for (const char *flag : {"--no-unmap-holes", "--enable-sharedarraybuffer-per-context",
+                             "--concurrent-marking-max-worker-num=1"})
+        v8::V8::SetFlagsFromString(flag);
+}
+
 static bool evaluate(v8::Isolate *isolate, v8::Local<v8::Context> context, std::string *why)
 {
     v8::TryCatch caught(isolate);
@@ -160,6 +177,7 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
     }
     v8::V8::SetFlagsFromString("--sparkplug");
     platform->DisposeIsolate(isolate);
+    set_flags_for_actors();
     if (!ok)
         return isola_fail(err, ISOLA_ESCRIPT, "the runtime does not evaluate: %s", why.c_str());
     if (snapshot.data == nullptr)

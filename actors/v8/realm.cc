@@ -250,8 +250,6 @@ extern "C" {
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
                   const struct isola_v8_image *image, struct isola_v8 **out, struct isola_err *err)
 {
-    if (int code = room_for_isolate(err))
-        return code;
     auto *v = new isola_v8{ops, arg, make_tasks(ops, arg)};
     v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
     v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
@@ -269,7 +267,9 @@ int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_lim
         v->context.Reset(v->isolate, context);
         v8::Context::Scope in(context);
         isola_js js{v, context};
-        ok = revive(&js);
+        // V8 adds it to each new context, and there is no flag against it.
+        ok = context->Global()->Delete(context, text(v->isolate, "WebAssembly")).FromMaybe(false) &&
+             revive(&js);
     }
     if (!ok) {
         isola_v8_close(v);

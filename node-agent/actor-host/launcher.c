@@ -10,6 +10,8 @@
  * --hash-seed, kept in the data directory, because what is prepared of modules (V8's code for them,
  * snapshots) is good for processes of the same flags and the same seed only. It is random and
  * nobody's to read: who knows it can make keys that collide.
+ *
+ * And ../lib/isola-pages.so is loaded into it, for more isolates to fit in it (pages.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +65,23 @@ static uint64_t hash_seed(const char *data)
     return seed >> 2 | 1; /* 0 would be no seed; V8 wants less than 63 bits */
 }
 
+#ifndef ISOLA_PRELOAD
+/* pages.c takes itself off again. */
+static void preload(const char *prefix)
+{
+    char *ours = isola_format("%s/lib/isola-pages.so", prefix);
+    const char *theirs = getenv("LD_PRELOAD");
+    /* What is listed there is divided by colons and spaces. */
+    if (access(ours, R_OK) == 0 && strpbrk(ours, ": ") == NULL) {
+        char *all = theirs != NULL && theirs[0] != '\0' ? isola_format("%s:%s", ours, theirs)
+                                                        : isola_strdup(ours);
+        setenv("LD_PRELOAD", all, 1);
+        free(all);
+    }
+    free(ours);
+}
+#endif
+
 int main(int argc, char **argv)
 {
     char self[PATH_MAX];
@@ -96,6 +115,8 @@ int main(int argc, char **argv)
      * matter: isolates end with the process. */
     setenv("LD_PRELOAD", ISOLA_PRELOAD, 1);
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+#else
+    preload(self);
 #endif
     execv(node, args);
     fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node,

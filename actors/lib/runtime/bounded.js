@@ -33,7 +33,4 @@ export function install() {
   const replacement = { fill(value, start = undefined, end = undefined) { return apply(filled, this, [value, start, end]); } }.fill; // no constructor
   defineProperty(replacement, 'length', { __proto__: null, value: 1, configurable: true });
   defineProperty(Array.prototype, 'fill', { __proto__: null, value: replacement, writable: true, configurable: true, enumerable: false });
-  // The memory of these is outside of the heap and of all that is counted, and there are no threads to share it with.
-  delete globalThis.WebAssembly;
-  delete globalThis.SharedArrayBuffer;
 }
