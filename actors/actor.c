@@ -366,6 +366,7 @@ static void leave_realm(struct isola_actor *a)
         free(sub);
     }
     isola__io_forget(r, a);
+    isola__batch_leaves(a);
     if (a->serial != 0) {
         isola__cancel_asks(a);
         while (a->pending != NULL)

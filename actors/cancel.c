@@ -16,18 +16,18 @@
 
 /* --- the asker's side --- */
 
-void isola__cancel_ask(struct isola_realm *r, uint32_t slot, struct isola_slice dst)
+void isola__cancel_ask(struct isola_realm *r, uint64_t ask, struct isola_slice dst)
 {
     struct isola_slice none = {0};
-    struct isola_pending *p = slot < r->npending ? r->pending[slot] : NULL;
-    if (p == NULL || p->what != ISOLA_PENDING_ASK)
+    struct isola_pending *p = isola__pending_ask(r, ask);
+    if (p == NULL)
         return;
     struct isola_actor *a = isola__realm_actor(r, p->actor);
     struct isola_mail *m =
         isola_mail_new(ISOLA_MSG_CANCEL, a != NULL ? a->address : none, dst, none, none, none);
     if (m != NULL) {
         m->origin.realm = isola__realm_ref(r);
-        m->origin.id = isola__pending_id(p);
+        m->origin.id = ask;
     }
     isola__pending_free(r, p);
     if (m == NULL)
@@ -51,7 +51,7 @@ void isola__cancel_asks(struct isola_actor *a)
     for (struct isola_pending *p = a->pending, *next; p != NULL; p = next) {
         next = p->next;
         if (p->what == ISOLA_PENDING_ASK)
-            isola_js_drop_ask(r->js, a->serial, isola__pending_id(p));
+            isola_js_drop_ask(r->js, a->serial, p->ask);
     }
     r->leaving = NULL;
 }
@@ -105,9 +105,9 @@ static void cancel_turn(struct isola_actor *a, struct isola_turn *t, int code)
     if (watched)
         isola_js_abort(r->js, a->serial, id, code);
     while ((p = ask_of(a, id)) != NULL) {
-        uint64_t ask = isola__pending_id(p);
+        uint64_t ask = p->ask;
         isola_js_cancelled(r->js, a->serial, ask);
-        p = isola__pending_find(r, ask, ISOLA_PENDING_ASK);
+        p = isola__pending_ask(r, ask);
         if (p != NULL) /* nobody knew of it */
             isola__pending_free(r, p);
     }

@@ -83,6 +83,7 @@ struct isola_v8_limits isola__limits_of(const struct isola_type *type);
 /* ops of the isolate: the watch over its entries, and what becomes of actors whose scripts were
  * ended. */
 void isola__limits_enter(void *realm, uint32_t actor, uint32_t turn);
+void isola__limits_run(void *realm);
 void isola__limits_leave(void *realm);
 bool isola__limits_ended(void *realm, uint32_t actor, enum isola_v8_end why);
 /* In a visit: the actor has used more than it may of something other than CPU and memory. Its
@@ -151,6 +152,7 @@ struct isola_pending {
     uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
     struct isola_actor *whose;          /* RESTART, FAMILY */
     uint32_t turn;                      /* ASK: the turn it was made in; SIGNAL */
+    uint64_t ask;                       /* ASK: its id in the isolate */
     uint32_t next_free;
 };
 
@@ -172,6 +174,55 @@ enum isola_realm_state {
     ISOLA_REALM_RUNNING,
     ISOLA_REALM_CLOSED,
 };
+
+/* --- what is handed to the isolate together (batch.c) --- */
+
+struct isola_batch_item {
+    struct isola_actor *actor; /* NULL: it has left */
+    struct isola_turn *turn;   /* of a message; NULL: an answer */
+    uint64_t charged;          /* CPU time, ns: the watchdog's, in the run */
+};
+struct isola_batch {
+    struct isola_batch_item *items; /* limits.batch, in the order of their records */
+    uint32_t count;
+    const _Atomic(int32_t) *at; /* in a run: the index of the record that runs; or NULL */
+    uint64_t pace;              /* ns one takes, as a guess on the safe side */
+    struct isola_mailq lent;    /* answers whose values the isolate reads yet */
+};
+/* In a visit, in the isolate. Begins the turn with its mail. */
+void isola__batch_turn(struct isola_actor *a, struct isola_turn *t);
+/* An answer to an ask of this actor. Takes it. */
+void isola__batch_answer(struct isola_realm *r, uint32_t actor, struct isola_mail *m);
+/* The turn, which is queued, is not to begin. */
+void isola__batch_forget(struct isola_realm *r, struct isola_turn *t);
+/* The actor leaves its realm. */
+void isola__batch_leaves(struct isola_actor *a);
+/* So many records have run, or begun to. */
+uint32_t isola__batch_ran(const struct isola_batch *b);
+/* Runs them. False: there was nothing to run. */
+bool isola__batch_run(struct isola_realm *r);
+
+/* --- whom scripts send to (refs.c) --- */
+
+struct isola_ref {
+    uint64_t hash; /* isola_hash_table of the address */
+    char *text;
+    uint32_t len;
+    uint32_t next; /* of the same head: its number, or 0 */
+};
+struct isola_refs {
+    struct isola_ref *all; /* a number is an index + 1 */
+    uint32_t *heads;
+    uint32_t count, size; /* size: a power of two, or 0 */
+    uint32_t epoch;
+};
+/* In a visit. When they have become too many, the epoch changes and all others mean nothing. */
+uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address);
+void isola__refs_free(struct isola_refs *t);
+static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
+{
+    return isola_slice(ref->text, ref->len);
+}
 
 /* An isolate and what runs in it: a unit of scheduling. */
 struct isola_realm {
@@ -215,6 +266,10 @@ struct isola_realm {
     unsigned running; /* turns; as long as there are any, the host counts as busy */
     bool busy;
     struct isola_turn *free_turns;
+    struct isola_batch batch;
+    struct isola_refs refs_of;
+    struct isola_pending **asks; /* by ISOLA_ASK_SLOT */
+    uint32_t nslots;
     struct isola_buf scratch;
     uint64_t heap_seen;    /* when heap_used was, ms */
     struct isola_heap due; /* of struct isola_pending */
@@ -233,7 +288,8 @@ struct isola_realm {
     bool dead;                   /* its isolate has ended: no actor starts here */
     struct isola_entered {       /* the entry under way */
         uint32_t actor, turn;
-        bool over; /* by isola__limits_exceeded */
+        bool batch; /* it is a run of the batch */
+        bool over;  /* by isola__limits_exceeded */
     } entered;
 
     struct isola_heap_node wake; /* by the least of `due`; under waker's wakes_lock */
@@ -263,10 +319,20 @@ ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
 /* Takes it off the list again, if it is there. */
 void isola__realm_untouch(struct isola_realm *r, struct isola_actor *a);
-/* `a` may be NULL. */
+/* What is in the origin of a family's asks, beside the pending id. */
+#define ISOLA_FAMILY_ID (UINT64_C(1) << 60)
+/* `a` may be NULL. At a time, and in so many ms. */
+struct isola_pending *isola__pending_at(struct isola_realm *r, int what, struct isola_actor *a,
+                                        uint64_t at);
 struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct isola_actor *a,
                                          uint64_t ms);
 struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
+/* The ask with this id of its isolate's, if it waits. */
+struct isola_pending *isola__pending_ask(const struct isola_realm *r, uint64_t ask);
+/* Gives an ASK its id in the isolate, whose slot nobody else has. */
+void isola__pending_name(struct isola_realm *r, struct isola_pending *p, uint64_t ask);
+/* In a visit: code of this actor has run: what it did is to be settled. */
+void isola__realm_ran(struct isola_realm *r, struct isola_actor *a);
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p);
 uint64_t isola__pending_id(const struct isola_pending *p);
 extern const struct isola_v8_ops isola__v8_ops; /* script.c */
@@ -300,7 +366,8 @@ struct isola_turn {
         ISOLA_TURN_CANCEL, /* to be cancelled in the isolate */
         ISOLA_TURN_CANCELLED,
     } cancelled;
-    bool watched; /* its script has looked at its signal */
+    bool watched;    /* its script has looked at its signal */
+    uint32_t queued; /* its place in the batch, counted from 1, until that has run; or 0 */
 };
 
 /* A write of state on its way, and the effects that wait for it. */
@@ -428,7 +495,7 @@ ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop
 /* --- cancellation (cancel.c) --- */
 
 /* In a visit, called by a script: nobody waits for this ask any more, which went to `dst`. */
-void isola__cancel_ask(struct isola_realm *r, uint32_t slot, struct isola_slice dst);
+void isola__cancel_ask(struct isola_realm *r, uint64_t ask, struct isola_slice dst);
 /* In a visit: the activation ends; its asks are cancelled. */
 void isola__cancel_asks(struct isola_actor *a);
 /* In a visit: a CANCEL has come. Borrows it. */

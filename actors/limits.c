@@ -28,6 +28,10 @@
  * them are, when they are looked through. */
 #define SHARED_YOUNG (24u << 20)
 
+/* Messages an isolate is handed at once. */
+#define BATCH_SHARED 256
+#define BATCH_OWN    16
+
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -35,7 +39,9 @@ static uint64_t larger(uint64_t a, uint64_t b)
 
 struct isola_v8_limits isola__limits_of(const struct isola_type *type)
 {
-    struct isola_v8_limits l = {type->def.limits.heap, type->def.limits.external, 0};
+    struct isola_v8_limits l = {.heap = type->def.limits.heap,
+                                .external = type->def.limits.external,
+                                .batch = type->def.shared ? BATCH_SHARED : BATCH_OWN};
     const struct isola_release_rt *release = type->release;
     for (size_t i = 0; type->def.shared && i < release->ntypes; i++) {
         const struct isola_host_type *other = &release->types[i].def;
@@ -94,10 +100,33 @@ void isola__limits_enter(void *arg, uint32_t actor, uint32_t turn)
         isola__watch_enter(r, isola_slice_str(r->release->app), cpu_of_all(r) * MS, 0);
 }
 
+void isola__limits_run(void *arg)
+{
+    struct isola_realm *r = arg;
+    r->entered = (struct isola_entered){.batch = true};
+    isola__watch_run(r, cpu_of_all(r) * MS);
+}
+
+/* What the watchdog has charged the turns of a run. */
+static void charge_batch(struct isola_batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct isola_batch_item *item = &b->items[i];
+        struct isola_turn *t = item->turn;
+        if (item->charged > 0 && t == NULL && item->actor != NULL && item->actor->nrunning == 1)
+            t = item->actor->running;
+        if (t != NULL)
+            t->cpu_ns += item->charged;
+        item->charged = 0;
+    }
+}
+
 void isola__limits_leave(void *arg)
 {
     struct isola_realm *r = arg;
     struct isola_watched w = isola__watch_leave();
+    if (r->entered.batch && w.cpu_ns != 0)
+        charge_batch(&r->batch);
     if (w.cpu_ns == 0 || r->entered.turn == 0)
         return;
     struct isola_actor *a = isola__realm_actor(r, r->entered.actor);
@@ -140,8 +169,19 @@ static void describe(const struct isola_realm *r, const struct isola_actor *a,
 /* Is it in the middle of something, without waiting for anything the host knows of? */
 static bool cut_off(const struct isola_actor *a)
 {
-    return (a->nrunning > 0 || a->activating) && !a->turn_ended && a->nios == 0 &&
-           a->pending == NULL;
+    const struct isola_turn *t = a->running;
+    while (t != NULL && t->queued != 0) /* it has not begun */
+        t = t->next;
+    return (t != NULL || a->activating) && !a->turn_ended && a->nios == 0 && a->pending == NULL;
+}
+
+/* The records that have run are not queued any more. */
+static void begun(struct isola_realm *r)
+{
+    uint32_t ran = isola__batch_ran(&r->batch);
+    for (uint32_t i = 0; r->entered.batch && i < ran && i < r->batch.count; i++)
+        if (r->batch.items[i].turn != NULL)
+            r->batch.items[i].turn->queued = 0;
 }
 
 bool isola__limits_ended(void *arg, uint32_t actor, enum isola_v8_end why)
@@ -151,6 +191,7 @@ bool isola__limits_ended(void *arg, uint32_t actor, enum isola_v8_end why)
     if (actor == 0 && !r->shared && (guilty = only_one(r)) != NULL)
         actor = guilty->serial;
     char text[200], beside[800];
+    begun(r);
     bool told = r->entered.over && guilty != NULL && guilty->crash.len > 0;
     if (told)
         snprintf(text, sizeof(text), "%.*s", ISOLA_FMT(isola_buf_slice(&guilty->crash)));

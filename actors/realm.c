@@ -21,7 +21,7 @@
 #define BUDGET   256
 #define VISIT_NS 2000000
 /* Ids of pending asks and timers are numbers a script can hold exactly: 53 bits. */
-#define INDEX_BITS 24 /* ISOLA_ASK_SLOT */
+#define INDEX_BITS 24
 /* How old the heap's size may be when there are visits, ms. */
 #define HEAP_AGE 100
 
@@ -60,6 +60,9 @@ void isola__realm_unref(struct isola_realm *r)
         free(r->pending[i]);
     free(r->pending);
     isola_map_free(&r->ios);
+    free(r->batch.items);
+    isola__refs_free(&r->refs_of);
+    free(r->asks);
     for (struct isola_turn *next, *t = r->free_turns; t != NULL; t = next) {
         next = t->next;
         free(t);
@@ -189,8 +192,8 @@ static struct isola_actor *next_touched(struct isola_realm *r)
 
 /* --- pending asks and timers --- */
 
-struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct isola_actor *a,
-                                         uint64_t ms)
+struct isola_pending *isola__pending_at(struct isola_realm *r, int what, struct isola_actor *a,
+                                        uint64_t at)
 {
     struct isola_pending *p;
     if (r->free_pending != 0) {
@@ -222,8 +225,14 @@ struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct
     }
     p->generation = (p->generation + 1) & 0x1fffffff;
     p->period = 0;
-    isola_heap_insert(&r->due, &p->due, isola_clock_ms() + ms);
+    isola_heap_insert(&r->due, &p->due, at);
     return p;
+}
+
+struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct isola_actor *a,
+                                         uint64_t ms)
+{
+    return isola__pending_at(r, what, a, isola_clock_ms() + ms);
 }
 
 uint64_t isola__pending_id(const struct isola_pending *p)
@@ -243,6 +252,8 @@ struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, in
 void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
 {
     isola_heap_remove(&r->due, &p->due);
+    if (p->what == ISOLA_PENDING_ASK)
+        r->asks[ISOLA_ASK_SLOT(p->ask)] = NULL;
     if (p->prev != NULL && p->what == ISOLA_PENDING_ASK)
         p->whose->nasks--;
     else if (p->prev != NULL && p->what == ISOLA_PENDING_TIMER)
@@ -256,32 +267,48 @@ void isola__pending_free(struct isola_realm *r, struct isola_pending *p)
     r->free_pending = p->index + 1;
 }
 
-/* Code of this actor has run (or of none: NULL): what it did is to be settled. Outside of a turn
- * that is like the end of one. */
-static void ran(struct isola_realm *r, uint32_t serial)
+struct isola_pending *isola__pending_ask(const struct isola_realm *r, uint64_t ask)
 {
-    struct isola_actor *a = isola__realm_actor(r, serial);
-    if (a == NULL)
-        return;
+    uint32_t slot = ISOLA_ASK_SLOT(ask);
+    struct isola_pending *p = slot < r->nslots ? r->asks[slot] : NULL;
+    return p != NULL && p->ask == ask ? p : NULL;
+}
+
+void isola__pending_name(struct isola_realm *r, struct isola_pending *p, uint64_t ask)
+{
+    uint32_t slot = ISOLA_ASK_SLOT(ask);
+    if (slot >= r->nslots) {
+        uint32_t size = r->nslots == 0 ? 4 : r->nslots;
+        while (size <= slot)
+            size *= 2;
+        r->asks = isola_realloc(r->asks, size * sizeof(*r->asks));
+        memset(r->asks + r->nslots, 0, (size - r->nslots) * sizeof(*r->asks));
+        r->nslots = size;
+    }
+    ISOLA_CHECK(r->asks[slot] == NULL);
+    r->asks[slot] = p;
+    p->ask = ask;
+}
+
+/* Outside of a turn this is like the end of one. */
+void isola__realm_ran(struct isola_realm *r, struct isola_actor *a)
+{
     if (a->nrunning == 0)
         a->turn_ended = true;
     isola__realm_touch(r, a);
 }
 
-static void settle_ask(struct isola_realm *r, struct isola_pending *p, bool ok,
-                       struct isola_slice args)
+static void ran(struct isola_realm *r, uint32_t serial)
 {
-    uint64_t id = isola__pending_id(p);
-    uint32_t actor = p->actor;
-    isola__pending_free(r, p);
-    isola_js_settle(r->js, actor, id, ok, args);
-    ran(r, actor);
+    struct isola_actor *a = isola__realm_actor(r, serial);
+    if (a != NULL)
+        isola__realm_ran(r, a);
 }
 
 static void expire(struct isola_realm *r, struct isola_pending *p)
 {
     if (p->what == ISOLA_PENDING_ASK) {
-        uint64_t id = isola__pending_id(p);
+        uint64_t id = p->ask;
         uint32_t actor = p->actor;
         isola__pending_free(r, p);
         isola_js_expire(r->js, actor, id);
@@ -359,7 +386,9 @@ static void settle_touched(struct isola_realm *r)
 {
     struct isola_actor *later = NULL, **later_tail = &later;
     struct isola_actor *a;
-    while ((a = next_touched(r)) != NULL) {
+    while ((a = next_touched(r)) != NULL || (r->js != NULL && isola__batch_run(r))) {
+        if (a == NULL)
+            continue;
         bool here = isola__gate_settle(a);
         if (here && a->cancelling)
             isola__cancel_run(a);
@@ -387,7 +416,14 @@ static void in_visit(struct isola_js *js, void *arg)
 {
     struct visit *visit = arg;
     struct isola_realm *r = visit->realm;
+    uint64_t ns = isola_clock_ns(), now = ns / 1000000;
     r->js = js;
+    r->budget = BUDGET;
+    r->until = ns + VISIT_NS;
+    r->now = now;
+    r->idle_now = isola__idle_time(now);
+    if (r->batch.at == NULL)
+        r->batch.at = (const _Atomic(int32_t) *)isola_js_at(js);
     if (visit->inspect)
         isola__inspect_run(r, js);
     if (visit->tasks)
@@ -399,18 +435,19 @@ static void in_visit(struct isola_js *js, void *arg)
             isola_mail_free(m);
             continue;
         }
-        struct isola_pending *p = isola__pending_find(r, m->origin.id, ISOLA_PENDING_ASK);
-        if (p != NULL)
-            settle_ask(r, p, m->kind == ISOLA_MSG_REPLY, m->args);
-        else if ((p = isola__pending_find(r, m->origin.id, ISOLA_PENDING_FAMILY)) != NULL)
-            isola__family_answered(r, p);
+        struct isola_pending *p;
+        if (m->origin.id & ISOLA_FAMILY_ID) {
+            p = isola__pending_find(r, m->origin.id & ~ISOLA_FAMILY_ID, ISOLA_PENDING_FAMILY);
+            if (p != NULL)
+                isola__family_answered(r, p);
+        } else if ((p = isola__pending_ask(r, m->origin.id)) != NULL) {
+            uint32_t actor = p->actor;
+            isola__pending_free(r, p);
+            isola__batch_answer(r, actor, m);
+            continue;
+        }
         isola_mail_free(m);
     }
-    uint64_t ns = isola_clock_ns(), now = ns / 1000000;
-    r->budget = BUDGET;
-    r->until = ns + VISIT_NS;
-    r->now = now;
-    r->idle_now = isola__idle_time(now);
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
         expire(r, (struct isola_pending *)(void *)((char *)node -

@@ -62,7 +62,7 @@ static int time_left(struct isola_actor *a, uint32_t turn, uint32_t *timeout, st
     struct isola_turn *t = a != NULL ? isola__turn_find(a, turn) : NULL;
     if (t == NULL || t->mail == NULL || t->mail->deadline == 0)
         return 0;
-    uint64_t now = isola_clock_ms();
+    uint64_t now = a->realm->now;
     if (t->mail->deadline <= now)
         return isola_fail(err, ISOLA_ETIMEDOUT,
                           "the ask that this one is part of is not waited for any more");
@@ -108,8 +108,14 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     if (a == NULL &&
         s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
         return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
-    int e = isola_address_parse(s->dst, &to, err);
-    if (e == 0)
+    bool by_number = s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT;
+    struct isola_slice dst = s->dst;
+    if (by_number) {
+        ISOLA_CHECK(s->to - 1 < r->refs_of.count);
+        dst = isola__ref_address(&r->refs_of.all[s->to - 1]);
+    }
+    int e = by_number ? 0 : isola_address_parse(dst, &to, err);
+    if (e == 0 && !by_number)
         e = isola__permit(r->release, to.app, err);
     chain->len = 0;
     uint32_t timeout = s->timeout_ms;
@@ -122,17 +128,18 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     if (e != 0)
         return e;
     struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0},
-                                          s->dst, s->event, isola_buf_slice(chain), s->args);
+                                          dst, s->event, isola_buf_slice(chain), s->args);
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
     m->timeout_ms = timeout;
     switch (s->kind) {
     case ISOLA_MSG_ASK: {
-        struct isola_pending *p = isola__pending_new(r, ISOLA_PENDING_ASK, a, timeout);
+        struct isola_pending *p = isola__pending_at(r, ISOLA_PENDING_ASK, a, r->now + timeout);
         p->turn = s->turn;
         m->deadline = p->due.key;
         origin.realm = isola__realm_ref(r);
-        origin.id = *id = isola__pending_id(p);
+        isola__pending_name(r, p, s->id);
+        origin.id = s->id;
         break;
     }
     case ISOLA_MSG_SUB:
@@ -141,12 +148,11 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
             note_subscription(a, *id, s);
         break;
     case ISOLA_MSG_UNSUB:
-        origin.id = s->sub;
+        origin.id = s->id;
         if (a != NULL)
-            forget_subscription(a, s->sub);
+            forget_subscription(a, s->id);
         break;
     default:
-        *id = !isola__directory_congested(r->host, s->dst);
         break;
     }
     m->origin = origin;
@@ -159,9 +165,39 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     return 0;
 }
 
-static void cancel(void *arg, uint32_t slot, struct isola_slice dst)
+static void cancel(void *arg, uint64_t ask, struct isola_slice dst)
 {
-    isola__cancel_ask(arg, slot, dst);
+    isola__cancel_ask(arg, ask, dst);
+}
+
+static uint32_t refer(void *arg, struct isola_slice address, uint32_t *epoch, struct isola_err *err)
+{
+    struct isola_realm *r = arg;
+    struct isola_address to;
+    if (isola_address_parse(address, &to, err) != 0 || isola__permit(r->release, to.app, err) != 0)
+        return 0;
+    uint32_t number = isola__refs_number(r, address);
+    *epoch = r->refs_of.epoch;
+    return number;
+}
+
+static bool congested(void *arg, uint32_t to)
+{
+    struct isola_realm *r = arg;
+    return to - 1 < r->refs_of.count &&
+           isola__directory_congested(r->host, isola__ref_address(&r->refs_of.all[to - 1]));
+}
+
+static bool crowded(void *arg)
+{
+    struct isola_realm *r = arg;
+    return atomic_load_explicit(&r->host->crowded, memory_order_relaxed) > 0;
+}
+
+static void drains(void *arg)
+{
+    struct isola_realm *r = arg;
+    r->now = isola_clock_ms();
 }
 
 static int watch(void *arg, uint32_t actor, uint32_t turn)
@@ -341,7 +377,10 @@ static void interrupted(void *arg, struct isola_js *js)
     struct isola_entered was = r->entered;
     isola__limits_leave(r);
     isola__inspect_run(r, js);
-    isola__limits_enter(r, was.actor, was.turn);
+    if (was.batch)
+        isola__limits_run(r);
+    else
+        isola__limits_enter(r, was.actor, was.turn);
     r->entered.over = was.over;
 }
 
@@ -349,8 +388,13 @@ const struct isola_v8_ops isola__v8_ops = {
     .wake = wake,
     .wake_later = wake_later,
     .enter = isola__limits_enter,
+    .run = isola__limits_run,
     .leave = isola__limits_leave,
     .ended = isola__limits_ended,
+    .refer = refer,
+    .congested = congested,
+    .crowded = crowded,
+    .drains = drains,
     .send = script_send,
     .cancel = cancel,
     .watch = watch,

@@ -66,7 +66,7 @@ static void go_on(struct isola_actor *a)
     f->pending->whose = a;
     if (s->kind == ISOLA_MSG_STOP)
         s->child->stopping++;
-    post(a, s->kind, s->child->address, isola__pending_id(f->pending));
+    post(a, s->kind, s->child->address, isola__pending_id(f->pending) | ISOLA_FAMILY_ID);
     free(s);
 }
 

@@ -31,6 +31,7 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     t->cpu_ns = 0;
     t->cancelled = ISOLA_TURN_WANTED;
     t->watched = false;
+    t->queued = 0;
     t->next = a->running;
     a->running = t;
     a->nrunning++;
@@ -46,13 +47,14 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
         t->mail = NULL;
         isola_js_hibernate(r->js, a->serial, id);
     } else if (mail->kind == ISOLA_MSG_EVENT) {
+        if (a->nrunning > 1) /* not before messages that have come before it */
+            (void)isola__batch_run(r);
         isola_js_event(r->js, a->serial, id, mail->origin.id, mail->args);
     } else if (mail->kind == ISOLA_MSG_START) {    /* that it takes messages is all */
         static const uint8_t yes[] = {0x91, 0xc3}; /* [true] */
         isola__turn_done(a, id, true, isola_slice(yes, sizeof(yes)));
     } else {
-        isola_js_deliver(r->js, a->serial, id, mail->kind == ISOLA_MSG_ASK, mail->event,
-                         mail->args);
+        isola__batch_turn(a, t);
     }
 }
 
@@ -65,6 +67,8 @@ static struct isola_turn *take(struct isola_actor *a, uint32_t id)
             if (--a->nrunning == 0)
                 atomic_store_explicit(&a->state, ISOLA_ACTOR_IDLE, memory_order_release);
             a->realm->running--;
+            if (t->queued != 0)
+                isola__batch_forget(a->realm, t);
             if (t->watched)
                 isola__cancel_unwatch(a, id);
             return t;

@@ -22,29 +22,30 @@
 /* CPU time after a kill by which it must have taken. */
 #define GRACE_NS (1000 * (uint64_t)MS)
 
-/* `state` of a slot: 0 outside of scripts, else the number of the entry shifted by one, and whether
- * it is being stopped. */
-#define STOPPED 1u
+/* `state` of a slot: 0 outside of scripts, else the number of the entry shifted by two, whether it
+ * is being stopped, and whether the watchdog looks at it: the thread does not leave meanwhile. */
+#define STOPPED UINT64_C(1)
+#define HELD    UINT64_C(2)
 
 struct slot {
     _Alignas(64) atomic_uint_fast64_t state;
-    /* The thread's own, read by the watchdog while it keeps the thread from leaving. */
+    /* The thread's own, read by the watchdog while it holds the slot. */
     uint64_t entry;
     struct isola_realm *realm;
+    bool run; /* of the realm's batch */
     struct isola_slice address;
     struct isola_watchdog *dog;
-    /* Read by the watchdog at any time: may belong to the entry before. */
-    atomic_uint_fast64_t limit_ns, used_ns;
+    uint64_t limit_ns, used_ns;
+    uint64_t charged; /* written by the watchdog while it holds the slot */
 
-    /* The watchdog's. `charged`: ns in the upper 48 bits, the entry's lower 16 bits below. */
-    _Alignas(64) atomic_uint_fast64_t charged;
-    pthread_mutex_t lock; /* held while it stops an entry */
+    /* The watchdog's. */
+    _Alignas(64) pthread_mutex_t lock; /* with HELD */
     atomic_bool joined;
     clockid_t clock;
-    uint64_t seen;     /* entry of the last look */
-    uint64_t cpu;      /* of the thread, at the last look */
-    uint64_t charge;   /* of the entry seen */
-    uint64_t stop_cpu; /* of the thread, when it was stopped */
+    uint64_t seen, seen_at; /* entry of the last look, and record */
+    uint64_t cpu;           /* of the thread, at the last look */
+    uint64_t charge;        /* of what was seen */
+    uint64_t stop_cpu;      /* of the thread, when it was stopped */
 };
 
 struct isola_watchdog {
@@ -91,22 +92,34 @@ static void wake(struct isola_watchdog *d)
     pthread_mutex_unlock(&d->lock);
 }
 
-void isola__watch_enter(struct isola_realm *r, struct isola_slice address, uint64_t limit_ns,
-                        uint64_t used_ns)
+static void enter(struct slot *s, struct isola_realm *r, bool run, struct isola_slice address,
+                  uint64_t limit_ns, uint64_t used_ns)
 {
-    struct slot *s = mine;
-    if (s == NULL)
-        return;
     s->realm = r;
+    s->run = run;
     s->address = address;
-    atomic_store_explicit(&s->limit_ns, limit_ns, memory_order_relaxed);
-    atomic_store_explicit(&s->used_ns, used_ns, memory_order_relaxed);
+    s->limit_ns = limit_ns;
+    s->used_ns = used_ns;
+    s->charged = 0;
     s->entry++;
-    atomic_store_explicit(&s->state, s->entry << 1, memory_order_release);
+    atomic_store_explicit(&s->state, s->entry << 2, memory_order_release);
     /* The other half of this is in doze(). */
     atomic_signal_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&s->dog->asleep, memory_order_relaxed))
         wake(s->dog);
+}
+
+void isola__watch_enter(struct isola_realm *r, struct isola_slice address, uint64_t limit_ns,
+                        uint64_t used_ns)
+{
+    if (mine != NULL)
+        enter(mine, r, false, address, limit_ns, used_ns);
+}
+
+void isola__watch_run(struct isola_realm *r, uint64_t limit_ns)
+{
+    if (mine != NULL)
+        enter(mine, r, true, isola_slice_str(r->release->app), limit_ns, 0);
 }
 
 struct isola_watched isola__watch_leave(void)
@@ -116,15 +129,32 @@ struct isola_watched isola__watch_leave(void)
     if (s == NULL)
         return w;
     uint64_t state = atomic_exchange(&s->state, 0);
-    if (state & STOPPED) { /* until it has been */
+    if (state & (STOPPED | HELD)) { /* until it has been */
         pthread_mutex_lock(&s->lock);
         pthread_mutex_unlock(&s->lock);
-        w.stopped = true;
     }
-    uint64_t charged = atomic_load_explicit(&s->charged, memory_order_relaxed);
-    if ((charged & 0xffff) == (s->entry & 0xffff))
-        w.cpu_ns = charged >> 16;
+    w.stopped = (state & STOPPED) != 0;
+    w.cpu_ns = s->charged;
     return w;
+}
+
+/* The record that runs; NULL outside of a run. Where the slot is held, or its own thread. */
+static struct isola_batch_item *item_of(const struct slot *s, uint32_t *at)
+{
+    struct isola_batch *b = &s->realm->batch;
+    *at = 0;
+    if (!s->run || b->count == 0)
+        return NULL;
+    uint32_t ran = isola__batch_ran(b);
+    *at = ran > 0 && ran <= b->count ? ran - 1 : 0;
+    return &b->items[*at];
+}
+
+static struct isola_slice address_of(const struct slot *s)
+{
+    uint32_t at;
+    const struct isola_batch_item *item = item_of(s, &at);
+    return item != NULL && item->actor != NULL ? item->actor->address : s->address;
 }
 
 struct isola_slice isola__watch_whose(void)
@@ -132,90 +162,102 @@ struct isola_slice isola__watch_whose(void)
     const struct slot *s = mine;
     if (s == NULL || atomic_load_explicit(&s->state, memory_order_relaxed) == 0)
         return (struct isola_slice){0};
-    return s->address;
+    return address_of(s);
 }
 
-/* --- the watchdog --- */
+/* --- the watchdog, with the slot held --- */
 
-/* Charges the entry that is under way in this slot. Returns when to look again. */
-static uint64_t charge(struct slot *s, uint64_t entry)
+static uint64_t limit_of(const struct slot *s, const struct isola_batch_item *item)
 {
+    return item != NULL && item->actor != NULL ? item->actor->type->def.limits.cpu_ms * (uint64_t)MS
+                                               : s->limit_ns;
+}
+
+/* Charges what is under way. Returns what it has used with that. */
+static uint64_t charge(struct slot *s, uint64_t limit)
+{
+    uint32_t at;
+    struct isola_batch_item *item = item_of(s, &at);
     uint64_t cpu = cpu_of(s), spent = cpu > s->cpu ? cpu - s->cpu : 0;
-    uint64_t limit = atomic_load_explicit(&s->limit_ns, memory_order_relaxed);
     s->cpu = cpu;
-    if (entry != s->seen) { /* not all of that was its own */
-        s->seen = entry;
+    if (s->entry != s->seen || at != s->seen_at) { /* not all of that was its own */
+        s->seen = s->entry;
+        s->seen_at = at;
         s->charge = 0;
         s->stop_cpu = 0;
         if (limit > 0 && spent > limit / 10)
             spent = limit / 10;
     }
     s->charge += spent;
-    atomic_store_explicit(&s->charged, s->charge << 16 | (entry & 0xffff), memory_order_relaxed);
-    uint64_t again = limit > 0 && limit / 10 < LOOK_NS ? limit / 10 : LOOK_NS;
-    return again < LOOK_MIN_NS ? LOOK_MIN_NS : again;
-}
-
-/* Stops the entry unless it ends by itself first. */
-static void stop(struct slot *s, uint64_t entry)
-{
-    uint_fast64_t expected = entry << 1;
-    pthread_mutex_lock(&s->lock);
-    if (atomic_compare_exchange_strong(&s->state, &expected, entry << 1 | STOPPED)) {
-        isola_v8_halt(s->realm->v8); /* and the next look ends what does not notice it */
-        s->stop_cpu = s->cpu;
+    s->charged += spent;
+    uint64_t used = s->used_ns;
+    if (item != NULL) {
+        item->charged += spent;
+        const struct isola_turn *t = item->turn;
+        if (t == NULL && item->actor != NULL && item->actor->nrunning == 1)
+            t = item->actor->running;
+        used = t != NULL ? t->cpu_ns : 0;
     }
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* Native code may have caught the end of a script and begun another. */
-static void stop_again(struct slot *s, uint64_t entry)
-{
-    pthread_mutex_lock(&s->lock);
-    if (atomic_load(&s->state) == (entry << 1 | STOPPED))
-        isola_v8_terminate(s->realm->v8);
-    pthread_mutex_unlock(&s->lock);
+    return used + s->charge;
 }
 
 /* A stop that has not taken. */
-static void give_up(struct isola_watchdog *d, struct slot *s, uint64_t entry)
-{
-    char why[200], address[400] = "";
-    snprintf(why, sizeof(why),
-             "it has used more than %llu ms of CPU in one turn (limit \"cpu\") and could not be "
-             "stopped",
-             (unsigned long long)(atomic_load(&s->limit_ns) / MS));
-    pthread_mutex_lock(&s->lock);
-    bool still = atomic_load(&s->state) == (entry << 1 | STOPPED);
-    if (still)
-        snprintf(address, sizeof(address), "%.*s", ISOLA_FMT(s->address));
-    pthread_mutex_unlock(&s->lock);
-    if (still)
-        d->host->ops->stuck(d->host->arg, isola_slice_str(address), why);
-}
+struct given_up {
+    bool is;
+    char address[400], why[200];
+};
 
-/* Looks at a slot. True: there is something under way in it; *again may become sooner. */
-static bool look(struct isola_watchdog *d, struct slot *s, uint64_t *again)
+/* Looks at a slot that is held. */
+static void look_at(struct slot *s, uint64_t *again, struct given_up *over)
 {
-    uint64_t state = atomic_load(&s->state), entry = state >> 1;
-    if (!atomic_load(&s->joined) || state == 0)
-        return false;
-    uint64_t soon = charge(s, entry);
+    uint32_t at;
+    const struct isola_batch_item *item = item_of(s, &at);
+    uint64_t limit = limit_of(s, item), used = charge(s, limit);
+    uint64_t soon = limit > 0 && limit / 10 < LOOK_NS ? limit / 10 : LOOK_NS;
+    soon = soon < LOOK_MIN_NS ? LOOK_MIN_NS : soon;
     if (soon < *again)
         *again = soon;
-    uint64_t limit = atomic_load_explicit(&s->limit_ns, memory_order_relaxed);
-    uint64_t used = atomic_load_explicit(&s->used_ns, memory_order_relaxed) + s->charge;
-    if (atomic_load(&s->state) != state) /* that was of another entry, perhaps */
-        return true;
-    if (!(state & STOPPED)) {
-        if (limit > 0 && used >= limit)
-            stop(s, entry);
-    } else if (s->cpu - s->stop_cpu >= GRACE_NS) {
-        give_up(d, s, entry);
-    } else {
-        stop_again(s, entry);
+    if (!(atomic_load(&s->state) & STOPPED)) {
+        uint_fast64_t held = s->entry << 2 | HELD;
+        if (limit > 0 && used >= limit &&
+            atomic_compare_exchange_strong(&s->state, &held, held | STOPPED)) {
+            isola_v8_halt(s->realm->v8); /* and the next look ends what does not notice it */
+            s->stop_cpu = s->cpu;
+        }
+    } else if (s->stop_cpu != 0 && s->cpu - s->stop_cpu >= GRACE_NS) {
+        over->is = true;
+        snprintf(over->address, sizeof(over->address), "%.*s", ISOLA_FMT(address_of(s)));
+        snprintf(over->why, sizeof(over->why),
+                 "it has used more than %llu ms of CPU in one turn (limit \"cpu\") and could not "
+                 "be stopped",
+                 (unsigned long long)(limit / MS));
+    } else { /* native code may have caught the end of a script and begun another */
+        if (s->stop_cpu == 0)
+            s->stop_cpu = s->cpu;
+        isola_v8_terminate(s->realm->v8);
     }
-    return true;
+}
+
+/* True: there is something under way in it; *again may become sooner. */
+static bool look(struct isola_watchdog *d, struct slot *s, uint64_t *again)
+{
+    struct given_up over = {.is = false};
+    if (!atomic_load(&s->joined) || atomic_load(&s->state) == 0)
+        return false;
+    pthread_mutex_lock(&s->lock);
+    uint_fast64_t state = atomic_load(&s->state);
+    while (state != 0 && !atomic_compare_exchange_weak(&s->state, &state, state | HELD))
+        continue;
+    if (state != 0) {
+        look_at(s, again, &over);
+        state = atomic_load(&s->state);
+        while (state != 0 && !atomic_compare_exchange_weak(&s->state, &state, state & ~HELD))
+            continue;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (over.is)
+        d->host->ops->stuck(d->host->arg, isola_slice_str(over.address), over.why);
+    return state != 0;
 }
 
 static struct timespec from_now(uint64_t ns)

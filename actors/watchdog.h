@@ -34,8 +34,13 @@ void isola__watchdog_join(struct isola_host *h, unsigned number);
 void isola__watch_enter(struct isola_realm *r, struct isola_slice address, uint64_t limit_ns,
                         uint64_t used_ns);
 
+/* Likewise a run of the realm's batch: each record runs in the name of its actor, against what its
+ * turn has used; without an actor, `limit_ns` counts. */
+void isola__watch_run(struct isola_realm *r, uint64_t limit_ns);
+
 struct isola_watched {
-    uint64_t cpu_ns; /* what it was charged, at least; 0 for what was too short to be seen */
+    uint64_t cpu_ns; /* what it was charged, at least; 0 for what was too short to be seen; of a
+                        run: the records have it (isola_batch_item) */
     bool stopped;    /* isola_v8_terminate has been called; it is not from now on */
 };
 struct isola_watched isola__watch_leave(void);

@@ -13,9 +13,9 @@ namespace
 {
 
 const char *const hook_names[HOOK_COUNT] = {
-    "makeRef", "load",      "activate",  "deactivate", "deliver", "event",
-    "settle",  "expire",    "cancelled", "dropAsk",    "abort",   "timer",
-    "state",   "hibernate", "tick",      "builtin",    "io",      "watch"};
+    "makeRef", "load",      "activate", "deactivate", "run",     "use",   "named",
+    "event",   "settle",    "expire",   "cancelled",  "dropAsk", "abort", "timer",
+    "state",   "hibernate", "tick",     "builtin",    "io",      "watch"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}
@@ -25,6 +25,19 @@ int send(void *, const isola_v8_send *, uint64_t *id, isola_err *)
     *id = 1;
     return 0;
 }
+uint32_t refer(void *, Slice, uint32_t *, isola_err *)
+{
+    return 1;
+}
+bool congested(void *, uint32_t)
+{
+    return false;
+}
+bool crowded(void *)
+{
+    return false;
+}
+void drains(void *) {}
 bool heard(void *, uint32_t, Slice)
 {
     return true;
@@ -70,13 +83,12 @@ bool take(isola_js *js, v8::Local<v8::Value> returned)
             return false;
         js->v->hooks[i].Reset(isolate, hook.As<v8::Function>());
     }
-    v8::Local<v8::Value> symbol, later, exports;
+    v8::Local<v8::Value> symbol, memory, exports;
     if (!member(js, returned, "addressSymbol").ToLocal(&symbol) || !symbol->IsSymbol() ||
-        !member(js, returned, "later").ToLocal(&later) || !later->IsSymbol() ||
+        !member(js, returned, "memory").ToLocal(&memory) || !take_ring(js, memory) ||
         !member(js, returned, "exports").ToLocal(&exports) || !exports->IsObject())
         return false;
     js->v->address_symbol.Reset(isolate, symbol.As<v8::Symbol>());
-    js->v->later.Reset(isolate, later.As<v8::Symbol>());
     return add_builtin(js, "isola", exports.As<v8::Object>());
 }
 
@@ -98,6 +110,10 @@ bool rehearse(isola_js *js, v8::Local<v8::Value> returned)
 const isola_v8_ops quiet_ops = {
     .wake = wake,
     .wake_later = wake_later,
+    .refer = refer,
+    .congested = congested,
+    .crowded = crowded,
+    .drains = drains,
     .send = send,
     .heard = heard,
     .publish = publish,
@@ -145,7 +161,7 @@ bool keep(v8::SnapshotCreator *creator, isola_js *js)
     for (auto &hook : js->v->hooks)
         ok = ok && creator->AddData(js->context, hook.Get(isolate)) == n++;
     ok = ok && creator->AddData(js->context, js->v->address_symbol.Get(isolate)) == n++;
-    ok = ok && creator->AddData(js->context, js->v->later.Get(isolate)) == n++;
+    ok = ok && creator->AddData(js->context, js->v->memory.Get(isolate)) == n++;
     v8::Local<v8::Array> names = v8::Array::New(isolate);
     for (auto &[name, b] : js->v->builtins)
         ok = ok &&
@@ -168,14 +184,14 @@ bool revive(isola_js *js)
             return false;
         hook.Reset(isolate, function);
     }
-    v8::Local<v8::Symbol> symbol, later;
+    v8::Local<v8::Symbol> symbol;
+    v8::Local<v8::ArrayBuffer> memory;
     v8::Local<v8::Array> names;
     if (!context->GetDataFromSnapshotOnce<v8::Symbol>(n++).ToLocal(&symbol) ||
-        !context->GetDataFromSnapshotOnce<v8::Symbol>(n++).ToLocal(&later) ||
-        !context->GetDataFromSnapshotOnce<v8::Array>(n++).ToLocal(&names))
+        !context->GetDataFromSnapshotOnce<v8::ArrayBuffer>(n++).ToLocal(&memory) ||
+        !take_ring(js, memory) || !context->GetDataFromSnapshotOnce<v8::Array>(n++).ToLocal(&names))
         return false;
     js->v->address_symbol.Reset(isolate, symbol);
-    js->v->later.Reset(isolate, later);
     for (uint32_t i = 0; i < names->Length(); i++) {
         v8::Local<v8::Value> name;
         v8::Local<v8::Module> module;
@@ -198,8 +214,7 @@ void forget_handles(isola_v8 *v)
     for (auto &hook : v->hooks)
         hook.Reset();
     v->address_symbol.Reset();
-    v->later.Reset();
-    v->names.clear();
+    v->memory.Reset();
     v->builtins.clear();
     v->context.Reset();
 }

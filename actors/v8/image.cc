@@ -39,14 +39,6 @@ class CodeText final : public v8::String::ExternalOneByteStringResource
     Slice code_;
 };
 
-bool is_ascii(Slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] >= 0x80)
-            return false;
-    return true;
-}
-
 std::vector<intptr_t> references_with(v8::String::ExternalOneByteStringResource *text)
 {
     std::vector<intptr_t> all;
@@ -69,6 +61,11 @@ int send(void *arg, const isola_v8_send *, uint64_t *id, isola_err *)
     touch(of(arg), "it sends messages while it loads");
     *id = 1;
     return 0;
+}
+uint32_t refer(void *arg, Slice, uint32_t *, isola_err *)
+{
+    touch(of(arg), "it sends messages while it loads");
+    return 1;
 }
 bool heard(void *arg, uint32_t, Slice)
 {
@@ -117,6 +114,7 @@ isola_v8_ops loading_ops()
 isola_v8_ops watching_ops()
 {
     isola_v8_ops ops = loading_ops();
+    ops.refer = refer;
     ops.send = send;
     ops.heard = heard;
     ops.crash = crash;
@@ -280,7 +278,7 @@ void touch(isola_v8 *v, const char *what)
 v8::Local<v8::String> code_text(isola_js *js, Slice code)
 {
     v8::Local<v8::String> s;
-    if (code.len > static_cast<size_t>(v8::String::kMaxLength) || !is_ascii(code))
+    if (code.len > static_cast<size_t>(v8::String::kMaxLength) || !ascii_only(code))
         return text(js->isolate(), code);
     auto *resource = js->v->code != nullptr ? js->v->code : new CodeText(code);
     if (resource != js->v->code)

@@ -14,6 +14,7 @@
 
 #include "actors/v8/limits.hh"
 #include "actors/v8/realm.h"
+#include "actors/v8/ring.hh"
 #include "base/msgpack.h"
 
 namespace isola
@@ -26,29 +27,15 @@ using Reader = struct isola_mp_reader;
 class Tasks;      // tasks.cc
 struct Profiling; // inspect.cc
 
-// The last few names of events, as V8's own strings.
-class Names
-{
-  public:
-    v8::Local<v8::String> get(v8::Isolate *isolate, Slice name);
-    void clear() { entries_.reset(); }
-
-  private:
-    static constexpr size_t kCount = 16;
-    struct Entry {
-        std::string bytes;
-        v8::Global<v8::String> name;
-    };
-    std::unique_ptr<Entry[]> entries_;
-};
-
 // The hooks `boot` returns (actors/lib/runtime/main.js), in the order of hook_names in birth.cc.
 enum Hook {
     HOOK_MAKE_REF,
     HOOK_LOAD,
     HOOK_ACTIVATE,
     HOOK_DEACTIVATE,
-    HOOK_DELIVER,
+    HOOK_RUN,
+    HOOK_USE,
+    HOOK_NAMED,
     HOOK_EVENT,
     HOOK_SETTLE,
     HOOK_EXPIRE,
@@ -98,8 +85,8 @@ struct isola_v8 {
     v8::Global<v8::Context> context{};
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
     v8::Global<v8::Symbol> address_symbol{};
-    v8::Global<v8::Symbol> later{}; // what HOOK_DELIVER returns for a turn that has not ended
-    isola::Names names{};
+    v8::Global<v8::ArrayBuffer> memory{}; // of the ring, as it is in snapshots
+    isola::Ring ring{};
     isola_buf scratch{}; // lent by Scratch
     // What scripts can import: "isola" and modules of Node.js', made when a script asks for them.
     struct Builtin {
@@ -149,6 +136,9 @@ inline v8::Local<v8::String> text(v8::Isolate *isolate, const char *s)
 std::string utf8(v8::Isolate *isolate, v8::Local<v8::Value> value, size_t max = SIZE_MAX);
 // What is said to people, in logs and errors that had to be put into words: a longer text is cut.
 constexpr size_t kSaidMax = 64u << 10;
+inline constexpr char kMalformed[] = "the values of the message are malformed";
+// Nothing in it above 0x7f.
+bool ascii_only(Slice s);
 
 // In whose turn the code runs that runs now: what travels along promise continuations (V8's
 // continuation-preserved embedder data) is a number made of both, or, when the script keeps
@@ -210,6 +200,8 @@ class Utf8
 enum class Wrap { Value, ArgsOfOne, OneArg, State };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
+// The first of an args array; undefined when it has none.
+v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args);
 // An args array, to which nothing in it can refer.
 v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes);
 
@@ -262,12 +254,14 @@ void touch(isola_v8 *v, const char *what);
 // realm.cc: calls a hook, then runs microtasks and reports unhandled rejections. Empty when it
 // threw; the exception is reported as a crash of `actor` (0: of the one whose frame is current):
 // hooks catch what scripts throw, so a script has broken the runtime's own ground.
+// The hook alone.
+v8::MaybeLocal<v8::Value> enter_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
+                                     v8::Local<v8::Value> argv[]);
 v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
                                     v8::Local<v8::Value> argv[]);
+// process.nextTick's callbacks and the microtasks, until there are none of either.
+void run_ticks(isola_js *js);
 void after_entry(isola_js *js);
 void set_callbacks(v8::Isolate *isolate);
-// A turn has ended with a value, which is encoded if somebody wants it.
-void report_done(isola_js *js, uint32_t actor, uint32_t turn, bool wanted,
-                 v8::Local<v8::Value> value);
 
 } // namespace isola

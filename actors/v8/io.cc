@@ -17,7 +17,9 @@ uint64_t id_of(Info info)
 void start(Info info)
 {
     v8::Isolate *isolate = info.GetIsolate();
-    const isola_v8 *v = from(isolate);
+    isola_v8 *v = from(isolate);
+    isola_js js{v, isolate->GetCurrentContext()};
+    drain(&js); // what was sent before
     uint32_t actor = info[0]->IsUint32() ? info[0].As<v8::Uint32>()->Value() : 0;
     std::string what = utf8(isolate, info[2]), head = utf8(isolate, info[3]);
     BytesOf body(info[4]);

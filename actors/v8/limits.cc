@@ -115,11 +115,19 @@ Entry::Entry(isola_js *js, uint32_t actor, uint32_t turn)
         js->v->ops->enter(js->v->arg, actor, turn);
 }
 
+Entry::Entry(isola_js *js, Batch) : js_(js), actor_(0), entered_(!js->v->guard.dead)
+{
+    if (entered_ && js->v->ops->run != nullptr)
+        js->v->ops->run(js->v->arg);
+}
+
 Entry::~Entry()
 {
     isola_v8 *v = js_->v;
     if (!entered_)
         return;
+    drain(js_);
+    v->ring.ints[Ring::kActor] = 0;
     if (v->ops->leave != nullptr)
         v->ops->leave(v->arg);
     v->stopping.store(false, std::memory_order_relaxed); // nobody asks for it any more
@@ -134,6 +142,9 @@ Entry::~Entry()
     v8::HandleScope scope(isolate);
     isolate->CancelTerminateExecution(); // so that the frame can be read
     uint32_t actor = current_frame(isolate).actor;
+    if (actor == 0 && actor_ == 0 && v->ring.queued > 0) // the record's that ran
+        actor = static_cast<uint32_t>(
+            v->ring.in(static_cast<uint32_t>(v->ring.ints[Ring::kAt]))[Ring::kWhose]);
     isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
     v->rejections.clear();
     v->rejection_index.clear();

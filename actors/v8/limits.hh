@@ -56,7 +56,10 @@ bool ending(const isola_v8 *v);
 class Entry
 {
   public:
+    struct Batch {
+    }; // all records of the ring
     Entry(isola_js *js, uint32_t actor, uint32_t turn);
+    Entry(isola_js *js, Batch);
     ~Entry();
     Entry(const Entry &) = delete;
     explicit operator bool() const { return entered_; }

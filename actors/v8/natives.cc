@@ -53,55 +53,148 @@ void actor_of(Info info)
     info.GetReturnValue().Set(frame_of(info.GetIsolate(), info[0]).actor);
 }
 
-// send(kind, dst, event, timeout | sub, n, args) → ASK: its slot; SUB: its id; EMIT: boolean.
-// args: none when n is 0, the one when it is 1, else an array.
+// send(kind, dst, event, sub) → SUB: its id
 void send(Info info)
 {
     Call call(info);
+    drain(&call.js);
     Utf8 dst(call.isolate, info[1]), event(call.isolate, info[2]);
     Frame frame = current_frame(call.isolate);
-    Scratch args(&call.js);
-    uint32_t n = call.number(4);
-    if (n == 0)
-        isola_mp_array(args.buf(), 0);
-    else if (!encode(&call.js, info[5], n == 1 ? Wrap::OneArg : Wrap::Value, args.buf()))
-        return; // thrown
+    static const uint8_t none[] = {0x90};
     isola_v8_send s{};
     s.actor = frame.actor;
     s.turn = frame.turn;
     s.kind = static_cast<int>(call.number(0));
     s.dst = dst.slice();
     s.event = event.slice();
-    s.args = args.slice();
-    if (s.kind == ISOLA_MSG_UNSUB)
-        s.sub = static_cast<uint64_t>(call.integer(3));
-    else
-        s.timeout_ms = call.number(3);
+    s.args = isola_slice(none, sizeof(none));
+    s.id = static_cast<uint64_t>(call.integer(3));
     uint64_t id = 0;
     isola_err err{};
     int r = call.js.v->ops->send(call.js.v->arg, &s, &id, &err);
     if (r != 0)
         call.isolate->ThrowException(make_error(call.isolate, isola_error_name(r), err.text));
-    else if (s.kind == ISOLA_MSG_EMIT)
-        info.GetReturnValue().Set(id != 0);
-    else if (s.kind == ISOLA_MSG_ASK)
-        info.GetReturnValue().Set(ISOLA_ASK_SLOT(id));
     else
         info.GetReturnValue().Set(static_cast<double>(id));
 }
 
-// cancel(slot, dst)
+// refer(address) → its number, until [EPOCH] changes; throws EPERM
+void refer(Info info)
+{
+    Call call(info);
+    Ring &ring = call.js.v->ring;
+    drain(&call.js); // the numbers in it must not change
+    Utf8 address(call.isolate, info[0]);
+    uint32_t epoch = static_cast<uint32_t>(ring.ints[Ring::kEpoch]);
+    isola_err err{};
+    uint32_t number = call.js.v->ops->refer(call.js.v->arg, address.slice(), &epoch, &err);
+    ring.ints[Ring::kEpoch] = static_cast<int32_t>(epoch);
+    if (number != 0)
+        info.GetReturnValue().Set(number);
+    else
+        call.isolate->ThrowException(
+            make_error(call.isolate, isola_error_name(err.code), err.text));
+}
+
+// congested(to)
+void congested(Info info)
+{
+    Call call(info);
+    info.GetReturnValue().Set(call.js.v->ops->congested(call.js.v->arg, call.number(0)));
+}
+
+/* --- the ring (lib/runtime/ring.js) --- */
+
+void drain_ring(Info info)
+{
+    Call call(info);
+    drain(&call.js);
+}
+
+// number(name) → of an event; 0: it gets none
+void number_of(Info info)
+{
+    Call call(info);
+    Ring &ring = call.js.v->ring;
+    touch(call.js.v, "it sends messages while it loads");
+    Utf8 name(call.isolate, info[0]);
+    uint32_t number = 0;
+    if (ring.told == ring.names.count()) { // else some have come that it is not told yet
+        number = ring.names.number(name.slice());
+        ring.told = ring.names.count();
+    }
+    info.GetReturnValue().Set(number);
+}
+
+// name(k) → the event of a record
+void name_of(Info info)
+{
+    Call call(info);
+    Ring &ring = call.js.v->ring;
+    uint32_t k = call.number(0);
+    if (k < ring.queued)
+        info.GetReturnValue().Set(text(call.isolate, ring.mails[k].event));
+}
+
+// decoded(k, first) → the values of a record, or the first of them; throws EPROTO
+void decoded(Info info)
+{
+    Call call(info);
+    Ring &ring = call.js.v->ring;
+    uint32_t k = call.number(0);
+    v8::Local<v8::Value> value;
+    v8::Local<v8::Array> values;
+    if (k >= ring.queued)
+        return;
+    if (info[1]->IsTrue() && decode_first(&call.js, ring.mails[k].args).ToLocal(&value))
+        info.GetReturnValue().Set(value);
+    else if (!info[1]->IsTrue() && decode_args(&call.js, ring.mails[k].args).ToLocal(&values))
+        info.GetReturnValue().Set(values);
+    else
+        call.isolate->ThrowException(make_error(call.isolate, "EPROTO", kMalformed));
+}
+
+// encodeNext(value, n, name): for the record that is put next. `n`: so many arguments, an array
+// when they are not one; -1: an error; -2: what a turn ends with.
+void encode_next(Info info)
+{
+    Call call(info);
+    Scratch bytes(&call.js);
+    int64_t n = call.integer(1);
+    if (n == -1)
+        encode_error(&call.js, info[0], bytes.buf());
+    else if (!encode(&call.js, info[0],
+                     n == 1    ? Wrap::OneArg
+                     : n == -2 ? Wrap::ArgsOfOne
+                               : Wrap::Value,
+                     bytes.buf()))
+        return; // thrown
+    Utf8 name(call.isolate, info[2]);
+    keep_encoded(&call.js, name.slice(), bytes.slice());
+}
+
+// checkpoint(): what a message has left to do runs before the next one
+void checkpoint(Info info)
+{
+    Call call(info);
+    run_ticks(&call.js);
+}
+
+// cancel(slot, number, dst)
 void cancel(Info info)
 {
     Call call(info);
-    Utf8 dst(call.isolate, info[1]);
-    call.js.v->ops->cancel(call.js.v->arg, call.number(0), dst.slice());
+    drain(&call.js);
+    Utf8 dst(call.isolate, info[2]);
+    uint64_t id = static_cast<uint64_t>(call.number(1)) << ISOLA_ASK_SLOT_BITS | call.number(0);
+    call.js.v->ops->cancel(call.js.v->arg, id, dst.slice());
 }
 
 // watch() → turn * 4 + what ops->watch says
 void watch_turn(Info info)
 {
     Call call(info);
+    drain(&call.js);
     Frame frame = current_frame(call.isolate);
     int state = call.js.v->ops->watch(call.js.v->arg, frame.actor, frame.turn);
     info.GetReturnValue().Set(static_cast<double>(frame.turn) * 4 + state);
@@ -111,6 +204,7 @@ void watch_turn(Info info)
 void runs(Info info)
 {
     Call call(info);
+    drain(&call.js);
     info.GetReturnValue().Set(call.js.v->ops->runs(call.js.v->arg, call.number(0), call.number(1)));
 }
 
@@ -118,6 +212,7 @@ void runs(Info info)
 void spawn(Info info)
 {
     Call call(info);
+    drain(&call.js);
     Utf8 dst(call.isolate, info[0]);
     Frame frame = current_frame(call.isolate);
     isola_err err{};
@@ -131,6 +226,7 @@ void spawn(Info info)
 void publish(Info info)
 {
     Call call(info);
+    drain(&call.js);
     const isola_v8 *v = call.js.v;
     Utf8 event(call.isolate, info[1]);
     bool heard = v->ops->heard(v->arg, call.number(0), event.slice());
@@ -147,19 +243,6 @@ void unheard(Info info)
     call.js.v->ops->unheard(call.js.v->arg, call.number(0), call.number(1));
 }
 
-// done(actor, turn, ok, value)
-void done(Info info)
-{
-    Call call(info);
-    if (info[2]->IsTrue()) {
-        report_done(&call.js, call.number(0), call.number(1), true, info[3]);
-        return;
-    }
-    Scratch args(&call.js);
-    encode_error(&call.js, info[3], args.buf());
-    call.js.v->ops->done(call.js.v->arg, call.number(0), call.number(1), false, args.slice());
-}
-
 // looked(actor)
 void looked(Info info)
 {
@@ -171,6 +254,7 @@ void looked(Info info)
 void activated(Info info)
 {
     Call call(info);
+    drain(&call.js);
     const isola_v8 *v = call.js.v;
     Scratch error(&call.js);
     if (!info[1]->IsTrue())
@@ -182,6 +266,7 @@ void activated(Info info)
 void crash(Info info)
 {
     Call call(info);
+    drain(&call.js);
     std::string what = describe(&call.js, info[1]);
     call.js.v->ops->crash(call.js.v->arg, call.number(0), as_slice(what));
 }
@@ -245,14 +330,34 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
-const Native functions[] = {
-    {"frame", get_frame},     {"setFrame", set_frame},  {"send", send},
-    {"spawn", spawn},         {"cancel", cancel},       {"watch", watch_turn},
-    {"runs", runs},           {"publish", publish},     {"unheard", unheard},
-    {"done", done},           {"activated", activated}, {"crash", crash},
-    {"log", log_line},        {"timerSet", timer_set},  {"timerClear", timer_clear},
-    {"encode", encode_value}, {"decode", decode_value}, {"touch", touch_text},
-    {"tick", tick},           {"looked", looked},       {"actorOf", actor_of}};
+const Native functions[] = {{"frame", get_frame},
+                            {"setFrame", set_frame},
+                            {"send", send},
+                            {"spawn", spawn},
+                            {"cancel", cancel},
+                            {"watch", watch_turn},
+                            {"runs", runs},
+                            {"publish", publish},
+                            {"activated", activated},
+                            {"crash", crash},
+                            {"log", log_line},
+                            {"timerSet", timer_set},
+                            {"timerClear", timer_clear},
+                            {"encode", encode_value},
+                            {"decode", decode_value},
+                            {"touch", touch_text},
+                            {"tick", tick},
+                            {"looked", looked},
+                            {"actorOf", actor_of},
+                            {"refer", refer},
+                            {"congested", congested},
+                            {"drain", drain_ring},
+                            {"number", number_of},
+                            {"name", name_of},
+                            {"decoded", decoded},
+                            {"encodeNext", encode_next},
+                            {"checkpoint", checkpoint},
+                            {"unheard", unheard}};
 
 } // namespace
 

@@ -22,6 +22,14 @@ v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
     return value;
 }
 
+bool ascii_only(Slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] >= 0x80)
+            return false;
+    return true;
+}
+
 v8::MaybeLocal<v8::ArrayBuffer> copied(v8::Isolate *isolate, Slice s)
 {
     v8::Local<v8::ArrayBuffer> buffer;
@@ -99,26 +107,6 @@ Utf8::Utf8(v8::Isolate *isolate, v8::Local<v8::Value> value)
     }
 }
 
-v8::Local<v8::String> Names::get(v8::Isolate *isolate, Slice name)
-{
-    if (name.len > 64)
-        return text(isolate, name);
-    if (entries_ == nullptr)
-        entries_ = std::make_unique<Entry[]>(kCount);
-    Entry &e = entries_[isola_hash_table(name.data, name.len) % kCount];
-    if (e.name.IsEmpty() || e.bytes.size() != name.len ||
-        memcmp(e.bytes.data(), name.data, name.len) != 0) {
-        v8::Local<v8::String> fresh;
-        if (!v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(name.data),
-                                     v8::NewStringType::kInternalized, static_cast<int>(name.len))
-                 .ToLocal(&fresh))
-            return v8::String::Empty(isolate);
-        e.bytes.assign(reinterpret_cast<const char *>(name.data), name.len);
-        e.name.Reset(isolate, fresh);
-    }
-    return e.name.Get(isolate);
-}
-
 // A promise was rejected without a handler, or got one after all.
 static void on_rejection(v8::PromiseRejectMessage message)
 {
@@ -154,8 +142,7 @@ void set_callbacks(v8::Isolate *isolate)
     set_stack_callback(isolate);
 }
 
-// process.nextTick's callbacks and the microtasks, until there are none of either.
-static void run_ticks(isola_js *js)
+void run_ticks(isola_js *js)
 {
     v8::Isolate *isolate = js->isolate();
     do {
@@ -196,11 +183,11 @@ void after_entry(isola_js *js)
         run_ticks(js);
     }
     isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
+    drain(js);
 }
 
-// The hook alone.
-static v8::MaybeLocal<v8::Value> enter_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
-                                            v8::Local<v8::Value> argv[])
+v8::MaybeLocal<v8::Value> enter_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
+                                     v8::Local<v8::Value> argv[])
 {
     v8::Isolate *isolate = js->isolate();
     v8::TryCatch caught(isolate);
@@ -220,25 +207,6 @@ v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int
     v8::MaybeLocal<v8::Value> result = enter_hook(js, hook, actor, argc, argv);
     after_entry(js);
     return result;
-}
-
-void report_done(isola_js *js, uint32_t actor, uint32_t turn, bool wanted,
-                 v8::Local<v8::Value> value)
-{
-    v8::Isolate *isolate = js->isolate();
-    Scratch args(js);
-    bool ok = true;
-    if (wanted) {
-        v8::TryCatch caught(isolate);
-        if (!encode(js, value, Wrap::ArgsOfOne, args.buf())) {
-            if (caught.HasTerminated() || ending(js->v))
-                return;
-            ok = false;
-            args.buf()->len = 0;
-            encode_error(js, caught.Exception(), args.buf());
-        }
-    }
-    js->v->ops->done(js->v->arg, actor, turn, ok, args.slice());
 }
 
 } // namespace isola
@@ -269,7 +237,7 @@ int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_lim
         isola_js js{v, context};
         // V8 adds it to each new context, and there is no flag against it.
         ok = context->Global()->Delete(context, text(v->isolate, "WebAssembly")).FromMaybe(false) &&
-             revive(&js);
+             revive(&js) && grow_ring(&js, limits.batch);
     }
     if (!ok) {
         isola_v8_close(v);
@@ -316,22 +284,12 @@ static v8::MaybeLocal<v8::Value> args_of(isola_js *js, struct isola_slice args)
     return values.As<v8::Value>();
 }
 
-static const char malformed[] = "the values of the message are malformed";
-
-// A message whose values cannot be read: an asker is told, anyone else's is dropped, and the actor
-// never hears of it.
-static void refuse(isola_js *js, uint32_t actor, uint32_t turn, bool is_ask)
+// An event whose values cannot be read is dropped, and the actor never hears of it.
+static void refuse(isola_js *js, uint32_t actor, uint32_t turn)
 {
-    isola_buf args{};
-    isola_mp_array(&args, 1);
-    if (is_ask)
-        isola_mp_error(&args, ISOLA_EPROTO, malformed, nullptr);
-    else
-        isola_mp_nil(&args);
-    if (!is_ask)
-        js->v->ops->log(js->v->arg, actor, ISOLA_LOG_WARN, isola_slice_str(malformed));
-    js->v->ops->done(js->v->arg, actor, turn, !is_ask, isola_buf_slice(&args));
-    isola_buf_free(&args);
+    static const uint8_t nil[] = {0x91, 0xc0}; // [nil]
+    js->v->ops->log(js->v->arg, actor, ISOLA_LOG_WARN, isola_slice_str(kMalformed));
+    js->v->ops->done(js->v->arg, actor, turn, true, isola_slice(nil, sizeof(nil)));
 }
 
 static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)
@@ -382,29 +340,6 @@ void isola_js_deactivate(struct isola_js *js, uint32_t actor)
     (void)call_hook(js, HOOK_DEACTIVATE, 0, 1, argv);
 }
 
-void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
-                      struct isola_slice event, struct isola_slice args)
-{
-    Entry in(js, actor, turn);
-    if (!in)
-        return;
-    v8::Isolate *isolate = js->isolate();
-    v8::HandleScope scope(isolate);
-    v8::Local<v8::Value> values;
-    if (!args_of(js, args).ToLocal(&values)) {
-        refuse(js, actor, turn, is_ask);
-        return;
-    }
-    v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
-                                   v8::Boolean::New(isolate, is_ask),
-                                   js->v->names.get(isolate, event), values};
-    v8::Local<v8::Value> value;
-    set_frame(isolate, actor, turn);
-    if (enter_hook(js, HOOK_DELIVER, actor, 5, argv).ToLocal(&value) && value != js->v->later)
-        report_done(js, actor, turn, is_ask, value);
-    after_entry(js);
-}
-
 void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
 {
     Entry in(js, actor, turn);
@@ -426,7 +361,7 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
     v8::HandleScope scope(isolate);
     v8::Local<v8::Value> values;
     if (!args_of(js, args).ToLocal(&values)) {
-        refuse(js, actor, turn, false);
+        refuse(js, actor, turn);
         return;
     }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor), uint_of(js, turn),
@@ -435,33 +370,15 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
     (void)call_hook(js, HOOK_EVENT, actor, 4, argv);
 }
 
-void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
-                     struct isola_slice args)
-{
-    Entry in(js, actor, 0);
-    if (!in)
-        return;
-    v8::Isolate *isolate = js->isolate();
-    v8::HandleScope scope(isolate);
-    v8::Local<v8::Value> values, value;
-    if (!args_of(js, args).ToLocal(&values) ||
-        !values.As<v8::Array>()->Get(js->context, 0).ToLocal(&value)) {
-        ok = false;
-        value = make_error(isolate, "EPROTO", "the values of the reply are malformed");
-    }
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)), v8::Boolean::New(isolate, ok),
-                                   value};
-    (void)call_hook(js, HOOK_SETTLE, 0, 3, argv);
-}
-
 void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
 {
     Entry in(js, actor, 0);
     if (!in)
         return;
     v8::HandleScope scope(js->isolate());
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
-    (void)call_hook(js, HOOK_EXPIRE, 0, 1, argv);
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)),
+                                   uint_of(js, static_cast<uint32_t>(id >> ISOLA_ASK_SLOT_BITS))};
+    (void)call_hook(js, HOOK_EXPIRE, 0, 2, argv);
 }
 
 void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
@@ -470,8 +387,9 @@ void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
     if (!in)
         return;
     v8::HandleScope scope(js->isolate());
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
-    (void)call_hook(js, HOOK_CANCELLED, 0, 1, argv);
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)),
+                                   uint_of(js, static_cast<uint32_t>(id >> ISOLA_ASK_SLOT_BITS))};
+    (void)call_hook(js, HOOK_CANCELLED, 0, 2, argv);
 }
 
 void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id)
@@ -480,8 +398,9 @@ void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id)
     if (!in)
         return;
     v8::HandleScope scope(js->isolate());
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id))};
-    (void)call_hook(js, HOOK_DROP_ASK, 0, 1, argv);
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)),
+                                   uint_of(js, static_cast<uint32_t>(id >> ISOLA_ASK_SLOT_BITS))};
+    (void)call_hook(js, HOOK_DROP_ASK, 0, 2, argv);
 }
 
 void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code)

@@ -46,13 +46,16 @@ struct isola_v8_send {
     uint32_t turn;  /* the turn it was sent in, as given to isola_js_deliver (at most 2^21 - 1); 0:
                        none */
     int kind;       /* enum isola_msg_kind: ASK, EMIT, SUB or UNSUB */
-    struct isola_slice dst, event, args;
+    uint32_t to;    /* ASK, EMIT: whom, as ops->refer has numbered it */
+    struct isola_slice dst; /* SUB, UNSUB */
+    struct isola_slice event, args;
     uint32_t timeout_ms; /* ASK */
-    uint64_t sub;        /* UNSUB: what the SUB returned */
+    uint64_t id; /* ASK: what isola_js_settle is to name it by; UNSUB: what the SUB returned */
 };
 
-/* The low bits of an ask's id. */
-#define ISOLA_ASK_SLOT(id) ((uint32_t)((id)&0xffffff))
+/* The low bits of an ask's id: no two asks that wait in an isolate have the same ones. */
+#define ISOLA_ASK_SLOT_BITS 24
+#define ISOLA_ASK_SLOT(id)  ((uint32_t)((id) & ((1u << ISOLA_ASK_SLOT_BITS) - 1)))
 
 /* Why scripts were ended. */
 enum isola_v8_end {
@@ -69,12 +72,20 @@ struct isola_v8_ops {
 
     /* All below: JS_THREAD. */
 
-    /* ASK, SUB: `id` gets what isola_js_settle and isola_js_event name it by; no two asks that wait
-     * in the isolate have the same ISOLA_ASK_SLOT. EMIT: `id` gets 0
-     * when the receiver is congested, else 1. */
+    /* A number for an address; 0: nothing may be sent to it. When it sets *epoch to another value,
+     * all numbers given out before are good for nothing; a new isolate has epoch 0. */
+    uint32_t (*refer)(void *arg, struct isola_slice address, uint32_t *epoch,
+                      struct isola_err *err);
+    /* Is the mailbox of the actor with this number full? Is anyone's? */
+    bool (*congested)(void *arg, uint32_t to);
+    bool (*crowded)(void *arg);
+    /* What scripts have sent follows, some of it a little late: calls of send and done. */
+    void (*drains)(void *arg);
+    /* SUB: `id` gets what isola_js_event names it by. An ASK that cannot be sent fails in the
+     * isolate. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);
-    /* Nobody waits any more for the ask with this slot (ISOLA_ASK_SLOT), which went to `dst`. */
-    void (*cancel)(void *arg, uint32_t slot, struct isola_slice dst);
+    /* Nobody waits any more for this ask, which went to `dst`. */
+    void (*cancel)(void *arg, uint64_t id, struct isola_slice dst);
     /* Wants isola_js_abort when nobody waits for this turn any more. 0: it does not run, 1: done,
      * 2: nobody does. */
     int (*watch)(void *arg, uint32_t actor, uint32_t turn);
@@ -119,10 +130,12 @@ struct isola_v8_ops {
     /* After isola_v8_interrupt, perhaps in the middle of a script: must not run JavaScript. */
     void (*interrupted)(void *arg, struct isola_js *js);
 
-    /* These three may be NULL. Around each entry: all between them runs in the name of `actor` (0:
-     * of none, or several) and, if it is known, in `turn`. isola_v8_terminate may be called between
-     * them, by whoever knows that the entry has not been left. */
+    /* These four may be NULL. Around each entry: all between enter and leave runs in the name of
+     * `actor` (0: of none, or several) and, if it is known, in `turn`; between run and leave it is
+     * the record isola_js_at says. isola_v8_terminate may be called between them, by whoever knows
+     * that the entry has not been left. */
     void (*enter)(void *arg, uint32_t actor, uint32_t turn);
+    void (*run)(void *arg);
     void (*leave)(void *arg);
     /* The entry that has just been left was ended, whatever it was about: none of the other ops may
      * have been called. `actor`: whose code it was, as far as is known, else that of the entry.
@@ -135,6 +148,7 @@ struct isola_v8_ops {
 struct isola_v8_limits {
     uint64_t heap, external;
     uint64_t young; /* bytes new objects have at once, 0: as V8 thinks fit */
+    uint32_t batch; /* records it takes before a run, at least; it has room for 16 in any case */
 };
 
 /* Creates an isolate; 1 ms. `ops`, `arg` and `image` must outlive it. With an image (NULL: none)
@@ -202,7 +216,10 @@ JS_THREAD void isola_js_activate(struct isola_js *js, uint32_t actor, struct iso
                                  struct isola_slice type, struct isola_slice key,
                                  struct isola_slice state, struct isola_slice no_state);
 JS_THREAD void isola_js_deactivate(struct isola_js *js, uint32_t actor);
-/* One turn, ended by ops->done with the same `turn` (never 0), perhaps before it returns. */
+/* Messages and answers are records that isola_js_run hands over together; until then their slices
+ * are borrowed. There must be room for one more.
+ *
+ * One turn, ended by ops->done with the same `turn` (never 0), perhaps in that run. */
 JS_THREAD void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
                                 struct isola_slice event, struct isola_slice args);
 /* The last turn of an activation: the script's onHibernate, if it has one. */
@@ -210,9 +227,16 @@ JS_THREAD void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t 
 /* A turn too: an event the actor subscribed to. */
 JS_THREAD void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t sub,
                               struct isola_slice args);
-/* The answer to an ask of `actor`: `args` as in ops->done. */
-JS_THREAD void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
+/* The answer to an ask of `actor`: `args` as in ops->done. False: `args` are not borrowed. */
+JS_THREAD bool isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
                                struct isola_slice args);
+/* Runs them in their order, the microtasks after each that may have left some; asks that could not
+ * be sent fail. False: there was nothing to do. */
+JS_THREAD bool isola_js_run(struct isola_js *js);
+/* The record of this index, counted from the last run, is not to run. */
+JS_THREAD void isola_js_forget(struct isola_js *js, uint32_t record);
+/* Where the index is of the record that runs; written while others may read it. */
+JS_THREAD const int32_t *isola_js_at(struct isola_js *js);
 /* The time of an ask is over: it fails with ETIMEDOUT. */
 JS_THREAD void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id);
 /* Nobody waits for the turn that this ask of `actor` was made in: it fails with ISOLA_ECANCELED,

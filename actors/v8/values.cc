@@ -910,6 +910,16 @@ v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes)
     return Decoder(js, isola_mp_reader(bytes)).whole();
 }
 
+v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args)
+{
+    v8::Local<v8::Array> values;
+    if (args.len == 0)
+        return v8::Undefined(js->isolate()).As<v8::Value>();
+    if (!decode_args(js, args).ToLocal(&values))
+        return {};
+    return values->Get(js->context, 0);
+}
+
 v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes)
 {
     v8::TryCatch quiet(js->isolate());

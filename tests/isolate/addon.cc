@@ -60,6 +60,19 @@ void op_wake(void *arg)
     probe_of(arg)->tasks = true;
 }
 void op_wake_later(void *, uint64_t) {}
+uint32_t op_refer(void *, Slice, uint32_t *, isola_err *)
+{
+    return 1;
+}
+bool op_congested(void *, uint32_t)
+{
+    return false;
+}
+bool op_crowded(void *)
+{
+    return false;
+}
+void op_drains(void *) {}
 int op_send(void *, const isola_v8_send *, uint64_t *, isola_err *err)
 {
     return isola_fail(err, ISOLA_EPERM, "nothing can be sent from here");
@@ -112,6 +125,10 @@ void op_io(void *, uint64_t) {}
 const isola_v8_ops ops = {
     .wake = op_wake,
     .wake_later = op_wake_later,
+    .refer = op_refer,
+    .congested = op_congested,
+    .crowded = op_crowded,
+    .drains = op_drains,
     .send = op_send,
     .heard = op_heard,
     .publish = op_publish,

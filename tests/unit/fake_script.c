@@ -82,11 +82,15 @@ static int send_out(struct isola_v8 *v, const struct fake_actor *a, struct fake_
     struct isola_err err;
     isola_mp_array(&args, 1);
     isola_mp_str(&args, program);
+    uint32_t epoch = 0;
     s->actor = a->serial;
     s->turn = t->turn;
     s->args = isola_buf_slice(&args);
     v->in_op = true;
-    int r = v->ops->send(v->arg, s, id, &err);
+    bool by_number = s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT;
+    if (by_number)
+        s->to = v->ops->refer(v->arg, s->dst, &epoch, &err);
+    int r = by_number && s->to == 0 ? err.code : v->ops->send(v->arg, s, id, &err);
     v->in_op = false;
     isola_buf_free(&args);
     if (r != 0)
@@ -100,12 +104,14 @@ static void ask(struct isola_v8 *v, const struct fake_actor *a, struct fake_task
     struct isola_v8_send s = {
         .kind = ISOLA_MSG_ASK, .dst = words[1], .event = isola_slice_str("run")};
     s.timeout_ms = words[3].len > 0 ? (uint32_t)number(words[3]) : ASK_TIMEOUT;
-    uint64_t id = 0;
+    uint64_t ignored;
+    v->asks = (v->asks + 1) & 0x1fffffff;
+    s.id = (uint64_t)v->asks << ISOLA_ASK_SLOT_BITS | v->asks % FAKE_SLOTS;
     t->try = isola_slice_is(words[0], "tryask");
     snprintf(t->asked, sizeof(t->asked), "%.*s", ISOLA_FMT(words[1]));
-    if (send_out(v, a, t, &s, words[2], &id) == 0) {
+    if (send_out(v, a, t, &s, words[2], &ignored) == 0) {
         t->wait = FAKE_ASK;
-        t->id = id;
+        t->id = s.id;
     } else if (t->try) {
         set_value(t, t->code);
         t->code = 0;
@@ -163,7 +169,7 @@ static void unsubscribe(struct isola_v8 *v, struct fake_actor *a, struct fake_ta
     struct isola_v8_send s = {.kind = ISOLA_MSG_UNSUB,
                               .dst = isola_slice_str(sub->address),
                               .event = isola_slice_str(sub->event),
-                              .sub = sub->id};
+                              .id = sub->id};
     (void)send_out(v, a, t, &s, (struct isola_slice){0}, &id);
     free(sub->address);
     free(sub->event);
@@ -285,7 +291,7 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         struct isola_v8_send s = {
             .kind = ISOLA_MSG_EMIT, .dst = words[1], .event = isola_slice_str("run")};
         if (send_out(v, a, t, &s, words[2], &id) == 0)
-            set_value(t, (int64_t)id);
+            set_value(t, !v->ops->crowded(v->arg) || !v->ops->congested(v->arg, s.to));
     } else if (isola_slice_is(op, "sub") || isola_slice_is(op, "monitor")) {
         subscribe(v, a, t, words);
     } else if (isola_slice_is(op, "unsub")) {

@@ -12,6 +12,8 @@
 #include "base/map.h"
 
 #define FAKE_MAGIC 0x150a15u
+#define FAKE_SLOTS 65536 /* asks of an isolate under way */
+#define FAKE_BATCH 256
 #define FAKE_DOWN  "\1down" /* the event monitors subscribe to */
 
 enum fake_task_kind { FAKE_TURN, FAKE_START, FAKE_BACKGROUND };
@@ -70,6 +72,14 @@ struct fake_actor {
     struct fake_sub *subs;
 };
 
+/* A message or an answer until isola_js_run. */
+struct fake_record {
+    bool forgotten, is_turn, ok;
+    uint32_t actor, turn;
+    uint64_t id;
+    struct isola_slice args;
+};
+
 struct isola_v8 {
     uint32_t magic;
     const struct isola_v8_ops *ops;
@@ -83,6 +93,10 @@ struct isola_v8 {
     bool halted;
     char where[64];
     struct isola_map serials; /* those used so far */
+    uint32_t asks;            /* so far */
+    struct fake_record *records;
+    uint32_t nrecords;
+    int32_t at;
     struct fake_actor *actors;
     struct fake_module *modules;
     struct fake_poster *poster;

@@ -146,6 +146,7 @@ void isola_v8_close(struct isola_v8 *v)
         free(m);
     }
     isola_map_free(&v->serials);
+    free(v->records);
     free(v);
     fake__closed();
 }
@@ -264,17 +265,20 @@ static struct fake_task *begin(struct fake_actor *a, enum fake_task_kind kind, u
     return t;
 }
 
-/* NULL: nothing runs in the isolate any more. */
-static struct fake_actor *turn_of(struct isola_js *js, uint32_t serial, uint32_t turn)
+static struct fake_actor *ready(struct isola_v8 *v, uint32_t serial, uint32_t turn)
 {
-    struct isola_v8 *v = enter(js, serial, turn);
-    if (v == NULL)
-        return NULL;
     struct fake_actor *a = find(v, serial);
     ISOLA_CHECK(a != NULL && a->active && turn != 0);
     for (struct fake_task *t = a->tasks; t != NULL; t = t->next)
         ISOLA_CHECK(t->kind != FAKE_TURN || (t->turn != turn && a->module->reentrant));
     return a;
+}
+
+/* NULL: nothing runs in the isolate any more. */
+static struct fake_actor *turn_of(struct isola_js *js, uint32_t serial, uint32_t turn)
+{
+    struct isola_v8 *v = enter(js, serial, turn);
+    return v != NULL ? ready(v, serial, turn) : NULL;
 }
 
 static struct isola_slice first_text(struct isola_slice args)
@@ -288,16 +292,24 @@ static struct isola_slice first_text(struct isola_slice args)
                                                                       : (struct isola_slice){0};
 }
 
+static void add(struct isola_js *js, struct fake_record record)
+{
+    struct isola_v8 *v = js->v;
+    if (v->records == NULL)
+        v->records = isola_zalloc(FAKE_BATCH * sizeof(*v->records));
+    ISOLA_CHECK(v->nrecords < FAKE_BATCH);
+    v->records[v->nrecords++] = record;
+}
+
 void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
                       struct isola_slice event, struct isola_slice args)
 {
-    struct fake_actor *a = turn_of(js, actor, turn);
+    struct isola_v8 *v = checked(js);
     (void)is_ask;
     (void)event;
-    if (a == NULL)
-        return;
-    run(js->v, a, begin(a, FAKE_TURN, turn, first_text(args)));
-    leave(js->v, actor);
+    if (!v->dead)
+        (void)ready(v, actor, turn);
+    add(js, (struct fake_record){.is_turn = true, .actor = actor, .turn = turn, .args = args});
 }
 
 void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn)
@@ -477,18 +489,70 @@ static struct fake_task *waiting(struct isola_v8 *v, enum fake_wait wait, uint64
     return NULL;
 }
 
-void isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
-                     struct isola_slice args)
+static void settle(struct isola_v8 *v, uint32_t actor, uint64_t id, bool ok,
+                   struct isola_slice args)
 {
-    struct isola_v8 *v = enter(js, actor, 0);
     struct fake_actor *a;
-    if (v == NULL)
-        return;
     struct fake_task *t = waiting(v, FAKE_ASK, id, &a);
     ISOLA_CHECK(a->serial == actor);
     fake__answered(t, ok, args);
     run(v, a, t);
-    leave(v, actor);
+}
+
+bool isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
+                     struct isola_slice args)
+{
+    add(js, (struct fake_record){.actor = actor, .id = id, .ok = ok, .args = args});
+    return true;
+}
+
+void isola_js_forget(struct isola_js *js, uint32_t record)
+{
+    ISOLA_CHECK(record < js->v->nrecords);
+    js->v->records[record].forgotten = true;
+}
+
+const int32_t *isola_js_at(struct isola_js *js)
+{
+    return &js->v->at;
+}
+
+static void run_record(struct isola_v8 *v, const struct fake_record *r)
+{
+    if (r->is_turn) {
+        struct fake_actor *a = ready(v, r->actor, r->turn);
+        run(v, a, begin(a, FAKE_TURN, r->turn, first_text(r->args)));
+    } else if (find(v, r->actor) != NULL) { /* else its activation has ended meanwhile */
+        settle(v, r->actor, r->id, r->ok, r->args);
+    }
+}
+
+bool isola_js_run(struct isola_js *js)
+{
+    struct isola_v8 *v = checked(js);
+    bool any = v->nrecords > 0, entered = false;
+    for (uint32_t i = 0; i < v->nrecords && !v->dead; i++) {
+        const struct fake_record *r = &v->records[i];
+        __atomic_store_n(&v->at, (int32_t)i, __ATOMIC_RELAXED);
+        if (r->forgotten)
+            continue;
+        if (!entered) {
+            atomic_store(&v->entered, true);
+            if (v->ops->run != NULL)
+                v->ops->run(v->arg);
+            entered = true;
+        }
+        v->current = NULL;
+        run_record(v, r);
+        if (fake__ending(v) != 0) {
+            leave(v, r->actor);
+            entered = false;
+        }
+    }
+    if (entered)
+        leave(v, 0);
+    v->nrecords = 0;
+    return any;
 }
 
 void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
@@ -496,14 +560,18 @@ void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
     isola_mp_error(&args, ISOLA_ETIMEDOUT, "the ask timed out", NULL);
-    isola_js_settle(js, actor, id, false, isola_buf_slice(&args));
+    struct isola_v8 *v = enter(js, actor, 0);
+    if (v != NULL) {
+        settle(v, actor, id, false, isola_buf_slice(&args));
+        leave(v, actor);
+    }
     isola_buf_free(&args);
 }
 
 static void cancel(struct isola_v8 *v, const struct fake_task *t)
 {
     v->in_op = true;
-    v->ops->cancel(v->arg, ISOLA_ASK_SLOT(t->id), isola_slice_str(t->asked));
+    v->ops->cancel(v->arg, t->id, isola_slice_str(t->asked));
     v->in_op = false;
 }
 

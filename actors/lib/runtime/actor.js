@@ -4,13 +4,15 @@
 // handlers, its state, and the turn a message makes.
 //
 // C decides when a message is delivered and keeps one turn at a time; here a turn is run to the end of the handler's promise and
-// then reported: by the value `deliver` returns, or, when that is `later`, with native.done. The frame is what travels along promise
+// then reported: by the value `deliver` returns, or, when that is `later`, with `done`. The frame is what travels along promise
 // continuations (V8's continuation-preserved embedder data): it says in whose turn a piece of code runs, also in an isolate that many
 // actors share. C sets it before a turn; here it is a number nobody takes apart, or an object with that number (node/async_hooks.js).
 import { EventEmitter, Events, isEnd } from './node/events.js';
+import { done } from './ring.js';
+import { actors, find, remember } from './table.js';
 import {
-  all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeMap, SafeSet,
-  SafeWeakMap, setPrototypeOf, settled,
+  all, apply, bounded, codeError, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
+  settled,
 } from './primordials.js';
 
 export const kAddress = Symbol('isola.address'); // the codec sends whatever has it as a ref
@@ -20,27 +22,6 @@ const { listenerCount, rawListeners } = EventEmitter.prototype;
 
 let native;
 let constructing = null; // the inner of the instance whose constructor runs
-
-export const actors = new SafeMap(); // serial → inner
-
-// The same, quicker: serials follow each other, so their low bits find almost all of them in a table that is as large as the map.
-let table = setPrototypeOf([undefined], null);
-
-function remember(i) {
-  actors.set(i.serial, i);
-  if (actors.size > table.length) {
-    const size = table.length * 2;
-    table = setPrototypeOf([], null);
-    for (let k = 0; k < size; k++) table[k] = undefined;
-    actors.forEach((other) => { table[other.serial & (size - 1)] = other; });
-  }
-  table[i.serial & (table.length - 1)] = i;
-}
-
-function find(serial) {
-  const i = table[serial & (table.length - 1)];
-  return i !== undefined && i.serial === serial ? i : actors.get(serial);
-}
 
 export function attach(ops) {
   native = ops;
@@ -170,12 +151,6 @@ export async function activate(def, serial, app, type, key, state, noState) {
   await result;
 }
 
-export function deactivate(serial) {
-  const k = serial & (table.length - 1);
-  if (table[k]?.serial === serial) table[k] = undefined;
-  actors.delete(serial);
-}
-
 // Calls every handler of the event, of which there are several; the first result that is not undefined is the answer.
 export function callAll(i, event, args) {
   let answer = i.methods !== null && i.methods.has(event) ? apply(i.self[event], i.self, args) : undefined;
@@ -189,9 +164,10 @@ export function callAll(i, event, args) {
   return answer;
 }
 
-/** One turn of actor `serial`: returns its value, or `later` and calls native.done(serial, turn, ok, value) exactly once, now or later. */
+/** One turn of actor `serial`: returns its value, or `later` and calls done(serial, turn, ok, value) exactly once, now or later. */
 export function deliver(serial, turn, isAsk, event, args) {
   const i = find(serial);
+  if (i === undefined) return later; // its activation has ended
   try {
     // The usual one handler needs no list: an emitter keeps it as it is.
     const method = i.methods !== null && i.methods.has(event);
@@ -204,7 +180,7 @@ export function deliver(serial, turn, isAsk, event, args) {
     else return unheard(i, turn, isAsk, event);
     return isThenable(answer) ? wait(serial, turn, answer) : answer;
   } catch (error) {
-    native.done(serial, turn, false, error);
+    done(serial, turn, false, error);
     return later;
   }
 }
@@ -212,7 +188,7 @@ export function deliver(serial, turn, isAsk, event, args) {
 function unheard(i, turn, isAsk, event) {
   native.unheard(i.serial, turn);
   if (isAsk) {
-    native.done(i.serial, turn, false, codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`));
+    done(i.serial, turn, false, codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`));
     return later;
   }
   native.log(i.serial, 2, `no handler for "${event}": the message was dropped`);
@@ -220,8 +196,17 @@ function unheard(i, turn, isAsk, event) {
 }
 
 function wait(serial, turn, promise) {
-  settled(promise, (value) => native.done(serial, turn, true, value), (error) => native.done(serial, turn, false, error));
+  settled(promise, (value) => ended(serial, turn, value), (error) => done(serial, turn, false, error));
   return later;
+}
+
+// With a value that perhaps cannot be sent.
+export function ended(serial, turn, value) {
+  try {
+    done(serial, turn, true, value);
+  } catch (error) {
+    done(serial, turn, false, error);
+  }
 }
 
 /** The turn of a subscriber: `call` calls the ref's listeners. */
@@ -229,9 +214,9 @@ export function hear(serial, turn, call) {
   try {
     const answer = call();
     if (isThenable(answer)) wait(serial, turn, answer);
-    else native.done(serial, turn, true, answer);
+    else ended(serial, turn, answer);
   } catch (error) {
-    native.done(serial, turn, false, error);
+    done(serial, turn, false, error);
   }
 }
 

@@ -4,8 +4,11 @@
 // functions (actors/v8/natives.cc) and returns the hooks C calls (actors/v8/realm.h): a new isolate begins with all of it done.
 import * as actors from './actor.js';
 import * as bounded from './bounded.js';
+import * as incoming from './incoming.js';
 import * as io from './io.js';
 import * as refs from './ref.js';
+import * as ring from './ring.js';
+import * as table from './table.js';
 import * as signal from './signal.js';
 import * as supervise from './supervise.js';
 import * as timers from './timers.js';
@@ -42,6 +45,8 @@ define('require', (name) => {
 globalThis.__isola_boot = (native) => {
   actors.attach(native);
   refs.attach(native);
+  incoming.attach(native);
+  ring.attach(native);
   signal.attach(native);
   supervise.attach(native);
   timers.attach(native);
@@ -49,7 +54,6 @@ globalThis.__isola_boot = (native) => {
   const hooks = {
     exports: isola,
     addressSymbol: actors.kAddress,
-    later: actors.later,
     makeRef: (address) => new refs.Ref(address),
     load: (type, namespace) => { definitions.set(type, actors.definition(namespace, type)); },
     activate: (serial, app, type, key, state, noState) => {
@@ -58,15 +62,18 @@ globalThis.__isola_boot = (native) => {
         (error) => native.activated(serial, false, error));
     },
     deactivate: (serial) => {
-      const i = actors.actors.get(serial);
+      const i = table.actors.get(serial);
       if (i === undefined) return;
       refs.forget(i);
       timers.forget(i);
       io.forget(i);
       signal.forget(i);
-      actors.deactivate(serial);
+      table.forget(serial);
     },
-    deliver: actors.deliver,
+    memory: ring.memory,
+    use: ring.use,
+    run: incoming.run,
+    named: ring.named,
     hibernate: actors.hibernate,
     event: refs.event,
     settle: refs.settle,
@@ -76,13 +83,13 @@ globalThis.__isola_boot = (native) => {
     abort: signal.abort,
     timer: timers.fire,
     state: (serial) => {
-      const i = actors.actors.get(serial);
+      const i = table.actors.get(serial);
       return i !== undefined && i.touched ? [i.state] : undefined;
     },
     tick: drain,
     builtin: (name) => late().builtin(name),
     watch: (what) => watch(what, native.touch),
-    warm: () => warm(hooks, () => definitions.clear()),
+    warm: () => warm(hooks, () => { definitions.clear(); ring.clear(); }),
     io: io.answer,
   };
   return hooks;

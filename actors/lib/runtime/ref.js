@@ -5,28 +5,39 @@
 // emit and ask send; on, once and off subscribe to what the actor emits: the first listener of an event subscribes, the last one to
 // go unsubscribes. Refs compare by address, not by identity.
 import { EventEmitter } from './node/events.js';
-import { actors, hear, kAddress } from './actor.js';
+import { hear, kAddress } from './actor.js';
 import { currentActor } from './node/native.js';
-import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf } from './primordials.js';
+import * as ring from './ring.js';
+import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf, trunc } from './primordials.js';
+import { actors } from './table.js';
 
-const EMIT = 2, ASK = 1, SUB = 5, UNSUB = 6; // base/msg.h
+const SUB = 5, UNSUB = 6; // base/msg.h
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
 const OPTIONS = new SafeSet(['timeout', 'signal', 'durable']);
 
 const { rawListeners } = EventEmitter.prototype;
 
 let native;
-const asks = setPrototypeOf([], null); // slot → { resolve, reject, … }, or undefined
+const asks = setPrototypeOf([], null); // slot → { resolve, reject, number, … }, or undefined
+const free = setPrototypeOf([], null); // slots that are
+let nfree = 0;
+let number = 0; // of the last ask: who answers names both, as slots are used again
+const NUMBERS = 0x1fffffff;
 const subscriptions = new SafeMap(); // id → { ref, event, owner, lost }
 
 export function attach(ops) {
   native = ops;
 }
 
-// send(kind, address, event, timeout or subscription, …): one argument goes as it is.
-function send(kind, address, event, extra, args) {
-  const n = args.length;
-  return native.send(kind, address, event, extra, n, n === 1 ? args[0] : args);
+function keep(ask) {
+  const slot = nfree > 0 ? free[--nfree] : asks.length;
+  asks[slot] = ask;
+  return slot;
+}
+
+function release(slot) {
+  asks[slot] = undefined;
+  free[nfree++] = slot;
 }
 
 // A last argument counts as options when it is a plain object with nothing but option names in it.
@@ -42,6 +53,8 @@ function options(args) {
 
 export class Ref extends EventEmitter {
   #address;
+  #number = 0; // what C knows the address by
+  #epoch = -1; // when it was asked for that
   #subs = new SafeMap(); // event → subscription id
 
   constructor(address) {
@@ -57,7 +70,7 @@ export class Ref extends EventEmitter {
   /** One way. False when the receiver is congested. */
   emit(event, ...args) {
     if (event === 'newListener' || event === 'removeListener') return super.emit(event, ...args);
-    return send(EMIT, this.#address, name(event), 0, args);
+    return ring.emit(this.#to(), name(event), args);
   }
 
   /** Request and reply: `await ref.ask('add', 1, { timeout: 2000 })`. */
@@ -68,20 +81,32 @@ export class Ref extends EventEmitter {
     if (o?.durable) throw codeError('EINVAL', 'durable messages are not supported by this release');
     const signal = o?.signal;
     signal?.throwIfAborted();
-    const address = this.#address;
+    const ms = timeout < 1 ? 1 : min(trunc(timeout), 0x7fffffff);
     return new NativePromise((resolve, reject) => {
-      const ms = timeout < 1 ? 1 : min(timeout, 0x7fffffff);
-      const slot = send(ASK, address, name(event), ms, args);
-      const ask = { resolve, reject, address, event, ms };
-      asks[slot] = ask;
-      signal?.addEventListener('abort', () => { if (asks[slot] === ask) cancel(slot, signal.reason); }, { once: true });
+      const ask = { resolve, reject, address: this.#address, event: name(event), ms, number: number = (number + 1) & NUMBERS };
+      const to = this.#to(), slot = keep(ask);
+      try {
+        ring.ask(to, event, args, slot, ask.number, ms);
+      } catch (error) { // nothing was sent
+        release(slot);
+        throw error;
+      }
+      if (signal !== undefined) abortable(signal, slot, ask);
     });
+  }
+
+  #to() {
+    if (this.#epoch !== ring.epoch()) {
+      this.#number = native.refer(this.#address);
+      this.#epoch = ring.epoch();
+    }
+    return this.#number;
   }
 
   #subscribe(event) {
     if (event === 'newListener' || event === 'removeListener') return;
     if (this.#subs.has(event)) return;
-    const id = send(SUB, this.#address, name(event), 0, []);
+    const id = native.send(SUB, this.#address, name(event), 0);
     const owner = actors.get(currentActor());
     this.#subs.set(event, id);
     subscriptions.set(id, { ref: this, event, owner, call: undefined, lost: () => this.#subs.delete(event) });
@@ -95,7 +120,7 @@ export class Ref extends EventEmitter {
     const { owner } = subscriptions.get(id);
     subscriptions.delete(id);
     if (owner !== undefined) owner.subscriptions--;
-    send(UNSUB, this.#address, event, id, []);
+    native.send(UNSUB, this.#address, event, id);
   }
 
   toString() { return this.#address; }
@@ -116,41 +141,54 @@ export function actor(type, key) {
   return new Ref(address);
 }
 
-/** The answer to an ask has come (or will not). */
-export function settle(slot, ok, value) {
+function abortable(signal, slot, ask) {
+  signal.addEventListener('abort', () => { if (asks[slot] === ask) cancel(slot, signal.reason); }, { once: true });
+}
+
+// The one with this number, if it waits still.
+function waiting(slot, number) {
   const ask = asks[slot];
+  return ask !== undefined && ask.number === number ? ask : undefined;
+}
+
+/** The answer to an ask has come (or will not). */
+export function settle(slot, number, ok, value) {
+  const ask = waiting(slot, number);
   if (ask === undefined) return;
-  asks[slot] = undefined;
+  release(slot);
   if (ok) ask.resolve(value);
   else ask.reject(value);
 }
 
 function cancel(slot, reason) {
-  native.cancel(slot, asks[slot].address);
-  settle(slot, false, reason);
+  const ask = asks[slot];
+  native.cancel(slot, ask.number, ask.address);
+  release(slot);
+  ask.reject(reason);
 }
 
 /** Nobody waits for the turn it was asked in. */
-export function cancelled(slot) {
-  if (asks[slot] !== undefined) cancel(slot, codeError('ECANCELED', 'nobody waits any more for the turn this was asked in'));
+export function cancelled(slot, number) {
+  if (waiting(slot, number) !== undefined) cancel(slot, codeError('ECANCELED', 'nobody waits any more for the turn this was asked in'));
 }
 
 /** The activation it was asked by ends. */
-export function dropAsk(slot) {
-  if (asks[slot] === undefined) return;
-  native.cancel(slot, asks[slot].address);
-  asks[slot] = undefined;
+export function dropAsk(slot, number) {
+  const ask = waiting(slot, number);
+  if (ask === undefined) return;
+  native.cancel(slot, number, ask.address);
+  release(slot);
 }
 
 /** C has waited as long as the ask was to wait. */
-export function expire(slot) {
-  const ask = asks[slot];
-  if (ask !== undefined) settle(slot, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} (${ask.ms} ms) timed out`));
+export function expire(slot, number) {
+  const ask = waiting(slot, number);
+  if (ask !== undefined) settle(slot, number, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} (${ask.ms} ms) timed out`));
 }
 
 /** Subscribes `owner` to an event of `address`: `call` is called with its arguments. Returns the subscription. */
 export function listen(owner, address, event, call) {
-  const id = send(SUB, address, event, 0, []);
+  const id = native.send(SUB, address, event, 0);
   subscriptions.set(id, { ref: undefined, event, owner, call, lost: () => {} });
   owner.subscriptions++;
   return id;
@@ -161,7 +199,7 @@ export function unlisten(id, address, event) {
   if (s === undefined) return;
   subscriptions.delete(id);
   s.owner.subscriptions--;
-  send(UNSUB, address, event, id, []);
+  native.send(UNSUB, address, event, id);
 }
 
 /** An event this actor subscribed to. */

@@ -2,9 +2,10 @@
 //
 // `self.signal`: aborts when nobody waits for the present turn any more. C is told that a turn is watched when its signal is looked at for the
 // first time (actors/cancel.c); turns that never do cost nothing.
-import { actors, innerOf } from './actor.js';
+import { innerOf } from './actor.js';
 import { late } from './born.js';
 import { codeError, SafeMap, trunc } from './primordials.js';
+import { actors } from './table.js';
 
 const KEPT = 16; // signals of turns that may be over, before they are looked through
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // setTimeout and friends. C keeps the times; a callback runs in the frame of the actor that set it.
-import { actors } from './actor.js';
+import { actors } from './table.js';
 import { apply, SafeMap, toNumber, trunc } from './primordials.js';
 
 let native;

@@ -4,6 +4,7 @@
 // takes are compiled in the snapshot. They would be compiled anew in every isolate otherwise. No more than that: V8's own code for an
 // isolate all but fills the first page of 256 KB, and a process has 65,530 mappings (docs/start.md).
 import { actor } from './ref.js';
+import { rehearse } from './incoming.js';
 
 const SERIAL = 0xffffffff; // no actor's
 const KEY = ['isola', 'Warm', 'up'];
@@ -20,7 +21,7 @@ export async function warm(hooks, end) {
     self.on('out', () => {
       const ref = actor('isola/Warm/other');
       ref.emit('x', 1);
-      hooks.settle(1, true, ref.ask('x', { timeout: 1 }) && 1);
+      ref.ask('x', { timeout: 1 });
     });
   };
   for (const definition of [Warm, setup]) {
@@ -28,7 +29,7 @@ export async function warm(hooks, end) {
     hooks.activate(SERIAL, KEY[0], KEY[1], KEY[2], undefined, undefined);
     await undefined;
     hooks.state(SERIAL);
-    for (const name of definition === Warm ? ['echo'] : ['echo', 'later', 'out']) hooks.deliver(SERIAL, 1, true, name, [1]);
+    for (const name of definition === Warm ? ['echo'] : ['echo', 'later', 'out']) rehearse(SERIAL, 1, name, 1);
     for (let i = 0; i < 8; i++) await undefined; // until what they have begun has ended
     hooks.deactivate(SERIAL);
   }

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is handed to an isolate together: the messages of a visit, each to another actor or to a
+ * reentrant one, and answers. One call of JavaScript runs them all, in their order; the microtasks
+ * run after each that may have left some. How many they are at the most follows from how long the
+ * last ones took, so that a visit ends in time.
+ */
+#include "actors/internal.h"
+#include "actors/watchdog.h"
+
+#include "base/clock.h"
+
+/* What a run is to take at most, and one record is thought to take at first, ns. */
+#define RUN_NS   1000000
+#define FIRST_NS 20000
+
+static struct isola_batch_item *add(struct isola_realm *r, struct isola_actor *a)
+{
+    struct isola_batch *b = &r->batch;
+    if (b->items == NULL) {
+        b->pace = FIRST_NS;
+        b->items = isola_zalloc(r->limits.batch * sizeof(*b->items));
+    }
+    uint64_t most = RUN_NS / b->pace;
+    if (b->count == r->limits.batch || (b->count > 0 && b->count >= most))
+        (void)isola__batch_run(r);
+    struct isola_batch_item *item = &b->items[b->count++];
+    item->actor = a;
+    item->turn = NULL;
+    item->charged = 0;
+    return item;
+}
+
+void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
+{
+    struct isola_realm *r = a->realm;
+    struct isola_mail *m = t->mail;
+    add(r, a)->turn = t;
+    t->queued = r->batch.count;
+    isola_js_deliver(r->js, a->serial, t->id, m->kind == ISOLA_MSG_ASK, m->event, m->args);
+}
+
+void isola__batch_answer(struct isola_realm *r, uint32_t actor, struct isola_mail *m)
+{
+    add(r, isola__realm_actor(r, actor));
+    if (isola_js_settle(r->js, actor, m->origin.id, m->kind == ISOLA_MSG_REPLY, m->args))
+        isola_mailq_push(&r->batch.lent, m);
+    else
+        isola_mail_free(m);
+}
+
+void isola__batch_forget(struct isola_realm *r, struct isola_turn *t)
+{
+    r->batch.items[t->queued - 1].turn = NULL;
+    if (r->js != NULL)
+        isola_js_forget(r->js, t->queued - 1);
+    t->queued = 0;
+}
+
+void isola__batch_leaves(struct isola_actor *a)
+{
+    struct isola_batch *b = &a->realm->batch;
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->items[i].actor == a)
+            b->items[i].actor = NULL;
+}
+
+uint32_t isola__batch_ran(const struct isola_batch *b)
+{
+    return b->at == NULL ? 0 : (uint32_t)atomic_load_explicit(b->at, memory_order_relaxed) + 1;
+}
+
+bool isola__batch_run(struct isola_realm *r)
+{
+    struct isola_batch *b = &r->batch;
+    struct isola_mail *m;
+    uint64_t began = isola_clock_ns();
+    bool any = isola_js_run(r->js);
+    if (b->count == 0)
+        return any;
+    uint64_t pace = (isola_clock_ns() - began) / b->count + 1;
+    b->pace = pace > b->pace ? pace : (7 * b->pace + pace) / 8;
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct isola_batch_item *item = &b->items[i];
+        if (item->turn != NULL)
+            item->turn->queued = 0;
+        else if (item->actor != NULL)
+            isola__realm_ran(r, item->actor);
+    }
+    b->count = 0;
+    while ((m = isola_mailq_pop(&b->lent)) != NULL)
+        isola_mail_free(m);
+    return true;
+}

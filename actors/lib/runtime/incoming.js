@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages and answers that C hands over: records in the memory of ring.js.
+import { deliver, ended, later } from './actor.js';
+import {
+  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, VALUE,
+} from './layout.js';
+import { settle } from './ref.js';
+import { done, doubles, ints, names, numberOf } from './ring.js';
+
+let native;
+export function attach(ops) {
+  native = ops;
+}
+
+function scalar(tag, at) {
+  switch (tag) {
+    case INTEGER: return ints[at + VALUE];
+    case DOUBLE: return doubles[(at + VALUE) >> 1];
+    case TRUE: return true;
+    case FALSE: return false;
+    case NULL: return null;
+    default: return undefined;
+  }
+}
+
+/** Runs the records from one up to another. */
+export function run(from, to) {
+  for (let k = from; k < to; k++) {
+    const at = HEADER + k * IN;
+    const kind = ints[at + KIND], tag = ints[at + TAG];
+    ints[AT] = k;
+    if (kind >= REPLIED) answer(at, k, kind === REPLIED, tag);
+    else if (kind !== 0) incoming(at, k, kind === ASKED, tag);
+  }
+}
+
+function answer(at, k, ok, tag) {
+  let value;
+  if (tag === ENCODED) {
+    try {
+      value = native.decoded(k, true);
+    } catch (error) {
+      ok = false;
+      value = error;
+    }
+  } else {
+    value = scalar(tag, at);
+  }
+  settle(ints[at + SLOT], ints[at + NUMBER], ok, value);
+  native.checkpoint();
+}
+
+function incoming(at, k, isAsk, tag) {
+  const serial = ints[at + SERIAL] >>> 0, turn = ints[at + NUMBER];
+  let args;
+  if (tag === ENCODED) {
+    try {
+      args = native.decoded(k, false);
+    } catch (error) {
+      if (!isAsk) native.log(serial, 2, error.message);
+      done(serial, turn, !isAsk, isAsk ? error : undefined);
+      return;
+    }
+  } else {
+    args = tag === NONE ? [] : [scalar(tag, at)];
+  }
+  const number = ints[at + NAME];
+  native.setFrame(serial * TURNS + turn);
+  ints[ACTOR] = serial;
+  ints[TURN] = turn;
+  const value = deliver(serial, turn, isAsk, number !== 0 ? names[number] : native.name(k), args);
+  ints[ACTOR] = 0;
+  if (value === later) native.checkpoint();
+  else ended(serial, turn, isAsk ? value : undefined);
+}
+
+/** Part of the rehearsal (warm.js): a message, and an answer. */
+export function rehearse(serial, turn, name, value) {
+  const at = HEADER;
+  ints[at + KIND] = ASKED;
+  ints[at + TAG] = INTEGER;
+  ints[at + SERIAL] = serial;
+  ints[at + NUMBER] = turn;
+  ints[at + VALUE] = value;
+  ints[at + NAME] = numberOf(name);
+  run(0, 1);
+  ints[at + KIND] = REPLIED;
+  run(0, 1);
+  native.drain();
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages between C and JavaScript, many at a time: records in memory that both see (actors/v8/ring.hh has their fields). C puts what is
+// to be delivered and settled into one list and calls `run` (incoming.js) for all of it; what scripts send, and what their turns end with, goes into the
+// other, which C reads when it is full or the scripts have returned. Numbers, booleans and nothing are in the records themselves; all other
+// values are encoded and decoded by C, one call for each.
+import { codeError, setPrototypeOf, SafeMap, trunc } from './primordials.js';
+import { find } from './table.js';
+import {
+  ACTOR, ASK, ASK_NUMBER, ASK_SLOT, CROWDED, DONE, DOUBLE, EMIT, ENCODED, EPOCH, ERROR, EVENT, EVENT_LENGTH, FAILED, FALSE, FROM, HEADER, IN, IN_TURN, INTEGER, KIND, LENGTH,
+  NAME_LENGTH, NONE, NULL, OFFSET, OUT, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE,
+} from './layout.js';
+
+let native;
+export let ints, doubles; // the memory
+let going; // where the list of what is sent begins, in ints
+let room; // how many records it has
+export const names = setPrototypeOf([undefined], null); // number of an event → its name
+const numbers = new SafeMap(); // and back
+let lastName, lastNumber = 0;
+
+export function attach(ops) {
+  native = ops;
+}
+
+/** The memory: a buffer with room for so many records each way. */
+export function use(buffer, incoming, outgoing) {
+  ints = new Int32Array(buffer);
+  doubles = new Float64Array(buffer);
+  going = HEADER + incoming * IN;
+  room = outgoing;
+}
+
+const SMALL = 16;
+export const memory = new ArrayBuffer((HEADER + SMALL * IN + SMALL * OUT) * 4);
+use(memory, SMALL, SMALL);
+
+/** C has a number for the name of an event. */
+export function named(number, name) {
+  names[number] = name;
+  numbers.set(name, number);
+}
+
+// 0 when there are too many to number them.
+export function numberOf(name) {
+  if (name === lastName) return lastNumber;
+  let number = numbers.get(name);
+  if (number === undefined) {
+    number = native.number(name);
+    if (number !== 0) named(number, name);
+  }
+  lastName = name;
+  return lastNumber = number;
+}
+
+/* --- what goes --- */
+
+// A record with this value, whose place in ints is returned; it counts once `sent` is called, before anything else is.
+function record(kind, value) {
+  let at;
+  if (typeof value === 'number') {
+    const i = value | 0;
+    at = place();
+    if (i === value && (i !== 0 || 1 / value > 0)) {
+      ints[at + TAG] = INTEGER;
+      ints[at + VALUE] = i;
+    } else {
+      ints[at + TAG] = DOUBLE;
+      doubles[(at + VALUE) >> 1] = value;
+    }
+  } else if (value === undefined || value === null || typeof value === 'boolean') {
+    at = place();
+    ints[at + TAG] = value === undefined ? UNDEFINED : value === null ? NULL : value ? TRUE : FALSE;
+  } else {
+    return encoded(kind, value, kind === DONE ? RETURNED : 1, '');
+  }
+  ints[at + KIND] = kind;
+  return at;
+}
+
+function place() {
+  if (ints[SENT] === room) native.drain();
+  return going + ints[SENT] * OUT;
+}
+
+// The script's getters may run, and send; there is room for one more afterwards.
+function encoded(kind, value, n, name) {
+  native.encodeNext(value, n, name);
+  const at = place();
+  ints[at + KIND] = kind;
+  ints[at + TAG] = ENCODED;
+  ints[at + VALUE] = ints[OFFSET];
+  ints[at + VALUE + 1] = ints[LENGTH];
+  ints[at + NAME_LENGTH] = ints[EVENT_LENGTH];
+  return at;
+}
+
+/** A turn has ended. Throws what encoding the value throws; an error is always sent. */
+export function done(serial, turn, ok, value) {
+  const at = ok ? record(DONE, value) : encoded(FAILED, value, ERROR, '');
+  ints[at + FROM] = serial;
+  ints[at + IN_TURN] = turn;
+  ints[SENT]++;
+}
+
+// Whose code runs: [ACTOR] and [TURN], or what V8 knows.
+function sender(at) {
+  let serial = ints[ACTOR], turn;
+  if (serial !== 0) {
+    turn = ints[TURN];
+  } else {
+    let f = native.frame();
+    if (typeof f !== 'number') f = f === undefined ? 0 : f.frame;
+    serial = trunc(f / TURNS);
+    turn = f - serial * TURNS;
+    if (serial !== 0 && find(serial) === undefined) throw codeError('ECLOSED', 'this activation of the actor has ended');
+  }
+  ints[at + FROM] = serial;
+  ints[at + IN_TURN] = turn;
+}
+
+function message(kind, to, event, args) {
+  const n = args.length, number = numberOf(event);
+  let at;
+  if (number === 0) {
+    at = encoded(kind, n === 1 ? args[0] : args, n, event);
+  } else if (n === 1) {
+    at = record(kind, args[0]);
+  } else if (n === 0) {
+    at = place();
+    ints[at + KIND] = kind;
+    ints[at + TAG] = NONE;
+  } else {
+    at = encoded(kind, args, n, '');
+  }
+  sender(at);
+  ints[at + TO] = to;
+  ints[at + EVENT] = number;
+  return at;
+}
+
+/** One way. False when the receiver is congested. */
+export function emit(to, event, args) {
+  message(EMIT, to, event, args);
+  ints[SENT]++;
+  return ints[CROWDED] === 0 || !native.congested(to);
+}
+
+/** An ask, whose answer `settle` is called with. */
+export function ask(to, event, args, slot, number, ms) {
+  const at = message(ASK, to, event, args);
+  ints[at + ASK_SLOT] = slot;
+  ints[at + ASK_NUMBER] = number;
+  ints[at + TIMEOUT] = ms;
+  ints[SENT]++;
+}
+
+/** When this changes, the numbers of refs are others. */
+export const epoch = () => ints[EPOCH];
+
+/** The rehearsal is over. */
+export function clear() {
+  for (let i = 0; i < ints.length; i++) ints[i] = 0;
+  for (let i = 1; i < names.length; i++) numbers.delete(names[i]);
+  names.length = 1;
+  lastName = undefined;
+  lastNumber = 0;
+}

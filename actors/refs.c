@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a realm's scripts send to, by numbers: so that an address is looked at once, and not with
+ * each message. When there are too many all numbers are given out anew.
+ */
+#include "actors/internal.h"
+
+#include "base/hash.h"
+
+#define MAX_SHARED 65536
+#define MAX_OWN    4096
+
+static void grow(struct isola_refs *t)
+{
+    uint32_t size = t->size == 0 ? 4 : t->size * 2;
+    t->all = isola_realloc(t->all, size * sizeof(*t->all));
+    t->heads = isola_realloc(t->heads, size * sizeof(*t->heads));
+    t->size = size;
+    memset(t->heads, 0, size * sizeof(*t->heads));
+    for (uint32_t n = 1; n <= t->count; n++) {
+        struct isola_ref *ref = &t->all[n - 1];
+        ref->next = t->heads[ref->hash & (size - 1)];
+        t->heads[ref->hash & (size - 1)] = n;
+    }
+}
+
+void isola__refs_free(struct isola_refs *t)
+{
+    for (uint32_t n = 0; n < t->count; n++)
+        free(t->all[n].text);
+    free(t->all);
+    free(t->heads);
+    t->all = NULL;
+    t->heads = NULL;
+    t->count = t->size = 0;
+}
+
+uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
+{
+    struct isola_refs *t = &r->refs_of;
+    uint64_t hash = isola_hash_table(address.data, address.len);
+    uint32_t n = t->size == 0 ? 0 : t->heads[hash & (t->size - 1)];
+    while (n != 0 && !(t->all[n - 1].hash == hash &&
+                       isola_slice_eq(isola__ref_address(&t->all[n - 1]), address)))
+        n = t->all[n - 1].next;
+    if (n != 0)
+        return n;
+    if (t->count >= (r->shared ? MAX_SHARED : MAX_OWN)) {
+        isola__refs_free(t);
+        t->epoch++;
+    }
+    if (t->count == t->size)
+        grow(t);
+    struct isola_ref *ref = &t->all[t->count++];
+    ref->hash = hash;
+    ref->text = isola_strndup((const char *)address.data, address.len);
+    ref->len = (uint32_t)address.len;
+    ref->next = t->heads[hash & (t->size - 1)];
+    t->heads[hash & (t->size - 1)] = t->count;
+    return t->count;
+}
