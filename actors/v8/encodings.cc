@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace isola
 {
@@ -33,21 +34,41 @@ v8::MaybeLocal<v8::String> one_byte(v8::Isolate *isolate, const std::string &s)
     return one_byte(isolate, reinterpret_cast<const uint8_t *>(s.data()), s.size());
 }
 
-std::string to_base64(const uint8_t *data, size_t len, bool url)
+// Calls `piece(from, to)` for [0, n) in pieces. False: the script is to end.
+template <class F> bool in_pieces(v8::Isolate *isolate, size_t n, F piece, size_t size = kPiece)
+{
+    for (size_t at = 0; at < n; at += size) {
+        piece(at, std::min(n, at + size));
+        if (ending(isolate))
+            return false;
+    }
+    return true;
+}
+
+// Empty when the script is to end.
+std::string to_base64(v8::Isolate *isolate, const uint8_t *data, size_t len, bool url)
 {
     const char *digits = url ? kBase64Url : kBase64;
-    std::string out;
-    out.reserve((len + 2) / 3 * 4);
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = std::min<size_t>(3, len - i);
-        uint32_t v = static_cast<uint32_t>(data[i]) << 16 |
-                     (n > 1 ? static_cast<uint32_t>(data[i + 1]) << 8 : 0) |
-                     (n > 2 ? data[i + 2] : 0u);
-        for (size_t k = 0; k <= n; k++)
-            out += digits[v >> (18 - 6 * k) & 63];
-        if (!url)
-            out.append(3 - n, '=');
-    }
+    std::string out((len + 2) / 3 * 4, '=');
+    size_t n = 0;
+    auto piece = [&](size_t at, size_t end) {
+        for (; at + 3 <= end; at += 3) {
+            uint32_t v = static_cast<uint32_t>(data[at]) << 16 |
+                         static_cast<uint32_t>(data[at + 1]) << 8 | data[at + 2];
+            for (int shift = 18; shift >= 0; shift -= 6)
+                out[n++] = digits[v >> shift & 63];
+        }
+        if (at == end)
+            return;
+        uint32_t v = static_cast<uint32_t>(data[at]) << 16 |
+                     (end - at > 1 ? static_cast<uint32_t>(data[at + 1]) << 8 : 0);
+        for (size_t k = 0; k <= end - at; k++)
+            out[n++] = digits[v >> (18 - 6 * k) & 63];
+    };
+    if (!in_pieces(isolate, len, piece, 3 * kPiece))
+        return {};
+    if (url)
+        out.resize(n);
     return out;
 }
 
@@ -60,19 +81,24 @@ int hex_digit(uint16_t c)
 }
 
 // Its low bytes: enough for alphabets of ASCII, when what does not fit was replaced by what belongs
-// to none.
+// to none. Empty when the script is to end.
 std::string low_bytes(v8::Isolate *isolate, v8::Local<v8::String> s)
 {
     std::string out(static_cast<size_t>(s->Length()), '\0');
-    if (s->ContainsOnlyOneByte()) {
-        s->WriteOneByteV2(isolate, 0, static_cast<uint32_t>(out.size()),
-                          reinterpret_cast<uint8_t *>(out.data()));
-        return out;
-    }
-    std::vector<uint16_t> units(out.size());
-    s->WriteV2(isolate, 0, static_cast<uint32_t>(units.size()), units.data());
-    std::transform(units.begin(), units.end(), out.begin(),
-                   [](uint16_t u) { return u < 0x80 ? static_cast<char>(u) : '\x80'; });
+    bool one_byte = s->IsOneByte();
+    uint16_t units[4096];
+    auto piece = [&](size_t at, size_t end) {
+        auto from = static_cast<uint32_t>(at), n = static_cast<uint32_t>(end - at);
+        if (one_byte) {
+            s->WriteOneByteV2(isolate, from, n, reinterpret_cast<uint8_t *>(out.data()) + at);
+            return;
+        }
+        s->WriteV2(isolate, from, n, units);
+        std::transform(units, units + n, out.begin() + static_cast<ptrdiff_t>(at),
+                       [](uint16_t u) { return u < 0x80 ? static_cast<char>(u) : '\x80'; });
+    };
+    if (!in_pieces(isolate, out.size(), piece, std::size(units)))
+        return {};
     return out;
 }
 
@@ -91,14 +117,15 @@ int base64_digit(uint8_t c, bool url)
     return c == '/' || (url && c == '_') ? 63 : -1;
 }
 
-size_t base64_decode(const std::string &digits, uint8_t *to, size_t room)
+size_t base64_decode(v8::Isolate *isolate, const std::string &digits, uint8_t *to, size_t room)
 {
     uint32_t v = 0;
     int bits = 0;
     size_t n = 0;
-    for (char c : digits) {
+    for (size_t i = 0; i < digits.size(); i++) {
+        char c = digits[i];
         int digit = base64_digit(static_cast<uint8_t>(c), true);
-        if (c == '=')
+        if (c == '=' || (i % kPiece == kPiece - 1 && ending(isolate)))
             break;
         if (digit < 0)
             continue;
@@ -114,10 +141,15 @@ size_t base64_decode(const std::string &digits, uint8_t *to, size_t room)
     return n;
 }
 
-bool valid_utf8(const uint8_t *data, size_t len)
+bool valid_utf8(v8::Isolate *isolate, const uint8_t *data, size_t len)
 {
-    for (size_t i = 0; i < len;) {
+    for (size_t i = 0, look = kPiece; i < len;) {
         uint8_t c = data[i++];
+        if (i >= look) {
+            if (ending(isolate))
+                return false;
+            look = i + kPiece;
+        }
         if (c < 0x80)
             continue;
         size_t more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
@@ -167,7 +199,8 @@ v8::MaybeLocal<v8::String> bytes_to_string(v8::Isolate *isolate, Encoding encodi
         v8::Local<v8::String> s;
         if (len == 0)
             return v8::String::Empty(isolate);
-        if (len <= INT32_MAX &&
+        // A character of a string takes three bytes at the most.
+        if (len <= static_cast<size_t>(v8::String::kMaxLength) * 3 &&
             v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(data),
                                     v8::NewStringType::kNormal, static_cast<int>(len))
                 .ToLocal(&s))
@@ -178,15 +211,20 @@ v8::MaybeLocal<v8::String> bytes_to_string(v8::Isolate *isolate, Encoding encodi
         return {};
     }
     case Encoding::Utf16: {
-        std::vector<uint16_t> units(len / 2); // the bytes may not be aligned
-        if (!units.empty())
-            memcpy(units.data(), data, units.size() * 2);
+        if (len / 2 > static_cast<size_t>(v8::String::kMaxLength))
+            return one_byte(isolate, data, SIZE_MAX);
+        std::vector<uint16_t> copy;
+        auto *units = reinterpret_cast<const uint16_t *>(data);
+        if (len >= 2 && reinterpret_cast<uintptr_t>(data) % alignof(uint16_t) != 0) {
+            copy.resize(len / 2);
+            memcpy(copy.data(), data, len / 2 * 2);
+            units = copy.data();
+        }
         v8::Local<v8::String> s;
-        if (units.empty())
+        if (len < 2)
             return v8::String::Empty(isolate);
-        if (units.size() <= static_cast<size_t>(v8::String::kMaxLength) &&
-            v8::String::NewFromTwoByte(isolate, units.data(), v8::NewStringType::kNormal,
-                                       static_cast<int>(units.size()))
+        if (v8::String::NewFromTwoByte(isolate, units, v8::NewStringType::kNormal,
+                                       static_cast<int>(len / 2))
                 .ToLocal(&s))
             return s;
         isolate->ThrowException(
@@ -198,21 +236,31 @@ v8::MaybeLocal<v8::String> bytes_to_string(v8::Isolate *isolate, Encoding encodi
     case Encoding::Base64Url:
         if (len > static_cast<size_t>(v8::String::kMaxLength) / 4 * 3)
             return one_byte(isolate, data, SIZE_MAX);
-        return one_byte(isolate, to_base64(data, len, encoding == Encoding::Base64Url));
+        return one_byte(isolate, to_base64(isolate, data, len, encoding == Encoding::Base64Url));
     case Encoding::Hex: {
         if (len > static_cast<size_t>(v8::String::kMaxLength) / 2)
             return one_byte(isolate, data, SIZE_MAX);
         std::string out(len * 2, '\0');
-        for (size_t i = 0; i < len; i++) {
-            out[2 * i] = "0123456789abcdef"[data[i] >> 4];
-            out[2 * i + 1] = "0123456789abcdef"[data[i] & 15];
-        }
+        auto piece = [&](size_t i, size_t end) {
+            for (; i < end; i++) {
+                out[2 * i] = "0123456789abcdef"[data[i] >> 4];
+                out[2 * i + 1] = "0123456789abcdef"[data[i] & 15];
+            }
+        };
+        if (!in_pieces(isolate, len, piece))
+            return {};
         return one_byte(isolate, out);
     }
     case Encoding::Ascii: {
-        std::string out(reinterpret_cast<const char *>(data), len);
-        for (char &c : out)
-            c &= 0x7f;
+        if (len > static_cast<size_t>(v8::String::kMaxLength))
+            return one_byte(isolate, data, SIZE_MAX);
+        std::string out(len, '\0');
+        auto piece = [&](size_t i, size_t end) {
+            for (; i < end; i++)
+                out[i] = static_cast<char>(data[i] & 0x7f);
+        };
+        if (!in_pieces(isolate, len, piece))
+            return {};
         return one_byte(isolate, out);
     }
     case Encoding::Latin1:
@@ -243,7 +291,7 @@ size_t string_to_bytes(v8::Isolate *isolate, Encoding encoding, v8::Local<v8::St
         for (; n < room && 2 * n + 1 < digits.size(); n++) {
             int high = hex_digit(static_cast<uint8_t>(digits[2 * n])),
                 low = hex_digit(static_cast<uint8_t>(digits[2 * n + 1]));
-            if (high < 0 || low < 0)
+            if (high < 0 || low < 0 || (n % kPiece == kPiece - 1 && ending(isolate)))
                 break;
             to[n] = static_cast<uint8_t>(high << 4 | low);
         }
@@ -251,7 +299,7 @@ size_t string_to_bytes(v8::Isolate *isolate, Encoding encoding, v8::Local<v8::St
     }
     case Encoding::Base64:
     case Encoding::Base64Url:
-        return base64_decode(low_bytes(isolate, s), to, room);
+        return base64_decode(isolate, low_bytes(isolate, s), to, room);
     case Encoding::Ascii:
     case Encoding::Latin1:
     case Encoding::Buffer:

@@ -23,9 +23,10 @@ std::string string_to_bytes(v8::Isolate *isolate, Encoding encoding, v8::Local<v
 // By the names Node.js knows them by, in any case. False: it is none.
 bool encoding_named(const std::string &name, Encoding *out);
 
-bool valid_utf8(const uint8_t *data, size_t len);
+// Of all of these: what they return is meaningless when the script is to end meanwhile.
+bool valid_utf8(v8::Isolate *isolate, const uint8_t *data, size_t len);
 // The value of a digit of base64 (or, when `url`, of either alphabet), or -1.
 int base64_digit(uint8_t c, bool url);
-size_t base64_decode(const std::string &digits, uint8_t *to, size_t room);
+size_t base64_decode(v8::Isolate *isolate, const std::string &digits, uint8_t *to, size_t room);
 
 } // namespace isola

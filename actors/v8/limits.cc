@@ -108,6 +108,12 @@ bool ending(const isola_v8 *v)
     return v->guard.ending.load(std::memory_order_relaxed) != 0;
 }
 
+bool ending(v8::Isolate *isolate)
+{
+    const isola_v8 *v = from(isolate);
+    return v != nullptr && ending(v);
+}
+
 Entry::Entry(isola_js *js, uint32_t actor, uint32_t turn)
     : js_(js), actor_(actor), entered_(!js->v->guard.dead)
 {

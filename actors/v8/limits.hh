@@ -50,6 +50,11 @@ void disarm_limits(isola_v8 *v);
 void end_scripts(isola_v8 *v, isola_v8_end why);
 // Are scripts being ended? For native code that works for one: it is to return soon.
 bool ending(const isola_v8 *v);
+// Likewise, and with no script at all: false. Whoever works through many bytes for a script does so
+// in pieces, and asks after each; what it returns when the script is to end does not matter, since
+// V8 unwinds it at the next check of its code.
+bool ending(v8::Isolate *isolate);
+constexpr size_t kPiece = size_t{1} << 20; // bytes
 
 // An entry: all that runs JavaScript does so between an Entry's making and its end. One that
 // cannot be (false) is to do nothing at all.

@@ -84,34 +84,40 @@ void btoa(Info info)
 // decode" of the Infra standard.
 void atob(Info info)
 {
+    v8::Isolate *isolate = info.GetIsolate();
     if (!info[0]->IsString())
         return;
     auto s = info[0].As<v8::String>();
-    std::string kept;
     bool invalid = !s->ContainsOnlyOneByte();
-    if (!invalid) {
-        std::string all(static_cast<size_t>(s->Length()), '\0');
-        s->WriteOneByteV2(info.GetIsolate(), 0, static_cast<uint32_t>(all.size()),
-                          reinterpret_cast<uint8_t *>(all.data()));
-        for (char c : all)
-            if (strchr(" \t\n\f\r", c) == nullptr || c == '\0')
-                kept += c;
-        for (int i = 0; i < 2 && kept.size() % 4 == static_cast<size_t>(i == 0 ? 0 : 3) &&
-                        !kept.empty() && kept.back() == '=';
-             i++)
-            kept.pop_back();
-        for (char c : kept)
-            invalid = invalid || base64_digit(static_cast<uint8_t>(c), false) < 0;
+    std::string kept(invalid ? 0 : static_cast<size_t>(s->Length()), '\0');
+    s->WriteOneByteV2(isolate, 0, static_cast<uint32_t>(kept.size()),
+                      reinterpret_cast<uint8_t *>(kept.data()));
+    size_t n = 0;
+    for (size_t i = 0; i < kept.size(); i++) { // without white space
+        char c = kept[i];
+        if (c != ' ' && c != '\t' && c != '\n' && c != '\f' && c != '\r')
+            kept[n++] = c;
+        if (i % kPiece == kPiece - 1 && ending(isolate))
+            return;
     }
-    if (invalid || kept.size() % 4 == 1) {
+    for (int i = 0;
+         i < 2 && n % 4 == static_cast<size_t>(i == 0 ? 0 : 3) && n > 0 && kept[n - 1] == '='; i++)
+        n--;
+    kept.resize(n);
+    for (size_t i = 0; i < n && !invalid; i++) {
+        invalid = base64_digit(static_cast<uint8_t>(kept[i]), false) < 0;
+        if (i % kPiece == kPiece - 1 && ending(isolate))
+            return;
+    }
+    if (invalid || n % 4 == 1) {
         info.GetReturnValue().Set(invalid ? -2 : -1);
         return;
     }
-    std::string bytes(kept.size(), '\0');
-    size_t n = base64_decode(kept, reinterpret_cast<uint8_t *>(bytes.data()), bytes.size());
+    std::string bytes(n, '\0');
+    n = base64_decode(isolate, kept, reinterpret_cast<uint8_t *>(bytes.data()), bytes.size());
     v8::Local<v8::String> decoded;
-    if (bytes_to_string(info.GetIsolate(), Encoding::Latin1,
-                        reinterpret_cast<const uint8_t *>(bytes.data()), n)
+    if (bytes_to_string(isolate, Encoding::Latin1, reinterpret_cast<const uint8_t *>(bytes.data()),
+                        n)
             .ToLocal(&decoded))
         info.GetReturnValue().Set(decoded);
 }
@@ -120,15 +126,18 @@ void is_utf8(Info info)
 {
     BytesOf b = buffer_arg(info, 0);
     if (b.ok)
-        info.GetReturnValue().Set(valid_utf8(b.data, b.len));
+        info.GetReturnValue().Set(valid_utf8(info.GetIsolate(), b.data, b.len));
 }
 
 void is_ascii(Info info)
 {
     BytesOf b = buffer_arg(info, 0);
+    bool ascii = true;
+    for (size_t at = 0; at < b.len && ascii && !ending(info.GetIsolate()); at += kPiece)
+        ascii = std::all_of(b.data + at, b.data + std::min(b.len, at + kPiece),
+                            [](uint8_t c) { return c < 0x80; });
     if (b.ok)
-        info.GetReturnValue().Set(
-            std::all_of(b.data, b.data + b.len, [](uint8_t c) { return c < 0x80; }));
+        info.GetReturnValue().Set(ascii);
 }
 
 // encodeUtf8String(string) → Uint8Array
@@ -177,7 +186,7 @@ void decode_utf8(Info info)
                          "ArrayBuffer or ArrayBufferView.");
         return;
     }
-    if (info[2]->IsTrue() && !valid_utf8(b.data, b.len)) {
+    if (info[2]->IsTrue() && !valid_utf8(info.GetIsolate(), b.data, b.len)) {
         throw_type_error(isolate, "ERR_ENCODING_INVALID_ENCODED_DATA",
                          "The encoded data was not valid for encoding utf-8");
         return;

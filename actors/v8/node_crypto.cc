@@ -3,10 +3,13 @@
 // Random numbers and digests from the OpenSSL in the pinned Node.js, for the web's `crypto`
 // (actors/lib/runtime/web/crypto.js) and Node's (actors/lib/runtime/node/crypto.js). Everything
 // here is synchronous, so what a script asks for counts as its own CPU time.
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
+
+#include <algorithm>
 
 #include "actors/v8/natives.hh"
 
@@ -25,8 +28,8 @@ void random_fill(Info info)
 {
     BytesOf b(info[0]);
     touch(from(info.GetIsolate()), "it takes random numbers while it loads");
-    while (b.len > 0) {
-        size_t n = b.len < INT32_MAX ? b.len : INT32_MAX;
+    while (b.len > 0 && !ending(info.GetIsolate())) {
+        size_t n = std::min(b.len, kPiece);
         if (RAND_bytes(b.data, static_cast<int>(n)) != 1) {
             fail(info.GetIsolate(), "no random numbers can be had");
             return;
@@ -46,7 +49,13 @@ void digest(Info info)
     unsigned n = 0;
     if (md == nullptr || !b.ok)
         return;
-    if (EVP_Digest(b.data != nullptr ? b.data : out, b.len, out, &n, md, nullptr) != 1) {
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context != nullptr && EVP_DigestInit_ex(context, md, nullptr) == 1;
+    for (size_t at = 0; done && at < b.len && !ending(isolate); at += kPiece)
+        done = EVP_DigestUpdate(context, b.data + at, std::min(kPiece, b.len - at)) == 1;
+    done = done && EVP_DigestFinal_ex(context, out, &n) == 1;
+    EVP_MD_CTX_free(context);
+    if (!done) {
         fail(isolate, "the digest failed");
         return;
     }
@@ -62,11 +71,22 @@ void hmac(Info info)
     const EVP_MD *md = EVP_get_digestbyname(utf8(isolate, info[0]).c_str());
     BytesOf key(info[1]), b(info[2]);
     uint8_t out[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
+    size_t n = 0;
     if (md == nullptr || !key.ok || !b.ok || key.len > INT32_MAX)
         return;
-    if (HMAC(md, key.data != nullptr ? key.data : out, static_cast<int>(key.len),
-             b.data != nullptr ? b.data : out, b.len, out, &n) == nullptr) {
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(
+                               OSSL_MAC_PARAM_DIGEST, const_cast<char *>(EVP_MD_get0_name(md)), 0),
+                           OSSL_PARAM_construct_end()};
+    EVP_MAC *mac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+    EVP_MAC_CTX *context = mac != nullptr ? EVP_MAC_CTX_new(mac) : nullptr;
+    bool done = context != nullptr &&
+                EVP_MAC_init(context, key.data != nullptr ? key.data : out, key.len, params) == 1;
+    for (size_t at = 0; done && at < b.len && !ending(isolate); at += kPiece)
+        done = EVP_MAC_update(context, b.data + at, std::min(kPiece, b.len - at)) == 1;
+    done = done && EVP_MAC_final(context, out, &n, sizeof(out)) == 1;
+    EVP_MAC_CTX_free(context);
+    EVP_MAC_free(mac);
+    if (!done) {
         fail(isolate, "the digest failed");
         return;
     }
@@ -79,8 +99,11 @@ void hmac(Info info)
 void equal(Info info)
 {
     BytesOf a(info[0]), b(info[1]);
-    info.GetReturnValue().Set(a.ok && b.ok && a.len == b.len &&
-                              (a.len == 0 || CRYPTO_memcmp(a.data, b.data, a.len) == 0));
+    int differ = !a.ok || !b.ok || a.len != b.len;
+    for (size_t at = 0; at < a.len && at < b.len && !ending(info.GetIsolate()); at += kPiece)
+        differ |=
+            CRYPTO_memcmp(a.data + at, b.data + at, std::min({kPiece, a.len - at, b.len - at}));
+    info.GetReturnValue().Set(differ == 0);
 }
 
 const Native functions[] = {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Comparing, searching, filling and copying bytes, for Buffer; see node_buffer.cc.
+//
+// Buffers may be as large as the limit of an isolate's array buffers, and needles adversarial: all
+// of it goes in pieces of some milliseconds at the most, between which a script can be ended.
 #include <algorithm>
 #include <cstring>
 
@@ -12,19 +15,34 @@ namespace isola
 namespace
 {
 
-int order(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+constexpr size_t kLargePiece = 16 * kPiece; // of what goes at the speed of memory
+
+int order(v8::Isolate *isolate, const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
     size_t n = std::min(a_len, b_len);
-    int r = n > 0 ? memcmp(a, b, n) : 0;
+    int r = 0;
+    for (size_t at = 0; at < n && r == 0 && !ending(isolate); at += kLargePiece)
+        r = memcmp(a + at, b + at, std::min(kLargePiece, n - at));
     if (r != 0)
         return r > 0 ? 1 : -1;
     return a_len == b_len ? 0 : a_len > b_len ? 1 : -1;
 }
 
+// memmove.
+void move(v8::Isolate *isolate, uint8_t *to, const uint8_t *from, size_t n)
+{
+    bool up = to <= from; // or else what is not moved yet would be written over
+    for (size_t done = 0; done < n && !ending(isolate);) {
+        size_t piece = std::min(kLargePiece, n - done), at = up ? done : n - done - piece;
+        memmove(to + at, from + at, piece);
+        done += piece;
+    }
+}
+
 void compare(Info info)
 {
     BytesOf a(info[0]), b(info[1]);
-    info.GetReturnValue().Set(order(a.data, a.len, b.data, b.len));
+    info.GetReturnValue().Set(order(info.GetIsolate(), a.data, a.len, b.data, b.len));
 }
 
 // compareOffset(source, target, targetStart, sourceStart, targetEnd, sourceEnd)
@@ -35,9 +53,10 @@ void compare_offset(Info info)
            source_start = offset_of(info, 3, 0, source.len);
     size_t target_end = offset_of(info, 4, target.len, target.len),
            source_end = offset_of(info, 5, source.len, source.len);
-    info.GetReturnValue().Set(
-        order(source.data + source_start, std::max(source_end, source_start) - source_start,
-              target.data + target_start, std::max(target_end, target_start) - target_start));
+    info.GetReturnValue().Set(order(info.GetIsolate(), source.data + source_start,
+                                    std::max(source_end, source_start) - source_start,
+                                    target.data + target_start,
+                                    std::max(target_end, target_start) - target_start));
 }
 
 // copy(source, target, targetStart, sourceStart, n) → bytes copied
@@ -46,8 +65,7 @@ void copy(Info info)
     BytesOf source(info[0]), target(info[1]);
     size_t to = offset_of(info, 2, 0, target.len), from = offset_of(info, 3, 0, source.len);
     size_t n = offset_of(info, 4, 0, std::min(target.len - to, source.len - from));
-    if (n > 0)
-        memmove(target.data + to, source.data + from, n);
+    move(info.GetIsolate(), target.data + to, source.data + from, n);
     info.GetReturnValue().Set(static_cast<double>(n));
 }
 
@@ -57,8 +75,7 @@ void copy_array_buffer(Info info)
     BytesOf target(info[0]), source(info[2]);
     size_t to = offset_of(info, 1, 0, target.len), from = offset_of(info, 3, 0, source.len);
     size_t n = offset_of(info, 4, 0, std::min(target.len - to, source.len - from));
-    if (n > 0)
-        memmove(target.data + to, source.data + from, n);
+    move(info.GetIsolate(), target.data + to, source.data + from, n);
 }
 
 // fill(buffer, value, offset, end, encoding) → -1: the value has no bytes, -2: out of range
@@ -89,8 +106,18 @@ void fill(Info info)
     }
     BytesOf again(info[0]); // a valueOf of the script's may have changed it
     end = std::min(end, again.len);
-    for (size_t at = start; at < end; at += pattern.size())
-        memcpy(again.data + at, pattern.data(), std::min(pattern.size(), end - at));
+    // What is filled already is the pattern for more.
+    uint8_t *from = again.data + start;
+    size_t n = end > start ? end - start : 0, have = std::min(pattern.size(), n);
+    if (have > 0)
+        memcpy(from, pattern.data(), have);
+    while (have < n && !ending(isolate)) {
+        size_t whole =
+            std::min(have, std::max(pattern.size(), kPiece / pattern.size() * pattern.size()));
+        size_t piece = std::min(whole, n - have);
+        memcpy(from + have, from, piece);
+        have += piece;
+    }
 }
 
 // Where a search of `n` bytes begins, from an offset that may count from the end. -1: nowhere.
@@ -112,9 +139,66 @@ int64_t begin_at(int64_t len, double offset, int64_t n, bool forward)
     return forward ? -1 : len - 1;
 }
 
+// Are they the same?
+bool same(v8::Isolate *isolate, const uint8_t *a, const uint8_t *b, size_t n)
+{
+    for (size_t at = 0; at < n; at += kPiece)
+        if (memcmp(a + at, b + at, std::min(kPiece, n - at)) != 0 || ending(isolate))
+            return false;
+    return true;
+}
+
+// What is searched for in one go, of a needle, and in how much: glibc looks for short needles in a
+// time that may be their product, and for long ones in their sum.
+constexpr size_t kShortNeedle = 256, kLongNeedle = 32 * kPiece;
+
+// The first place at `at` or after it, up to `last`, or SIZE_MAX.
+size_t find_forward(v8::Isolate *isolate, const uint8_t *hay, size_t at, size_t last,
+                    const uint8_t *needle, size_t n)
+{
+    size_t head = std::min(n, kLongNeedle),
+           room = n <= kShortNeedle ? kPiece / 8 : std::max(head, 4 * kPiece);
+    while (at <= last && !ending(isolate)) {
+        size_t places = std::min(room, last - at + 1);
+        auto *hit = static_cast<const uint8_t *>(memmem(hay + at, places + head - 1, needle, head));
+        if (hit == nullptr) {
+            at += places;
+            continue;
+        }
+        at = static_cast<size_t>(hit - hay);
+        if (same(isolate, hit + head, needle + head, n - head))
+            return at;
+        at++;
+    }
+    return SIZE_MAX;
+}
+
+// The last place at `at` or before it, or SIZE_MAX.
+size_t find_backward(v8::Isolate *isolate, const uint8_t *hay, size_t at, const uint8_t *needle,
+                     size_t n)
+{
+    size_t compared = 0;
+    for (;;) {
+        size_t room = std::min(at + 1, kLargePiece);
+        auto *hit = static_cast<const uint8_t *>(memrchr(hay + at + 1 - room, needle[0], room));
+        if (hit != nullptr && same(isolate, hit, needle, n))
+            return static_cast<size_t>(hit - hay);
+        compared += hit != nullptr ? std::min(n, size_t{4096}) : room;
+        if (compared > kPiece) {
+            if (ending(isolate))
+                return SIZE_MAX;
+            compared = 0;
+        }
+        size_t past = hit != nullptr ? static_cast<size_t>(hit - hay) : at + 1 - room;
+        if (past == 0)
+            return SIZE_MAX;
+        at = past - 1;
+    }
+}
+
 // `unit`: 2 for UTF-16, whose characters lie at even offsets.
-double find(const BytesOf &hay, size_t hay_len, const uint8_t *needle, size_t n, double offset,
-            bool forward, size_t unit)
+double find(v8::Isolate *isolate, const BytesOf &hay, size_t hay_len, const uint8_t *needle,
+            size_t n, double offset, bool forward, size_t unit)
 {
     int64_t begin =
         begin_at(static_cast<int64_t>(hay_len), offset, static_cast<int64_t>(n), forward);
@@ -124,24 +208,16 @@ double find(const BytesOf &hay, size_t hay_len, const uint8_t *needle, size_t n,
         return -1;
     size_t at = static_cast<size_t>(begin) / unit * unit;
     size_t last = (hay_len - n) / unit * unit;
-    if (forward) {
-        while (at <= last) {
-            auto *hit =
-                static_cast<const uint8_t *>(memmem(hay.data + at, hay_len - at, needle, n));
-            if (hit == nullptr)
-                return -1;
-            at = static_cast<size_t>(hit - hay.data);
-            if (at % unit == 0)
-                return static_cast<double>(at);
-            at++;
-        }
-        return -1;
-    }
-    for (at = std::min(at, last);; at -= unit) {
-        if (memcmp(hay.data + at, needle, n) == 0)
-            return static_cast<double>(at);
-        if (at < unit)
+    if (!forward)
+        at = std::min(at, last);
+    for (;;) {
+        at = forward ? find_forward(isolate, hay.data, at, last, needle, n)
+                     : find_backward(isolate, hay.data, at, needle, n);
+        if (at == SIZE_MAX || ending(isolate))
             return -1;
+        if (at % unit == 0)
+            return static_cast<double>(at);
+        at += forward ? 1 : static_cast<size_t>(-1); // an odd one is not the first
     }
 }
 
@@ -167,9 +243,10 @@ void index_of_string(Info info)
         return;
     }
     Encoding encoding = encoding_arg(info, 3);
-    std::string needle = string_to_bytes(info.GetIsolate(), encoding, info[1].As<v8::String>());
+    v8::Isolate *isolate = info.GetIsolate();
+    std::string needle = string_to_bytes(isolate, encoding, info[1].As<v8::String>());
     size_t unit = encoding == Encoding::Utf16 ? 2 : 1;
-    info.GetReturnValue().Set(find(b, offset_of(info, 5, b.len, b.len) / unit * unit,
+    info.GetReturnValue().Set(find(isolate, b, offset_of(info, 5, b.len, b.len) / unit * unit,
                                    reinterpret_cast<const uint8_t *>(needle.data()), needle.size(),
                                    number_arg(info, 2), info[4]->IsTrue(), unit));
 }
@@ -182,8 +259,8 @@ void index_of_buffer(Info info)
         throw_type_error(info.GetIsolate(), "ERR_INVALID_ARG_TYPE", "argument must be a buffer");
         return;
     }
-    info.GetReturnValue().Set(find(b, offset_of(info, 5, b.len, b.len), needle.data, needle.len,
-                                   number_arg(info, 2), info[4]->IsTrue(),
+    info.GetReturnValue().Set(find(info.GetIsolate(), b, offset_of(info, 5, b.len, b.len),
+                                   needle.data, needle.len, number_arg(info, 2), info[4]->IsTrue(),
                                    encoding_arg(info, 3) == Encoding::Utf16 ? 2 : 1));
 }
 
@@ -193,15 +270,16 @@ void index_of_number(Info info)
     BytesOf b(info[0]);
     uint8_t byte = static_cast<uint8_t>(
         info[1]->Uint32Value(info.GetIsolate()->GetCurrentContext()).FromMaybe(0));
-    info.GetReturnValue().Set(find(b, offset_of(info, 4, b.len, b.len), &byte, 1,
+    info.GetReturnValue().Set(find(info.GetIsolate(), b, offset_of(info, 4, b.len, b.len), &byte, 1,
                                    number_arg(info, 2), info[3]->IsTrue(), 1));
 }
 
 template <size_t width> void swap(Info info)
 {
     BytesOf b(info[0]);
-    for (size_t at = 0; at + width <= b.len; at += width)
-        std::reverse(b.data + at, b.data + at + width);
+    for (size_t at = 0; at + width <= b.len && !ending(info.GetIsolate());)
+        for (size_t end = std::min(b.len, at + kPiece); at + width <= end; at += width)
+            std::reverse(b.data + at, b.data + at + width);
     info.GetReturnValue().Set(info[0]);
 }
 

@@ -56,6 +56,20 @@ namespace isola
 namespace
 {
 
+// No URL is longer, nor anything put into one: Ada works through it in one go.
+constexpr size_t kLongest = 32u << 20;
+
+bool too_long(v8::Local<v8::Value> value)
+{
+    return value->IsString() && static_cast<size_t>(value.As<v8::String>()->Length()) > kLongest;
+}
+
+// For Ada: something that is no URL, instead of what is too long.
+std::string bounded(v8::Isolate *isolate, v8::Local<v8::Value> value)
+{
+    return too_long(value) ? "http://[too long" : utf8(isolate, value);
+}
+
 struct Url {
     Url(const std::string &input, const std::string *base)
         : url(base != nullptr
@@ -66,6 +80,7 @@ struct Url {
     ~Url() { ada_free(url); }
     Url(const Url &) = delete;
     bool valid() const { return ada_is_valid(url); }
+    bool fits() const { return ada_get_href(url).length <= kLongest; }
     const ada_url url;
 };
 
@@ -92,12 +107,12 @@ void return_url(Info info, const Url &url, v8::Local<v8::Value> to)
 void parse(Info info)
 {
     v8::Isolate *isolate = info.GetIsolate();
-    std::string input = utf8(isolate, info[1]), base;
+    std::string input = bounded(isolate, info[1]), base;
     bool based = info[2]->IsString();
     if (based)
-        base = utf8(isolate, info[2]);
+        base = bounded(isolate, info[2]);
     Url url(input, based ? &base : nullptr);
-    if (url.valid())
+    if (url.valid() && url.fits())
         return_url(info, url, info[0]);
 }
 
@@ -105,10 +120,10 @@ void parse(Info info)
 void can_parse(Info info)
 {
     v8::Isolate *isolate = info.GetIsolate();
-    std::string input = utf8(isolate, info[0]), base;
+    std::string input = bounded(isolate, info[0]), base;
     bool based = info[1]->IsString();
     if (based)
-        base = utf8(isolate, info[1]);
+        base = bounded(isolate, info[1]);
     info.GetReturnValue().Set(
         based ? ada_can_parse_with_base(input.data(), input.size(), base.data(), base.size())
               : ada_can_parse(input.data(), input.size()));
@@ -132,12 +147,12 @@ enum Action {
 void update(Info info)
 {
     v8::Isolate *isolate = info.GetIsolate();
-    std::string href = utf8(isolate, info[1]), value = utf8(isolate, info[3]);
+    std::string href = bounded(isolate, info[1]), value = bounded(isolate, info[3]);
     Url url(href, nullptr);
     if (!url.valid() || !info[2]->IsUint32())
         return;
     bool ok = true;
-    switch (info[2].As<v8::Uint32>()->Value()) {
+    switch (too_long(info[3]) ? UINT32_MAX : info[2].As<v8::Uint32>()->Value()) {
     case kProtocol:
         ok = ada_set_protocol(url.url, value.data(), value.size());
         break;
@@ -171,7 +186,7 @@ void update(Info info)
     default:
         ok = false;
     }
-    if (ok)
+    if (ok && url.fits())
         return_url(info, url, info[0]);
     else
         info.GetReturnValue().Set(false);
@@ -180,7 +195,7 @@ void update(Info info)
 // format(href, hash, search, auth): without what is false
 void format(Info info)
 {
-    Url url(utf8(info.GetIsolate(), info[0]), nullptr);
+    Url url(bounded(info.GetIsolate(), info[0]), nullptr);
     if (!url.valid())
         return;
     if (info[1]->IsFalse())
@@ -198,7 +213,7 @@ void format(Info info)
 // The host of "ws://domain" is the domain in ASCII.
 void domain_to_ascii(Info info)
 {
-    std::string domain = utf8(info.GetIsolate(), info[0]);
+    std::string domain = bounded(info.GetIsolate(), info[0]);
     Url url("ws://x", nullptr);
     if (!url.valid() || domain.empty() ||
         !ada_set_hostname(url.url, domain.data(), domain.size())) {
@@ -211,7 +226,7 @@ void domain_to_ascii(Info info)
 
 void domain_to_unicode(Info info)
 {
-    std::string domain = utf8(info.GetIsolate(), info[0]);
+    std::string domain = bounded(info.GetIsolate(), info[0]);
     Url url("ws://x", nullptr);
     if (!url.valid() || domain.empty() ||
         !ada_set_hostname(url.url, domain.data(), domain.size())) {
@@ -226,7 +241,7 @@ void domain_to_unicode(Info info)
 
 template <ada_owned_string (*convert)(const char *, size_t)> void idna(Info info)
 {
-    std::string domain = utf8(info.GetIsolate(), info[0]);
+    std::string domain = bounded(info.GetIsolate(), info[0]);
     ada_owned_string converted = convert(domain.data(), domain.size());
     return_text(info, converted.data, converted.length);
     ada_free_owned_string(converted);
@@ -234,7 +249,7 @@ template <ada_owned_string (*convert)(const char *, size_t)> void idna(Info info
 
 void origin(Info info)
 {
-    Url url(utf8(info.GetIsolate(), info[0]), nullptr);
+    Url url(bounded(info.GetIsolate(), info[0]), nullptr);
     if (!url.valid())
         return;
     ada_owned_string o = ada_get_origin(url.url);

@@ -163,6 +163,38 @@ struct Range {
     size_t n;
 };
 
+// Bytes in or out at once: half a second at the very most, of what is hardest to compress.
+constexpr size_t kStep = 512u << 10;
+
+// All that is to be read or written, in steps, with the status of one single call.
+int in_steps(v8::Isolate *isolate, Stream *s, int flush, const BytesOf &dictionary, bool one_member)
+{
+    uInt in = s->z.avail_in, out = s->z.avail_out;
+    bool any = false;
+    int status;
+    for (;;) {
+        uInt now_in = std::min<uInt>(in, kStep), now_out = std::min<uInt>(out, kStep);
+        s->z.avail_in = now_in;
+        s->z.avail_out = now_out;
+        int how = now_in < in ? Z_NO_FLUSH : flush;
+        status =
+            deflates(s->mode) ? deflate(&s->z, how) : inflate_some(s, how, dictionary, one_member);
+        bool went_on = s->z.avail_in < now_in || s->z.avail_out < now_out;
+        bool full = s->z.avail_out == 0;
+        in -= now_in - s->z.avail_in;
+        out -= now_out - s->z.avail_out;
+        if (status == Z_BUF_ERROR && !went_on && any && how != Z_FINISH)
+            status = Z_OK; // it went on before
+        any = true;
+        if ((status != Z_OK && status != Z_BUF_ERROR) || !went_on || out == 0 ||
+            (in == 0 && !full) || ending(isolate))
+            break;
+    }
+    s->z.avail_in = in;
+    s->z.avail_out = out;
+    return status;
+}
+
 // write(stream, flush, in, offset, length, out, offset, length, [left in out, left in in],
 //       dictionary | undefined, is there one member only) → status
 void write(Info info)
@@ -181,8 +213,7 @@ void write(Info info)
     s->z.avail_out = static_cast<uInt>(out.n);
     s->z.msg = nullptr;
     int flush = std::clamp(int_of(info, 1), 0, 5);
-    int status = deflates(s->mode) ? deflate(&s->z, flush)
-                                   : inflate_some(s, flush, dictionary, info[10]->IsTrue());
+    int status = in_steps(info.GetIsolate(), s, flush, dictionary, info[10]->IsTrue());
     uint32_t rest[2] = {s->z.avail_out, s->z.avail_in};
     memcpy(left.data, rest, sizeof(rest));
     s->z.next_in = s->z.next_out = nullptr;
@@ -228,8 +259,8 @@ void crc(Info info)
 {
     BytesOf b(info[0]);
     uLong value = info[1]->IsUint32() ? info[1].As<v8::Uint32>()->Value() : 0;
-    for (size_t at = 0; at < b.len;) {
-        size_t n = std::min(b.len - at, size_t{1} << 30);
+    for (size_t at = 0; at < b.len && !ending(info.GetIsolate());) {
+        size_t n = std::min(b.len - at, kPiece);
         value = crc32(value, b.data + at, static_cast<uInt>(n));
         at += n;
     }

@@ -47,6 +47,31 @@ const encodings = ['utf8', 'utf-8', 'UTF8', 'hex', 'base64', 'base64url', 'latin
 const bytes = [[], [0], [0x80], [0xff, 0xfe], [0xef, 0xbb, 0xbf, 0x61], [0xc3, 0xa9], [0xc3], [0xe2, 0x82], [0xe2, 0x82, 0xac], [0xf0, 0x9f, 0x98, 0x80], [0xf0, 0x9f, 0x98], [0xf0, 0x80, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xc0, 0x80], [0x61, 0xff, 0x62],
   ...some(40, () => some(random(12), () => random(256))), ...some(40, () => some(random(9), () => pick([0x61, 0x80, 0xbf, 0xc3, 0xe2, 0x82, 0xf0, 0x9f, 0xed, 0xa0, 0xef, 0xbb, 0xd8, 0xdc, 0])))];
 
+// Of what goes in pieces (actors/v8/node_*.cc): sizes around theirs, and what lies across their borders.
+const MB = 1 << 20;
+const hash = (v) => `crypto.createHash("sha1").update(${v}).digest("hex")`;
+const noise = '((n, k = 7) => { const p = Buffer.alloc(9973); for (let i = 0, x = k; i < p.length; i++) { x = (x * 1103515245 + 12345) & 0x7fffffff; p[i] = x >> 16; } const b = Buffer.alloc(n, p); for (let i = 0; i < n; i += 65521) b[i] = i >> 8; return b; })';
+export const Pieces = [
+  ...[MB - 1, MB, MB + 1, 3 * MB + 1, 3 * MB + 2].flatMap((n) => [
+    ...['hex', 'base64', 'base64url', 'ascii', 'latin1', 'utf16le', 'utf8'].map((e) => [`(b => { const s = b.toString(args[1]); return [s.length, ${hash('s')}, ${hash('Buffer.from(s, args[1])')}] })(${noise}(args[0]))`, [n, e]]),
+    [`(b => [${hash('b')}, ${hash('b.subarray(1)')}, crypto.createHmac("sha256", b).update(b).digest("hex"), zlib.crc32(b)])(${noise}(args))`, n],
+    [`(b => [${hash('b.fill("abcde", 3)')}, ${hash('b.fill(Buffer.from([1, 2, 3]), 1, args - 1)')}, ${hash('b.fill(7)')}])(Buffer.alloc(args))`, n],
+    [`(b => [b.copy(b, 1), ${hash('b')}, b.copy(b, 0, 5), ${hash('b')}])(${noise}(args))`, n],
+    [`(b => { b[args - 2] = 0xc3; b[args - 1] = 0xa9; return [buffer.isAscii(b), buffer.isUtf8(b), buffer.isUtf8(b.subarray(0, args - 1)), new TextDecoder("utf-8", { fatal: true }).decode(b).length] })(Buffer.alloc(args, 65))`, n],
+    ['(b => { const c = Buffer.from(b); const same = [b.compare(c), b.equals(c), crypto.timingSafeEqual(b, c)]; c[args - 1]++; return [...same, b.compare(c), c.compare(b), crypto.timingSafeEqual(b, c), b.compare(c, 1, args - 1, 1, args - 1)] })(Buffer.alloc(args, 9))', n],
+    [`(b => [atob(btoa(b)) === b, btoa(b).length])(${noise}(args).toString("latin1"))`, n],
+    [`(s => [${hash('Buffer.from(s, "base64")')}, ${hash('Buffer.from(s, "hex")')}])("ab\u0100\n".repeat(args / 4))`, n],
+  ]),
+  ...[2, 4, 256, 258, 5000, MB + 2].flatMap((n) => [MB / 8 - 2, MB - 1, 4 * MB - 1].map((at) => [
+    `(([n, at]) => { const b = (${noise})(6 * 1048576, 3), x = (${noise})(n, 5); b.set(x, at);
+      return [b.indexOf(x), b.lastIndexOf(x), b.indexOf(x, at), b.indexOf(x, at + 1), b.lastIndexOf(x, at), b.lastIndexOf(x, at - 1), b.includes(x), b.indexOf(x, -9000), b.lastIndexOf(x, -2)] })(args)`, [n, at]])),
+  ...[1000, 200_000, 1_000_000].flatMap((chunkSize) => [0, 1, 6].map((level) => [
+    `(([chunkSize, level, b]) => { const o = { chunkSize: Math.max(64, chunkSize), level }; const d = zlib.deflateSync(b, o), g = zlib.gzipSync(b, o), r = zlib.deflateRawSync(b, o);
+      const cut = (f) => { try { return f().length } catch (e) { return e.code } };
+      return [d, g, r].map((x) => ${hash('x')}).concat(${hash('zlib.inflateSync(d, o)')}, ${hash('zlib.gunzipSync(Buffer.concat([g, g]), o)')}, ${hash('zlib.inflateRawSync(r, o)')}, cut(() => zlib.inflateSync(d.subarray(0, -9), o)), cut(() => zlib.inflateSync(d.subarray(0, -9), { ...o, finishFlush: zlib.constants.Z_SYNC_FLUSH })), cut(() => zlib.unzipSync(g, { ...o, maxOutputLength: 1000 }))) })([...args, Buffer.concat([${noise}(300_001), Buffer.alloc(200_000, "abc")])])`, [chunkSize, level]])),
+  ...['http://a/' + 'b/../'.repeat(50_000), 'http://' + 'ü'.repeat(3000) + '.de', 'http://' + 'a.'.repeat(3000)].map((u) => ['URL.canParse(args) && new URL(args).href.length', u]),
+];
+
 export const Buffers = [
   ...texts.flatMap((t) => encodings.map((e) => ['buffer.Buffer.from(...args)', [t, e]])),
   ...bytes.flatMap((b) => encodings.map((e) => ['buffer.Buffer.from(args[0]).toString(args[1])', [b, e]])),
