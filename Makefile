@@ -3,7 +3,7 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build run test bench asan tsan lint format clean help
+.PHONY: setup build run test bench chaos asan tsan lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -38,6 +38,10 @@ bench: build
 	$(call make-all,build,default,--target isola-bare)
 	@$(NODE) tests/bench/run.mjs
 
+# What takes too long for `make test`: ten thousand crashes, and more. CHAOS_CYCLES, CHAOS_SECONDS, CHAOS_SEED: tests/chaos/run.mjs.
+chaos: build
+	@$(NODE) tests/chaos/run.mjs
+
 # Everything with sanitizers. AddressSanitizer goes into the actor-host's Node.js too; ThreadSanitizer cannot, so that leaves
 # out what needs one.
 asan tsan: setup
@@ -61,6 +65,7 @@ help:
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
 	@echo 'make bench    the comparisons with Erlang, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'
+	@echo 'make chaos    ten thousand crashes and restarts of actors, and actor-hosts killed; some minutes (CHAOS_CYCLES=500: quick)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'
 	@echo 'make format   format the C sources'
