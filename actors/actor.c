@@ -112,6 +112,13 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         isola__realm_touch(a->realm, a);
         return;
     }
+    if (mail->kind == ISOLA_MAIL_MONITORED) {
+        if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED)
+            isola_host_down(a->host, mail, "failed", isola_buf_slice(&a->failure));
+        isola__mailbox_sub(a, 1);
+        isola_mail_free(mail);
+        return;
+    }
     if (mail->kind == ISOLA_MAIL_DRAIN) {
         fail_waiting(a, ISOLA_EUNREACHABLE, "the node is shutting down");
         drop(a, mail, 0, ""); /* last: what waited has been told when a drain ends */

@@ -112,7 +112,8 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
 static bool wants_living(int kind)
 {
     return kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_CANCEL || kind == ISOLA_MSG_STOP ||
-           kind == ISOLA_MAIL_UPGRADE || kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN;
+           kind == ISOLA_MAIL_UPGRADE || kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN ||
+           kind == ISOLA_MAIL_MONITORED;
 }
 
 void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int code,
@@ -254,17 +255,6 @@ bool isola__directory_leave(struct isola_actor *a)
     if (empty)
         isola__actor_unref(a);
     return empty;
-}
-
-bool isola__directory_failed(struct isola_host *h, struct isola_slice address)
-{
-    uint64_t hash = hash_of(address);
-    struct isola_directory_shard *shard = isola__directory_shard(h, hash);
-    pthread_mutex_lock(&shard->lock);
-    struct isola_actor *a = get(shard, address, hash);
-    bool failed = a != NULL && atomic_load(&a->state) == ISOLA_ACTOR_FAILED;
-    pthread_mutex_unlock(&shard->lock);
-    return failed;
 }
 
 bool isola__directory_congested(struct isola_host *h, struct isola_slice address)

@@ -532,8 +532,9 @@ ISOLA_MUST_USE int isola__family_spawn(struct isola_realm *r, uint32_t actor, ui
                                        struct isola_slice dst, int mode, struct isola_err *err);
 /* In a visit: takes an EVENT for `a`, which has a family, if it is about a child: true. */
 bool isola__family_event(struct isola_actor *a, struct isola_mail *event);
-/* In a visit: a FAMILY is due, or was answered. Takes it. */
-void isola__family_answered(struct isola_realm *r, struct isola_pending *p);
+/* In a visit: a FAMILY is due (`answer` NULL), or was answered. Takes it; borrows the answer. */
+void isola__family_answered(struct isola_realm *r, struct isola_pending *p,
+                            const struct isola_mail *answer);
 /* In a visit: its children are to end with its activation. */
 void isola__family_stops(struct isola_actor *a);
 /* In a visit: a parent is to start again by itself. */
@@ -648,8 +649,6 @@ ANY_THREAD void isola__directory_refuse(struct isola_host *h, struct isola_mail 
                                         const char *why);
 /* In a visit: takes the actor out unless mail waits for it; true when it is out. */
 bool isola__directory_leave(struct isola_actor *a);
-/* Is the actor here, and has it failed? */
-ANY_THREAD bool isola__directory_failed(struct isola_host *h, struct isola_slice address);
 /* Is the receiver of an emit here, and its mailbox full? */
 ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
 /* The realm the actor lives in, with a reference; NULL when it is not here. */

@@ -172,7 +172,8 @@ static bool cut_off(const struct isola_actor *a)
     const struct isola_turn *t = a->running;
     while (t != NULL && t->queued != 0) /* it has not begun */
         t = t->next;
-    return (t != NULL || a->activating) && !a->turn_ended && a->nios == 0 && a->pending == NULL;
+    return (t != NULL || a->activating) && !a->turn_ended && a->nios == 0 && a->nasks == 0 &&
+           a->ntimers == 0;
 }
 
 /* The records that have run are not queued any more. */

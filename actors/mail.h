@@ -32,7 +32,8 @@ enum {
     ISOLA_MAIL_IO_CANCEL,
     ISOLA_MAIL_IO_EVENT, /* back from it */
     ISOLA_MAIL_IO_END,
-    ISOLA_MAIL_NUDGE, /* the actor has come to this realm with work to do */
+    ISOLA_MAIL_MONITORED, /* the SUB of a monitor: to be told if the actor has failed */
+    ISOLA_MAIL_NUDGE,     /* the actor has come to this realm with work to do */
     /* Part of something else, and not counted as mail of the actor's: */
     ISOLA_MAIL_READ,      /* in a struct isola_read */
     ISOLA_MAIL_COMMITTED, /* in a struct isola_commit */

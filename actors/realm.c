@@ -327,7 +327,7 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
     } else if (p->what == ISOLA_PENDING_SIGNAL) {
         isola__cancel_due(r, p);
     } else if (p->what == ISOLA_PENDING_FAMILY) {
-        isola__family_answered(r, p);
+        isola__family_answered(r, p, NULL);
     } else if (p->what == ISOLA_PENDING_RESTART) {
         isola__restart_due(p);
     } else if (p->what == ISOLA_PENDING_IDLE) {
@@ -439,7 +439,7 @@ static void in_visit(struct isola_js *js, void *arg)
         if (m->origin.id & ISOLA_FAMILY_ID) {
             p = isola__pending_find(r, m->origin.id & ~ISOLA_FAMILY_ID, ISOLA_PENDING_FAMILY);
             if (p != NULL)
-                isola__family_answered(r, p);
+                isola__family_answered(r, p, m);
         } else if ((p = isola__pending_ask(r, m->origin.id)) != NULL) {
             uint32_t actor = p->actor;
             isola__pending_free(r, p);

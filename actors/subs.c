@@ -84,11 +84,15 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     *end = sub;
     pthread_rwlock_unlock(&h->subs_lock);
     isola_buf_free(&key);
-    if (isola_is_monitor(mail) && isola__directory_failed(h, mail->dst))
-        isola_host_down(h, mail, "failed", isola_slice_str("it had failed before"));
-    else if (isola_is_monitor(mail) && isola__quarantined(h, mail->dst, false, &err))
+    if (isola_is_monitor(mail) && isola__quarantined(h, mail->dst, false, &err))
         isola_host_down(h, mail, "failed", isola_slice_str(err.text));
-    isola_mail_free(mail);
+    if (isola_is_monitor(
+            mail)) { /* its actor says if it has failed, after what it was sent before */
+        mail->kind = ISOLA_MAIL_MONITORED;
+        isola__directory_post(h, mail);
+    } else {
+        isola_mail_free(mail);
+    }
 }
 
 /* Removes those of `list` that match; an id of 0 matches all of the link. */

@@ -12,10 +12,12 @@
  * for a release or a move the children live on meanwhile.
  */
 #include "actors/internal.h"
-
-#include <stdio.h>
+#include "base/clock.h"
+#include "base/msgpack.h"
 
 #define STEP_MS      10000 /* a step that is not answered is given up */
+#define RETRY_MS     100   /* pause before a start that reached no node is tried again; doubled */
+#define RETRY_MAX_MS 5000
 #define CHILDREN_MAX 10000
 
 struct isola_child {
@@ -30,6 +32,8 @@ struct step {
     struct step *next;
     struct isola_child *child;
     int kind; /* ISOLA_MSG_STOP or ISOLA_MSG_START */
+    unsigned tries;
+    uint64_t not_before; /* ms */
 };
 
 struct isola_family {
@@ -37,7 +41,8 @@ struct isola_family {
     size_t count;
     bool stop;                     /* the children are to end with the parent */
     struct step *steps;            /* those that wait, in order */
-    struct isola_pending *pending; /* the answer to the present one */
+    struct step *current;          /* the one under way, or NULL */
+    struct isola_pending *pending; /* its answer, or the time of one that waits */
 };
 
 static void post(struct isola_actor *a, int kind, struct isola_slice dst, uint64_t id)
@@ -54,37 +59,97 @@ static void post(struct isola_actor *a, int kind, struct isola_slice dst, uint64
     isola__gate_follow(a, m);
 }
 
+/* A step ends with its answer, or when there is none for so long. */
+static void wait_for(struct isola_actor *a, uint64_t ms)
+{
+    struct isola_family *f = a->family;
+    f->pending = isola__pending_new(a->realm, ISOLA_PENDING_FAMILY, a, ms);
+    f->pending->whose = a;
+    isola__worker_wake_at(a->realm);
+}
+
 /* Takes the next step, unless one is under way. */
 static void go_on(struct isola_actor *a)
 {
     struct isola_family *f = a->family;
-    struct step *s = f->steps;
-    if (f->pending != NULL || s == NULL)
+    struct step **at = &f->steps;
+    uint64_t now = isola_clock_ms(), soonest = UINT64_MAX;
+    if (f->current != NULL || f->steps == NULL)
         return;
-    f->steps = s->next;
-    f->pending = isola__pending_new(a->realm, ISOLA_PENDING_FAMILY, a, STEP_MS);
-    f->pending->whose = a;
+    if (f->pending != NULL) /* for one that waits, but perhaps not this one */
+        isola__pending_free(a->realm, f->pending);
+    f->pending = NULL;
+    for (; *at != NULL && (*at)->not_before > now; at = &(*at)->next)
+        soonest = (*at)->not_before < soonest ? (*at)->not_before : soonest;
+    struct step *s = *at;
+    if (s == NULL) {
+        wait_for(a, soonest - now);
+        return;
+    }
+    *at = s->next;
+    f->current = s;
+    wait_for(a, STEP_MS);
     if (s->kind == ISOLA_MSG_STOP)
         s->child->stopping++;
     post(a, s->kind, s->child->address, isola__pending_id(f->pending) | ISOLA_FAMILY_ID);
-    free(s);
 }
 
-static void plan(struct isola_family *f, struct isola_child *child, int kind)
+static void append(struct isola_family *f, struct step *s)
 {
     struct step **end = &f->steps;
     while (*end != NULL)
         end = &(*end)->next;
-    *end = isola_zalloc(sizeof(**end));
-    (*end)->child = child;
-    (*end)->kind = kind;
+    s->next = NULL;
+    *end = s;
 }
 
-void isola__family_answered(struct isola_realm *r, struct isola_pending *p)
+static void plan(struct isola_family *f, struct isola_child *child, int kind)
+{
+    struct step *s = isola_zalloc(sizeof(*s));
+    s->child = child;
+    s->kind = kind;
+    append(f, s);
+}
+
+/* The child was on no node that could be reached: it is started where it lives as soon as there is
+ * one. Other steps need not wait for that. */
+static void retry(struct isola_family *f, struct step *s)
+{
+    uint64_t pause = s->tries < 6 ? (uint64_t)RETRY_MS << s->tries : RETRY_MAX_MS;
+    s->tries++;
+    s->not_before = isola_clock_ms() + (pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS);
+    append(f, s);
+}
+
+static void conclude(struct isola_family *f, struct step *s, const struct isola_mail *answer)
+{
+    struct isola_slice value = {0};
+    struct isola_mp_error e = {0};
+    bool has = answer != NULL && isola_mp_at(answer->args, 0, &value);
+    if (has && answer->kind == ISOLA_MSG_FAIL)
+        (void)isola_mp_read_error(value, &e);
+    if (s->kind == ISOLA_MSG_START && e.code == ISOLA_EUNREACHABLE) {
+        retry(f, s);
+        return;
+    }
+    bool stopped =
+        has && answer->kind == ISOLA_MSG_REPLY && value.len == 1 && value.data[0] == 0xc3;
+    if (s->kind == ISOLA_MSG_STOP && has && !stopped && s->child->stopping > 0)
+        s->child->stopping--; /* nothing was there that could be heard to have stopped */
+    free(s);
+}
+
+void isola__family_answered(struct isola_realm *r, struct isola_pending *p,
+                            const struct isola_mail *answer)
 {
     struct isola_actor *a = p->whose;
+    struct isola_family *f = a->family;
+    struct step *s = f->current;
     isola__pending_free(r, p);
-    a->family->pending = NULL;
+    f->pending = NULL;
+    f->current = NULL;
+    if (s != NULL)
+        conclude(f, s, answer);
     go_on(a);
 }
 
@@ -224,6 +289,7 @@ void isola__family_end(struct isola_actor *a)
         return;
     if (f->pending != NULL)
         isola__pending_free(a->realm, f->pending);
+    free(f->current);
     while (f->steps != NULL) {
         struct step *s = f->steps;
         f->steps = s->next;

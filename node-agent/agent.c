@@ -61,7 +61,10 @@ void isola__agent_check_ready(struct isola__agent *agent)
     if (agent->opt.join != NULL &&
         (!members->joined || !isola__members_settled(members) || agent->releases.fetching))
         return;
+    if (agent->releases.untold > 0)
+        return;
     agent->state = ISOLA_AGENT_READY;
+    isola__host_check_open(&agent->host);
     printf("node-agent %s is ready: socket %s, mesh %s\n", agent->opt.name, agent->opt.socket,
            isola_listener_url(agent->control));
     if (fflush(stdout) != 0)

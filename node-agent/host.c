@@ -64,6 +64,7 @@ static void gone(struct isola__host *host)
     bool was_ready = host->url != NULL;
     free(host->url);
     host->url = NULL;
+    host->open = false;
     host->pid = 0;
     uv_timer_stop(&host->timer);
     if (host->stopping) {
@@ -176,6 +177,16 @@ static void flush_waiting(struct isola__host *host)
         host->waiting_bytes = 0;
 }
 
+void isola__host_check_open(struct isola__host *host)
+{
+    struct isola__agent *agent = host->agent;
+    if (host->open || host->state != ISOLA_HOST_READY || agent->state != ISOLA_AGENT_READY ||
+        agent->releases.untold > 0)
+        return;
+    host->open = true;
+    isola__members_changed(&agent->members);
+}
+
 static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct isola_slice params)
 {
     struct isola__agent *agent = conn->agent;
@@ -201,12 +212,14 @@ static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct
     host->url = isola_strndup((const char *)url.data, url.len);
     host->pid = pid;
     host->threads = threads;
-    /* In this order: who is there, what may run, who listens, what has been asked. */
+    /* In this order: who is there, what may run, who listens, what has been asked; other nodes hear
+     * of it when it has taken what may run. */
     isola__members_changed(&agent->members);
     isola__releases_to_host(&agent->releases);
     isola__clients_resubscribe(&agent->clients);
     flush_waiting(host);
     isola__agent_check_ready(agent);
+    isola__host_check_open(host);
 }
 
 static void on_log(struct isola__conn *conn, const struct isola_msg *m, struct isola_slice params)

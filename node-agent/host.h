@@ -34,6 +34,7 @@ struct isola__host {
     bool alive;               /* the process has not ended: its pid is its own */
     bool was_ready;           /* once since the agent started */
     bool stopping;
+    bool open; /* it has its releases: other nodes may know where it is */
     uv_process_t process;
     uv_timer_t timer; /* start again, or give up waiting: by state */
     unsigned failures;
@@ -50,6 +51,9 @@ struct isola__host {
 LOOP_THREAD void isola__host_init(struct isola__host *host, struct isola__agent *agent);
 /* Spawns it. */
 LOOP_THREAD void isola__host_start(struct isola__host *host);
+/* Lets other nodes know where it is if it has all its releases now: a message that came sooner
+ * would find no app, and a subscription be refused for good. */
+LOOP_THREAD void isola__host_check_open(struct isola__host *host);
 /* Asks it to end, kills it when it takes over five seconds; then calls isola__agent_host_stopped.
  */
 LOOP_THREAD void isola__host_stop(struct isola__host *host);

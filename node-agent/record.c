@@ -100,7 +100,7 @@ bool isola__record_same(const struct isola__record *a, const struct isola__recor
 
 void isola__record_own(struct isola__agent *agent, struct isola__record *out)
 {
-    bool ready = agent->host.state == ISOLA_HOST_READY;
+    bool ready = agent->host.state == ISOLA_HOST_READY && agent->host.open;
     *out = (struct isola__record){
         .name = isola_strdup(agent->opt.name),
         .url = isola_strdup(isola_listener_url(agent->control)),

@@ -225,12 +225,22 @@ static void host_params(struct isola__releases *releases, const struct isola_rel
 
 /* --- telling --- */
 
+struct telling {
+    struct isola__ask ask;
+    struct isola__releases *releases;
+};
+
 static void told(struct isola__ask *ask, const struct isola_msg *answer)
 {
+    struct isola__releases *releases = ((struct telling *)ask)->releases;
     struct isola_err err;
     if (answer->kind == ISOLA_MSG_FAIL && isola__answer_error(answer, &err) != ISOLA_EUNREACHABLE)
         isola_log(ISOLA_LOG_ERROR, "the actor-host did not take a release: %s", err.text);
     free(ask);
+    if (--releases->untold > 0)
+        return;
+    isola__agent_check_ready(releases->agent);
+    isola__host_check_open(&releases->agent->host);
 }
 
 void isola__releases_tell(struct isola__releases *releases, const struct isola_release *r,
@@ -238,7 +248,10 @@ void isola__releases_tell(struct isola__releases *releases, const struct isola_r
 {
     struct isola__host *host = &releases->agent->host;
     if (ask == NULL) {
-        ask = isola_zalloc(sizeof(*ask));
+        struct telling *t = isola_zalloc(sizeof(*t));
+        t->releases = releases;
+        releases->untold++;
+        ask = &t->ask;
         ask->cb = told;
     }
     if (host->state != ISOLA_HOST_READY || host->conn == NULL) {
@@ -262,8 +275,10 @@ static void tell_each(const struct isola_release *r, void *arg)
 void isola__releases_to_host(struct isola__releases *releases)
 {
     struct isola_err err;
+    releases->untold++; /* until the last one is on its way */
     if (isola_catalog_each(releases->agent->catalog, tell_each, releases, &err) != 0)
         isola_log(ISOLA_LOG_ERROR, "the actor-host could not be told its releases: %s", err.text);
+    releases->untold--;
 }
 
 /* --- fetching --- */

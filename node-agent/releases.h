@@ -25,6 +25,7 @@ struct isola__current {
 struct isola__releases {
     struct isola__agent *agent;
     struct isola_map current; /* by app: struct isola__current */
+    unsigned untold;          /* releases the actor-host has not said it has taken */
     bool fetching;
     struct isola__ask fetch;
     struct isola__member *fetch_from;

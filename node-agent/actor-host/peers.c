@@ -241,6 +241,24 @@ void peers_forward(void *arg, int node, struct isola_mail *mail)
 
 /* --- our links to peers --- */
 
+/* A peer that has no such app, yet: the subscription is repeated with the next view or link. */
+static void refused(struct peer *p, const struct isola_msg *m)
+{
+    for (struct sub_out *s = p->app->subs; s != NULL; s = s->next) {
+        struct isola_slice value;
+        struct isola_mp_error e = {0};
+        if (s->id != m->id || s->node != p->number)
+            continue;
+        s->node = 0;
+        if (isola_mp_at(m->args, 0, &value))
+            (void)isola_mp_read_error(value, &e);
+        isola_log(ISOLA_LOG_WARN, "node %s refused the subscription to \"%.*s\" of %.*s: %.*s",
+                  p->name, ISOLA_FMT(s->mail->event), ISOLA_FMT(s->mail->dst),
+                  ISOLA_FMT(e.message));
+        return;
+    }
+}
+
 static void on_answer(struct peer *p, const struct isola_msg *m)
 {
     struct app *app = p->app;
@@ -271,6 +289,8 @@ static void on_answer(struct peer *p, const struct isola_msg *m)
         struct isola_mail *a = isola_mail_answer(origin, m->kind == ISOLA_MSG_REPLY, m->args);
         if (a != NULL)
             isola_host_answer(app->host, a);
+    } else if (m->kind == ISOLA_MSG_FAIL) {
+        refused(p, m);
     }
 }
 

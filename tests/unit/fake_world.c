@@ -292,6 +292,7 @@ static void answer(void *arg, struct isola_mail *mail)
         ISOLA_CHECK(isola_mp_next(&r, &item) == 0);
         if (item.type == ISOLA_MP_STR)
             snprintf(o->text, sizeof(o->text), "%.*s", ISOLA_FMT(item.bytes));
+        o->is_bool = item.type == ISOLA_MP_BOOL;
         o->value = item.type == ISOLA_MP_BOOL ? item.b : int_of(value);
     }
     change(w);

@@ -17,8 +17,9 @@ struct world;
 
 /* How a message was answered. */
 struct outcome {
-    int kind; /* 0: not yet; ISOLA_MSG_REPLY or ISOLA_MSG_FAIL */
-    int code; /* FAIL */
+    int kind;     /* 0: not yet; ISOLA_MSG_REPLY or ISOLA_MSG_FAIL */
+    int code;     /* FAIL */
+    bool is_bool; /* the value: 0 or 1 */
     int64_t value;
     char text[300];  /* the message of a FAIL, or a reply that is a text */
     unsigned order;  /* the how manieth answer of all it was, from 1 */
