@@ -15,7 +15,7 @@ namespace
 const char *const hook_names[HOOK_COUNT] = {
     "makeRef", "load",      "activate", "deactivate", "run",     "use",   "named",
     "event",   "settle",    "expire",   "cancelled",  "dropAsk", "abort", "timer",
-    "state",   "hibernate", "tick",     "builtin",    "io",      "watch"};
+    "state",   "hibernate", "tick",     "builtin",    "io",      "watch", "global"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}
@@ -92,13 +92,43 @@ bool take(isola_js *js, v8::Local<v8::Value> returned)
     return add_builtin(js, "isola", exports.As<v8::Object>());
 }
 
+// A global that is made when a script first looks at it (lib/runtime/web/globals.js), and is an
+// ordinary one from then on.
+void make_global(v8::Local<v8::Name> name, const v8::PropertyCallbackInfo<v8::Value> &info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    isola_v8 *v = from(isolate);
+    v8::Local<v8::Value> argv[] = {name}, value;
+    if (v != nullptr && !v->hooks[HOOK_GLOBAL].IsEmpty() &&
+        v->hooks[HOOK_GLOBAL]
+            .Get(isolate)
+            ->Call(isolate->GetCurrentContext(), v8::Undefined(isolate), 1, argv)
+            .ToLocal(&value))
+        info.GetReturnValue().Set(value);
+}
+
+bool define_globals(isola_js *js, v8::Local<v8::Value> returned)
+{
+    v8::Local<v8::Value> names, name;
+    if (!member(js, returned, "globals").ToLocal(&names) || !names->IsArray())
+        return false;
+    for (uint32_t i = 0; i < names.As<v8::Array>()->Length(); i++)
+        if (!names.As<v8::Array>()->Get(js->context, i).ToLocal(&name) || !name->IsName() ||
+            !js->context->Global()
+                 ->SetLazyDataProperty(js->context, name.As<v8::Name>(), make_global, {},
+                                       v8::DontEnum)
+                 .FromMaybe(false))
+            return false;
+    return true;
+}
+
 // The runtime's own rehearsal (lib/runtime/warm.js): its functions are compiled by it.
 bool rehearse(isola_js *js, v8::Local<v8::Value> returned)
 {
     v8::Local<v8::Value> warm, ignored;
     if (!member(js, returned, "warm").ToLocal(&warm) || !warm->IsFunction() ||
         !warm.As<v8::Function>()
-             ->Call(js->context, v8::Undefined(js->isolate()), 0, nullptr)
+             ->Call(js->context, v8::Undefined(js->isolate()), 1, &returned)
              .ToLocal(&ignored))
         return false;
     after_entry(js);
@@ -133,6 +163,11 @@ const isola_v8_ops quiet_ops = {
     .io_cancel = io_cancel,
 };
 
+void add_birth_references(std::vector<intptr_t> *to)
+{
+    to->push_back(reinterpret_cast<intptr_t>(make_global));
+}
+
 bool boot(isola_js *js, std::string *why)
 {
     v8::Isolate *isolate = js->isolate();
@@ -147,7 +182,7 @@ bool boot(isola_js *js, std::string *why)
         function.As<v8::Function>()
             ->Call(context, v8::Undefined(isolate), 1, &natives)
             .ToLocal(&returned) &&
-        take(js, returned) && rehearse(js, returned))
+        take(js, returned) && define_globals(js, returned) && rehearse(js, returned))
         return true;
     *why = "the runtime does not boot: " + describe(js, caught.Exception());
     return false;

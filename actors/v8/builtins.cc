@@ -173,6 +173,7 @@ const intptr_t *external_references(v8::String::ExternalOneByteStringResource *r
         for (size_t i = 0; i < runtime_natives.count; i++)
             made->push_back(reinterpret_cast<intptr_t>(runtime_natives.functions[i].function));
         add_module_references(made);
+        add_birth_references(made);
         made->push_back(reinterpret_cast<intptr_t>(runtime));
         made->push_back(0);
         return made;

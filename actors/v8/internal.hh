@@ -49,6 +49,7 @@ enum Hook {
     HOOK_BUILTIN,
     HOOK_IO,
     HOOK_WATCH,
+    HOOK_GLOBAL,
     HOOK_COUNT
 };
 
@@ -211,6 +212,8 @@ v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const ch
 
 // birth.cc
 extern const isola_v8_ops quiet_ops; // of an isolate nobody is in
+// What a snapshot may refer to.
+void add_birth_references(std::vector<intptr_t> *to);
 // Boots the runtime that was evaluated in the current context, and takes its hooks.
 bool boot(isola_js *js, std::string *why);
 // Puts what C holds of the context into the snapshot that is made of it; fetches it in a new

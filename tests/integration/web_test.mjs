@@ -89,6 +89,19 @@ for (const type of ['I', 'S']) {
       assert.equal(await run(`try { new MessagePort(); } catch (e) { return e.code; }`), 'ERR_ILLEGAL_CONSTRUCTOR');
       assert.equal(await run(`try { const { port1 } = new MessageChannel(); for (;;) port1.postMessage(1); } catch (e) { return e.code; }`), 'EOVERLOAD');
     });
+    test('globals that are made when they are first looked at are as others', async () => {
+      assert.deepEqual(await run(`
+        const of = (name) => { const d = Object.getOwnPropertyDescriptor(globalThis, name); return [typeof d.value, d.writable, d.enumerable, d.configurable, d.value === globalThis[name]]; };
+        const has = ['File' in globalThis, Object.hasOwn(globalThis, 'FormData'), Object.getOwnPropertyNames(globalThis).includes('console')];
+        const { console: kept } = globalThis;
+        globalThis.Headers = 5;
+        globalThis.console = 6;
+        reportError = 7;
+        const deleted = [delete globalThis.File, delete globalThis.File, typeof File];
+        Object.defineProperty(globalThis, 'Request', { value: 8, configurable: true });
+        return [of('fetch'), of('performance'), has, Headers, console, kept.log === console.log, reportError, deleted, Request, performance === performance, process.stdout === process.stdout];`),
+      [['function', true, false, true, true], ['object', true, false, true, true], [true, true, true], 5, 6, false, 7, [true, true, 'undefined'], 8, true, true]);
+    });
     test('what has memory that nobody counts is not there', async () => {
       assert.deepEqual(await run('return [typeof WebAssembly, typeof SharedArrayBuffer]'), ['undefined', 'undefined']);
     });

@@ -5,32 +5,47 @@
 import * as io from './io.js';
 import { queueMicrotask } from './microtask.js';
 import { become } from './node/events.js';
-import { clone, exchange, frame, setFrame, uncaught } from './node/native.js';
+import { clone, compile, compiled, exchange, frame, group, setFrame, uncaught } from './node/native.js';
 import { process } from './node/process.js';
 import { nextTick } from './node/tick.js';
 import * as timers from './timers.js';
+import { names } from './web/globals.js';
 import { now, performance } from './web/performance.js';
 import {
   apply, codeError, create, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, NativeError, NativePromise, NativeTypeError, SafeMap, SafeSet, settled,
 } from './primordials.js';
 
-const { compile, compiled, group } = globalThis.__isola_loader; // actors/v8/builtins.cc
-
 const born = {
   __proto__: null,
-  apply, become, clone, codeError, compile, compiled, create, defineProperty, exchange, frame, getOwnPropertyDescriptor, getPrototypeOf, group, io, NativeError, NativePromise,
-  NativeTypeError, nextTick, now, performance, process, queueMicrotask, SafeMap, SafeSet, setFrame, settled, timers, uncaught,
+  apply, become, clone, codeError, compile, compiled, create, defineProperty, exchange, frame, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, group, io, NativeError, NativePromise,
+  NativeTypeError, nextTick, now, queueMicrotask, SafeMap, SafeSet, setFrame, settled, timers, uncaught,
   languages: getOwnPropertyNames(globalThis), // the globals there are before ours
+  get names() { return names; }, // of globals that are made when they are first looked at
+  get performance() { return performance(); },
+  get process() { return process(); },
   provide(exports) { made = exports; },
 };
+
+/** Evaluates a part that lies with the files of Node.js' library. */
+function part(id) {
+  const fn = compile(id, false);
+  const module = { exports: {} };
+  apply(fn, undefined, [module.exports, () => born, module]);
+  compiled(id, fn);
+  return module.exports;
+}
 
 let made;
 /** What late.js provides. */
 export function late() {
-  if (made === undefined) {
-    const fn = compile('isola/late', false);
-    apply(fn, undefined, [{}, () => born, {}]);
-    compiled('isola/late', fn);
-  }
+  if (made === undefined) part('isola/late');
   return made;
+}
+
+let watching; // between the beginning and the end of it
+export function watch(what, touch) {
+  const { watch } = watching ?? part('isola/watch');
+  const result = watch(what, touch);
+  watching = what?.all === undefined ? undefined : { watch };
+  return result;
 }

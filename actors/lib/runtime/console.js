@@ -2,47 +2,49 @@
 //
 // console, as Node.js programs use it: %-formats, objects shown, each call one entry in the actor's log.
 import { late } from './born.js';
+import { log as write } from './node/native.js';
 import { now } from './web/performance.js';
+import { once } from './primordials.js';
 
 const DEBUG = 0, INFO = 1, WARN = 2, ERROR = 3; // base/log.h
 
-/** What needs no util.inspect, which takes some milliseconds to load: texts, numbers and the like. Undefined: it does. */
-function simple(args) {
-  let text = '';
-  for (let i = 0; i < args.length; i++) {
-    const v = args[i];
-    const type = typeof v;
-    let said;
-    if (type === 'string') {
-      if (i === 0 && args.length > 1 && v.includes('%')) return undefined;
-      said = v;
-    } else if (v === null || type === 'undefined' || type === 'boolean' || (type === 'number' && v !== 0)) {
-      said = `${v}`;
-    } else if (v === 0) {
-      said = 1 / v < 0 ? '-0' : '0';
-    } else if (type === 'bigint') {
-      said = `${v}n`;
-    } else {
-      return undefined;
+export const console = once(() => {
+  /** What needs no util.inspect, which takes some milliseconds to load: texts, numbers and the like. Undefined: it does. */
+  function simple(args) {
+    let text = '';
+    for (let i = 0; i < args.length; i++) {
+      const v = args[i];
+      const type = typeof v;
+      let said;
+      if (type === 'string') {
+        if (i === 0 && args.length > 1 && v.includes('%')) return undefined;
+        said = v;
+      } else if (v === null || type === 'undefined' || type === 'boolean' || (type === 'number' && v !== 0)) {
+        said = `${v}`;
+      } else if (v === 0) {
+        said = 1 / v < 0 ? '-0' : '0';
+      } else if (type === 'bigint') {
+        said = `${v}n`;
+      } else {
+        return undefined;
+      }
+      text += i === 0 ? said : ` ${said}`;
     }
-    text += i === 0 ? said : ` ${said}`;
+    return text;
   }
-  return text;
-}
 
-/** As Node.js formats it, whose util.inspect is loaded when there is something to inspect. */
-export function format(...args) {
-  try {
-    const text = simple(args);
-    if (text !== undefined) return text;
-    return late().load('internal/util/inspect').format(...args);
-  } catch (error) {
-    if (error instanceof RangeError) throw error; // no stack or no room: the script's own
-    return '[an object that cannot be shown]'; // its getters throw, or the script has broken what inspecting needs
+  /** As Node.js formats it, whose util.inspect is loaded when there is something to inspect. */
+  function format(...args) {
+    try {
+      const text = simple(args);
+      if (text !== undefined) return text;
+      return late().load('internal/util/inspect').format(...args);
+    } catch (error) {
+      if (error instanceof RangeError) throw error; // no stack or no room: the script's own
+      return '[an object that cannot be shown]'; // its getters throw, or the script has broken what inspecting needs
+    }
   }
-}
 
-export function createConsole(write) {
   const counts = new Map();
   const timers = new Map();
   let indent = '';
@@ -70,4 +72,4 @@ export function createConsole(write) {
   };
   console.groupCollapsed = console.group;
   return console;
-}
+});

@@ -3,10 +3,8 @@
 // What scripts have done outside of their isolate, by the JavaScript of the actor-host's main thread (node-agent/actor-host/outside):
 // a request is a text of JSON and bytes, and so is each answer. See actors/io.c.
 import { actors } from './table.js';
-import { crash, currentActor } from './node/native.js';
+import { crash, currentActor, group } from './node/native.js';
 import { SafeMap } from './primordials.js';
-
-const { group } = globalThis.__isola_loader;
 
 let natives;
 const underWay = new SafeMap(); // id → { on, owner }

@@ -12,29 +12,22 @@ import * as table from './table.js';
 import * as signal from './signal.js';
 import * as supervise from './supervise.js';
 import * as timers from './timers.js';
-import { createConsole } from './console.js';
-import { EventEmitter } from './node/events.js';
-import { late } from './born.js';
+import { late, watch } from './born.js';
 import * as natives from './node/native.js';
-import * as process from './node/process.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
 import { warm } from './warm.js';
-import { watch } from './watch.js';
-import { codeError, defineProperty, SafeMap, setPrototypeOf, settled } from './primordials.js';
+import { codeError, defineProperty, SafeMap, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
 const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
 
 const define = (name, value) => defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
-setPrototypeOf(process.process, EventEmitter.prototype);
-EventEmitter.call(process.process);
 globals.install();
 defineProperty(actors.Actor.prototype, 'signal', { __proto__: null, get() { return signal.signalOf(this); }, configurable: true, enumerable: false });
 for (const name of Object.keys(supervise.methods))
   defineProperty(actors.Actor.prototype, name, { __proto__: null, value: supervise.methods[name], writable: true, configurable: true, enumerable: false });
 bounded.install();
-define('console', createConsole(natives.log));
 define('require', (name) => {
   if (name === 'isola') return isola;
   const exports = typeof name === 'string' ? late().builtin(name) : undefined;
@@ -51,7 +44,7 @@ globalThis.__isola_boot = (native) => {
   supervise.attach(native);
   timers.attach(native);
   natives.attach(native);
-  const hooks = {
+  return {
     exports: isola,
     addressSymbol: actors.kAddress,
     makeRef: (address) => new refs.Ref(address),
@@ -89,9 +82,10 @@ globalThis.__isola_boot = (native) => {
     tick: drain,
     builtin: (name) => late().builtin(name),
     watch: (what) => watch(what, native.touch),
-    warm: () => warm(hooks, () => { definitions.clear(); ring.clear(); }),
+    global: globals.value,
+    globals: globals.names,
+    warm: (hooks) => warm(hooks, () => { definitions.clear(); ring.clear(); }),
     io: io.answer,
   };
-  return hooks;
 };
 delete globalThis.__isola_loader;

@@ -43,6 +43,12 @@ export function bounded(event) {
 /** May throw what a getter of the script's throws. */
 export const isThenable = (v) => v !== null && typeof v === 'object' && typeof v.then === 'function';
 
+/** What many isolates never use is made when it is first asked for: none of its functions is there before. */
+export function once(make) {
+  let made;
+  return () => (made ??= make());
+}
+
 /** Calls `ok` or `bad` once when `promise` (of any make) is settled. */
 export async function settled(promise, ok, bad) {
   let value;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A rehearsal, while the snapshot is made and nobody is there to see it: what every actor does is done once, so that the functions it
-// takes are compiled in the snapshot. They would be compiled anew in every isolate otherwise. No more than that: V8's own code for an
-// isolate all but fills the first page of 256 KB, and a process has 65,530 mappings (docs/start.md).
+// takes are compiled in the snapshot. They would be compiled anew in every isolate otherwise. No more than that: what is
+// compiled has its place in each of thousands of heaps.
 import { actor } from './ref.js';
 import { rehearse } from './incoming.js';
 

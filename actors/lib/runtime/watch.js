@@ -6,9 +6,11 @@
 // An isolate that a snapshot is made of lacks the newest features of the language: what an ordinary one has and it has not is there as a
 // getter that tells.
 //
+// All of it is loaded for that alone (born.js), and gone again from what is kept.
+//
 // The stand-ins are taken away again. A module may have kept one (`const { random } = Math`): it goes on working, and is put back, so
 // that it is the same as the global one.
-import { apply, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, SafeSet } from './primordials.js';
+import { apply, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, names, SafeSet } from 'isola:born';
 
 const { construct } = Reflect;
 const setProperty = (object, name, value) => defineProperty(object, name, { __proto__: null, value });
@@ -59,13 +61,14 @@ function survey() {
   const found = [];
   const globals = getOwnPropertyNames(globalThis);
   for (let i = 0; i < globals.length; i++) {
-    const value = getOwnPropertyDescriptor(globalThis, globals[i]).value; // not of what is loaded when it is first looked at
     found[found.length] = globals[i];
+    if (names.includes(globals[i])) continue; // they would be made
+    const { value } = getOwnPropertyDescriptor(globalThis, globals[i]);
     if (value === null || value === globalThis || (typeof value !== 'object' && typeof value !== 'function')) continue;
     for (const of of [value, getOwnPropertyDescriptor(value, 'prototype')?.value]) {
       if (of === null || (typeof of !== 'object' && typeof of !== 'function')) continue;
-      const names = getOwnPropertyNames(of);
-      for (let k = 0; k < names.length; k++) found[found.length] = `${globals[i]}.${of === value ? '' : 'prototype.'}${names[k]}`;
+      const own = getOwnPropertyNames(of);
+      for (let k = 0; k < own.length; k++) found[found.length] = `${globals[i]}.${of === value ? '' : 'prototype.'}${own[k]}`;
     }
   }
   return found;

@@ -2,9 +2,9 @@
 //
 // Takes the files of Node.js' own JavaScript library that isolates use out of the pinned Node.js, which runs this at build time:
 //
-//     node builtins.mjs FILE.bin FILE.c LATE.js
+//     node builtins.mjs FILE.bin FILE.c LATE.js WATCH.js
 //
-// LATE.js is our own (late.js), and lies with them. // FILE.bin is their text, one after the other; FILE.c a table of where each begins (actors/v8/builtins.cc). The text is Latin-1, as
+// LATE.js and WATCH.js are our own (late.js, watch.js), and lie with them. FILE.bin is their text, one after the other; FILE.c a table of where each begins (actors/v8/builtins.cc). The text is Latin-1, as
 // V8 takes it without a copy: other characters are written as escapes, which in a comment or string changes nothing.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:zlib';
@@ -31,7 +31,7 @@ const files = `
 
 process.noDeprecation = true;
 const sources = process.binding('natives');
-const [binary, table, late] = process.argv.slice(2);
+const [binary, table, late, watch] = process.argv.slice(2);
 
 const latin1 = (text) => Buffer.from(text.replace(/[^\0-\xff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`), 'latin1');
 // The web's Headers, Request, Response and FormData are in one file with all of undici, each part of which is made when it is asked for:
@@ -67,7 +67,8 @@ sources['internal/zlib_constants'] = `module.exports = { __proto__: null, ${Obje
 // Node's URLPattern is C++.
 sources['internal/urlpattern'] = readFileSync(new URL('dist/urlpattern.cjs', import.meta.resolve('urlpattern-polyfill')), 'utf8');
 sources['isola/late'] = readFileSync(late, 'utf8');
-files.push('isola/late', 'internal/fetch', 'internal/urlpattern', 'internal/zlib_constants');
+sources['isola/watch'] = readFileSync(watch, 'utf8');
+files.push('isola/late', 'isola/watch', 'internal/fetch', 'internal/urlpattern', 'internal/zlib_constants');
 files.sort();
 
 // Node.js makes much when it starts that most of an app never looks at: all its primordials (primordials.js makes them one by one), and

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The isolate's native functions (actors/v8/natives.cc), for the modules here: they are known from boot on.
+import { once } from '../primordials.js';
+
 let native;
+
+export const { compile, compiled, group } = globalThis.__isola_loader; // actors/v8/builtins.cc
+export const util = once(() => group('util'));
 
 export function attach(ops) {
   native = ops;
