@@ -333,20 +333,11 @@ void decode_value(Info info)
 const Native functions[] = {{"frame", get_frame},
                             {"setFrame", set_frame},
                             {"send", send},
-                            {"spawn", spawn},
                             {"cancel", cancel},
-                            {"watch", watch_turn},
-                            {"runs", runs},
                             {"publish", publish},
                             {"activated", activated},
                             {"crash", crash},
                             {"log", log_line},
-                            {"timerSet", timer_set},
-                            {"timerClear", timer_clear},
-                            {"encode", encode_value},
-                            {"decode", decode_value},
-                            {"touch", touch_text},
-                            {"tick", tick},
                             {"looked", looked},
                             {"actorOf", actor_of},
                             {"refer", refer},
@@ -359,9 +350,17 @@ const Native functions[] = {{"frame", get_frame},
                             {"checkpoint", checkpoint},
                             {"unheard", unheard}};
 
+// What few isolates use, which are not born with it.
+const Native rare_functions[] = {
+    {"spawn", spawn},         {"watch", watch_turn},       {"runs", runs},
+    {"timerSet", timer_set},  {"timerClear", timer_clear}, {"encode", encode_value},
+    {"decode", decode_value}, {"touch", touch_text},       {"tick", tick}};
+
 } // namespace
 
 const NativeGroup runtime_natives = {"runtime", functions,
                                      sizeof(functions) / sizeof(functions[0])};
+const NativeGroup rare_natives = {"rare", rare_functions,
+                                  sizeof(rare_functions) / sizeof(rare_functions[0])};
 
 } // namespace isola

@@ -27,6 +27,7 @@ struct NativeGroup {
 };
 
 extern const NativeGroup runtime_natives; // natives.cc
+extern const NativeGroup rare_natives;    // natives.cc
 extern const NativeGroup buffer_natives;  // node_buffer.cc
 extern const NativeGroup search_natives;  // node_search.cc
 extern const NativeGroup util_natives;    // node_util.cc

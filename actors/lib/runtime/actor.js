@@ -7,6 +7,7 @@
 // then reported: by the value `deliver` returns, or, when that is `later`, with `done`. The frame is what travels along promise
 // continuations (V8's continuation-preserved embedder data): it says in whose turn a piece of code runs, also in an isolate that many
 // actors share. C sets it before a turn; here it is a number nobody takes apart, or an object with that number (node/async_hooks.js).
+import { native } from './node/native.js';
 import { EventEmitter, Events, isEnd } from './node/events.js';
 import { done } from './ring.js';
 import { actors, find, remember } from './table.js';
@@ -20,12 +21,7 @@ export const later = Symbol('isola.later');
 
 const { listenerCount, rawListeners } = EventEmitter.prototype;
 
-let native;
 let constructing = null; // the inner of the instance whose constructor runs
-
-export function attach(ops) {
-  native = ops;
-}
 
 // The inner of an instance is in a private field, put on it from outside: scripts cannot see it, nor change whose it is.
 class Given { constructor(object) { return object; } }

@@ -5,11 +5,11 @@ import { apply, defineProperty, min } from './primordials.js';
 
 const { fill } = Array.prototype;
 const { isArray } = Array;
-const PIECE = 1 << 16; // elements
-const WHOLE = 1 << 20; // up to so many are filled at once
 
 // V8 fills a large array without looking whether the script is to end, and for as long as it takes: piece by piece it does look.
 function filled(value, start, end) {
+  const PIECE = 1 << 16; // elements
+  const WHOLE = 1 << 20; // up to so many are filled at once
   if (!isArray(this) || this.length <= WHOLE) return apply(fill, this, arguments);
   const length = this.length;
   let k = index(start, 0, length);

@@ -6,9 +6,8 @@ import { log as write } from './node/native.js';
 import { now } from './web/performance.js';
 import { once } from './primordials.js';
 
-const DEBUG = 0, INFO = 1, WARN = 2, ERROR = 3; // base/log.h
-
 export const console = once(() => {
+  const DEBUG = 0, INFO = 1, WARN = 2, ERROR = 3; // base/log.h
   /** What needs no util.inspect, which takes some milliseconds to load: texts, numbers and the like. Undefined: it does. */
   function simple(args) {
     let text = '';

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Messages and answers that C hands over: records in the memory of ring.js.
+import { native } from './node/native.js';
 import { deliver, ended, later } from './actor.js';
 import {
   ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, VALUE,
 } from './layout.js';
 import { settle } from './ref.js';
 import { done, doubles, ints, names, numberOf } from './ring.js';
-
-let native;
-export function attach(ops) {
-  native = ops;
-}
 
 function scalar(tag, at) {
   switch (tag) {

@@ -36,13 +36,6 @@ define('require', (name) => {
 });
 
 globalThis.__isola_boot = (native) => {
-  actors.attach(native);
-  refs.attach(native);
-  incoming.attach(native);
-  ring.attach(native);
-  signal.attach(native);
-  supervise.attach(native);
-  timers.attach(native);
   natives.attach(native);
   return {
     exports: isola,
@@ -81,7 +74,7 @@ globalThis.__isola_boot = (native) => {
     },
     tick: drain,
     builtin: (name) => late().builtin(name),
-    watch: (what) => watch(what, native.touch),
+    watch: (what) => watch(what, natives.rare().touch),
     global: globals.value,
     globals: globals.names,
     warm: (hooks) => warm(hooks, () => { definitions.clear(); ring.clear(); }),

@@ -34,8 +34,8 @@ export function codeError(code, message) {
 }
 
 /** The name of an event that others are to hear of: bounded, since it is a key at both ends. */
-const EVENT_MAX = 4096; // characters
 export function bounded(event) {
+  const EVENT_MAX = 4096; // characters
   if (event.length > EVENT_MAX) throw codeError('EINVAL', `the name of an event has at most ${EVENT_MAX} characters`);
   return event;
 }

@@ -6,7 +6,7 @@
 // go unsubscribes. Refs compare by address, not by identity.
 import { EventEmitter } from './node/events.js';
 import { hear, kAddress } from './actor.js';
-import { currentActor } from './node/native.js';
+import { currentActor, native } from './node/native.js';
 import * as ring from './ring.js';
 import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf, trunc } from './primordials.js';
 import { actors } from './table.js';
@@ -17,17 +17,12 @@ const OPTIONS = new SafeSet(['timeout', 'signal', 'durable']);
 
 const { rawListeners } = EventEmitter.prototype;
 
-let native;
 const asks = setPrototypeOf([], null); // slot → { resolve, reject, number, … }, or undefined
 const free = setPrototypeOf([], null); // slots that are
 let nfree = 0;
 let number = 0; // of the last ask: who answers names both, as slots are used again
 const NUMBERS = 0x1fffffff;
 const subscriptions = new SafeMap(); // id → { ref, event, owner, lost }
-
-export function attach(ops) {
-  native = ops;
-}
 
 function keep(ask) {
   const slot = nfree > 0 ? free[--nfree] : asks.length;

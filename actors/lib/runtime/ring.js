@@ -4,6 +4,7 @@
 // to be delivered and settled into one list and calls `run` (incoming.js) for all of it; what scripts send, and what their turns end with, goes into the
 // other, which C reads when it is full or the scripts have returned. Numbers, booleans and nothing are in the records themselves; all other
 // values are encoded and decoded by C, one call for each.
+import { native } from './node/native.js';
 import { codeError, setPrototypeOf, SafeMap, trunc } from './primordials.js';
 import { find } from './table.js';
 import {
@@ -11,17 +12,12 @@ import {
   NAME_LENGTH, NONE, NULL, OFFSET, OUT, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE,
 } from './layout.js';
 
-let native;
 export let ints, doubles; // the memory
 let going; // where the list of what is sent begins, in ints
 let room; // how many records it has
 export const names = setPrototypeOf([undefined], null); // number of an event → its name
 const numbers = new SafeMap(); // and back
 let lastName, lastNumber = 0;
-
-export function attach(ops) {
-  native = ops;
-}
 
 /** The memory: a buffer with room for so many records each way. */
 export function use(buffer, incoming, outgoing) {

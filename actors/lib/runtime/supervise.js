@@ -3,17 +3,12 @@
 // monitor, demonitor and spawn of an actor. A monitor is a subscription to an event of a name that scripts do not use (actors/monitor.c);
 // what it brings is handled as the event `down`, which nobody else can send to an actor that monitors.
 import { callAll, innerOf } from './actor.js';
-import { currentActor } from './node/native.js';
+import { currentActor, rare } from './node/native.js';
 import { actor, listen, unlisten } from './ref.js';
 import { codeError, SafeMap } from './primordials.js';
 
 const DOWN = '\x01down';
 const MODES = { __proto__: null, transient: 0, permanent: 1, temporary: 2 }; // enum isola_child_mode
-
-let native;
-export function attach(ops) {
-  native = ops;
-}
 
 /** What is behind `self`, whose code must be running: C takes the subscriber from the frame. */
 function own(self) {
@@ -51,7 +46,7 @@ export const methods = {
     const ref = actor(type.includes('/') ? type : `${i.app}/${type}`, key);
     const mode = MODES[options?.restart ?? 'transient'];
     if (mode === undefined) throw codeError('EINVAL', `restart is 'transient', 'permanent' or 'temporary', not ${String(options.restart)}`);
-    native.spawn(ref.address, mode);
+    rare().spawn(ref.address, mode);
     return ref;
   },
 };

@@ -6,11 +6,10 @@
 import { actor } from './ref.js';
 import { rehearse } from './incoming.js';
 
-const SERIAL = 0xffffffff; // no actor's
-const KEY = ['isola', 'Warm', 'up'];
-
 /** The steps follow each other in microtasks; `end` removes what is left of them. */
 export async function warm(hooks, end) {
+  const SERIAL = 0xffffffff; // no actor's
+  const KEY = ['isola', 'Warm', 'up'];
   class Warm {
     echo(x) { return x; }
   }

@@ -3,15 +3,14 @@
 // EventEmitter. An isolate is born with the small one of the package "events", a copy of Node.js' own at a quarter of its memory; when a
 // script asks for module `events`, which is Node.js' with all there is to it, the small one becomes that one: actors, refs and `process`
 // are then instances of it and have its methods.
-import EventEmitter from 'events';
-
 import { create, defineProperty, getOwnPropertyNames, getPrototypeOf, ObjectPrototype, setPrototypeOf } from '../primordials.js';
 
+const EventEmitter = require('events'); // a CommonJS module, as such: less to wrap around it
 const small = EventEmitter.prototype;
-const STATE = ['constructor', '_events', '_eventsCount', '_maxListeners'];
 
 /** Called when Node.js' module has been loaded. */
 export function become(full) {
+  const STATE = ['constructor', '_events', '_eventsCount', '_maxListeners'];
   const names = getOwnPropertyNames(small);
   for (let i = 0; i < names.length; i++) if (!STATE.includes(names[i])) delete small[names[i]];
   defineProperty(small, 'constructor', { __proto__: null, value: full, writable: true, configurable: true, enumerable: false });

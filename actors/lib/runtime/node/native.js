@@ -3,10 +3,13 @@
 // The isolate's native functions (actors/v8/natives.cc), for the modules here: they are known from boot on.
 import { once } from '../primordials.js';
 
-let native;
+/** What all of the runtime calls (actors/v8/natives.cc). */
+export let native;
 
 export const { compile, compiled, group } = globalThis.__isola_loader; // actors/v8/builtins.cc
 export const util = once(() => group('util'));
+/** What few isolates use. */
+export const rare = once(() => group('rare'));
 
 export function attach(ops) {
   native = ops;
@@ -26,10 +29,10 @@ export function exchange(f) {
 export const currentActor = () => native.actorOf(native.frame());
 
 /** Asks for the hook `tick` before the next microtask. */
-export const wantTick = () => native.tick();
+export const wantTick = () => rare().tick();
 /** An error nobody can catch: the actor crashes. */
 export const uncaught = (error) => native.crash(currentActor(), error);
 export const crash = (actor, error) => native.crash(actor, error);
 export const log = (level, text) => native.log(currentActor(), level, text);
 /** A copy, by way of what can be sent. */
-export const clone = (value) => native.decode(native.encode(value));
+export const clone = (value) => rare().decode(rare().encode(value));

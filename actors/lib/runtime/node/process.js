@@ -6,9 +6,8 @@ import { log, util } from './native.js';
 import { nextTick } from './tick.js';
 import { codeError, defineProperty, once, setPrototypeOf } from '../primordials.js';
 
-const WARN = 2; // base/log.h
-
 export const process = once(() => {
+  const WARN = 2; // base/log.h
   const { now, age, versions, env } = util();
   const { node, v8, arch } = versions();
   const { floor } = Math;

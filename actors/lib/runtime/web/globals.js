@@ -7,7 +7,7 @@ import { console } from '../console.js';
 import { clone, uncaught } from '../node/native.js';
 import { process } from '../node/process.js';
 import { queueMicrotask } from '../microtask.js';
-import { globals as timers } from '../timers.js';
+import { timers } from '../timers.js';
 import { performance } from './performance.js';
 import { defineProperty, keys } from '../primordials.js';
 
@@ -21,10 +21,9 @@ const lateGlobals = [
   'URL', 'URLPattern', 'URLSearchParams', 'WritableStream', 'WritableStreamDefaultController', 'WritableStreamDefaultWriter',
 ];
 
-const TRANSFERABLE = 'transfer takes ArrayBuffers';
-
 // By way of what can be sent (docs/wire.md). What is transferred is copied, and then detached.
 const structuredClone = () => {
+  const TRANSFERABLE = 'transfer takes ArrayBuffers';
   return function structuredClone(value, options) {
     if (arguments.length === 0) throw new (late().load('internal/errors').codes.ERR_MISSING_ARGS)('The value argument must be specified');
     const transfer = options?.transfer === undefined ? [] : [...options.transfer];
@@ -46,17 +45,21 @@ const structuredClone = () => {
 const reportError = () => function reportError(error) { uncaught(error); };
 const navigator = () => Object.freeze({ userAgent: 'Isola', hardwareConcurrency: 1, language: 'en-US' });
 
-const soon = { __proto__: null, console, navigator, performance, process, reportError, structuredClone };
+const timer = (name) => timers().globals[name];
+const soon = {
+  __proto__: null,
+  console, navigator, performance, process, reportError, structuredClone,
+  clearImmediate: timer, clearInterval: timer, clearTimeout: timer, setImmediate: timer, setInterval: timer, setTimeout: timer,
+};
 
 /** The globals that are made when they are first looked at (birth.cc), */
 export const names = [...keys(soon), ...lateGlobals];
 /** by this. */
-export const value = (name) => (name in soon ? soon[name]() : late().global(name));
+export const value = (name) => (name in soon ? soon[name](name) : late().global(name));
 
 /** While the snapshot is made. */
 export function install() {
   const define = (name, value) => defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
-  for (const name of keys(timers)) define(name, timers[name]);
   define('queueMicrotask', queueMicrotask);
   define('global', globalThis);
   define('self', globalThis);

@@ -4,11 +4,10 @@
 import { util } from '../node/native.js';
 import { once } from '../primordials.js';
 
-const ENTRIES = 1000; // marks and measures that are kept; more push the oldest out
-
 export const now = () => util().age();
 
 export const performance = once(() => {
+  const ENTRIES = 1000; // marks and measures that are kept; more push the oldest out
   class PerformanceEntry {
     constructor(name, entryType, startTime, duration, detail) {
       Object.assign(this, { name, entryType, startTime, duration, detail });
