@@ -527,12 +527,11 @@ void isola__actor_end(struct isola_actor *a)
 /* What follows `failure`. */
 static void failed(struct isola_actor *a)
 {
-    struct isola_host *h = a->host;
     isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
     char why[600];
     snprintf(why, sizeof(why), "%.*s %.*s", ISOLA_FMT(a->address),
              ISOLA_FMT(isola_buf_slice(&a->failure)));
-    isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
+    isola__gate_refuse(a, ISOLA_EFAILED, why);
     isola__down(a, "failed", isola_buf_slice(&a->failure));
     isola__family_stops(a);
     /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this

@@ -53,22 +53,55 @@ static void release_all(struct isola_host *h, struct isola_mailq *q)
         isola__gate_release(h, m);
 }
 
-void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, const char *why)
+/* What the host sends of itself, whatever has become of the script: what has been forgotten by the
+ * actor already, word of its end, and what becomes of its children and of itself then. */
+static bool leaves_anyway(const struct isola_mail *m)
+{
+    switch (m->kind) {
+    case ISOLA_MSG_UNSUB:
+    case ISOLA_MSG_CANCEL:
+    case ISOLA_MAIL_IO_CANCEL:
+    case ISOLA_MSG_STOP:
+        return true;
+    case ISOLA_MSG_START: /* a spawn is the script's */
+        return m->origin.realm != NULL || isola_slice_eq(m->src, m->dst);
+    case ISOLA_MAIL_PUBLISH:
+        return isola_slice_is(m->event, ISOLA_DOWN);
+    default:
+        return false;
+    }
+}
+
+static void refuse(struct isola_host *h, struct isola_mail *m, int code, const char *why)
+{
+    if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) {
+        struct isola_origin origin = m->origin;
+        m->origin.realm = NULL;
+        isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+    }
+    isola_mail_free(m);
+}
+
+void isola__gate_refuse(struct isola_actor *a, int code, const char *why)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(&a->effects)) != NULL) {
+        if (leaves_anyway(m))
+            isola__gate_follow(a, m); /* the SUB of an UNSUB may wait for a write still */
+        else
+            refuse(a->host, m, code, why);
+    }
+}
+
+/* Those of a write that has failed. */
+static void refuse_all(struct isola_host *h, struct isola_mailq *q, int code, const char *why)
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(q)) != NULL) {
-        if (m->kind == ISOLA_MSG_UNSUB || m->kind == ISOLA_MSG_CANCEL ||
-            m->kind == ISOLA_MAIL_IO_CANCEL) {
-            /* the actor has forgotten it already */
+        if (leaves_anyway(m))
             isola__gate_release(h, m);
-            continue;
-        }
-        if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) {
-            struct isola_origin origin = m->origin;
-            m->origin.realm = NULL;
-            isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
-        }
-        isola_mail_free(m);
+        else
+            refuse(h, m, code, why);
     }
 }
 
@@ -134,7 +167,7 @@ static void crash(struct isola_actor *a)
     struct isola_host *h = a->host;
     isola__restart_explain(a, isola_buf_slice(&a->crash));
     static const char why[] = "the actor crashed; it restarts from its last saved state";
-    isola__gate_refuse(h, &a->effects, ISOLA_EFAILED, why);
+    isola__gate_refuse(a, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
     if (a->stopping != NULL) {
         struct isola_origin origin = a->stopping->origin;
@@ -197,7 +230,7 @@ bool isola__gate_settle(struct isola_actor *a)
     }
     if (a->upgrade != NULL && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {
         /* Its start need not end, and may never. */
-        isola__gate_refuse(h, &a->effects, ISOLA_EUPGRADE, "the release is being replaced");
+        isola__gate_refuse(a, ISOLA_EUPGRADE, "the release is being replaced");
         isola__actor_end(a);
         return false;
     }
@@ -266,7 +299,7 @@ void isola__gate_committed(struct isola_commit *c)
     } else {
         char why[300];
         snprintf(why, sizeof(why), "its state could not be saved: %s", c->why);
-        isola__gate_refuse(h, &c->effects, ISOLA_EIO, why);
+        refuse_all(h, &c->effects, ISOLA_EIO, why);
         if (current && a->crash.len == 0) {
             isola_buf_puts(&a->crash, why);
             a->hurt = true;

@@ -155,13 +155,24 @@ void isola_host_stop(struct isola_host *h, struct isola_mail *mail)
     isola__directory_post(h, mail);
 }
 
+/* Wherever the actor lives: the subscription may be on its way, see subs.c. */
+static void unsubscribe(struct isola_host *h, int node, struct isola_mail *mail)
+{
+    if (!isola__subs_remove(h, mail) && !mail->passed_on && node >= 0)
+        h->ops->forward(h->arg, node, mail);
+    else
+        isola_mail_free(mail);
+}
+
 void isola_host_post(struct isola_host *h, struct isola_mail *mail)
 {
     struct isola_err err;
     int node = mail->kind == ISOLA_MSG_EVENT ? 0 : h->ops->locate(h->arg, mail->dst);
     if (node > 0 && mail->passed_on)
         node = ISOLA_EUNREACHABLE;
-    if (mail->passed_on && isola__permit_from(h, mail, &err) != 0) {
+    if (mail->kind == ISOLA_MSG_UNSUB) {
+        unsubscribe(h, node, mail);
+    } else if (mail->passed_on && isola__permit_from(h, mail, &err) != 0) {
         isola__directory_refuse(h, mail, err.code, err.text);
     } else if (node > 0) {
         h->ops->forward(h->arg, node, mail);
@@ -177,8 +188,6 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
         isola_mail_free(mail);
     } else if (mail->kind == ISOLA_MSG_SUB) {
         isola__subs_add(h, mail);
-    } else if (mail->kind == ISOLA_MSG_UNSUB) {
-        isola__subs_remove(h, mail);
     } else {
         isola__directory_post(h, mail);
     }

@@ -48,7 +48,9 @@ struct isola_prepare {
 struct isola_host_ops {
     /* Where an address lives: 0 here, > 0 another node, < 0 an error code (ISOLA_EUNREACHABLE). */
     int (*locate)(void *arg, struct isola_slice address);
-    /* A mail for an actor on another node. Takes it; answers come back by isola_host_answer. */
+    /* A mail for an actor on another node. Takes it; answers come back by isola_host_answer. An
+     * UNSUB may have node 0: the actor lives here now, and its subscription has perhaps not come
+     * back yet; if so it is to be dropped, else the UNSUB to be posted again as passed_on. */
     void (*forward)(void *arg, int node, struct isola_mail *mail);
     /* A REPLY, FAIL or EVENT (origin.id says which) for the connection origin.link. Takes it. */
     void (*answer)(void *arg, struct isola_mail *mail);

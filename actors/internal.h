@@ -614,8 +614,9 @@ struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);
  * its effects out, now or when the state is on disk. False: its activation has ended, and it is not
  * to be touched again. */
 ISOLA_MUST_USE bool isola__gate_settle(struct isola_actor *a);
-/* Answers become errors, all else is dropped, but for UNSUBs: what they end has left before. */
-void isola__gate_refuse(struct isola_host *h, struct isola_mailq *q, int code, const char *why);
+/* In a visit: of what its script has caused and that waits for nothing yet, answers become errors
+ * and all else is dropped, but for what the host sends of itself. */
+void isola__gate_refuse(struct isola_actor *a, int code, const char *why);
 /* In a visit: sends a mail of this actor after all that waits for its writes. Takes it. */
 void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail);
 /* In a visit, or when there are no more: a write has ended. */
@@ -660,7 +661,8 @@ ANY_THREAD struct isola_realm *isola__directory_realm(struct isola_host *h,
 ANY_THREAD bool isola__subs_heard(struct isola_host *h, struct isola_slice address,
                                   struct isola_slice event);
 ANY_THREAD void isola__subs_add(struct isola_host *h, struct isola_mail *sub);
-ANY_THREAD void isola__subs_remove(struct isola_host *h, struct isola_mail *unsub);
+/* Is it here, and not any more? */
+ANY_THREAD bool isola__subs_remove(struct isola_host *h, const struct isola_mail *unsub);
 /* Sends subscriptions to actors that live elsewhere now after them. */
 ANY_THREAD void isola__subs_moved(struct isola_host *h);
 /* Fans a PUBLISH out. */

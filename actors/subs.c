@@ -2,7 +2,9 @@
  *
  * Subscriptions: who hears what the actors of this node emit. They belong to the address, not to an
  * activation: they outlive restarts, and end with their subscriber (an actor's activation, or a
- * connection).
+ * connection). Those to actors on other nodes are kept by who forwards (ops->forward). When an
+ * actor moves a subscription is in one of the two places at any moment, and an UNSUB finds it in
+ * either: it looks here first, wherever the actor lives, then there, and then here once more.
  */
 #include "actors/internal.h"
 
@@ -95,34 +97,38 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
-/* Removes those of `list` that match; an id of 0 matches all of the link. */
-static void prune(struct list *list, uint64_t link, uint64_t id)
+/* Removes those of `list` that match; an id of 0 matches all of the link. True: there were any. */
+static bool prune(struct list *list, uint64_t link, uint64_t id)
 {
+    bool any = false;
     for (struct sub **at = &list->first; *at != NULL;) {
         struct sub *sub = *at;
         if (sub->link == link && (id == 0 || sub->id == id)) {
             *at = sub->next;
             free((void *)(uintptr_t)sub->subscriber.data);
             free(sub);
+            any = true;
         } else {
             at = &sub->next;
         }
     }
+    return any;
 }
 
-void isola__subs_remove(struct isola_host *h, struct isola_mail *mail)
+bool isola__subs_remove(struct isola_host *h, const struct isola_mail *mail)
 {
+    bool found = false;
     struct isola_buf key = key_of(mail->dst, mail->event);
     pthread_rwlock_wrlock(&h->subs_lock);
     struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
     if (list != NULL) {
-        prune(list, mail->origin.link, mail->origin.id);
+        found = prune(list, mail->origin.link, mail->origin.id);
         if (list->first == NULL)
             free(isola_map_del(&h->subs, isola_buf_slice(&key)));
     }
     pthread_rwlock_unlock(&h->subs_lock);
     isola_buf_free(&key);
-    isola_mail_free(mail);
+    return found;
 }
 
 /* Makes the map anew without the lists that have become empty: it must not change while it is gone
@@ -147,16 +153,16 @@ void isola_host_drop_link(struct isola_host *h, uint64_t link)
     pthread_rwlock_wrlock(&h->subs_lock);
     ISOLA_MAP_EACH(&h->subs, e)
     {
-        prune(e->value, link, 0);
+        (void)prune(e->value, link, 0);
     }
     drop_empty(h);
     pthread_rwlock_unlock(&h->subs_lock);
     isola__host_cancel_link(h, link);
 }
 
-/* Turns the subscriptions of a list into SUB mails. */
-static void uproot(struct list *list, struct isola_slice address, struct isola_slice event,
-                   struct isola_mailq *out)
+/* Sends the subscriptions of a list to another node, or drops them when there is none. */
+static void uproot(struct isola_host *h, struct list *list, struct isola_slice address,
+                   struct isola_slice event, int node)
 {
     struct isola_slice none = {0};
     while (list->first != NULL) {
@@ -167,7 +173,10 @@ static void uproot(struct list *list, struct isola_slice address, struct isola_s
         if (m != NULL) {
             m->origin.link = sub->link;
             m->origin.id = sub->id;
-            isola_mailq_push(out, m);
+            if (node > 0)
+                h->ops->forward(h->arg, node, m);
+            else
+                isola_mail_free(m);
         }
         list->first = sub->next;
         free((void *)(uintptr_t)sub->subscriber.data);
@@ -177,20 +186,17 @@ static void uproot(struct list *list, struct isola_slice address, struct isola_s
 
 void isola__subs_moved(struct isola_host *h)
 {
-    struct isola_mailq out = {0};
     pthread_rwlock_wrlock(&h->subs_lock);
     ISOLA_MAP_EACH(&h->subs, e)
     {
         size_t split = strnlen((const char *)e->key, e->len);
         struct isola_slice address = isola_slice(e->key, split);
-        if (h->ops->locate(h->arg, address) != 0)
-            uproot(e->value, address, isola_slice(e->key + split + 1, e->len - split - 1), &out);
+        int node = h->ops->locate(h->arg, address);
+        if (node != 0)
+            uproot(h, e->value, address, isola_slice(e->key + split + 1, e->len - split - 1), node);
     }
     drop_empty(h);
     pthread_rwlock_unlock(&h->subs_lock);
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&out)) != NULL)
-        isola_host_post(h, m);
 }
 
 void isola__subs_publish(struct isola_host *h, struct isola_mail *mail)

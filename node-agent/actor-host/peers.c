@@ -162,7 +162,8 @@ static void settle_subs(struct app *app)
     }
 }
 
-static void unsubscribe(struct app *app, struct isola_mail *m)
+/* `node` 0: its actor has come here, and the subscription perhaps as well. */
+static void unsubscribe(struct app *app, int node, struct isola_mail *m)
 {
     for (struct sub_out **at = &app->subs; *at != NULL; at = &(*at)->next) {
         struct sub_out *s = *at;
@@ -173,10 +174,15 @@ static void unsubscribe(struct app *app, struct isola_mail *m)
             *at = s->next;
             isola_mail_free(s->mail);
             free(s);
-            break;
+            isola_mail_free(m);
+            return;
         }
     }
-    isola_mail_free(m);
+    m->passed_on = true;
+    if (node == 0)
+        isola_host_post(app->host, m);
+    else
+        isola_mail_free(m);
 }
 
 void peers_drop_conn(struct app *app, uint64_t conn)
@@ -221,7 +227,7 @@ static void run_forward(struct app *app, struct parcel *parcel)
     if (f->mail->kind == ISOLA_MSG_SUB)
         subscribe(app, f->mail);
     else if (f->mail->kind == ISOLA_MSG_UNSUB)
-        unsubscribe(app, f->mail);
+        unsubscribe(app, f->node, f->mail);
     else if (f->mail->origin.link == GIVE_LINK)
         claims_answered(app, f->mail); /* a STOP that waited while the activation ended by itself:
                                           it must not go after the actor */

@@ -184,6 +184,49 @@ static void what_was_caused_before_comes_before(void **state)
     }
 }
 
+/* Nor does it get lost when what it waits for cannot be written; neither do a parent's last words.
+ */
+static void a_write_that_fails_does_not_swallow_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct world *w = watched(options[i % 2], "stop note stop");
+        must_reply(w, world_ask(w, "t/T/a", "spawn t/T/child; add 1"), 1);
+        world_hold_store(w, true);
+        uint64_t lost = world_ask(w, "t/T/a", "add 1; emit t/W/w {note caused}");
+        world_await_held(w, 1);
+        if (i < 2)
+            must_fail(w, world_ask(w, "t/T/a", "crash oh"), ISOLA_EFAILED);
+        else
+            (void)world_stop(w, "t/T/a");
+        if (i >= 2)
+            fake_await_note("t/T/a stop", 1);
+        world_fail_writes(w, 1);
+        world_hold_store(w, false);
+        must_fail(w, lost, ISOLA_EIO);
+        fake_await_note("t/T/child stop", 1);
+        fake_await_note("t/W/w down t/T/a crashed", 1); /* which a stop becomes as well */
+        assert_int_equal(all_downs(w), 1);
+        assert_int_equal(fake_count_note("t/W/w caused"), 0);
+        must_reply(w, world_ask(w, "t/T/a", "get"), 1);
+        world_end(w);
+    }
+}
+
+/* An end of a monitor finds it where it is, while its actor moves. */
+static void a_monitor_ends_while_its_actor_moves(void **state)
+{
+    (void)state;
+    struct world *w = watched("", "");
+    world_place(w, "t/T/a", 2);
+    must_reply(w, world_ask(w, "t/W/w", "unsub; echo 0"),
+               0); /* it has not been sent after it yet */
+    isola_host_moved(world_host(w));
+    must_reply(w, world_ask(w, "t/W/w", "echo 0"), 0);
+    assert_int_equal(world_forwards(w), 0);
+    world_end(w); /* and none is left */
+}
+
 /* A monitor ends with the activation that made it. */
 static void a_watcher_that_ends_hears_no_more(void **state)
 {
@@ -313,6 +356,8 @@ int main(void)
         cmocka_unit_test(what_is_no_end_is_not_told),
         cmocka_unit_test(failures_are_told),
         cmocka_unit_test(what_was_caused_before_comes_before),
+        cmocka_unit_test(a_write_that_fails_does_not_swallow_it),
+        cmocka_unit_test(a_monitor_ends_while_its_actor_moves),
         cmocka_unit_test(a_watcher_that_ends_hears_no_more),
         cmocka_unit_test(connections_monitor_too),
         cmocka_unit_test(others_are_told_of_from_afar),

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Random messages from several threads to random actors, with crashes, stops, releases, moves,
- * time-outs, reads, writes and isolates that fail mixed in. At the end: every ask was answered once
- * (the world aborts at a second answer), no acknowledged change is lost and none was made that
- * nobody asked for, mail kept its order, and nothing is left behind (world_end, and the
- * sanitizers).
+ * time-outs, scripts that are ended, parents and monitors, reads, writes and isolates that fail
+ * mixed in. At the end: every ask was answered once (the world aborts at a second answer), no
+ * acknowledged change is lost and none was made that nobody asked for, mail kept its order, who
+ * monitors an actor has heard of each of its ends once, and nothing is left behind (world_end, and
+ * the sanitizers).
  *
  * ISOLA_TEST_SEED repeats a run's choices, though not how its threads interleave; ISOLA_STRESS_OPS
  * makes it longer.
@@ -15,11 +16,15 @@
 
 #include <cmocka.h>
 
+#include "actors/internal.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "fake_world.h"
 
 #define POSTERS   4
 #define ADDRESSES 12
+#define CPU       10 /* ms */
+#define WATCHER   "w/T/w"
 #define MOVING    6 /* the first of them change their place: for these no order is promised */
 
 struct op {
@@ -52,6 +57,10 @@ static void release(struct world *w)
         world_type("R", "reentrant shared", "reentrant\nload later\nstop add 0; timer 1")};
     types[0].life.hibernate_after_ms = 8;
     types[1].life.hibernate_after_ms = 16;
+    for (int i = 0; i < 3; i++)
+        types[i].limits.cpu_ms = CPU;
+    types[0].life.strategy = ISOLA_ONE_FOR_ALL;
+    types[2].life.strategy = ISOLA_REST_FOR_ONE;
     char id[16];
     pthread_mutex_lock(&release_lock);
     snprintf(id, sizeof(id), "r%u", releases++ % 3); /* old ids come back */
@@ -63,7 +72,9 @@ static void release(struct world *w)
 static void disturb(struct poster *p)
 {
     const char *whom = addresses[pick(p, ADDRESSES)];
-    switch (pick(p, 12)) {
+    static const char *const modes[] = {"transient", "permanent", "temporary"};
+    char program[100];
+    switch (pick(p, 16)) {
     case 0:
         world_emit(p->w, whom, "throw oh");
         break;
@@ -92,6 +103,21 @@ static void disturb(struct poster *p)
         break;
     case 9:
         fake_fail_opens(1);
+        break;
+    case 11:
+        world_emit(p->w, whom, pick(p, 2) ? "add 0; loop" : "timer 1; add 0; loop hard");
+        break;
+    case 12:
+        world_emit(p->w, whom, pick(p, 2) ? "spin 12; add 0" : "spin 6; timer 1; spin 6; add 0");
+        break;
+    case 13:
+        if (pick(p, 4) == 0)
+            world_emit(p->w, whom, pick(p, 2) ? "grow heap" : "grow external");
+        break;
+    case 14:
+        snprintf(program, sizeof(program), "spawn %s %s", addresses[pick(p, ADDRESSES)],
+                 modes[pick(p, 3)]);
+        (void)world_await(p->w, world_ask(p->w, whom, program));
         break;
     case 10:
         isola_host_drop_link(world_host(p->w), 2 + p->number);
@@ -180,6 +206,51 @@ static void order_was_kept(const char *address)
     }
 }
 
+/* One that is never disturbed monitors all that stay here. */
+static void watch(struct world *w)
+{
+    char program[400] = "";
+    world_release(w, "w", "1", "", "");
+    for (int i = MOVING; i < ADDRESSES; i++) {
+        strcat(program, "monitor ");
+        strcat(program, addresses[i]);
+        strcat(program, "; ");
+    }
+    strcat(program, "echo 0");
+    must_reply(w, world_ask(w, WATCHER, program), 0);
+}
+
+static unsigned count(struct world *w, const char *address, const char *reason)
+{
+    char note[100];
+    (void)w;
+    snprintf(note, sizeof(note), WATCHER " down %s %s", address, reason);
+    return fake_count_note(note);
+}
+
+static unsigned lines(struct world *w, const char *address, const char *said)
+{
+    char line[100];
+    snprintf(line, sizeof(line), "%s: %s", address, said);
+    return world_logged(w, line);
+}
+
+/* What it has crashed and failed of is in the log: the watcher has heard as often, soon. */
+static void each_end_was_told_once(struct world *w, const char *address)
+{
+    uint64_t deadline = fake_deadline();
+    for (;;) {
+        unsigned crashed = lines(w, address, "crashed"), failed = lines(w, address, "could not");
+        must_reply(w, world_ask(w, WATCHER, "echo 0"), 0);
+        unsigned c = count(w, address, "crashed"), f = count(w, address, "failed");
+        if (c == crashed && f == failed)
+            return;
+        if (isola_clock_ms() > deadline)
+            fail_msg("%s has crashed %u times and failed %u times; %u and %u were told", address,
+                     crashed, failed, c, f);
+    }
+}
+
 static void nothing_acknowledged_is_lost(void **state)
 {
     (void)state;
@@ -190,8 +261,9 @@ static void nothing_acknowledged_is_lost(void **state)
     for (int i = 0; i < ADDRESSES; i++)
         snprintf(addresses[i], sizeof(addresses[i]), "t/%c/k%d", "TSR"[i % 3], i / 3);
     world_others_refuse(w);
-    world_fail_writes_of(w, 10);
     release(w);
+    watch(w);
+    world_fail_writes_of(w, 10);
     for (unsigned i = 0; i < POSTERS; i++) {
         posters[i] =
             (struct poster){.w = w, .number = i, .seed = world_random(w, 1u << 30), .nops = nops};
@@ -218,6 +290,8 @@ static void nothing_acknowledged_is_lost(void **state)
     }
     fake_flag("broken", false);
     fake_fail_opens(0);
+    for (int i = MOVING; i < ADDRESSES; i++)
+        each_end_was_told_once(w, addresses[i]);
     world_end(w);
     for (int i = 0; i < ADDRESSES; i++) {
         int64_t stored = world_stored(w, addresses[i]);
