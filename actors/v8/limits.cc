@@ -21,6 +21,7 @@ static constexpr size_t kReprieve = size_t{2} << 30;
 
 bool Quota::take(size_t n)
 {
+    absurd_.store(n > max_, std::memory_order_relaxed);
     if (used_.fetch_add(n, std::memory_order_relaxed) + n <= max_) {
         refused_.store(false, std::memory_order_relaxed); // V8 has found room
         return true;
@@ -62,6 +63,12 @@ static size_t near_heap_limit(void *data, size_t current, size_t)
 {
     // Array buffers that cannot be had make V8 collect all it can, and come here as well.
     isola_v8 *v = static_cast<isola_v8 *>(data);
+    if (v->guard.quota->absurd()) { // a RangeError, unless the heap is full as well
+        v8::HeapStatistics stats;
+        v->isolate->GetHeapStatistics(&stats);
+        if (stats.used_heap_size() < current / 4 * 3)
+            return current;
+    }
     end_scripts(v, v->guard.quota->exhausted() ? ISOLA_V8_EXTERNAL : ISOLA_V8_HEAP);
     return current + kReprieve;
 }

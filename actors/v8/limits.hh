@@ -24,6 +24,8 @@ class Quota final : public v8::ArrayBuffer::Allocator
     void Free(void *data, size_t n) override;
     // V8 was refused what would fit by itself, and has found no room by collecting garbage.
     bool exhausted() const { return refused_.load(std::memory_order_relaxed); }
+    // The last thing it was asked for is more than there may be of all.
+    bool absurd() const { return absurd_.load(std::memory_order_relaxed); }
     uint64_t max() const { return max_; }
     // Whom to interrupt when something is refused; null: nobody any more.
     void watch(v8::Isolate *isolate) { isolate_ = isolate; }
@@ -32,7 +34,7 @@ class Quota final : public v8::ArrayBuffer::Allocator
     bool take(size_t n);
     const uint64_t max_;
     std::atomic<uint64_t> used_{0};
-    std::atomic<bool> refused_{false};
+    std::atomic<bool> refused_{false}, absurd_{false};
     v8::Isolate *isolate_ = nullptr;
 };
 
