@@ -120,6 +120,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         return;
     }
     if (mail->kind == ISOLA_MAIL_DRAIN) {
+        isola__grace_arm(a, mail->kind);
         fail_waiting(a, ISOLA_EUNREACHABLE, "the node is shutting down");
         drop(a, mail, 0, ""); /* last: what waited has been told when a drain ends */
         return;
@@ -154,6 +155,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
     if (mail->kind == ISOLA_MAIL_UPGRADE) { /* not behind what waits: that is for the next
                                                activation, wherever it is */
         isola__mailbox_sub(a, 1);
+        isola__grace_arm(a, mail->kind);
         isola_mail_free(a->upgrade);
         a->upgrade = mail;
         isola__realm_touch(a->realm, a);
@@ -170,6 +172,8 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         drop(a, mail, ISOLA_EDEADLOCK, why);
         return;
     }
+    if (mail->kind == ISOLA_MSG_STOP)
+        isola__grace_arm(a, mail->kind);
     isola_mailq_push(&a->waiting, mail);
     isola__realm_touch(a->realm, a);
 }
@@ -258,6 +262,7 @@ static bool start(struct isola_actor *a)
         a->activation++;
         isola_idmap_add(&r->actors, a->serial, a);
         a->have_state = false;
+        isola__grace_starts(a);
         read_state(a);
         retry_module(r, a->type);
     }
@@ -355,6 +360,7 @@ static void leave_realm(struct isola_actor *a)
 {
     struct isola_realm *r = a->realm;
     isola__restart_disarm(a);
+    isola__grace_disarm(a);
     isola__family_end(a);
     while (a->subs != NULL) {
         struct isola_sub_of *sub = a->subs;

@@ -13,6 +13,7 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     h->ops = ops;
     h->arg = arg;
     h->nworkers = threads > 0 ? threads : 1;
+    h->graces = isola__graces();
     pthread_rwlock_init(&h->apps_lock, NULL);
     pthread_rwlock_init(&h->subs_lock, NULL);
     pthread_mutex_init(&h->shared_lock, NULL);

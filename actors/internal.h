@@ -144,13 +144,14 @@ struct isola_pending {
         ISOLA_PENDING_EMPTY,   /* idle.c: a realm nobody is left in */
         ISOLA_PENDING_RESTART, /* restart.c: `whose` crashes */
         ISOLA_PENDING_FAMILY,  /* supervise.c: a step of `whose` */
+        ISOLA_PENDING_GRACE,   /* grace.c: turns of `whose` are to end */
         ISOLA_PENDING_SIGNAL,  /* cancel.c: the deadline of a turn whose signal is looked at */
     } what;
     uint32_t index, generation;
     uint32_t actor;                     /* serial */
     struct isola_pending *next, **prev; /* the actor's list */
     uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
-    struct isola_actor *whose;          /* RESTART, FAMILY */
+    struct isola_actor *whose;          /* RESTART, FAMILY, GRACE */
     uint32_t turn;                      /* ASK: the turn it was made in; SIGNAL */
     uint64_t ask;                       /* ASK: its id in the isolate */
     uint32_t next_free;
@@ -453,6 +454,7 @@ struct isola_actor {
     struct isola_buf crash;        /* what it crashed of; empty: it did not */
     struct isola_buf start_error;  /* args array with the Error its start ended with */
     struct isola_family *family;   /* its children (supervise.c), or NULL */
+    struct isola_pending *grace;   /* grace.c, or NULL */
     atomic_size_t mail_bytes;      /* of large mails in its mailbox and turns */
     size_t effect_bytes;           /* of its effects since the last settle */
     uint32_t nasks, ntimers, nsubs;
@@ -509,6 +511,23 @@ int isola__cancel_watch(struct isola_realm *r, uint32_t actor, uint32_t turn);
 void isola__cancel_due(struct isola_realm *r, struct isola_pending *p);
 /* In a visit: a watched turn has ended. */
 void isola__cancel_unwatch(struct isola_actor *a, uint32_t turn);
+
+/* --- turns that do not end when they are to (grace.c) --- */
+
+/* How long turns may take then before they are cancelled, and from there until they are given up,
+ * ms. */
+struct isola_graces {
+    uint64_t stop, upgrade, last;
+};
+struct isola_graces isola__graces(void);
+/* In a visit: a STOP, UPGRADE or DRAIN has come. */
+void isola__grace_arm(struct isola_actor *a, int kind);
+/* In a visit: a start begins; a STOP may wait behind other mail. */
+void isola__grace_starts(struct isola_actor *a);
+/* In a visit: it leaves its realm. */
+void isola__grace_disarm(struct isola_actor *a);
+/* In a visit: a GRACE is due. Takes it. */
+void isola__grace_due(struct isola_pending *p);
 
 /* --- monitors (monitor.c) --- */
 
@@ -771,6 +790,7 @@ struct isola_host {
     atomic_uint ios;             /* io.c: what is under way for scripts, and the bytes of it */
     atomic_size_t io_bytes;
     struct isola_letters letters;
+    struct isola_graces graces; /* set as it starts */
     struct isola_memory memory;
     atomic_size_t image_bytes; /* of all images */
     atomic_bool draining, drained;

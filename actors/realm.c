@@ -328,6 +328,8 @@ static void expire(struct isola_realm *r, struct isola_pending *p)
         isola__cancel_due(r, p);
     } else if (p->what == ISOLA_PENDING_FAMILY) {
         isola__family_answered(r, p, NULL);
+    } else if (p->what == ISOLA_PENDING_GRACE) {
+        isola__grace_due(p);
     } else if (p->what == ISOLA_PENDING_RESTART) {
         isola__restart_due(p);
     } else if (p->what == ISOLA_PENDING_IDLE) {

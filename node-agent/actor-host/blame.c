@@ -32,6 +32,13 @@ static size_t put(char *to, size_t at, size_t size, const char *s, size_t n)
     return at;
 }
 
+static size_t put_char(char *to, size_t at, size_t size, char c)
+{
+    if (at < size)
+        to[at++] = c;
+    return at;
+}
+
 static void blame(struct isola_slice address, const char *why)
 {
     char line[1200], digits[24];
@@ -45,9 +52,9 @@ static void blame(struct isola_slice address, const char *why)
     at = put(line, at, sizeof(line), digits + n, sizeof(digits) - n);
     at = put(line, at, sizeof(line), " ", 1);
     at = put(line, at, sizeof(line) - 300, (const char *)address.data, address.len);
-    line[at++] = '\t';
+    at = put_char(line, at, sizeof(line), '\t');
     at = put(line, at, sizeof(line) - 1, why, strlen(why));
-    line[at++] = '\n';
+    at = put_char(line, at, sizeof(line), '\n');
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return;
