@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "actors/v8/internal.hh"
+#include "base/msg.h"
 #include "base/msgpack.h"
 
 namespace isola
@@ -326,9 +327,13 @@ class Encoder
             if (!room(n))
                 return false;
             uint8_t *to = isola_buf_extend(out_, n);
-            if (to != nullptr)
+            isola_address at;
+            if (to != nullptr) {
                 s->WriteUtf8V2(isolate_, reinterpret_cast<char *>(to), n,
                                v8::String::WriteFlags::kReplaceInvalidUtf8);
+                if (isola_address_parse(isola_slice(to, n), &at, nullptr) != 0)
+                    return refuse("a ref to what is no address cannot be sent");
+            }
             isola_mp_ext_end(out_, begun);
             return true;
         }
@@ -737,7 +742,8 @@ class Decoder
         }
         case ISOLA_EXT_REF: {
             v8::Local<v8::Value> address, ref;
-            if (!string(p).ToLocal(&address) ||
+            isola_address at;
+            if (isola_address_parse(p, &at, nullptr) != 0 || !string(p).ToLocal(&address) ||
                 !js_->v->hooks[HOOK_MAKE_REF]
                      .Get(isolate_)
                      ->Call(context_, v8::Undefined(isolate_), 1, &address)
