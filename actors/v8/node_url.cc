@@ -129,18 +129,19 @@ void can_parse(Info info)
               : ada_can_parse(input.data(), input.size()));
 }
 
-// Of internal/url.js: updateActions.
-enum Action {
-    kProtocol,
-    kHost,
-    kHostname,
-    kPort,
-    kUsername,
-    kPassword,
-    kPathname,
-    kSearch,
-    kHash,
-    kHref
+// What to set, by the numbers of internal/url.js' updateActions.
+using Setter = bool (*)(ada_url, const char *, size_t);
+const Setter kSetters[] = {
+    ada_set_protocol,
+    ada_set_host,
+    ada_set_hostname,
+    ada_set_port,
+    ada_set_username,
+    ada_set_password,
+    ada_set_pathname,
+    [](ada_url url, const char *value, size_t n) { return ada_set_search(url, value, n), true; },
+    [](ada_url url, const char *value, size_t n) { return ada_set_hash(url, value, n), true; },
+    ada_set_href,
 };
 
 // update(parts, href, action, value) → the new href, false when the value does not fit there
@@ -151,41 +152,9 @@ void update(Info info)
     Url url(href, nullptr);
     if (!url.valid() || !info[2]->IsUint32())
         return;
-    bool ok = true;
-    switch (too_long(info[3]) ? UINT32_MAX : info[2].As<v8::Uint32>()->Value()) {
-    case kProtocol:
-        ok = ada_set_protocol(url.url, value.data(), value.size());
-        break;
-    case kHost:
-        ok = ada_set_host(url.url, value.data(), value.size());
-        break;
-    case kHostname:
-        ok = ada_set_hostname(url.url, value.data(), value.size());
-        break;
-    case kPort:
-        ok = ada_set_port(url.url, value.data(), value.size());
-        break;
-    case kUsername:
-        ok = ada_set_username(url.url, value.data(), value.size());
-        break;
-    case kPassword:
-        ok = ada_set_password(url.url, value.data(), value.size());
-        break;
-    case kPathname:
-        ok = ada_set_pathname(url.url, value.data(), value.size());
-        break;
-    case kSearch:
-        ada_set_search(url.url, value.data(), value.size());
-        break;
-    case kHash:
-        ada_set_hash(url.url, value.data(), value.size());
-        break;
-    case kHref:
-        ok = ada_set_href(url.url, value.data(), value.size());
-        break;
-    default:
-        ok = false;
-    }
+    uint32_t action = info[2].As<v8::Uint32>()->Value();
+    bool ok = !too_long(info[3]) && action < sizeof(kSetters) / sizeof(kSetters[0]) &&
+              kSetters[action](url.url, value.data(), value.size());
     if (ok && url.fits())
         return_url(info, url, info[0]);
     else

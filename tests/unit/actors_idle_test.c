@@ -87,11 +87,18 @@ static void who_is_used_stays(void **state)
     (void)state;
     struct world *w = world_new(1);
     release(w, "shared", "stop note asleep", 1000);
+    unsigned excused = 0; /* on a machine that stands still for a while */
+    uint64_t last = isola_clock_ms();
     for (int i = 0; i < 24; i++) {
         must_reply(w, world_ask(w, "t/T/a", "get"), 0);
+        uint64_t now = isola_clock_ms();
+        excused += now - last >= 900;
+        last = now;
         wait_ms(w, 100);
+        if (i < 23)
+            continue;
+        assert_true(fake_count_note("t/T/a asleep") <= excused + (isola_clock_ms() - last >= 900));
     }
-    assert_int_equal(fake_count_note("t/T/a asleep"), 0);
     world_end(w);
 }
 

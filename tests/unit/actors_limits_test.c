@@ -116,6 +116,8 @@ static void turns_that_overlap_have_their_own_time(void **state)
         struct world *w = world_with(how, "reentrant", (struct isola_host_limits){.cpu_ms = CPU});
         uint64_t one = world_ask(w, "t/T/a", "spin 15; note in; hold x; add 1");
         fake_await_note("t/T/a in", 1);
+        must_reply(w, world_ask(w, "t/T/a", "timer 1; spin 9; timer 1; spin 9; timer 1; spin 9"),
+                   0);
         must_reply(w, world_ask(w, "t/T/a", "spin 15; open x; echo 7"), 0);
         must_reply(w, one, 1);
         assert_int_equal(world_logged(w, "crashed"), 0);

@@ -32,15 +32,24 @@ static struct isola_sourcemap *must_parse(const char *json)
     return m;
 }
 
-static void must_find(const struct isola_sourcemap *m, uint32_t line, uint32_t column,
-                      const char *place)
+struct expected {
+    uint32_t line, column;
+    const char *place;
+};
+
+static void must_find(const struct isola_sourcemap *m, size_t n, const struct expected *expected)
 {
-    struct isola_source_place p;
-    char text[200] = "none";
-    if (isola_sourcemap_find(m, line, column, &p))
-        snprintf(text, sizeof(text), "%.*s:%u:%u", ISOLA_FMT(p.source), p.line, p.column);
-    assert_string_equal(text, place);
+    for (size_t i = 0; i < n; i++) {
+        struct isola_source_place p;
+        char text[200] = "none";
+        if (isola_sourcemap_find(m, expected[i].line, expected[i].column, &p))
+            snprintf(text, sizeof(text), "%.*s:%u:%u", ISOLA_FMT(p.source), p.line, p.column);
+        assert_string_equal(text, expected[i].place);
+    }
 }
+#define MUST_FIND(m, ...)                                                                          \
+    must_find(m, sizeof((const struct expected[]){__VA_ARGS__}) / sizeof(struct expected),         \
+              (const struct expected[]){__VA_ARGS__})
 
 /* What esbuild writes for two small files. */
 static void test_places(void **state)
@@ -50,20 +59,12 @@ static void test_places(void **state)
         "{\"version\": 3, \"sources\": [\"lib/step.ts\", \"main.ts\"], \"sourcesContent\": "
         "[\"{[\\\"\", null], \"names\": [\"a\"],\n \"mappings\": \";AAAA,SAASA,EAAE;;"
         "ACEX,IAAM,G\"}\n");
-    must_find(m, 1, 1, "none");
-    must_find(m, 2, 1, "lib/step.ts:1:1");
-    must_find(m, 2, 9, "lib/step.ts:1:1");
-    must_find(m, 2, 10, "lib/step.ts:1:10");
-    must_find(m, 2, 11, "lib/step.ts:1:10");
-    must_find(m, 2, 12, "lib/step.ts:1:12");
-    must_find(m, 2, UINT32_MAX, "lib/step.ts:1:12");
-    must_find(m, 3, 1, "none");
-    must_find(m, 4, 1, "main.ts:3:1");
-    must_find(m, 4, 6, "main.ts:3:7");
-    must_find(m, 4, 8, "none"); /* a segment without a source */
-    must_find(m, 5, 1, "none");
-    must_find(m, 0, 1, "none");
-    must_find(m, 2, 0, "none");
+    /* At 4:8 there is a segment without a source. */
+    MUST_FIND(m, {1, 1, "none"}, {2, 1, "lib/step.ts:1:1"}, {2, 9, "lib/step.ts:1:1"},
+              {2, 10, "lib/step.ts:1:10"}, {2, 11, "lib/step.ts:1:10"}, {2, 12, "lib/step.ts:1:12"},
+              {2, UINT32_MAX, "lib/step.ts:1:12"}, {3, 1, "none"}, {4, 1, "main.ts:3:1"},
+              {4, 6, "main.ts:3:7"}, {4, 8, "none"}, {5, 1, "none"}, {0, 1, "none"},
+              {2, 0, "none"});
     isola_sourcemap_free(m);
     isola_sourcemap_free(NULL);
 }
@@ -75,11 +76,8 @@ static void test_names(void **state)
         "{\"mappings\":\"AAAA,CCAA,CCAA,CCAA,CCAA\",\"sourceRoot\":\"src\",\"sources\":[\"a\\u00e9"
         "\\ud83d\\ude00\\ud800\\n\\u001b[31m.js\",null,\"\\/b\\\"\\\\\",\"\xc3\xa9\",\"\"],"
         "\"version\":3,\"x\":[{\"y\":[]},-1.5e3,true,null,\"]\"]}");
-    must_find(m, 1, 1, "src/a\xc3\xa9\xf0\x9f\x98\x80\xef\xbf\xbd??[31m.js:1:1");
-    must_find(m, 1, 2, "none");
-    must_find(m, 1, 3, "src//b\"\\:1:1");
-    must_find(m, 1, 4, "src/\xc3\xa9:1:1");
-    must_find(m, 1, 5, "none");
+    MUST_FIND(m, {1, 1, "src/a\xc3\xa9\xf0\x9f\x98\x80\xef\xbf\xbd??[31m.js:1:1"}, {1, 2, "none"},
+              {1, 3, "src//b\"\\:1:1"}, {1, 4, "src/\xc3\xa9:1:1"}, {1, 5, "none"});
     isola_sourcemap_free(m);
 }
 
