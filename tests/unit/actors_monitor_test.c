@@ -227,6 +227,25 @@ static void a_monitor_ends_while_its_actor_moves(void **state)
     world_end(w); /* and none is left */
 }
 
+/* Nor does one whose beginning still waits for a write, when the turn that ended it crashes. */
+static void an_end_does_not_overtake_the_beginning(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world_new(2);
+        release(w, "1", options[i], "");
+        must_reply(w, world_ask(w, "t/W/w", "get"), 0);
+        world_hold_store(w, true);
+        uint64_t begins = world_ask(w, "t/W/w", "add 1; monitor t/T/a; get");
+        world_await_held(w, 1);
+        must_fail(w, world_ask(w, "t/W/w", "unsub; crash oh"), ISOLA_EFAILED);
+        world_hold_store(w, false);
+        must_reply(w, begins, 1);
+        must_reply(w, world_ask(w, "t/W/w", "get"), 1);
+        world_end(w); /* and none is left */
+    }
+}
+
 /* A monitor ends with the activation that made it. */
 static void a_watcher_that_ends_hears_no_more(void **state)
 {
@@ -358,6 +377,7 @@ int main(void)
         cmocka_unit_test(what_was_caused_before_comes_before),
         cmocka_unit_test(a_write_that_fails_does_not_swallow_it),
         cmocka_unit_test(a_monitor_ends_while_its_actor_moves),
+        cmocka_unit_test(an_end_does_not_overtake_the_beginning),
         cmocka_unit_test(a_watcher_that_ends_hears_no_more),
         cmocka_unit_test(connections_monitor_too),
         cmocka_unit_test(others_are_told_of_from_afar),
