@@ -135,6 +135,27 @@ bool rehearse(isola_js *js, v8::Local<v8::Value> returned)
     return true;
 }
 
+// Puts what C holds of the context into the snapshot that is made of it, for `revive`.
+bool keep(v8::SnapshotCreator *creator, isola_js *js)
+{
+    v8::Isolate *isolate = js->isolate();
+    size_t n = 0;
+    bool ok = true;
+    for (auto &hook : js->v->hooks)
+        ok = ok && creator->AddData(js->context, hook.Get(isolate)) == n++;
+    ok = ok && creator->AddData(js->context, js->v->address_symbol.Get(isolate)) == n++;
+    ok = ok && creator->AddData(js->context, js->v->memory.Get(isolate)) == n++;
+    v8::Local<v8::Array> names = v8::Array::New(isolate);
+    for (auto &[name, b] : js->v->builtins)
+        ok = ok &&
+             names->Set(js->context, names->Length(), text(isolate, name.c_str())).FromMaybe(false);
+    ok = ok && creator->AddData(js->context, names) == n++;
+    for (auto &[name, b] : js->v->builtins)
+        ok = ok && creator->AddData(js->context, b.module.Get(isolate)) == n++ &&
+             creator->AddData(js->context, b.exports.Get(isolate)) == n++;
+    return ok;
+}
+
 } // namespace
 
 const isola_v8_ops quiet_ops = {
@@ -188,26 +209,6 @@ bool boot(isola_js *js, std::string *why)
     return false;
 }
 
-bool keep(v8::SnapshotCreator *creator, isola_js *js)
-{
-    v8::Isolate *isolate = js->isolate();
-    size_t n = 0;
-    bool ok = true;
-    for (auto &hook : js->v->hooks)
-        ok = ok && creator->AddData(js->context, hook.Get(isolate)) == n++;
-    ok = ok && creator->AddData(js->context, js->v->address_symbol.Get(isolate)) == n++;
-    ok = ok && creator->AddData(js->context, js->v->memory.Get(isolate)) == n++;
-    v8::Local<v8::Array> names = v8::Array::New(isolate);
-    for (auto &[name, b] : js->v->builtins)
-        ok = ok &&
-             names->Set(js->context, names->Length(), text(isolate, name.c_str())).FromMaybe(false);
-    ok = ok && creator->AddData(js->context, names) == n++;
-    for (auto &[name, b] : js->v->builtins)
-        ok = ok && creator->AddData(js->context, b.module.Get(isolate)) == n++ &&
-             creator->AddData(js->context, b.exports.Get(isolate)) == n++;
-    return ok;
-}
-
 bool revive(isola_js *js)
 {
     v8::Isolate *isolate = js->isolate();
@@ -240,6 +241,39 @@ bool revive(isola_js *js)
         b.exports.Reset(isolate, exports);
     }
     return true;
+}
+
+v8::StartupData make_snapshot(isola_v8 *v, const v8::Isolate::CreateParams &params,
+                              bool (*fill)(isola_js *js, void *arg), void *arg)
+{
+    v8::Isolate *isolate = v->isolate = v8::Isolate::Allocate();
+    v8::StartupData blob;
+    bool ok;
+    v->making = true;
+    register_isolate(isolate, v->tasks.get());
+    {
+        v8::SnapshotCreator creator(isolate, params);
+        isolate->SetData(0, v);
+        set_callbacks(isolate);
+        {
+            v8::HandleScope scope(isolate);
+            v8::Local<v8::Context> context = v8::Context::New(isolate);
+            {
+                v8::Context::Scope entered(context);
+                isola_js js{v, context};
+                ok = fill(&js, arg) && keep(&creator, &js);
+            }
+            creator.SetDefaultContext(context);
+        }
+        forget_handles(v);
+        // A creator must make one before it goes.
+        blob = creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
+    }
+    dispose_isolate(isolate);
+    if (ok)
+        return blob;
+    delete[] blob.data;
+    return {nullptr, 0};
 }
 
 void forget_handles(isola_v8 *v)

@@ -245,9 +245,12 @@ bool make_cache(Making *m, struct isola_v8_limits limits)
 }
 
 // Loads the module, and says whether an image may be made.
-bool load_watched(Making *m, isola_js *js)
+bool load_watched(isola_js *js, void *arg)
 {
+    auto *m = static_cast<Making *>(arg);
     v8::Isolate *isolate = js->isolate();
+    if (!revive(js))
+        return false;
     v8::HandleScope scope(isolate);
     if (!begin_watching(m, js)) {
         m->say(ISOLA_V8_NO_IMAGE, "it cannot be watched");
@@ -342,35 +345,10 @@ void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct i
     CodeText code_of(code);
     std::vector<intptr_t> references = references_with(&code_of);
     isola_v8 v{&ops, &v, make_tasks(&ops, &v)};
-    v.making = true;
     v.code = &code_of;
-    v8::Isolate *isolate = v.isolate = v8::Isolate::Allocate();
-    v8::StartupData blob{nullptr, 0};
-    register_isolate(isolate, v.tasks.get());
-    bool ok;
-    {
-        v8::Isolate::CreateParams params = platform_params();
-        params.external_references = references.data();
-        v8::SnapshotCreator creator(isolate, params);
-        isolate->SetData(0, &v);
-        set_callbacks(isolate);
-        {
-            v8::HandleScope scope(isolate);
-            v8::Local<v8::Context> context = v8::Context::New(isolate);
-            {
-                v8::Context::Scope entered(context);
-                isola_js js{&v, context};
-                ok = revive(&js) && load_watched(&m, &js) && keep(&creator, &js);
-            }
-            creator.SetDefaultContext(context);
-        }
-        forget_handles(&v);
-        if (ok)
-            blob = creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
-        else
-            (void)creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
-    }
-    dispose_isolate(isolate);
+    v8::Isolate::CreateParams params = platform_params();
+    params.external_references = references.data();
+    v8::StartupData blob = make_snapshot(&v, params, load_watched, &m);
     if (blob.data != nullptr)
         part(arg, ISOLA_V8_IMAGE, isola_slice(blob.data, static_cast<size_t>(blob.raw_size)));
     delete[] blob.data;

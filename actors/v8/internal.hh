@@ -216,10 +216,12 @@ extern const isola_v8_ops quiet_ops; // of an isolate nobody is in
 void add_birth_references(std::vector<intptr_t> *to);
 // Boots the runtime that was evaluated in the current context, and takes its hooks.
 bool boot(isola_js *js, std::string *why);
-// Puts what C holds of the context into the snapshot that is made of it; fetches it in a new
-// isolate.
-bool keep(v8::SnapshotCreator *creator, isola_js *js);
+// Fetches what C holds of the context from the snapshot a new isolate came from.
 bool revive(isola_js *js);
+// A snapshot of an isolate that is made with `params` and in whose context `fill` has run; its data
+// is null when that failed, or V8 did. `v` has what C holds of the isolate meanwhile.
+v8::StartupData make_snapshot(isola_v8 *v, const v8::Isolate::CreateParams &params,
+                              bool (*fill)(isola_js *js, void *arg), void *arg);
 // Lets go of all that is in the isolate, which is locked.
 void forget_handles(isola_v8 *v);
 

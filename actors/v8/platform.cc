@@ -9,7 +9,10 @@
 // runtime evaluated in it.
 #include "actors/v8/natives.hh"
 
+#include <malloc.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/check.h"
@@ -70,9 +73,19 @@ void register_isolate(v8::Isolate *isolate, Tasks *tasks)
     platform->RegisterIsolate(isolate, delegate(tasks));
 }
 
+// An isolate takes half a megabyte of malloc's, in pieces; threads other than the first let their
+// arena grow piece by piece, each time by a system call. Asked for as much at once, it grows once.
+static void make_room()
+{
+    constexpr size_t kOfIsolate = 544u << 10;
+    void *volatile room = malloc(kOfIsolate);
+    free(room);
+}
+
 v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image,
                          std::shared_ptr<v8::ArrayBuffer::Allocator> buffers)
 {
+    make_room();
     v8::Isolate *isolate = v8::Isolate::Allocate();
     register_isolate(isolate, tasks);
     v8::Isolate::CreateParams params = platform_params();
@@ -135,53 +148,42 @@ static bool evaluate(v8::Isolate *isolate, v8::Local<v8::Context> context, std::
 
 using namespace isola;
 
+// Evaluates and boots the runtime; `why` is a std::string.
+static bool run_runtime(isola_js *js, void *why)
+{
+    v8::Isolate *isolate = js->isolate();
+    // The runtime takes it away when it has what it needs.
+    return js->context->Global()
+               ->Set(js->context, text(isolate, "__isola_loader"),
+                     make_loader(isolate, js->context))
+               .FromMaybe(false) &&
+           evaluate(isolate, js->context, static_cast<std::string *>(why)) &&
+           boot(js, static_cast<std::string *>(why));
+}
+
 extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
                               struct isola_err *err)
 {
     platform = static_cast<node::MultiIsolatePlatform *>(node_platform);
+    // For make_room: it comes from the arena, and stays there.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 2 << 20);
     allocator = v8::ArrayBuffer::Allocator::NewDefaultAllocator();
     runtime_text.set(runtime);
     isola_v8 v{&quiet_ops, nullptr, make_tasks(nullptr, nullptr)};
-    v.making = true;
-    v8::Isolate *isolate = v.isolate = v8::Isolate::Allocate();
-    platform->RegisterIsolate(isolate, delegate(v.tasks.get()));
+    v8::Isolate::CreateParams params;
+    params.array_buffer_allocator = allocator;
+    params.external_references = platform_references();
     std::string why;
-    bool ok;
     // What the rehearsal made V8 compile to machine code it would compile so at once in every
     // isolate.
     v8::V8::SetFlagsFromString("--no-sparkplug");
-    {
-        v8::Isolate::CreateParams params;
-        params.array_buffer_allocator = allocator;
-        params.external_references = external_references(&runtime_text);
-        v8::SnapshotCreator creator(isolate, params);
-        isolate->SetData(0, &v);
-        set_callbacks(isolate);
-        {
-            v8::HandleScope scope(isolate);
-            v8::Local<v8::Context> context = v8::Context::New(isolate);
-            {
-                v8::Context::Scope entered(context);
-                isola_js js{&v, context};
-                // The runtime takes it away when it has what it needs.
-                ok = context->Global()
-                         ->Set(context, text(isolate, "__isola_loader"),
-                               make_loader(isolate, context))
-                         .FromMaybe(false) &&
-                     evaluate(isolate, context, &why) && boot(&js, &why) && keep(&creator, &js);
-            }
-            creator.SetDefaultContext(context);
-        }
-        forget_handles(&v);
-        snapshot = creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
-    }
+    snapshot = make_snapshot(&v, params, run_runtime, &why);
     v8::V8::SetFlagsFromString("--sparkplug");
-    platform->DisposeIsolate(isolate);
     set_flags_for_actors();
-    if (!ok)
-        return isola_fail(err, ISOLA_ESCRIPT, "the runtime does not evaluate: %s", why.c_str());
     if (snapshot.data == nullptr)
-        return isola_fail(err, ISOLA_ENOMEM, "V8 made no snapshot of the runtime");
+        return isola_fail(err, ISOLA_ESCRIPT, "there is no snapshot of the runtime: %s",
+                          why.empty() ? "V8 has made none" : why.c_str());
     unify_read_only(const_cast<char *>(snapshot.data), static_cast<size_t>(snapshot.raw_size));
     return 0;
 }
