@@ -17,9 +17,8 @@
 #include "base/clock.h"
 #include "base/msgpack.h"
 
-/* Pause after the nth failed start in a row, ms: 100 × 2^(n-1), 30 s at the most. */
-#define RETRY_FIRST 100
-#define RETRY_MAX   30000
+/* Pause after a start that failed, at the least, ms: to find out, an isolate must be made. */
+#define RETRY_LEAST 100
 
 static void set_state(struct isola_actor *a, enum isola_actor_state s)
 {
@@ -572,8 +571,8 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
     isola_buf_printf(&failure, "could not start: %.*s", ISOLA_FMT(e.message));
     bool same = a->failures++ > 0 &&
                 isola_slice_eq(isola_buf_slice(&failure), isola_buf_slice(&a->failure));
-    uint64_t pause = a->failures > 9 ? RETRY_MAX : (uint64_t)RETRY_FIRST << (a->failures - 1);
-    pause = pause < RETRY_MAX ? pause : RETRY_MAX;
+    uint64_t pause = isola__restart_pause(a, a->failures - 1);
+    pause = pause > RETRY_LEAST ? pause : RETRY_LEAST;
     a->retry_at = isola_clock_ms() + pause;
     isola__error_text(value, &said);
     if (said.len == 0)

@@ -568,6 +568,8 @@ void isola__restart_explain(struct isola_actor *a, struct isola_slice why);
 /* In a visit: its turns have been answered; `why` is what it crashed of, with the stack. Ends the
  * activation. */
 void isola__restart(struct isola_actor *a, struct isola_slice why);
+/* ms before the restart after the nth crash of those that are followed by a pause, n from 0. */
+uint64_t isola__restart_pause(const struct isola_actor *a, uint32_t nth);
 /* In a visit: is it not to start yet? Its realm is visited when it is. */
 bool isola__restart_pauses(const struct isola_actor *a);
 /* It comes to realm `r`, which is visited, or which nobody else knows yet. */

@@ -5,6 +5,9 @@
  * More crashes in the window than that allows, and it has failed: its senders are told why, until a
  * STOP or a newer release ends that.
  *
+ * An actor that fails while it starts (actor.c) is tried again after the same pauses, but without
+ * end, and the first time after one, since a message may come at once.
+ *
  * During a pause messages wait in the mailbox. While its crashes count the actor stays in the
  * directory, with no more than this: so they are not forgotten between two messages. One timer
  * stands for the end of the pause, then for that of the window.
@@ -49,11 +52,10 @@ static uint32_t count(struct isola_actor *a, uint64_t now)
     return c->n;
 }
 
-static uint64_t pause_of(const struct isola_host_life *l, uint32_t crashes)
+uint64_t isola__restart_pause(const struct isola_actor *a, uint32_t nth)
 {
-    if (crashes < 2)
-        return 0;
-    uint64_t pause = crashes - 2 < 40 ? l->backoff_ms << (crashes - 2) : l->max_backoff_ms;
+    const struct isola_host_life *l = life(a);
+    uint64_t pause = nth < 40 ? l->backoff_ms << nth : l->max_backoff_ms;
     return pause < l->max_backoff_ms ? pause : l->max_backoff_ms;
 }
 
@@ -142,7 +144,7 @@ void isola__restart(struct isola_actor *a, struct isola_slice why)
         isola__actor_give_up(a, isola_slice_str(text));
         return;
     }
-    uint64_t pause = pause_of(l, n);
+    uint64_t pause = n > 1 ? isola__restart_pause(a, n - 2) : 0;
     a->crashes->pause_until = now + pause;
     if (pause > 0)
         isola__host_logf(h, ISOLA_LOG_WARN, a->address,

@@ -174,7 +174,8 @@ static void a_crash_is_explained_once(void **state)
     w = world_new(1);
     fake_flag("broken", true);
     release(w, "1", "", "start throwif broken",
-            (struct isola_host_life){.restarts = 10, .within_ms = 60000});
+            (struct isola_host_life){
+                .restarts = 10, .within_ms = 60000, .backoff_ms = 150, .max_backoff_ms = 200});
     must_fail(w, world_ask(w, "t/T/a", "get"), ISOLA_EFAILED);
     world_await_logged(w, "could not start: broken is set", 1);
     while (world_logged(w, "could not start, 2 times in a row now, not tried before 0.2 s have "
