@@ -108,6 +108,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
     if (mail->kind == ISOLA_MAIL_NUDGE) {
         isola__mailbox_sub(a, 1);
         isola_mail_free(mail);
+        a->behind = false;
         isola__realm_touch(a->realm, a);
         return;
     }
@@ -441,18 +442,28 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     struct isola_mailq moved = {0};
     struct isola_mail *m;
     pthread_mutex_lock(&shard->lock);
+    isola_lock_take(&a->lock);
     isola__realm_take(old, a, &moved);
     if (atomic_load(&a->mailbox) >=
         a->type->def.limits.mailbox) /* counted by the old type's limit */
         atomic_fetch_sub(&h->crowded, 1);
     if (atomic_load(&a->mailbox) >= type->def.limits.mailbox)
         atomic_fetch_add(&h->crowded, 1);
+    /* Until the nudge has been seen, mail goes through the inbox, behind what is moved. */
+    a->behind = nudge != NULL || moved.count > 0;
+    if (a->behind && nudge == NULL) {
+        nudge = isola_mail_new(ISOLA_MAIL_NUDGE, none, none, none, none, none);
+        ISOLA_CHECK(nudge != NULL);
+        nudge->actor = a;
+        isola__mailbox_add(a);
+    }
     a->realm = fresh;
     a->type = type;
-    if (nudge != NULL)
-        isola__realm_post(fresh, nudge);
     while ((m = isola_mailq_pop(&moved)) != NULL)
         isola__realm_post(fresh, m);
+    if (nudge != NULL)
+        isola__realm_post(fresh, nudge);
+    isola_lock_drop(&a->lock);
     pthread_mutex_unlock(&shard->lock);
     abandon_realm(old);
     isola__realm_unref(old);
@@ -509,6 +520,8 @@ void isola__actor_end(struct isola_actor *a)
         while ((m = isola_mailq_pop(&moved)) != NULL) {
             m->actor = NULL;
             isola__mail_uncount(m);
+            if (m->dst.data == a->address.data && (m = isola_mail_readdress(m, a->address)) == NULL)
+                continue;
             if (m->kind == ISOLA_MSG_STOP) {
                 /* Meant for the activation that has ended. Sent on, it would wait for a start at
                  * the new place, which may be waiting for this very answer. */

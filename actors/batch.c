@@ -40,10 +40,24 @@ void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
     isola_js_deliver(r->js, a->serial, t->id, m->kind == ISOLA_MSG_ASK, m->event, m->args);
 }
 
-void isola__batch_answer(struct isola_realm *r, uint32_t actor, struct isola_mail *m)
+struct isola_actor *isola__batch_actor(struct isola_realm *r, uint32_t serial)
 {
-    add(r, isola__realm_actor(r, actor));
-    if (isola_js_settle(r->js, actor, m->origin.id, m->kind == ISOLA_MSG_REPLY, m->args))
+    struct isola_batch *b = &r->batch;
+    for (uint32_t i = b->near; i < b->count && i < b->near + 2; i++) {
+        struct isola_actor *a = b->items[i].actor;
+        if (a != NULL && a->serial == serial) {
+            b->near = i;
+            return a;
+        }
+    }
+    return isola__realm_actor(r, serial);
+}
+
+void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t serial,
+                         struct isola_mail *m)
+{
+    add(r, a);
+    if (isola_js_settle(r->js, serial, m->origin.id, m->kind == ISOLA_MSG_REPLY, m->args))
         isola_mailq_push(&r->batch.lent, m);
     else
         isola_mail_free(m);
@@ -87,7 +101,8 @@ bool isola__batch_run(struct isola_realm *r)
         else if (item->actor != NULL)
             isola__realm_ran(r, item->actor);
     }
-    b->count = 0;
+    isola__worker_between(b->count);
+    b->count = b->near = 0;
     while ((m = isola_mailq_pop(&b->lent)) != NULL)
         isola_mail_free(m);
     return true;

@@ -226,6 +226,60 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
+struct isola_actor *isola__directory_actor(struct isola_host *h, struct isola_slice address,
+                                           uint64_t hash)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(h, hash);
+    pthread_mutex_lock(&shard->lock);
+    struct isola_actor *a = get(shard, address, hash);
+    if (a != NULL)
+        isola__actor_ref(a);
+    pthread_mutex_unlock(&shard->lock);
+    return a;
+}
+
+/* In what is usual: all else is for isola__directory_post. */
+static bool has_room(const struct isola_actor *a, const struct isola_mail *mail)
+{
+    return !atomic_load_explicit(&a->host->draining, memory_order_relaxed) &&
+           mail->args.len <= COUNTED &&
+           atomic_load_explicit(&a->mailbox, memory_order_relaxed) < a->type->def.limits.mailbox;
+}
+
+static void give(struct isola_actor *a, struct isola_mail *mail)
+{
+    mail->actor = a;
+    mail->dst = a->address;
+    isola__mailbox_add(a);
+}
+
+int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct isola_realm *r)
+{
+    int e = 0;
+    if (atomic_load_explicit(&a->realm, memory_order_acquire) == r && !a->behind) {
+        /* Nobody else takes it out of this realm, or out of the directory. */
+        if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE)
+            return ISOLA_ECLOSED;
+        if (!has_room(a, mail))
+            return ISOLA_EBUSY;
+        give(a, mail);
+        a->ndirect++;
+        isola_mailq_push(&r->direct, mail);
+        return 0;
+    }
+    isola_lock_take(&a->lock);
+    if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE) {
+        e = ISOLA_ECLOSED;
+    } else if (!has_room(a, mail)) {
+        e = ISOLA_EBUSY;
+    } else {
+        give(a, mail);
+        isola__realm_post(a->realm, mail);
+    }
+    isola_lock_drop(&a->lock);
+    return e;
+}
+
 void isola__directory_notify(struct isola_actor *a, struct isola_mail *note)
 {
     struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
@@ -243,13 +297,16 @@ bool isola__directory_leave(struct isola_actor *a)
 {
     struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
     pthread_mutex_lock(&shard->lock);
+    isola_lock_take(&a->lock);
     bool empty = atomic_load(&a->mailbox) == 0;
+    if (empty)
+        atomic_store(&a->state, ISOLA_ACTOR_GONE);
+    isola_lock_drop(&a->lock);
     if (empty) {
         struct isola_actor **at = find(shard, a->address, a->hash);
         ISOLA_CHECK(*at == a);
         *at = a->next_same;
         shard->count--;
-        atomic_store(&a->state, ISOLA_ACTOR_GONE);
     }
     pthread_mutex_unlock(&shard->lock);
     if (empty)

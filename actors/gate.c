@@ -46,11 +46,17 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
-static void release_all(struct isola_host *h, struct isola_mailq *q)
+/* What an actor that lives in `r` has caused. */
+static void release_all(struct isola_realm *r, struct isola_mailq *q)
 {
     struct isola_mail *m;
-    while ((m = isola_mailq_pop(q)) != NULL)
-        isola__gate_release(h, m);
+    while ((m = isola_mailq_pop(q)) != NULL) {
+        if (m->ref != 0 && m->ref_table == r->refs_of.id &&
+            atomic_load(&r->state) == ISOLA_REALM_RUNNING)
+            isola__ref_send(r, &r->refs_of.all[m->ref - 1], m);
+        else
+            isola__gate_release(r->host, m);
+    }
 }
 
 /* What the host sends of itself, whatever has become of the script: what has been forgotten by the
@@ -218,7 +224,6 @@ static void stop(struct isola_actor *a)
 
 bool isola__gate_settle(struct isola_actor *a)
 {
-    struct isola_host *h = a->host;
     a->effect_bytes = 0;
     if (a->upgrade == NULL && a->stopping == NULL && !a->hurt && !a->turn_ended &&
         a->effects.count == 0)
@@ -271,7 +276,7 @@ bool isola__gate_settle(struct isola_actor *a)
     if (last != NULL)
         isola_mailq_join(&last->effects, &a->effects);
     else
-        release_all(h, &a->effects);
+        release_all(a->realm, &a->effects);
     if (a->stopping != NULL && a->nrunning == 0 && last == NULL && !a->activating &&
         !a->turn_ended) {
         stop(a);
@@ -290,7 +295,7 @@ void isola__gate_committed(struct isola_commit *c)
         a->commits_tail = &a->commits;
     bool current = c->activation == a->activation && a->serial != 0;
     if (c->code == 0) {
-        release_all(h, &c->effects);
+        release_all(a->realm, &c->effects);
         if (current) {
             isola_buf_free(&a->saved);
             a->saved = c->value;

@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "base/heap.h"
 #include "base/idmap.h"
+#include "base/lock.h"
 #include "base/map.h"
 
 struct isola_worker;
@@ -185,15 +186,18 @@ struct isola_batch_item {
 };
 struct isola_batch {
     struct isola_batch_item *items; /* limits.batch, in the order of their records */
-    uint32_t count;
-    const _Atomic(int32_t) *at; /* in a run: the index of the record that runs; or NULL */
-    uint64_t pace;              /* ns one takes, as a guess on the safe side */
-    struct isola_mailq lent;    /* answers whose values the isolate reads yet */
+    uint32_t count, near;           /* near: found last */
+    const _Atomic(int32_t) *at;     /* in a run: the index of the record that runs; or NULL */
+    uint64_t pace;                  /* ns one takes, as a guess on the safe side */
+    struct isola_mailq lent;        /* answers whose values the isolate reads yet */
 };
 /* In a visit, in the isolate. Begins the turn with its mail. */
 void isola__batch_turn(struct isola_actor *a, struct isola_turn *t);
-/* An answer to an ask of this actor. Takes it. */
-void isola__batch_answer(struct isola_realm *r, uint32_t actor, struct isola_mail *m);
+/* An answer to an ask of this actor (or NULL). Takes it. */
+void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t serial,
+                         struct isola_mail *m);
+/* The actor of a serial: quick for those of the batch, when they are asked for in its order. */
+struct isola_actor *isola__batch_actor(struct isola_realm *r, uint32_t serial);
 /* The turn, which is queued, is not to begin. */
 void isola__batch_forget(struct isola_realm *r, struct isola_turn *t);
 /* The actor leaves its realm. */
@@ -206,7 +210,8 @@ bool isola__batch_run(struct isola_realm *r);
 /* --- whom scripts send to (refs.c) --- */
 
 struct isola_ref {
-    uint64_t hash; /* isola_hash_table of the address */
+    struct isola_actor *actor; /* counted: who lives at the address here; NULL: not known */
+    uint64_t hash;             /* isola_hash_table of the address */
     char *text;
     uint32_t len;
     uint32_t next; /* of the same head: its number, or 0 */
@@ -216,10 +221,13 @@ struct isola_refs {
     uint32_t *heads;
     uint32_t count, size; /* size: a power of two, or 0 */
     uint32_t epoch;
+    uint64_t id; /* no two tables of the process, nor epochs of one, have the same; 0: none yet */
 };
 /* In a visit. When they have become too many, the epoch changes and all others mean nothing. */
 uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address);
 void isola__refs_free(struct isola_refs *t);
+/* Sends a mail of a script's to it, at once. Takes it. */
+void isola__ref_send(struct isola_realm *r, struct isola_ref *ref, struct isola_mail *mail);
 static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
 {
     return isola_slice(ref->text, ref->len);
@@ -268,6 +276,10 @@ struct isola_realm {
     bool busy;
     struct isola_turn *free_turns;
     struct isola_batch batch;
+    struct isola_mailq
+        direct;   /* from the inbox, or from here: to begin turns with, in the isolate */
+    bool settled; /* what scripts send now is all they send in this entry, and none of
+                     them has crashed that is not hurt */
     struct isola_refs refs_of;
     struct isola_pending **asks; /* by ISOLA_ASK_SLOT */
     uint32_t nslots;
@@ -311,6 +323,8 @@ ANY_THREAD void isola__realm_drop(struct isola_realm *r);
 /* In a visit: moves the mails for `a` that wait in its inbox to `to`. The directory's shard of `a`
  * is locked, so no more come. */
 void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isola_mailq *to);
+/* In a visit, in the isolate: begins turns with what is direct. False: there was none. */
+bool isola__realm_direct(struct isola_realm *r);
 /* Worker: one visit. */
 void isola__realm_visit(struct isola_realm *r);
 /* mappings.c: an isolate is about to be made. ISOLA_EOVERLOAD: the kernel has no room for it. */
@@ -414,11 +428,13 @@ struct isola_actor {
     struct isola_actor *next_same; /* in the directory's bucket; under the shard's lock */
     uint64_t hash;                 /* of the address */
     struct isola_slice address;    /* `text` */
-    struct isola_realm *realm; /* changed in a visit, under the shard's lock; a counted reference */
+    /* Changed in a visit, under the shard's lock and its own; a counted reference. */
+    _Atomic(struct isola_realm *) realm;
     const struct isola_type *type; /* holds a reference to its release; changed likewise */
     atomic_uint refs;
-    atomic_uint mailbox; /* mails in the inbox or waiting */
-    atomic_int state;    /* enum isola_actor_state; written in visits */
+    atomic_uint mailbox;    /* mails in the inbox or waiting */
+    atomic_int state;       /* enum isola_actor_state; written in visits; to GONE under `lock` */
+    struct isola_lock lock; /* whoever hands it mail without looking it up in the directory */
 
     /* in a visit of its realm only, unless it is said otherwise */
     uint32_t serial; /* what its realm knows it by; 0: nothing yet */
@@ -429,6 +445,7 @@ struct isola_actor {
     struct isola_actor *next_touched;
 
     unsigned nrunning;
+    unsigned ndirect;       /* of its mails that are in realm->direct */
     atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
     bool is_touched;
     bool turn_ended;
@@ -436,6 +453,7 @@ struct isola_actor {
     bool begun;      /* this activation has had a turn */
     bool hurt;       /* there is a crash, or a start_error */
     bool cancelling; /* a turn of it is to be cancelled */
+    bool behind;     /* mail may wait for it in the inbox that came before the last visit */
     bool reading, have_state, activating;
     atomic_ullong turns; /* read by other threads */
     struct isola_host *host;
@@ -642,6 +660,12 @@ void isola__gate_refuse(struct isola_actor *a, int code, const char *why);
 void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail);
 /* In a visit, or when there are no more: a write has ended. */
 void isola__gate_committed(struct isola_commit *c);
+/* May what it sends leave at once? */
+static inline bool isola__gate_open(const struct isola_actor *a)
+{
+    return !a->hurt && !a->looked && !a->activating && a->commits == NULL &&
+           a->effects.head == NULL;
+}
 /* Sends one effect on its way. Takes it. */
 void isola__gate_release(struct isola_host *h, struct isola_mail *mail);
 
@@ -664,6 +688,14 @@ struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint6
 
 /* What a read or write of an actor's state has ended with, to its realm; takes nothing. */
 ANY_THREAD void isola__directory_notify(struct isola_actor *a, struct isola_mail *note);
+/* Who lives at the address, counted, or NULL. */
+ANY_THREAD struct isola_actor *isola__directory_actor(struct isola_host *h,
+                                                      struct isola_slice address, uint64_t hash);
+/* Hands it to an actor that was found before. ISOLA_ECLOSED: it has gone; ISOLA_EBUSY: it has no
+ * room, or the host ends: isola__directory_post says so. Takes it when it returns 0. `r`: the realm
+ * this thread visits. */
+ISOLA_MUST_USE int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail,
+                                         struct isola_realm *r);
 /* Hands a mail to the actor on this node, making the actor when there is none. Takes it. */
 ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
 /* A dead letter, an answer when it is an ask, a line of log when it is an emit. Takes it. */
@@ -727,6 +759,8 @@ struct isola_worker {
     struct isola_realm *ready_head, **ready_tail;
     uint64_t owed; /* its own: bits of the workers it is to wake soon */
     unsigned owed_turns;
+    atomic_bool lingers;        /* it looks for work before it sleeps */
+    uint64_t linger_ns;         /* its own: for how long */
     struct isola_map shared;    /* release (the pointer) → the realm many actors share; under the
                                    host's shared_lock */
     pthread_mutex_t wakes_lock; /* guards the next one */
@@ -740,8 +774,8 @@ ANY_THREAD void isola__worker_ready(struct isola_realm *r);
 void isola__worker_wake_at(struct isola_realm *r);
 /* The worker whose thread this is, or NULL. */
 struct isola_worker *isola__worker_here(void);
-/* In a visit, between two turns: wakes whom it owes it by now. */
-void isola__worker_between(void);
+/* In a visit, after so many turns: wakes whom it owes it by now. */
+void isola__worker_between(unsigned turns);
 /* The realm this worker's actors of the type share, with a reference and one more resident. */
 ANY_THREAD struct isola_realm *isola__worker_shared_realm(struct isola_worker *w,
                                                           const struct isola_type *type);

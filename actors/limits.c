@@ -252,7 +252,8 @@ int isola__limits_send(struct isola_actor *a, int kind, size_t bytes, struct iso
     if (kind == ISOLA_MSG_ASK && l->asks > 0 && a->nasks >= l->asks)
         return isola_fail(err, ISOLA_EOVERLOAD,
                           "%u asks of this actor are under way (limit \"asks\")", l->asks);
-    a->effect_bytes += sizeof(struct isola_mail) + bytes;
+    if (bytes > 0) /* else it does not wait here */
+        a->effect_bytes += sizeof(struct isola_mail) + bytes;
     if (kind == ISOLA_MSG_SUB && l->subscriptions > 0 && a->nsubs >= l->subscriptions)
         isola__limits_exceeded(a, "it made more than %u subscriptions (limit \"subscriptions\")",
                                l->subscriptions);

@@ -2,18 +2,20 @@
  *
  * Mails and their memory. Small ones, which most are, come from a list each thread keeps for
  * itself; whoever frees one puts it into its own list. Traffic between two threads is mostly in
- * pairs of question and answer, so the lists stay level; a longer list than POOL_MAX goes back to
- * malloc.
+ * pairs of question and answer, so the lists stay level. Where it goes one way, whole chains go
+ * back through a depot (Bonwick and Adams, "Magazines and Vmem", 2001).
  */
 #include "actors/mail.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "actors/internal.h"
 #include "base/msgpack.h"
 
 #define POOL_SIZE 320 /* bytes of a pooled mail, with its text */
-#define POOL_MAX  4096
+#define CHAIN     256 /* mails that go to the depot or come from it at once */
+#define DEPOT_MAX 64  /* chains there */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define POOLED false /* they are to see every use after free */
@@ -21,17 +23,63 @@
 #define POOLED true
 #endif
 
+/* `loaded` is used up and filled; `spare` is a whole chain, or empty. */
 static _Thread_local struct {
-    struct isola_mail *first;
-    size_t count;
+    struct isola_mail *loaded, *spare;
+    size_t count; /* of `loaded` */
 } pool;
+
+static struct {
+    pthread_mutex_t lock;
+    struct isola_mail *chains[DEPOT_MAX];
+    size_t count;
+} depot = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The list is empty: the spare chain, or one from the depot, if there is any. */
+static void load(void)
+{
+    pool.loaded = pool.spare;
+    pool.spare = NULL;
+    if (pool.loaded == NULL) {
+        pthread_mutex_lock(&depot.lock);
+        if (depot.count > 0)
+            pool.loaded = depot.chains[--depot.count];
+        pthread_mutex_unlock(&depot.lock);
+    }
+    pool.count = pool.loaded != NULL ? CHAIN : 0;
+}
+
+/* The list is a whole chain: it becomes the spare one, and that goes to the depot. */
+static void unload(void)
+{
+    struct isola_mail *old = pool.spare;
+    pool.spare = pool.loaded;
+    pool.loaded = NULL;
+    pool.count = 0;
+    if (old == NULL)
+        return;
+    pthread_mutex_lock(&depot.lock);
+    if (depot.count < DEPOT_MAX) {
+        depot.chains[depot.count++] = old;
+        old = NULL;
+    }
+    pthread_mutex_unlock(&depot.lock);
+    while (old != NULL) {
+        struct isola_mail *next = old->next;
+        free(old);
+        old = next;
+    }
+}
 
 static struct isola_mail *allocate(size_t bytes)
 {
-    struct isola_mail *m = pool.first;
-    bool pooled = POOLED && sizeof(*m) + bytes <= POOL_SIZE;
-    if (pooled && m != NULL) {
-        pool.first = m->next;
+    bool pooled = POOLED && sizeof(struct isola_mail) + bytes <= POOL_SIZE;
+    struct isola_mail *m = NULL;
+    if (pooled && pool.loaded == NULL)
+        load();
+    if (pooled && pool.loaded != NULL) {
+        m = pool.loaded;
+        pool.loaded = m->next;
         pool.count--;
     } else {
         m = malloc(pooled ? POOL_SIZE : sizeof(*m) + bytes);
@@ -43,13 +91,14 @@ static struct isola_mail *allocate(size_t bytes)
 
 static void release(struct isola_mail *m)
 {
-    if (m->pooled && pool.count < POOL_MAX) {
-        m->next = pool.first;
-        pool.first = m;
-        pool.count++;
-    } else {
+    if (!m->pooled) {
         free(m);
+        return;
     }
+    m->next = pool.loaded;
+    pool.loaded = m;
+    if (++pool.count == CHAIN)
+        unload();
 }
 
 static struct isola_slice store(uint8_t **at, struct isola_slice s)
@@ -104,6 +153,34 @@ struct isola_mail *isola_mail_failure(struct isola_origin origin, int code, cons
     struct isola_mail *m = isola_mail_answer(origin, false, isola_buf_slice(&args));
     isola_buf_free(&args);
     return m;
+}
+
+struct isola_mail *isola_mail_readdress(struct isola_mail *m, struct isola_slice dst)
+{
+    struct isola_mail *copy = isola_mail_new(m->kind, m->src, dst, m->event, m->chain, m->args);
+    if (copy != NULL) {
+        copy->timeout_ms = m->timeout_ms;
+        copy->deadline = m->deadline;
+        copy->passed_on = m->passed_on;
+        copy->origin = m->origin;
+        m->origin.realm = NULL;
+    }
+    isola_mail_free(m);
+    return copy;
+}
+
+struct isola_mail *isola_mail_turn_round(struct isola_mail *ask, bool ok, struct isola_slice args)
+{
+    if (!ask->pooled || sizeof(*ask) + args.len > POOL_SIZE)
+        return NULL;
+    isola__mail_uncount(ask);
+    uint8_t *at = (uint8_t *)(ask + 1);
+    struct isola_slice none = {0};
+    ask->kind = ok ? ISOLA_MSG_REPLY : ISOLA_MSG_FAIL;
+    ask->actor = NULL;
+    ask->src = ask->dst = ask->event = ask->chain = none;
+    ask->args = store(&at, args);
+    return ask;
 }
 
 void isola_origin_drop(struct isola_origin origin)

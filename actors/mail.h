@@ -48,16 +48,25 @@ struct isola_mail {
     struct isola_actor *counted; /* whose mail_bytes it is in, while it is this one's */
     bool passed_on;              /* came from another actor-host: not to be sent to a third */
     uint32_t timeout_ms;
+    uint32_t ref;       /* the receiver's number in a table of refs (refs.c), or 0 */
+    uint64_t ref_table; /* its id */
     uint64_t
         deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
     struct isola_origin origin;
-    struct isola_slice src, dst, event, chain, args; /* into the mail itself */
+    /* Into the mail itself; dst may be of `actor` instead. */
+    struct isola_slice src, dst, event, chain, args;
 };
 
 /* Copies all slices. NULL when there is no memory. Free with isola_mail_free. */
 ANY_THREAD struct isola_mail *isola_mail_new(int kind, struct isola_slice src,
                                              struct isola_slice dst, struct isola_slice event,
                                              struct isola_slice chain, struct isola_slice args);
+/* A copy that holds `dst` in its own bytes; takes the mail, whose dst may have been borrowed. NULL
+ * when there is no memory. */
+ANY_THREAD struct isola_mail *isola_mail_readdress(struct isola_mail *m, struct isola_slice dst);
+/* Makes an ask its own answer, where there is room for it; NULL: there is not. Keeps the origin. */
+ANY_THREAD struct isola_mail *isola_mail_turn_round(struct isola_mail *ask, bool ok,
+                                                    struct isola_slice args);
 /* An answer to `origin`, whose realm reference it takes over. */
 ANY_THREAD struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok,
                                                 struct isola_slice args);

@@ -53,7 +53,7 @@ void isola__realm_unref(struct isola_realm *r)
     if (atomic_fetch_sub(&r->refs, 1) != 1)
         return;
     ISOLA_CHECK(r->v8 == NULL && r->actors.count == 0 && atomic_load(&r->inbox) == NULL &&
-                r->held.count == 0);
+                r->held.count == 0 && r->direct.count == 0);
     isola__release_unref(r->release);
     isola_heap_free(&r->due);
     for (uint32_t i = 0; i < r->npending; i++)
@@ -83,8 +83,15 @@ static void take_inbox(struct isola_realm *r, struct isola_mailq *to)
         return;
     struct isola_mailq q = {.tail = &m->next};
     struct isola_mail *first = NULL;
-    while (m != NULL) {
+    while (m != NULL) { /* what has been written by other threads is fetched meanwhile */
         struct isola_mail *before = m->next;
+        __builtin_prefetch((char *)m + 64);
+        __builtin_prefetch((char *)m + 128);
+        if (m->actor != NULL) {
+            __builtin_prefetch(m->actor, 1);
+            __builtin_prefetch(&m->actor->waiting, 1);
+            __builtin_prefetch(&m->actor->nrunning, 1);
+        }
         m->next = first;
         first = m;
         m = before;
@@ -116,6 +123,7 @@ void isola__realm_drop(struct isola_realm *r)
 {
     struct isola_mailq q = {0};
     take_inbox(r, &q);
+    drop_orphans(r, &r->direct);
     drop_orphans(r, &r->held);
     drop_orphans(r, &q);
 }
@@ -144,12 +152,92 @@ void isola__realm_post(struct isola_realm *r, struct isola_mail *mail)
 
 void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isola_mailq *to)
 {
-    struct isola_mailq all = {0};
+    struct isola_mailq all = r->direct;
     struct isola_mail *m;
+    r->direct = (struct isola_mailq){0};
+    while ((m = isola_mailq_pop(&all)) != NULL)
+        isola_mailq_push(m->actor == a ? to : &r->direct, m);
+    a->ndirect = 0;
     isola_mailq_join(&all, &r->held);
     take_inbox(r, &all);
     while ((m = isola_mailq_pop(&all)) != NULL)
         isola_mailq_push(m->actor == a ? to : &r->held, m);
+}
+
+/* Can it begin a turn with this mail, as far as can be seen outside of the isolate? */
+static bool is_free(const struct isola_actor *a)
+{
+    return atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_IDLE &&
+           a->waiting.head == NULL && a->nrunning == 0 && !a->turn_ended && !a->hurt &&
+           !a->cancelling && a->stopping == NULL && a->upgrade == NULL;
+}
+
+static bool is_message(const struct isola_mail *m)
+{
+    return m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_EMIT;
+}
+
+/* An answer. Takes it. */
+static void answered(struct isola_realm *r, struct isola_mail *m)
+{
+    struct isola_pending *p;
+    if (m->origin.id & ISOLA_FAMILY_ID) {
+        p = isola__pending_find(r, m->origin.id & ~ISOLA_FAMILY_ID, ISOLA_PENDING_FAMILY);
+        if (p != NULL)
+            isola__family_answered(r, p, m);
+    } else if ((p = isola__pending_ask(r, m->origin.id)) != NULL) {
+        uint32_t serial = p->actor;
+        struct isola_actor *a = p->whose;
+        isola__pending_free(r, p);
+        isola__batch_answer(r, a, serial, m);
+        return;
+    }
+    isola_mail_free(m);
+}
+
+bool isola__realm_direct(struct isola_realm *r)
+{
+    struct isola_mail *m;
+    bool any = false;
+    while (r->budget > 0 && (m = isola_mailq_pop(&r->direct)) != NULL) {
+        struct isola_actor *a = m->actor;
+        any = true;
+        if (a == NULL) {
+            answered(r, m);
+            continue;
+        }
+        a->ndirect--;
+        if (is_message(m) && is_free(a) && !atomic_load(&r->host->draining) && !r->dead &&
+            (m->deadline == 0 || m->deadline > r->now)) {
+            r->budget--;
+            isola__mailbox_sub(a, 1);
+            isola__turn_begin(a, m);
+        } else {
+            isola__actor_take(a, m);
+        }
+        if (r->dead)
+            break;
+    }
+    return any;
+}
+
+/* Puts the messages of an actor (NULL: of all) where others wait; without an actor, drops answers.
+ */
+static void give_back_direct(struct isola_realm *r, const struct isola_actor *whose)
+{
+    struct isola_mailq all = r->direct;
+    struct isola_mail *m;
+    r->direct = (struct isola_mailq){0};
+    while ((m = isola_mailq_pop(&all)) != NULL) {
+        if (whose != NULL && m->actor != whose) {
+            isola_mailq_push(&r->direct, m);
+        } else if (m->actor != NULL) {
+            m->actor->ndirect--;
+            isola__actor_take(m->actor, m);
+        } else {
+            isola_mail_free(m);
+        }
+    }
 }
 
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a)
@@ -293,6 +381,10 @@ void isola__pending_name(struct isola_realm *r, struct isola_pending *p, uint64_
 /* Outside of a turn this is like the end of one. */
 void isola__realm_ran(struct isola_realm *r, struct isola_actor *a)
 {
+    if (isola__gate_open(a)) { /* what it sent has left */
+        isola__idle_used(a);
+        return;
+    }
     if (a->nrunning == 0)
         a->turn_ended = true;
     isola__realm_touch(r, a);
@@ -388,13 +480,14 @@ static void settle_touched(struct isola_realm *r)
 {
     struct isola_actor *later = NULL, **later_tail = &later;
     struct isola_actor *a;
-    while ((a = next_touched(r)) != NULL || (r->js != NULL && isola__batch_run(r))) {
+    while ((a = next_touched(r)) != NULL ||
+           (r->js != NULL && (isola__realm_direct(r) || isola__batch_run(r)))) {
         if (a == NULL)
             continue;
         bool here = isola__gate_settle(a);
         if (here && a->cancelling)
             isola__cancel_run(a);
-        isola__worker_between();
+        isola__worker_between(1);
         if (here && r->dead) { /* it had not begun to start: it does so in a realm that lives */
             isola__actor_end(a);
             here = false;
@@ -437,18 +530,7 @@ static void in_visit(struct isola_js *js, void *arg)
             isola_mail_free(m);
             continue;
         }
-        struct isola_pending *p;
-        if (m->origin.id & ISOLA_FAMILY_ID) {
-            p = isola__pending_find(r, m->origin.id & ~ISOLA_FAMILY_ID, ISOLA_PENDING_FAMILY);
-            if (p != NULL)
-                isola__family_answered(r, p, m);
-        } else if ((p = isola__pending_ask(r, m->origin.id)) != NULL) {
-            uint32_t actor = p->actor;
-            isola__pending_free(r, p);
-            isola__batch_answer(r, actor, m);
-            continue;
-        }
-        isola_mail_free(m);
+        answered(r, m);
     }
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
@@ -472,6 +554,7 @@ static void visit_dead(struct isola_realm *r, struct visit *visit)
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&visit->answers)) != NULL)
         isola_mail_free(m);
+    give_back_direct(r, NULL);
     settle_touched(r);
     struct isola_pending *p;
     for (uint32_t i = 0; i < r->npending; i++) { /* pauses before restarts go on */
@@ -507,6 +590,7 @@ static void cannot_open(struct isola_realm *r, struct visit *visit, const struct
     struct isola_mail *m;
     while ((m = isola_mailq_pop(&visit->answers)) != NULL)
         isola_mail_free(m);
+    give_back_direct(r, NULL);
     struct isola_mail *why =
         isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);
     struct isola_actor *a, *once = r->touched;
@@ -566,14 +650,16 @@ static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
     take_inbox(r, &r->held);
     while ((m = isola_mailq_pop(&r->held)) != NULL) {
         struct isola_actor *a = m->actor;
-        if (r->held.head != NULL && r->held.head->actor != NULL) { /* it will be looked at next */
-            __builtin_prefetch(&r->held.head->actor->waiting);
-            __builtin_prefetch(&r->held.head->actor->nrunning);
-        }
-        if (a == NULL)
+        if (a == NULL) {
             isola_mailq_push(answers, m);
-        else
+        } else if (is_message(m) && (a->ndirect > 0 || is_free(a))) {
+            a->ndirect++;
+            isola_mailq_push(&r->direct, m);
+        } else {
+            if (a->ndirect > 0) /* it may be about them */
+                give_back_direct(r, a);
             isola__actor_take(a, m);
+        }
     }
 }
 
@@ -622,8 +708,8 @@ void isola__realm_visit(struct isola_realm *r)
     bool restarted = restarts(r);
     struct isola_heap_node *least = isola_heap_min(&r->due);
     bool due = least != NULL && least->key <= isola_clock_ms();
-    bool enter = r->touched != NULL || visit.answers.count > 0 || due || visit.tasks ||
-                 r->check != NULL || visit.inspect;
+    bool enter = r->touched != NULL || r->direct.head != NULL || visit.answers.count > 0 || due ||
+                 visit.tasks || r->check != NULL || visit.inspect;
     if (enter) {
         struct isola_err err;
         if (r->dead)
@@ -644,7 +730,7 @@ void isola__realm_visit(struct isola_realm *r)
         isola__realm_drop(
             r); /* what has come meanwhile; from now on, whoever posts sees that it is closed */
     } else {
-        bool more = r->touched != NULL || r->held.count > 0;
+        bool more = r->touched != NULL || r->held.count > 0 || r->direct.head != NULL;
         atomic_store(&r->state, ISOLA_REALM_IDLE);
         int idle = ISOLA_REALM_IDLE;
         if ((more || atomic_load(&r->inbox) != NULL || atomic_load(&r->nudged)) &&

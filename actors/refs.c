@@ -10,6 +10,8 @@
 #define MAX_SHARED 65536
 #define MAX_OWN    4096
 
+static atomic_ullong last_id;
+
 static void grow(struct isola_refs *t)
 {
     uint32_t size = t->size == 0 ? 4 : t->size * 2;
@@ -26,8 +28,11 @@ static void grow(struct isola_refs *t)
 
 void isola__refs_free(struct isola_refs *t)
 {
-    for (uint32_t n = 0; n < t->count; n++)
+    for (uint32_t n = 0; n < t->count; n++) {
         free(t->all[n].text);
+        if (t->all[n].actor != NULL)
+            isola__actor_unref(t->all[n].actor);
+    }
     free(t->all);
     free(t->heads);
     t->all = NULL;
@@ -45,17 +50,38 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
         n = t->all[n - 1].next;
     if (n != 0)
         return n;
+    if (t->id == 0)
+        t->id = atomic_fetch_add(&last_id, 1) + 1;
     if (t->count >= (r->shared ? MAX_SHARED : MAX_OWN)) {
         isola__refs_free(t);
         t->epoch++;
+        t->id = atomic_fetch_add(&last_id, 1) + 1;
     }
     if (t->count == t->size)
         grow(t);
     struct isola_ref *ref = &t->all[t->count++];
     ref->hash = hash;
+    ref->actor = NULL;
     ref->text = isola_strndup((const char *)address.data, address.len);
     ref->len = (uint32_t)address.len;
     ref->next = t->heads[hash & (t->size - 1)];
     t->heads[hash & (t->size - 1)] = t->count;
     return t->count;
+}
+
+void isola__ref_send(struct isola_realm *r, struct isola_ref *ref, struct isola_mail *mail)
+{
+    struct isola_host *h = r->host;
+    if (ref->actor == NULL)
+        ref->actor = isola__directory_actor(h, isola__ref_address(ref), ref->hash);
+    int e = ref->actor != NULL ? isola__directory_hand(ref->actor, mail, r) : ISOLA_ECLOSED;
+    if (e == 0)
+        return;
+    if (e == ISOLA_ECLOSED && ref->actor != NULL) {
+        isola__actor_unref(ref->actor);
+        ref->actor = NULL;
+    }
+    mail = isola_mail_readdress(mail, isola__ref_address(ref));
+    if (mail != NULL)
+        isola_host_post(h, mail);
 }

@@ -97,65 +97,79 @@ static void forget_subscription(struct isola_actor *a, uint64_t id)
     }
 }
 
-static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
-                       struct isola_err *err)
+/* ASK, EMIT. */
+static int send_message(struct isola_realm *r, struct isola_actor *a, const struct isola_v8_send *s,
+                        struct isola_err *err)
 {
-    struct isola_realm *r = arg;
-    struct isola_actor *a = isola__realm_actor(r, s->actor);
-    struct isola_address to;
+    ISOLA_CHECK(s->to - 1 < r->refs_of.count);
+    struct isola_ref *ref = &r->refs_of.all[s->to - 1];
     struct isola_buf *chain = &r->scratch;
-    struct isola_origin origin = {0};
-    if (a == NULL &&
-        s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
-        return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
-    bool by_number = s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT;
-    struct isola_slice dst = s->dst;
-    if (by_number) {
-        ISOLA_CHECK(s->to - 1 < r->refs_of.count);
-        dst = isola__ref_address(&r->refs_of.all[s->to - 1]);
-    }
-    int e = by_number ? 0 : isola_address_parse(dst, &to, err);
-    if (e == 0 && !by_number)
-        e = isola__permit(r->release, to.app, err);
-    chain->len = 0;
+    struct isola_slice none = {0};
+    bool ask = s->kind == ISOLA_MSG_ASK, open = a != NULL && r->settled && isola__gate_open(a);
     uint32_t timeout = s->timeout_ms;
-    if (e == 0 && s->kind == ISOLA_MSG_ASK)
+    int e = 0;
+    chain->len = 0;
+    if (ask)
         e = chain_of(a, s->turn, chain, err);
-    if (e == 0 && s->kind == ISOLA_MSG_ASK)
+    if (e == 0 && ask)
         e = time_left(a, s->turn, &timeout, err);
     if (e == 0 && a != NULL)
-        e = isola__limits_send(a, s->kind, s->event.len + s->args.len, err);
+        e = isola__limits_send(a, s->kind, open ? 0 : s->event.len + s->args.len, err);
     if (e != 0)
         return e;
-    struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : (struct isola_slice){0},
-                                          dst, s->event, isola_buf_slice(chain), s->args);
+    struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : none,
+                                          open ? none : isola__ref_address(ref), s->event,
+                                          isola_buf_slice(chain), s->args);
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
-    m->timeout_ms = timeout;
-    switch (s->kind) {
-    case ISOLA_MSG_ASK: {
+    if (ask) {
         struct isola_pending *p = isola__pending_at(r, ISOLA_PENDING_ASK, a, r->now + timeout);
         p->turn = s->turn;
-        m->deadline = p->due.key;
-        origin.realm = isola__realm_ref(r);
         isola__pending_name(r, p, s->id);
-        origin.id = s->id;
-        break;
+        m->timeout_ms = timeout;
+        m->deadline = p->due.key;
+        m->origin.realm = isola__realm_ref(r);
+        m->origin.id = s->id;
     }
-    case ISOLA_MSG_SUB:
-        origin.id = *id = atomic_fetch_add(&r->host->next_sub, 1) + 1;
+    if (open) {
+        isola__ref_send(r, ref, m);
+    } else if (a != NULL) {
+        m->ref = s->to;
+        m->ref_table = r->refs_of.id;
+        isola_mailq_push(&a->effects, m);
+        isola__realm_touch(r, a);
+    } else {
+        isola__gate_release(r->host, m);
+    }
+    return 0;
+}
+
+/* SUB, UNSUB. */
+static int send_interest(struct isola_realm *r, struct isola_actor *a,
+                         const struct isola_v8_send *s, uint64_t *id, struct isola_err *err)
+{
+    struct isola_address to;
+    struct isola_slice none = {0};
+    int e = isola_address_parse(s->dst, &to, err);
+    if (e == 0)
+        e = isola__permit(r->release, to.app, err);
+    if (e == 0 && a != NULL)
+        e = isola__limits_send(a, s->kind, s->event.len, err);
+    if (e != 0)
+        return e;
+    struct isola_mail *m =
+        isola_mail_new(s->kind, a != NULL ? a->address : none, s->dst, s->event, none, s->args);
+    if (m == NULL)
+        return isola_fail(err, ISOLA_ENOMEM, "no memory for a message");
+    if (s->kind == ISOLA_MSG_SUB) {
+        m->origin.id = *id = atomic_fetch_add(&r->host->next_sub, 1) + 1;
         if (a != NULL)
             note_subscription(a, *id, s);
-        break;
-    case ISOLA_MSG_UNSUB:
-        origin.id = s->id;
+    } else {
+        m->origin.id = s->id;
         if (a != NULL)
             forget_subscription(a, s->id);
-        break;
-    default:
-        break;
     }
-    m->origin = origin;
     if (a != NULL) {
         isola_mailq_push(&a->effects, m);
         isola__realm_touch(r, a);
@@ -163,6 +177,18 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
         isola__gate_release(r->host, m);
     }
     return 0;
+}
+
+static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
+                       struct isola_err *err)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__batch_actor(r, s->actor);
+    if (a == NULL &&
+        s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
+        return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
+    return s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT ? send_message(r, a, s, err)
+                                                                 : send_interest(r, a, s, id, err);
 }
 
 static void cancel(void *arg, uint64_t ask, struct isola_slice dst)
@@ -194,10 +220,32 @@ static bool crowded(void *arg)
     return atomic_load_explicit(&r->host->crowded, memory_order_relaxed) > 0;
 }
 
-static void drains(void *arg)
+static void drains(void *arg, bool last)
 {
     struct isola_realm *r = arg;
     r->now = isola_clock_ms();
+    r->settled = last;
+}
+
+static void drained(void *arg)
+{
+    struct isola_realm *r = arg;
+    r->settled = false;
+}
+
+/* What a message to it will touch: of those who live in other realms only what is shared. */
+static void expects(void *arg, uint32_t to, bool soon)
+{
+    const struct isola_realm *r = arg;
+    struct isola_actor *a = to - 1 < r->refs_of.count ? r->refs_of.all[to - 1].actor : NULL;
+    if (a == NULL)
+        return;
+    if (!soon) {
+        __builtin_prefetch(a, 1);
+    } else if (atomic_load_explicit(&a->realm, memory_order_relaxed) == r) {
+        __builtin_prefetch(&a->waiting, 1);
+        __builtin_prefetch(&a->nrunning, 1);
+    }
 }
 
 static int watch(void *arg, uint32_t actor, uint32_t turn)
@@ -253,7 +301,7 @@ static void unheard(void *arg, uint32_t actor, uint32_t turn)
 
 static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args)
 {
-    struct isola_actor *a = isola__realm_actor(arg, actor);
+    struct isola_actor *a = isola__batch_actor(arg, actor);
     if (a != NULL)
         isola__turn_done(a, turn, ok, args);
 }
@@ -395,6 +443,8 @@ const struct isola_v8_ops isola__v8_ops = {
     .congested = congested,
     .crowded = crowded,
     .drains = drains,
+    .drained = drained,
+    .expects = expects,
     .send = script_send,
     .cancel = cancel,
     .watch = watch,

@@ -101,7 +101,22 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
     if (t == NULL)
         return; /* abandoned */
     struct isola_mail *m = t->mail;
-    if (m != NULL && isola_msg_is_ask(m->kind)) {
+    struct isola_realm *r = a->realm;
+    bool open = r->settled && isola__gate_open(a);
+    if (open && m != NULL && isola_msg_is_ask(m->kind)) {
+        struct isola_mail *answer = isola_mail_turn_round(m, ok, args);
+        if (answer != NULL) {
+            t->mail = m = NULL;
+            if (answer->origin.realm == r)
+                isola_mailq_push(&r->direct, answer);
+            else
+                isola__gate_release(a->host, answer);
+        } else {
+            struct isola_origin origin = m->origin;
+            m->origin.realm = NULL;
+            isola__gate_release(a->host, isola_mail_answer(origin, ok, args));
+        }
+    } else if (m != NULL && isola_msg_is_ask(m->kind)) {
         struct isola_origin origin = m->origin;
         m->origin.realm = NULL;
         struct isola_mail *answer = isola_mail_answer(origin, ok, args);
@@ -112,10 +127,14 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
         if (m != NULL)
             isola_host_dead_letter(a->host, m, ISOLA_ESCRIPT, isola_buf_slice(&a->crash));
     }
-    a->turn_ended = true;
-    isola__realm_touch(a->realm, a);
+    if (open && !a->hurt && a->waiting.head == NULL && a->stopping == NULL && a->upgrade == NULL) {
+        isola__idle_used(a); /* nothing is to be settled */
+    } else {
+        a->turn_ended = true;
+        isola__realm_touch(r, a);
+    }
     isola_mail_free(m);
-    put_back(a->realm, t);
+    put_back(r, t);
 }
 
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why)

@@ -35,6 +35,11 @@
 #define WATCH_LOOKS 50
 /* Turns after which a wake that is owed is given, when the visit lasts. */
 #define OWED_TURNS 32
+/* How long a worker looks for work before it sleeps, at most, and how often between two looks at
+ * the clock. */
+#define LINGER_NS     50000
+#define LINGER_MIN_NS 2000
+#define LINGER_LOOKS  16
 
 enum isola_sleep {
     AWAKE,
@@ -145,9 +150,9 @@ static void pay(struct isola_worker *w)
     w->owed_turns = 0;
 }
 
-void isola__worker_between(void)
+void isola__worker_between(unsigned turns)
 {
-    if (here->owed != 0 && ++here->owed_turns >= OWED_TURNS)
+    if (here->owed != 0 && (here->owed_turns += turns) >= OWED_TURNS)
         pay(here);
 }
 
@@ -324,6 +329,41 @@ static struct isola_realm *next(struct isola_worker *w)
     return r;
 }
 
+static bool others_work(const struct isola_worker *w)
+{
+    const struct isola_host *h = w->host;
+    for (unsigned i = 0; i < h->nworkers; i++) {
+        const struct isola_worker *other = &h->workers[i];
+        if (other != w && atomic_load(&other->sleep) == AWAKE && !atomic_load(&other->lingers))
+            return true;
+    }
+    return false;
+}
+
+/* Looks for work a little longer while others work, or are about to, who may make some. At most for
+ * as long as it takes to be put to sleep and woken: so this costs no more than twice what the best
+ * choice would (Karlin et al., "Competitive snoopy caching", 1988), and after each time that was
+ * for nothing half of that. */
+static struct isola_realm *linger(struct isola_worker *w)
+{
+    uint64_t until = isola_clock_ns() + w->linger_ns;
+    struct isola_realm *r = NULL;
+    atomic_store(&w->lingers, true);
+    while (r == NULL && others_work(w)) {
+        for (int i = 0; i < LINGER_LOOKS && atomic_load(&w->backlog) == 0; i++)
+            isola_cpu_relax();
+        r = next(w);
+        if (r == NULL && isola_clock_ns() > until)
+            break;
+    }
+    atomic_store(&w->lingers, false);
+    if (r != NULL)
+        w->linger_ns = LINGER_NS;
+    else if (w->linger_ns > LINGER_MIN_NS)
+        w->linger_ns /= 2;
+    return r;
+}
+
 static bool all_sleep(const struct isola_host *h)
 {
     for (unsigned i = 0; i < h->nworkers; i++)
@@ -361,6 +401,8 @@ static void *run(void *arg)
     isola__watchdog_join(w->host, w->number);
     for (unsigned visits = 0;; visits++) {
         struct isola_realm *r = next(w);
+        if (r == NULL)
+            r = linger(w);
         if (r == NULL) {
             r = sleep_until_ready(w);
         } else if (visits % VISITS == VISITS - 1) {
@@ -465,6 +507,7 @@ int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned n
 {
     w->host = h;
     w->number = number;
+    w->linger_ns = LINGER_NS;
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->wakes_lock, NULL);
     int r = uv_loop_init(&w->loop);

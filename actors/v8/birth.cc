@@ -37,7 +37,9 @@ bool crowded(void *)
 {
     return false;
 }
-void drains(void *) {}
+void drains(void *, bool) {}
+void drained(void *) {}
+void expects(void *, uint32_t, bool) {}
 bool heard(void *, uint32_t, Slice)
 {
     return true;
@@ -165,6 +167,8 @@ const isola_v8_ops quiet_ops = {
     .congested = congested,
     .crowded = crowded,
     .drains = drains,
+    .drained = drained,
+    .expects = expects,
     .send = send,
     .heard = heard,
     .publish = publish,

@@ -183,7 +183,8 @@ void after_entry(isola_js *js)
         run_ticks(js);
     }
     isolate->SetContinuationPreservedEmbedderDataV2(v8::Undefined(isolate));
-    drain(js);
+    if (!ending(v))
+        drain(js, true);
 }
 
 v8::MaybeLocal<v8::Value> enter_hook(isola_js *js, Hook hook, uint32_t actor, int argc,

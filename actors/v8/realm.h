@@ -79,8 +79,12 @@ struct isola_v8_ops {
     /* Is the mailbox of the actor with this number full? Is anyone's? */
     bool (*congested)(void *arg, uint32_t to);
     bool (*crowded)(void *arg);
-    /* What scripts have sent follows, some of it a little late: calls of send and done. */
-    void (*drains)(void *arg);
+    /* Between drains and drained: what scripts have sent and ended before, some of it a little
+     * late. `last`: nothing more comes in this entry, and what has crashed in it was reported.
+     * expects: something for this number will follow, perhaps soon. */
+    void (*drains)(void *arg, bool last);
+    void (*drained)(void *arg);
+    void (*expects)(void *arg, uint32_t to, bool soon);
     /* SUB: `id` gets what isola_js_event names it by. An ASK that cannot be sent fails in the
      * isolate. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);

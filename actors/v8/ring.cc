@@ -15,6 +15,8 @@ namespace isola
 // Encoded values of what goes, beyond which it is handed on.
 static constexpr size_t kEncodedMax = 1u << 20;
 static constexpr size_t kEncodedKept = 64u << 10;
+// Records ahead, whose receivers' memory is fetched.
+static constexpr uint32_t kAhead = 6;
 // The ring of a snapshot (lib/runtime/ring.js).
 static constexpr uint32_t kSmall = 16;
 
@@ -185,7 +187,13 @@ static void send(isola_js *js, const int32_t *r)
     isola_buf_free(&why);
 }
 
-void drain(isola_js *js)
+static void expect(Ring *ring, const isola_v8 *v, uint32_t k, uint32_t n, bool soon)
+{
+    if (k < n && ring->out(k)[Ring::kKind] <= Ring::kEmitSent)
+        v->ops->expects(v->arg, static_cast<uint32_t>(ring->out(k)[Ring::kTo]), soon);
+}
+
+void drain(isola_js *js, bool last)
 {
     isola_v8 *v = js->v;
     Ring &ring = v->ring;
@@ -193,9 +201,11 @@ void drain(isola_js *js)
         return;
     auto n = static_cast<uint32_t>(ring.ints[Ring::kSent]);
     ring.ints[Ring::kSent] = 0;
-    v->ops->drains(v->arg);
+    v->ops->drains(v->arg, last);
     for (uint32_t k = 0; k < n; k++) {
         const int32_t *r = ring.out(k);
+        expect(&ring, v, k + 2 * kAhead, n, false);
+        expect(&ring, v, k + kAhead, n, true);
         if (r[Ring::kKind] == Ring::kAskSent || r[Ring::kKind] == Ring::kEmitSent)
             send(js, r);
         else
@@ -203,6 +213,7 @@ void drain(isola_js *js)
                          static_cast<uint32_t>(r[Ring::kInTurn]), r[Ring::kKind] == Ring::kDone,
                          args_of(&ring, r));
     }
+    v->ops->drained(v->arg);
     ring.encoded.len = 0;
     if (ring.encoded.cap > kEncodedKept)
         isola_buf_free(&ring.encoded);

@@ -88,8 +88,8 @@ struct Ring {
     }
 };
 
-// Hands what scripts have sent to ops, in its order.
-void drain(isola_js *js);
+// Hands what scripts have sent to ops, in its order. `last`: as in ops->drains.
+void drain(isola_js *js, bool last = false);
 // The part of native.encodeNext that knows the ring: `bytes` belong to the record that is put next.
 void keep_encoded(isola_js *js, struct isola_slice name, struct isola_slice bytes);
 // Takes the memory that is in the snapshot for it. False: that is none.

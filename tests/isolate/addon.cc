@@ -72,7 +72,9 @@ bool op_crowded(void *)
 {
     return false;
 }
-void op_drains(void *) {}
+void op_drains(void *, bool) {}
+void op_drained(void *) {}
+void op_expects(void *, uint32_t, bool) {}
 int op_send(void *, const isola_v8_send *, uint64_t *, isola_err *err)
 {
     return isola_fail(err, ISOLA_EPERM, "nothing can be sent from here");
@@ -129,6 +131,8 @@ const isola_v8_ops ops = {
     .congested = op_congested,
     .crowded = op_crowded,
     .drains = op_drains,
+    .drained = op_drained,
+    .expects = op_expects,
     .send = op_send,
     .heard = op_heard,
     .publish = op_publish,

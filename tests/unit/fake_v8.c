@@ -211,7 +211,9 @@ static void end_task(struct isola_v8 *v, struct fake_actor *a, struct fake_task 
     take_task(a, t);
     v->in_op = true;
     if (t->kind == FAKE_TURN) {
+        v->ops->drains(v->arg, true);
         v->ops->done(v->arg, a->serial, t->turn, ok, isola_buf_slice(&args));
+        v->ops->drained(v->arg);
     } else if (t->kind == FAKE_START) {
         a->active = ok;
         v->ops->activated(v->arg, a->serial, ok ? (struct isola_slice){0} : isola_buf_slice(&args));

@@ -10,9 +10,9 @@
 import { native } from './node/native.js';
 import { EventEmitter, Events, isEnd } from './node/events.js';
 import { done } from './ring.js';
-import { actors, find, remember } from './table.js';
+import { actors, remember } from './table.js';
 import {
-  all, apply, bounded, codeError, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
+  all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
   settled,
 } from './primordials.js';
 
@@ -54,8 +54,7 @@ function touch(self) {
 export class Actor extends EventEmitter {
   constructor() {
     super();
-    this._events = new Events();
-    inner(this);
+    inner(this).events = new Events();
   }
   get app() { return inner(this).app; }
   get type() { return inner(this).type; }
@@ -76,6 +75,15 @@ export class Actor extends EventEmitter {
     return native.publish(i.serial, event, args) || heard;
   }
 }
+
+// Listeners are kept behind the emitter, where a message finds them. EventEmitter's methods go by this name.
+defineProperty(Actor.prototype, '_events', {
+  __proto__: null,
+  get() { return (Inner.of(this) ?? constructing)?.events; },
+  set(events) { inner(this).events = events; },
+  configurable: false,
+  enumerable: false,
+});
 
 // The names of a class's handlers: its own and inherited methods, but none of Actor's, no hooks, nothing that begins with _.
 const methodsOf = new SafeWeakMap();
@@ -125,8 +133,9 @@ export function definition(namespace, type) {
 
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
-  const i = { serial, app, type, key, address: `${app}/${type}/${key}`, state: state ?? {}, noState, touched: false, self: null, methods: null, monitors: undefined, signals: undefined,
-    subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
+  // What a message needs comes first.
+  const i = { serial, events: undefined, self: null, methods: null, monitors: undefined, touched: false, state: state ?? {}, noState, app, type, key,
+    address: `${app}/${type}/${key}`, signals: undefined, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   remember(i);
   constructing = i;
   let result;
@@ -160,15 +169,13 @@ export function callAll(i, event, args) {
   return answer;
 }
 
-/** One turn of actor `serial`: returns its value, or `later` and calls done(serial, turn, ok, value) exactly once, now or later. */
-export function deliver(serial, turn, isAsk, event, args) {
-  const i = find(serial);
-  if (i === undefined) return later; // its activation has ended
+/** One turn of actor `i`: returns its value, or `later` and calls done(serial, turn, ok, value) exactly once, now or later. */
+export function deliver(i, serial, turn, isAsk, event, args) {
   try {
     // The usual one handler needs no list: an emitter keeps it as it is.
     const method = i.methods !== null && i.methods.has(event);
     if (event === 'down' && i.monitors !== undefined) return unheard(i, turn, isAsk, event); // it could be taken for a monitor's
-    const listeners = i.self._events?.[event];
+    const listeners = i.events?.[event];
     let answer;
     if (!method && typeof listeners === 'function') answer = apply(listeners, i.self, args);
     else if (method && listeners === undefined) answer = apply(i.self[event], i.self, args);

@@ -4,10 +4,12 @@
 import { native } from './node/native.js';
 import { deliver, ended, later } from './actor.js';
 import {
-  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, VALUE,
+  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, GATHERED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, VALUE,
 } from './layout.js';
 import { settle } from './ref.js';
+import { setPrototypeOf } from './primordials.js';
 import { done, doubles, ints, names, numberOf } from './ring.js';
+import { find } from './table.js';
 
 function scalar(tag, at) {
   switch (tag) {
@@ -20,14 +22,33 @@ function scalar(tag, at) {
   }
 }
 
+const whose = setPrototypeOf([], null); // of the records of this run
+
+// Finds the actors of all messages before the first is delivered: a processor waits for the memory of many at once, but not when each
+// is looked at after what the one before it did. (What is counted does not matter, only that the objects are looked at.)
+function gather(from, to) {
+  let n = 0;
+  for (let k = from; k < to; k++) {
+    const at = HEADER + k * IN;
+    whose[k] = ints[at + KIND] < REPLIED ? find(ints[at + SERIAL] >>> 0) : undefined;
+  }
+  for (let k = from; k < to; k++) {
+    const i = whose[k];
+    if (i !== undefined && typeof i.events === 'function') n++;
+  }
+  return n;
+}
+
 /** Runs the records from one up to another. */
 export function run(from, to) {
+  if (to - from > 1) ints[GATHERED] = gather(from, to);
+  else whose[from] = ints[HEADER + from * IN + KIND] < REPLIED ? find(ints[HEADER + from * IN + SERIAL] >>> 0) : undefined;
   for (let k = from; k < to; k++) {
     const at = HEADER + k * IN;
     const kind = ints[at + KIND], tag = ints[at + TAG];
     ints[AT] = k;
     if (kind >= REPLIED) answer(at, k, kind === REPLIED, tag);
-    else if (kind !== 0) incoming(at, k, kind === ASKED, tag);
+    else if (kind !== 0 && whose[k] !== undefined) incoming(whose[k], at, k, kind === ASKED, tag); // else its activation has ended
   }
 }
 
@@ -47,7 +68,7 @@ function answer(at, k, ok, tag) {
   native.checkpoint();
 }
 
-function incoming(at, k, isAsk, tag) {
+function incoming(i, at, k, isAsk, tag) {
   const serial = ints[at + SERIAL] >>> 0, turn = ints[at + NUMBER];
   let args;
   if (tag === ENCODED) {
@@ -65,7 +86,7 @@ function incoming(at, k, isAsk, tag) {
   native.setFrame(serial * TURNS + turn);
   ints[ACTOR] = serial;
   ints[TURN] = turn;
-  const value = deliver(serial, turn, isAsk, number !== 0 ? names[number] : native.name(k), args);
+  const value = deliver(i, serial, turn, isAsk, number !== 0 ? names[number] : native.name(k), args);
   ints[ACTOR] = 0;
   if (value === later) native.checkpoint();
   else ended(serial, turn, isAsk ? value : undefined);
