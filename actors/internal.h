@@ -759,8 +759,8 @@ struct isola_worker {
     struct isola_realm *ready_head, **ready_tail;
     uint64_t owed; /* its own: bits of the workers it is to wake soon */
     unsigned owed_turns;
-    atomic_bool lingers;        /* it looks for work before it sleeps */
-    uint64_t linger_ns;         /* its own: for how long */
+    atomic_bool lingers;          /* it looks for work before it sleeps */
+    uint64_t linger_ns, lingered; /* its own: for how long it may, and when it last did */
     struct isola_map shared;    /* release (the pointer) → the realm many actors share; under the
                                    host's shared_lock */
     pthread_mutex_t wakes_lock; /* guards the next one */

@@ -37,9 +37,10 @@
 #define OWED_TURNS 32
 /* How long a worker looks for work before it sleeps, at most, and how often between two looks at
  * the clock. */
-#define LINGER_NS     50000
-#define LINGER_MIN_NS 2000
-#define LINGER_LOOKS  16
+#define LINGER_NS    100000
+#define LINGER_LOOKS 16
+/* One part in so many of all time may be lost by that. */
+#define LINGER_SHARE 50
 
 enum isola_sleep {
     AWAKE,
@@ -334,33 +335,36 @@ static bool others_work(const struct isola_worker *w)
     const struct isola_host *h = w->host;
     for (unsigned i = 0; i < h->nworkers; i++) {
         const struct isola_worker *other = &h->workers[i];
-        if (other != w && atomic_load(&other->sleep) == AWAKE && !atomic_load(&other->lingers))
+        if (other != w && atomic_load(&other->sleep) == AWAKE &&
+            (!atomic_load(&other->lingers) || atomic_load(&other->backlog) > 0))
             return true;
     }
     return false;
 }
 
-/* Looks for work a little longer while others work, or are about to, who may make some. At most for
- * as long as it takes to be put to sleep and woken: so this costs no more than twice what the best
- * choice would (Karlin et al., "Competitive snoopy caching", 1988), and after each time that was
- * for nothing half of that. */
+/* Looks for work a little longer while others work, or are about to, who may make some: for as long
+ * as it may take to be put to sleep and woken (Karlin et al., "Competitive snoopy caching", 1988,
+ * say why). What it has looked for in vain it must save up again: a small part of all time is all
+ * that is lost by it. */
 static struct isola_realm *linger(struct isola_worker *w)
 {
-    uint64_t until = isola_clock_ns() + w->linger_ns;
+    uint64_t now = isola_clock_ns(), saved = (now - w->lingered) / LINGER_SHARE;
     struct isola_realm *r = NULL;
-    atomic_store(&w->lingers, true);
-    while (r == NULL && others_work(w)) {
+    w->linger_ns = w->linger_ns + saved < LINGER_NS ? w->linger_ns + saved : LINGER_NS;
+    uint64_t until = now + w->linger_ns;
+    while (r == NULL && now < until && others_work(w)) {
+        atomic_store(&w->lingers, true);
         for (int i = 0; i < LINGER_LOOKS && atomic_load(&w->backlog) == 0; i++)
             isola_cpu_relax();
+        atomic_store(&w->lingers, false); /* before what has come is taken: somebody relies on it */
         r = next(w);
-        if (r == NULL && isola_clock_ns() > until)
-            break;
+        now = isola_clock_ns();
     }
-    atomic_store(&w->lingers, false);
+    w->lingered = now;
     if (r != NULL)
         w->linger_ns = LINGER_NS;
-    else if (w->linger_ns > LINGER_MIN_NS)
-        w->linger_ns /= 2;
+    else
+        w->linger_ns = until > now ? until - now : 0;
     return r;
 }
 
