@@ -195,7 +195,7 @@ describe('a snapshot', () => {
     const before_ = resident(), mapped = mappings();
     for (let i = 50; i < 1050; i += 50) await born(i, i + 50);
     const each = (resident() - before_) / 1000;
-    assert.ok(each < 1.5e6, `${each} bytes each`);
+    assert.ok(each < 1.3e6, `${each} bytes each`);
     // Eight, were each of the pages of a heap one by itself: 8,000 isolates would not fit in what Linux gives a process.
     assert.ok((mappings() - mapped) / 1000 < 6, `${mappings() - mapped} mappings`);
     assert.equal((await row('many/M/1049')).start, 'snapshot');
