@@ -244,6 +244,28 @@ bool make_cache(Making *m, struct isola_v8_limits limits)
     return m->loads;
 }
 
+// Compiles what the module offers as an actor, which each isolate calls first thing: V8 compiles a
+// function when it is called, and looks whether scripts are to end before its first step.
+void compile_default(isola_js *js, v8::Local<v8::Module> module)
+{
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::TryCatch caught(isolate);
+    v8::Local<v8::Value> offered;
+    if (!module->GetModuleNamespace()
+             .As<v8::Object>()
+             ->Get(js->context, text(isolate, "default"))
+             .ToLocal(&offered) ||
+        !offered->IsFunction() ||
+        offered.As<v8::Function>()->ScriptId() == v8::UnboundScript::kNoScriptId)
+        return;
+    isolate->TerminateExecution();
+    (void)offered.As<v8::Function>()
+        ->Call(js->context, v8::Undefined(isolate), 0, nullptr)
+        .IsEmpty();
+    isolate->CancelTerminateExecution();
+}
+
 // Loads the module, and says whether an image may be made.
 bool load_watched(isola_js *js, void *arg)
 {
@@ -263,6 +285,8 @@ bool load_watched(isola_js *js, void *arg)
         why = "it cannot be loaded where snapshots are made";
     if (why == nullptr && js->v->loaded != isola_v8::Loaded::Yes)
         why = "it has a top-level await that waits for more than promises";
+    if (why == nullptr)
+        compile_default(js, module);
     if (why == nullptr && !unwatch(js))
         why = "it has changed what watches it";
     if (why != nullptr)

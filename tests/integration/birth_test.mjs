@@ -101,6 +101,21 @@ describe('a snapshot', () => {
     }
   });
 
+  test('what a module offers is compiled in it, and has not run', async () => {
+    await deploy('ran', {
+      Fn: `let ran = 0; const mark = () => { ran++; }; export default (self, given = mark()) => { mark(); self.on('ran', () => ran); };`,
+      Class: `let ran = 0; const mark = () => { ran++; }; export default class { field = mark(); constructor() { mark(); } ran() { return ran; } }`,
+      Async: `let ran = 0; export default async (self) => { ran += 2; await undefined; self.on('ran', () => ran); };`,
+    });
+    for (const key of ['1', '2']) {
+      for (const type of ['Fn', 'Class', 'Async']) {
+        assert.equal(await ask(`ran/${type}/${key}`, 'ran'), 2, type);
+        await settled(`ran/${type}/${key}`);
+      }
+    }
+    for (const type of ['Fn', 'Class', 'Async']) assert.equal((await row(`ran/${type}/2`)).start, 'snapshot', type);
+  });
+
   test('what a module keeps of Date and Math is what all use; random numbers differ', async () => {
     await deploy('kept', {
       Kept: `const { random } = Math, { now } = Date, D = Date;
