@@ -24,11 +24,22 @@ struct isola_graces isola__graces(void)
     return (struct isola_graces){.stop = STOP_MS, .upgrade = UPGRADE_MS, .last = LAST_MS};
 }
 
+/* What is waited for: a turn, the oldest there is, or (0) the start. Each that came before a stop
+ * has its own while. */
+static uint32_t oldest(const struct isola_actor *a)
+{
+    const struct isola_turn *t = a->running;
+    while (t != NULL && t->next != NULL)
+        t = t->next;
+    return t != NULL ? t->id : 0;
+}
+
 static void arm(struct isola_actor *a, uint64_t ms, uint32_t phase)
 {
     struct isola_pending *p = isola__pending_new(a->realm, ISOLA_PENDING_GRACE, NULL, ms);
     p->whose = a;
-    p->turn = phase;
+    p->turn = oldest(a);
+    p->actor = phase;
     a->grace = p;
     isola__worker_wake_at(a->realm);
 }
@@ -123,17 +134,20 @@ void isola__grace_starts(struct isola_actor *a)
 void isola__grace_due(struct isola_pending *p)
 {
     struct isola_actor *a = p->whose;
-    bool last = p->turn == LAST;
+    bool last = p->actor == LAST;
+    bool held =
+        (a->nrunning > 0 || atomic_load(&a->state) == ISOLA_ACTOR_STARTING) && p->turn == oldest(a);
     isola__grace_disarm(a);
-    bool held = a->nrunning > 0 || atomic_load(&a->state) == ISOLA_ACTOR_STARTING;
     bool wanted = a->stopping != NULL || a->upgrade != NULL || stop_waits(a) ||
                   atomic_load(&a->host->draining);
-    if (!held || !wanted || a->hurt)
+    if (!wanted || a->hurt)
         return;
-    if (last) {
+    if (!held) { /* another turn by now, which came before the stop */
+        arm(a, a->host->graces.stop, WAIT);
+    } else if (last) {
         give_up(a);
-        return;
+    } else {
+        cancel(a);
+        arm(a, a->host->graces.last, LAST);
     }
-    cancel(a);
-    arm(a, a->host->graces.last, LAST);
 }

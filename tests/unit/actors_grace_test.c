@@ -173,6 +173,35 @@ static void with_several_turns_each_is_given_up(void **state)
     world_end(w);
 }
 
+/* A stop waits behind what came before it: turns that take their time, each less than there is, are
+ * not cut short because there are many. */
+static void each_turn_has_its_time(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world(options[i], "stop note last");
+        uint64_t ids[6];
+        for (int n = 0; n < 6; n++)
+            ids[n] = world_ask(w, "t/T/a", "watch; timer 70; add 1");
+        uint64_t stop = world_stop(w, "t/T/a");
+        for (int n = 0; n < 6; n++)
+            must_reply(w, ids[n], n + 1);
+        must_reply(w, stop, true);
+        assert_int_equal(fake_count_note("t/T/a ECANCELED"), 0);
+        assert_int_equal(fake_count_note("t/T/a last"), 1);
+        /* And the one among them that does not end is found. */
+        uint64_t before = world_ask(w, "t/T/a", "timer 70; add 1"),
+                 never = world_ask(w, "t/T/a", "timer 70; hold never"),
+                 after = world_ask(w, "t/T/a", "add 1");
+        stop = world_stop(w, "t/T/a");
+        must_reply(w, before, 7);
+        must_fail(w, never, ISOLA_ECANCELED);
+        must_reply(w, stop, true);
+        must_reply(w, after, 8);
+        world_end(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +212,7 @@ int main(void)
         cmocka_unit_test(for_a_newer_release_there_is_more_time),
         cmocka_unit_test(a_drain_ends),
         cmocka_unit_test(with_several_turns_each_is_given_up),
+        cmocka_unit_test(each_turn_has_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Random messages from several threads to random actors, with crashes, stops, releases, moves,
- * time-outs, scripts that are ended, parents and monitors, reads, writes and isolates that fail
- * mixed in. At the end: every ask was answered once (the world aborts at a second answer), no
- * acknowledged change is lost and none was made that nobody asked for, mail kept its order, who
- * monitors an actor has heard of each of its ends once, and nothing is left behind (world_end, and
- * the sanitizers).
+ * time-outs, turns that never end, scripts that are ended, parents and monitors, reads, writes and
+ * isolates that fail mixed in. At the end: every ask was answered once (the world aborts at a
+ * second answer), no acknowledged change is lost and none was made that nobody asked for, mail kept
+ * its order, who monitors an actor has heard of each of its ends once, and nothing is left behind
+ * (world_end, and the sanitizers).
  *
  * ISOLA_TEST_SEED repeats a run's choices, though not how its threads interleave; ISOLA_STRESS_OPS
  * makes it longer.
@@ -74,7 +74,7 @@ static void disturb(struct poster *p)
     const char *whom = addresses[pick(p, ADDRESSES)];
     static const char *const modes[] = {"transient", "permanent", "temporary"};
     char program[100];
-    switch (pick(p, 16)) {
+    switch (pick(p, 17)) {
     case 0:
         world_emit(p->w, whom, "throw oh");
         break;
@@ -113,6 +113,12 @@ static void disturb(struct poster *p)
     case 13:
         if (pick(p, 4) == 0)
             world_emit(p->w, whom, pick(p, 2) ? "grow heap" : "grow external");
+        break;
+    case 15:
+        whom = addresses[MOVING + pick(p, ADDRESSES - MOVING)]; /* where a stop finds it */
+        world_emit(p->w, whom,
+                   pick(p, 2) ? "hold never" : "add 0; watch; tryask t/T/k2 {timer 40; get}");
+        (void)world_stop(p->w, whom);
         break;
     case 14:
         snprintf(program, sizeof(program), "spawn %s %s", addresses[pick(p, ADDRESSES)],
@@ -260,6 +266,7 @@ static void nothing_acknowledged_is_lost(void **state)
     struct poster posters[POSTERS];
     for (int i = 0; i < ADDRESSES; i++)
         snprintf(addresses[i], sizeof(addresses[i]), "t/%c/k%d", "TSR"[i % 3], i / 3);
+    world_host(w)->graces = (struct isola_graces){.stop = 10, .upgrade = 20, .last = 5};
     world_others_refuse(w);
     release(w);
     watch(w);
