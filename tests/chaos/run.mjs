@@ -45,27 +45,29 @@ for (const [kind, name] of [['I', 'crashes in isolates of their own'], ['S', 'cr
 
 await part('the actor-host killed while actors add', async (cluster, node, stopped) => {
   await cluster.deploy(node, 'crash', app);
-  const counts = Array(16).fill(0), kills = Math.max(2, Math.min(20, Math.floor(cycles / 500)));
-  let over = false, done = 0, lost = 0;
-  const adding = counts.map(async (_, k) => {
+  const counts = Array(16).fill(0), unsure = Array(16).fill(0), kills = Math.max(2, Math.min(20, Math.floor(cycles / 500)));
+  let over = false, failed, done = 0, lost = 0;
+  const add = async (k) => {
     const ref = node.client.actor(k % 2 ? 'crash/I' : 'crash/S', `a${k}`);
     while (!over) {
-      // What was under way may have been carried out, or not: then it is one more than we know of, once.
-      const n = await ref.ask('add', { timeout: 30_000 }).catch((e) => { if (e.code !== 'EUNREACHABLE') throw e; lost++; return -1; });
-      if (n === -1) { counts[k] = -counts[k]; continue; }
-      const known = Math.abs(counts[k]);
-      if (n !== known + 1 && !(counts[k] <= 0 && n >= known + 1 && n <= known + 1 + lost)) throw new Error(`a${k}: ${n} after ${known}`);
+      // What was under way when the actor-host went may have been carried out, or not.
+      const n = await ref.ask('add', { timeout: 30_000 }).catch((e) => { if (e.code !== 'EUNREACHABLE') throw e; return undefined; });
+      if (n === undefined) { lost++; unsure[k]++; continue; }
+      if (!(n > counts[k] && n <= counts[k] + 1 + unsure[k])) throw new Error(`a${k}: ${n} after ${counts[k]}, ${unsure[k]} without an answer between`);
       counts[k] = n;
+      unsure[k] = 0;
       done++;
     }
-  });
+  };
+  const adding = counts.map((_, k) => add(k).catch((e) => { failed ??= e; over = true; }));
   let made = 0;
-  for (; made < kills && !stopped(); made++) {
+  for (; made < kills && !over && !stopped(); made++) {
     const before = done;
-    await until('some were added', () => done > before + 100);
+    await until('some were added', () => over || done > before + 100);
     await killHost(node);
   }
   over = true;
   await Promise.all(adding);
+  if (failed !== undefined) throw failed;
   return `${made} kills, ${done} additions answered and none lost, ${lost} without an answer`;
 });
