@@ -28,6 +28,7 @@ static struct isola_batch_item *add(struct isola_realm *r, struct isola_actor *a
     item->actor = a;
     item->turn = NULL;
     item->charged = 0;
+    item->used = a != NULL && a->nrunning == 1 ? a->running->cpu_ns : 0;
     return item;
 }
 

@@ -182,7 +182,8 @@ enum isola_realm_state {
 struct isola_batch_item {
     struct isola_actor *actor; /* NULL: it has left */
     struct isola_turn *turn;   /* of a message; NULL: an answer */
-    uint64_t charged;          /* CPU time, ns: the watchdog's, in the run */
+    uint64_t used;             /* CPU time of its turn before the run, ns */
+    uint64_t charged;          /* and in it: the watchdog's */
 };
 struct isola_batch {
     struct isola_batch_item *items; /* limits.batch, in the order of their records */

@@ -193,10 +193,7 @@ static uint64_t charge(struct slot *s, uint64_t limit)
     uint64_t used = s->used_ns;
     if (item != NULL) {
         item->charged += spent;
-        const struct isola_turn *t = item->turn;
-        if (t == NULL && item->actor != NULL && item->actor->nrunning == 1)
-            t = item->actor->running;
-        used = t != NULL ? t->cpu_ns : 0;
+        used = item->used; /* its turn may be ending at this moment */
     }
     return used + s->charge;
 }
