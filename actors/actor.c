@@ -504,6 +504,7 @@ void isola__actor_end(struct isola_actor *a)
         struct isola_directory_shard *shard = isola__directory_shard(h, a->hash);
         if (here)
             isola__down(a, "stopped", isola_slice_str("its app or type is not there any more"));
+        isola__actor_ref(a); /* mails have its address as theirs */
         do {
             struct isola_mailq notes = {0};
             pthread_mutex_lock(&shard->lock);
@@ -537,6 +538,7 @@ void isola__actor_end(struct isola_actor *a)
                 isola_host_post(h, m); /* to where it lives now; or refused, as its type is gone */
             }
         }
+        isola__actor_unref(a);
         return;
     }
     renew(a, type);

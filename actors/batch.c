@@ -36,7 +36,9 @@ void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
 {
     struct isola_realm *r = a->realm;
     struct isola_mail *m = t->mail;
-    add(r, a)->turn = t;
+    struct isola_batch_item *item = add(r, a);
+    item->turn = t;
+    item->used = t->cpu_ns;
     t->queued = r->batch.count;
     isola_js_deliver(r->js, a->serial, t->id, m->kind == ISOLA_MSG_ASK, m->event, m->args);
 }
@@ -66,9 +68,11 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
 
 void isola__batch_forget(struct isola_realm *r, struct isola_turn *t)
 {
-    r->batch.items[t->queued - 1].turn = NULL;
-    if (r->js != NULL)
-        isola_js_forget(r->js, t->queued - 1);
+    if (!r->batch.runs) { /* else it has begun */
+        r->batch.items[t->queued - 1].turn = NULL;
+        if (r->js != NULL)
+            isola_js_forget(r->js, t->queued - 1);
+    }
     t->queued = 0;
 }
 
@@ -90,7 +94,9 @@ bool isola__batch_run(struct isola_realm *r)
     struct isola_batch *b = &r->batch;
     struct isola_mail *m;
     uint64_t began = isola_clock_ns();
+    b->runs = true;
     bool any = isola_js_run(r->js);
+    b->runs = false;
     if (b->count == 0)
         return any;
     uint64_t pace = (isola_clock_ns() - began) / b->count + 1;

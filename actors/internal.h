@@ -188,9 +188,10 @@ struct isola_batch_item {
 struct isola_batch {
     struct isola_batch_item *items; /* limits.batch, in the order of their records */
     uint32_t count, near;           /* near: found last */
-    const _Atomic(int32_t) *at;     /* in a run: the index of the record that runs; or NULL */
-    uint64_t pace;                  /* ns one takes, as a guess on the safe side */
-    struct isola_mailq lent;        /* answers whose values the isolate reads yet */
+    bool runs;
+    const _Atomic(int32_t) *at; /* in a run: the index of the record that runs; or NULL */
+    uint64_t pace;              /* ns one takes, as a guess on the safe side */
+    struct isola_mailq lent;    /* answers whose values the isolate reads yet */
 };
 /* In a visit, in the isolate. Begins the turn with its mail. */
 void isola__batch_turn(struct isola_actor *a, struct isola_turn *t);
@@ -199,7 +200,7 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
                          struct isola_mail *m);
 /* The actor of a serial: quick for those of the batch, when they are asked for in its order. */
 struct isola_actor *isola__batch_actor(struct isola_realm *r, uint32_t serial);
-/* The turn, which is queued, is not to begin. */
+/* The turn, which is queued, is not to begin, unless it has. */
 void isola__batch_forget(struct isola_realm *r, struct isola_turn *t);
 /* The actor leaves its realm. */
 void isola__batch_leaves(struct isola_actor *a);
