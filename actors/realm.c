@@ -634,6 +634,8 @@ static void close_now(struct isola_realm *r)
         free(module);
     }
     isola_map_free(&r->modules);
+    isola__refs_free(&r->refs_of); /* actors hold their realms, so this would hold itself */
+    r->refs_of.id = 0;
     isola__inspect_close(r);
     struct isola_v8 *v8 = r->v8;
     pthread_mutex_lock(&r->lock);
