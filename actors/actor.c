@@ -109,6 +109,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         isola__mailbox_sub(a, 1);
         isola_mail_free(mail);
         a->behind = false;
+        isola__restart_arm(a, a->realm);
         isola__realm_touch(a->realm, a);
         return;
     }
@@ -421,7 +422,8 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
         fresh = isola__worker_shared_realm(old->shared ? old->owner : w, type);
     if (type->release != old_release)
         isola__restart_forget(a);
-    isola__restart_arm(a, fresh); /* before anyone else can visit it */
+    if (fresh == old || !type->def.shared) /* which nobody else visits yet */
+        isola__restart_arm(a, fresh);
     if (fresh == old) {
         ISOLA_CHECK(type == a->type);
         isola__release_unref(old_release);
@@ -431,7 +433,7 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     }
     struct isola_slice none = {0};
     struct isola_mail *nudge = NULL;
-    if (isola__actor_has_work(a)) {
+    if (isola__actor_has_work(a) || a->crashes != NULL) {
         nudge = isola_mail_new(ISOLA_MAIL_NUDGE, none, none, none, none, none);
         ISOLA_CHECK(nudge != NULL);
         nudge->actor = a;

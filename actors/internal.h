@@ -222,12 +222,14 @@ struct isola_refs {
     struct isola_ref *all; /* a number is an index + 1 */
     uint32_t *heads;
     uint32_t count, size; /* size: a power of two, or 0 */
-    uint32_t epoch;
+    uint32_t epoch, swept;
     uint64_t id; /* no two tables of the process, nor epochs of one, have the same; 0: none yet */
 };
 /* In a visit. When they have become too many, the epoch changes and all others mean nothing. */
 uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address);
 void isola__refs_free(struct isola_refs *t);
+/* Lets go of some actors that have gone: they, and the realms they were in, would stay. */
+void isola__refs_sweep(struct isola_refs *t);
 /* Sends a mail of a script's to it, at once. Takes it. */
 void isola__ref_send(struct isola_realm *r, struct isola_ref *ref, struct isola_mail *mail);
 static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
@@ -592,7 +594,7 @@ void isola__restart(struct isola_actor *a, struct isola_slice why);
 uint64_t isola__restart_pause(const struct isola_actor *a, uint32_t nth);
 /* In a visit: is it not to start yet? Its realm is visited when it is. */
 bool isola__restart_pauses(const struct isola_actor *a);
-/* It comes to realm `r`, which is visited, or which nobody else knows yet. */
+/* It comes to realm `r`, which is visited, or which nobody else knows yet. Once is enough. */
 void isola__restart_arm(struct isola_actor *a, struct isola_realm *r);
 /* In a visit: it leaves its realm. */
 void isola__restart_disarm(struct isola_actor *a);

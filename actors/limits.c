@@ -299,6 +299,7 @@ void isola__limits_bury(struct isola_realm *r)
     if (!r->dead || v8 == NULL)
         return;
     isola__inspect_close(r);
+    isola__refs_free(&r->refs_of);
     pthread_mutex_lock(&r->lock);
     r->v8 = NULL;
     pthread_mutex_unlock(&r->lock);

@@ -542,6 +542,7 @@ static void in_visit(struct isola_js *js, void *arg)
     if (!r->dead && (r->heap_seen == 0 || now - r->heap_seen >= HEAP_AGE)) {
         r->heap_seen = now;
         atomic_store(&r->heap_used, isola_js_heap(js));
+        isola__refs_sweep(&r->refs_of);
     }
     isola__memory_check(r->host, now);
     r->js = NULL;
@@ -635,7 +636,6 @@ static void close_now(struct isola_realm *r)
     }
     isola_map_free(&r->modules);
     isola__refs_free(&r->refs_of); /* actors hold their realms, so this would hold itself */
-    r->refs_of.id = 0;
     isola__inspect_close(r);
     struct isola_v8 *v8 = r->v8;
     pthread_mutex_lock(&r->lock);

@@ -9,6 +9,8 @@
 
 #define MAX_SHARED 65536
 #define MAX_OWN    4096
+/* Looked at in one sweep. */
+#define SWEEP 256
 
 static atomic_ullong last_id;
 
@@ -37,7 +39,19 @@ void isola__refs_free(struct isola_refs *t)
     free(t->heads);
     t->all = NULL;
     t->heads = NULL;
-    t->count = t->size = 0;
+    t->count = t->size = t->swept = 0;
+    t->id = 0;
+}
+
+void isola__refs_sweep(struct isola_refs *t)
+{
+    for (uint32_t n = 0; n < SWEEP && n < t->count; n++) {
+        struct isola_ref *ref = &t->all[t->swept++ % t->count];
+        if (ref->actor != NULL && atomic_load(&ref->actor->state) == ISOLA_ACTOR_GONE) {
+            isola__actor_unref(ref->actor);
+            ref->actor = NULL;
+        }
+    }
 }
 
 uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
@@ -50,13 +64,12 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
         n = t->all[n - 1].next;
     if (n != 0)
         return n;
-    if (t->id == 0)
-        t->id = atomic_fetch_add(&last_id, 1) + 1;
     if (t->count >= (r->shared ? MAX_SHARED : MAX_OWN)) {
         isola__refs_free(t);
         t->epoch++;
-        t->id = atomic_fetch_add(&last_id, 1) + 1;
     }
+    if (t->id == 0)
+        t->id = atomic_fetch_add(&last_id, 1) + 1;
     if (t->count == t->size)
         grow(t);
     struct isola_ref *ref = &t->all[t->count++];

@@ -78,12 +78,11 @@ void isola__restart_arm(struct isola_actor *a, struct isola_realm *r)
 {
     struct isola_crashes *c = a->crashes;
     uint64_t now = isola_clock_ms();
-    if (c == NULL)
+    if (c == NULL || c->timer != NULL)
         return;
     uint64_t until = c->at[c->newest] + life(a)->within_ms + 1;
     if (c->pause_until > now)
         until = c->pause_until;
-    ISOLA_CHECK(c->timer == NULL);
     c->timer = isola__pending_new(r, ISOLA_PENDING_RESTART, NULL, until > now ? until - now : 0);
     c->timer->whose = a;
     isola__worker_wake_at(r);
