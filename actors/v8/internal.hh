@@ -194,10 +194,10 @@ class Utf8
     Slice slice_;
 };
 
-// values.cc: the codec (docs/wire.md). On failure encode throws an Error with code ECLONE in the
-// isolate, unless the isolate is terminating, and returns false; decode returns empty and throws
-// nothing. Value: an args array itself. ArgsOfOne: written as an args array around it; OneArg: the
-// same, and called so in errors. State: a value that stands alone.
+// encode.cc, decode.cc: the codec (docs/wire.md). On failure encode throws an Error with code
+// ECLONE in the isolate, unless the isolate is terminating, and returns false; decode returns empty
+// and throws nothing. Value: an args array itself. ArgsOfOne: written as an args array around it;
+// OneArg: the same, and called so in errors. State: a value that stands alone.
 enum class Wrap { Value, ArgsOfOne, OneArg, State };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
