@@ -114,11 +114,14 @@ async function again(ref, error) {
   return ref.ask('add', { timeout: 60_000 }).catch((e) => again(ref, e));
 }
 
-/** The least of the last samples, less the least of the first that are not warming up, by field. */
+/**
+ * By how much each field grew from the first third to the second and from there to the last, the lesser of both: what goes on growing does so twice, while
+ * one large case may leave something to the allocator once. Of a third the least sample counts, and the very first not at all.
+ */
 export function growth(samples) {
   const third = Math.max(1, Math.floor(samples.length / 3));
-  const least = (list, field) => Math.min(...list.map((s) => s[field]));
-  return Object.fromEntries(Object.keys(samples[0]).map((f) => [f, least(samples.slice(-third), f) - least(samples.slice(1, 1 + third), f)]));
+  const least = (field, i) => Math.min(...samples.slice(samples.length - (3 - i) * third).slice(0, third).map((s) => s[field]));
+  return Object.fromEntries(Object.keys(samples[0]).map((f) => [f, Math.min(least(f, 1) - least(f, 0), least(f, 2) - least(f, 1))]));
 }
 
 /** Throws when something grew by more than chance: `kb` is what memory may. */

@@ -37,8 +37,8 @@ for (const [kind, name] of [['I', 'crashes in isolates of their own'], ['S', 'cr
   await part(name, async (cluster, node, stopped) => {
     await cluster.deploy(node, 'crash', app);
     const r = await crashes({ node, kind, cycles, seed, stopped });
-    const host = check('the actor-host', r.host, 24_000);
-    const agent = check('the agent', r.agent, 8_000);
+    const host = check('the actor-host', r.host, 12_000);
+    const agent = check('the agent', r.agent, 4_000);
     return `${r.cycles} of ${cycles} in ${Object.keys(r.ways).length} ways; the actor-host has grown by ${shown(host)} (to ${r.host.at(-1).kb} KB), the agent by ${shown(agent)}`;
   });
 }

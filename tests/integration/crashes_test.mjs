@@ -21,7 +21,7 @@ for (const [kind, name] of [['I', 'isolates of their own'], ['S', 'an isolate th
   test(`actors that crash in ${name} come back, and nothing grows`, async () => {
     const r = await crashes({ node, kind, cycles: 400, seed });
     assert.ok(r.cycles === 400 && Object.keys(r.ways).length > 8);
-    check('the actor-host', r.host, 24_000);
-    check('the agent', r.agent, 8_000);
+    check('the actor-host', r.host, 12_000);
+    check('the agent', r.agent, 4_000);
   });
 }
