@@ -110,7 +110,8 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
         isola_mail_free(mail);
         a->behind = false;
         isola__restart_arm(a, a->realm);
-        isola__realm_touch(a->realm, a);
+        if (isola__actor_has_work(a))
+            isola__realm_touch(a->realm, a);
         return;
     }
     if (mail->kind == ISOLA_MAIL_MONITORED) {
@@ -422,9 +423,8 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
         fresh = isola__worker_shared_realm(old->shared ? old->owner : w, type);
     if (type->release != old_release)
         isola__restart_forget(a);
-    if (fresh == old || !type->def.shared) /* which nobody else visits yet */
-        isola__restart_arm(a, fresh);
     if (fresh == old) {
+        isola__restart_arm(a, fresh); /* else when the nudge is seen */
         ISOLA_CHECK(type == a->type);
         isola__release_unref(old_release);
         if (isola__actor_has_work(a))

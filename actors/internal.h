@@ -594,7 +594,7 @@ void isola__restart(struct isola_actor *a, struct isola_slice why);
 uint64_t isola__restart_pause(const struct isola_actor *a, uint32_t nth);
 /* In a visit: is it not to start yet? Its realm is visited when it is. */
 bool isola__restart_pauses(const struct isola_actor *a);
-/* It comes to realm `r`, which is visited, or which nobody else knows yet. Once is enough. */
+/* In a visit of `r`, which it has come to. Once is enough. */
 void isola__restart_arm(struct isola_actor *a, struct isola_realm *r);
 /* In a visit: it leaves its realm. */
 void isola__restart_disarm(struct isola_actor *a);

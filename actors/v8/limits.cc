@@ -63,6 +63,8 @@ static size_t near_heap_limit(void *data, size_t current, size_t)
 {
     // Array buffers that cannot be had make V8 collect all it can, and come here as well.
     isola_v8 *v = static_cast<isola_v8 *>(data);
+    if (v->guard.closing)
+        return current + kReprieve;
     if (v->guard.quota->absurd()) { // a RangeError, unless the heap is full as well
         v8::HeapStatistics stats;
         v->isolate->GetHeapStatistics(&stats);
@@ -98,7 +100,7 @@ void disarm_limits(isola_v8 *v)
     v->guard.quota->watch(nullptr);
     v->isolate->CancelTerminateExecution();
     v->isolate->RemoveGCEpilogueCallback(after_gc, v);
-    v->isolate->RemoveNearHeapLimitCallback(near_heap_limit, 0);
+    v->guard.closing = true; // its callback stays: V8 may collect garbage to the very end
 }
 
 /* --- ending scripts --- */

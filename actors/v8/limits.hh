@@ -43,6 +43,7 @@ struct Guard {
     std::shared_ptr<Quota> quota;
     std::atomic<int> ending{0}; // enum isola_v8_end: what runs is to unwind
     bool dead = false;          // nothing runs in it any more
+    bool closing = false;       // nothing is to be ended any more
 };
 
 // Arms the limits of a new isolate.
