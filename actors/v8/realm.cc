@@ -371,37 +371,31 @@ void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn, uint64_t
     (void)call_hook(js, HOOK_EVENT, actor, 4, argv);
 }
 
-void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
+// Calls a hook about an ask.
+static void call_about(isola_js *js, Hook hook, uint32_t actor, uint64_t ask)
 {
     Entry in(js, actor, 0);
     if (!in)
         return;
     v8::HandleScope scope(js->isolate());
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)),
-                                   uint_of(js, static_cast<uint32_t>(id >> ISOLA_ASK_SLOT_BITS))};
-    (void)call_hook(js, HOOK_EXPIRE, 0, 2, argv);
+    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(ask)),
+                                   uint_of(js, static_cast<uint32_t>(ask >> ISOLA_ASK_SLOT_BITS))};
+    (void)call_hook(js, hook, 0, 2, argv);
+}
+
+void isola_js_expire(struct isola_js *js, uint32_t actor, uint64_t id)
+{
+    call_about(js, HOOK_EXPIRE, actor, id);
 }
 
 void isola_js_cancelled(struct isola_js *js, uint32_t actor, uint64_t id)
 {
-    Entry in(js, actor, 0);
-    if (!in)
-        return;
-    v8::HandleScope scope(js->isolate());
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)),
-                                   uint_of(js, static_cast<uint32_t>(id >> ISOLA_ASK_SLOT_BITS))};
-    (void)call_hook(js, HOOK_CANCELLED, 0, 2, argv);
+    call_about(js, HOOK_CANCELLED, actor, id);
 }
 
 void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t id)
 {
-    Entry in(js, actor, 0);
-    if (!in)
-        return;
-    v8::HandleScope scope(js->isolate());
-    v8::Local<v8::Value> argv[] = {uint_of(js, ISOLA_ASK_SLOT(id)),
-                                   uint_of(js, static_cast<uint32_t>(id >> ISOLA_ASK_SLOT_BITS))};
-    (void)call_hook(js, HOOK_DROP_ASK, 0, 2, argv);
+    call_about(js, HOOK_DROP_ASK, actor, id);
 }
 
 void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code)
