@@ -111,6 +111,7 @@ bool grow_ring(isola_js *js, uint32_t batch)
 void keep_encoded(isola_js *js, Slice name, Slice bytes)
 {
     Ring &ring = js->v->ring;
+    ring.ints[Ring::kWaits] = 0;
     if (static_cast<uint32_t>(ring.ints[Ring::kSent]) >= ring.outgoing ||
         ring.encoded.len > kEncodedMax)
         drain(js);
@@ -119,6 +120,7 @@ void keep_encoded(isola_js *js, Slice name, Slice bytes)
     ring.ints[Ring::kNameLength] = static_cast<int32_t>(name.len);
     isola_buf_append(&ring.encoded, name.data, name.len);
     isola_buf_append(&ring.encoded, bytes.data, bytes.len);
+    ring.ints[Ring::kWaits] = 1;
 }
 
 // The args array of a record, for as long as neither buffer changes.
@@ -187,6 +189,19 @@ static void send(isola_js *js, const int32_t *r)
     isola_buf_free(&why);
 }
 
+// What the records that have gone had encoded; what has been encoded for the next one stays.
+static void forget_encoded(Ring *ring)
+{
+    auto offset = static_cast<size_t>(ring->ints[Ring::kOffset]);
+    size_t next = ring->ints[Ring::kWaits] != 0 ? ring->encoded.len - offset : 0;
+    if (next > 0)
+        memmove(ring->encoded.data, ring->encoded.data + offset, next);
+    ring->ints[Ring::kOffset] = 0;
+    ring->encoded.len = next;
+    if (next == 0 && ring->encoded.cap > kEncodedKept)
+        isola_buf_free(&ring->encoded);
+}
+
 static void expect(Ring *ring, const isola_v8 *v, uint32_t k, uint32_t n, bool soon)
 {
     if (k < n && ring->out(k)[Ring::kKind] <= Ring::kEmitSent)
@@ -214,9 +229,7 @@ void drain(isola_js *js, bool last)
                          args_of(&ring, r));
     }
     v->ops->drained(v->arg);
-    ring.encoded.len = 0;
-    if (ring.encoded.cap > kEncodedKept)
-        isola_buf_free(&ring.encoded);
+    forget_encoded(&ring);
     ring.ints[Ring::kCrowded] = v->ops->crowded(v->arg);
 }
 

@@ -38,7 +38,19 @@ class Names
 };
 
 struct Ring {
-    enum Header { kAt, kSent, kEpoch, kCrowded, kActor, kTurn, kOffset, kLength, kNameLength };
+    enum Header {
+        kAt,
+        kSent,
+        kEpoch,
+        kCrowded,
+        kActor,
+        kTurn,
+        kOffset,
+        kLength,
+        kNameLength,
+        kGathered,
+        kWaits
+    };
     enum In { kKind, kTag, kSerial, kNumber, kValue, kName = 6, kWhose = 7, kIn = 8 };
     enum Out {
         kFrom = 2,

@@ -64,6 +64,17 @@ describe('values', () => {
     await ctl(node, 'stop', 'h/A/deep');
     assert.equal(await run('deep', 'return self.state.deep !== undefined'), kept);
   });
+  test('refs made by the thousand while a message is encoded change nothing about where it goes', async () => {
+    for (const how of ['emit', 'ask']) {
+      const got = await run(`many-${how}`, `
+        const to = actor('h/A', 'many-target');
+        await to.ask('echo', 1);
+        const value = { get x() { for (let i = 0; i < 6000; i++) actor('h/S', 'many' + i).emit('get'); return '${how}'; } };
+        const answer = to.${how}('echo', value);
+        return [await answer, (await to.ask('echo', { y: '${how}' })).y];`.replace(/^/, 'return (async () => {') + ' })();');
+      assert.deepEqual(got, [how === 'ask' ? { x: 'ask' } : got[0], how]);
+    }
+  });
   test('wrapper objects do not disturb references', async () => {
     const [a, b, c, d] = await run('wrap', `const s = new String('x'); const o = { o: 1 }; return [s, o, s, o];`);
     assert.deepEqual([a, b, c], ['x', { o: 1 }, 'x']);

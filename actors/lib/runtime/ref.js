@@ -65,7 +65,7 @@ export class Ref extends EventEmitter {
   /** One way. False when the receiver is congested. */
   emit(event, ...args) {
     if (event === 'newListener' || event === 'removeListener') return super.emit(event, ...args);
-    return ring.emit(this.#to(), name(event), args);
+    return ring.emit(this, Ref.#numberOf, name(event), args);
   }
 
   /** Request and reply: `await ref.ask('add', 1, { timeout: 2000 })`. */
@@ -79,9 +79,9 @@ export class Ref extends EventEmitter {
     const ms = timeout < 1 ? 1 : min(trunc(timeout), 0x7fffffff);
     return new NativePromise((resolve, reject) => {
       const ask = { resolve, reject, address: this.#address, event: name(event), ms, number: number = (number + 1) & NUMBERS };
-      const to = this.#to(), slot = keep(ask);
+      const slot = keep(ask);
       try {
-        ring.ask(to, event, args, slot, ask.number, ms);
+        ring.ask(this, Ref.#numberOf, event, args, slot, ask.number, ms);
       } catch (error) { // nothing was sent
         release(slot);
         throw error;
@@ -90,12 +90,12 @@ export class Ref extends EventEmitter {
     });
   }
 
-  #to() {
-    if (this.#epoch !== ring.epoch()) {
-      this.#number = native.refer(this.#address);
-      this.#epoch = ring.epoch();
+  static #numberOf(ref) {
+    if (ref.#epoch !== ring.epoch()) {
+      ref.#number = native.refer(ref.#address);
+      ref.#epoch = ring.epoch();
     }
-    return this.#number;
+    return ref.#number;
   }
 
   #subscribe(event) {

@@ -9,7 +9,7 @@ import { codeError, setPrototypeOf, SafeMap, trunc } from './primordials.js';
 import { find } from './table.js';
 import {
   ACTOR, ASK, ASK_NUMBER, ASK_SLOT, CROWDED, DONE, DOUBLE, EMIT, ENCODED, EPOCH, ERROR, EVENT, EVENT_LENGTH, FAILED, FALSE, FROM, HEADER, IN, IN_TURN, INTEGER, KIND, LENGTH,
-  NAME_LENGTH, NONE, NULL, OFFSET, OUT, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE,
+  NAME_LENGTH, NONE, NULL, OFFSET, OUT, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE, WAITS,
 } from './layout.js';
 
 export let ints, doubles; // the memory
@@ -82,12 +82,18 @@ function place() {
 // The script's getters may run, and send; there is room for one more afterwards.
 function encoded(kind, value, n, name) {
   native.encodeNext(value, n, name);
+  return put(kind);
+}
+
+// What native.encodeNext has encoded last, in a record.
+function put(kind) {
   const at = place();
   ints[at + KIND] = kind;
   ints[at + TAG] = ENCODED;
   ints[at + VALUE] = ints[OFFSET];
   ints[at + VALUE + 1] = ints[LENGTH];
   ints[at + NAME_LENGTH] = ints[EVENT_LENGTH];
+  ints[WAITS] = 0;
   return at;
 }
 
@@ -115,19 +121,24 @@ function sender(at) {
   ints[at + IN_TURN] = turn;
 }
 
-function message(kind, to, event, args) {
+// Is it not in the record itself?
+const isLarge = (value) => typeof value !== 'number' && typeof value !== 'boolean' && value !== undefined && value !== null;
+
+// `numberOfRef(ref)` is asked for last: while a value is encoded the numbers may become others.
+function message(kind, ref, numberOfRef, event, args) {
   const n = args.length, number = numberOf(event);
+  const large = number === 0 || n > 1 || (n === 1 && isLarge(args[0]));
+  if (large) native.encodeNext(n === 1 ? args[0] : args, n, number === 0 ? event : '');
+  const to = numberOfRef(ref);
   let at;
-  if (number === 0) {
-    at = encoded(kind, n === 1 ? args[0] : args, n, event);
+  if (large) {
+    at = put(kind);
   } else if (n === 1) {
     at = record(kind, args[0]);
-  } else if (n === 0) {
+  } else {
     at = place();
     ints[at + KIND] = kind;
     ints[at + TAG] = NONE;
-  } else {
-    at = encoded(kind, args, n, '');
   }
   sender(at);
   ints[at + TO] = to;
@@ -136,15 +147,15 @@ function message(kind, to, event, args) {
 }
 
 /** One way. False when the receiver is congested. */
-export function emit(to, event, args) {
-  message(EMIT, to, event, args);
+export function emit(ref, numberOfRef, event, args) {
+  const at = message(EMIT, ref, numberOfRef, event, args);
   ints[SENT]++;
-  return ints[CROWDED] === 0 || !native.congested(to);
+  return ints[CROWDED] === 0 || !native.congested(ints[at + TO]);
 }
 
 /** An ask, whose answer `settle` is called with. */
-export function ask(to, event, args, slot, number, ms) {
-  const at = message(ASK, to, event, args);
+export function ask(ref, numberOfRef, event, args, slot, number, ms) {
+  const at = message(ASK, ref, numberOfRef, event, args);
   ints[at + ASK_SLOT] = slot;
   ints[at + ASK_NUMBER] = number;
   ints[at + TIMEOUT] = ms;
