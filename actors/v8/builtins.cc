@@ -199,7 +199,19 @@ void mix_references(uint64_t *h, void (*mix)(uint64_t *h, const void *data, size
 
 v8::Local<v8::Object> make_loader(v8::Isolate *isolate, v8::Local<v8::Context> context)
 {
-    return make_functions(isolate, context, loader, sizeof(loader) / sizeof(loader[0]));
+    v8::Local<v8::Object> all =
+        make_functions(isolate, context, loader, sizeof(loader) / sizeof(loader[0]));
+    // The frame (lib/runtime/actor.js): V8's optimizer knows these two.
+    static const char *const own[][2] = {{"frame", "getContinuationPreservedEmbedderData"},
+                                         {"setFrame", "setContinuationPreservedEmbedderData"}};
+    v8::Local<v8::Object> extras = context->GetExtrasBindingObject();
+    for (const auto &name : own) {
+        v8::Local<v8::Value> f;
+        if (!extras->Get(context, text(isolate, name[1])).ToLocal(&f) || !f->IsFunction() ||
+            !all->CreateDataProperty(context, text(isolate, name[0]), f).FromMaybe(false))
+            return {};
+    }
+    return all;
 }
 
 v8::Local<v8::Object> make_group(v8::Isolate *isolate, v8::Local<v8::Context> context,

@@ -36,17 +36,6 @@ Slice as_slice(const std::string &s)
     return isola_slice(s.data(), s.size());
 }
 
-void get_frame(Info info)
-{
-    info.GetReturnValue().Set(
-        info.GetIsolate()->GetContinuationPreservedEmbedderDataV2().As<v8::Value>());
-}
-
-void set_frame(Info info)
-{
-    info.GetIsolate()->SetContinuationPreservedEmbedderDataV2(info[0]);
-}
-
 // actorOf(frame) → serial, 0 when it is of none
 void actor_of(Info info)
 {
@@ -330,9 +319,7 @@ void decode_value(Info info)
         info.GetReturnValue().Set(first);
 }
 
-const Native functions[] = {{"frame", get_frame},
-                            {"setFrame", set_frame},
-                            {"send", send},
+const Native functions[] = {{"send", send},
                             {"cancel", cancel},
                             {"publish", publish},
                             {"activated", activated},

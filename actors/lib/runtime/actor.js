@@ -12,7 +12,7 @@ import { EventEmitter, Events, isEnd } from './node/events.js';
 import { done } from './ring.js';
 import { actors, remember } from './table.js';
 import {
-  all, apply, bounded, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
+  all, apply, bounded, call, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
   settled,
 } from './primordials.js';
 
@@ -77,10 +77,20 @@ export class Actor extends EventEmitter {
 }
 
 // Listeners are kept behind the emitter, where a message finds them. EventEmitter's methods go by this name.
+// Whoever asks for them may be about to change them.
 defineProperty(Actor.prototype, '_events', {
   __proto__: null,
-  get() { return (Inner.of(this) ?? constructing)?.events; },
-  set(events) { inner(this).events = events; },
+  get() {
+    const i = Inner.of(this) ?? constructing;
+    if (i === null) return undefined;
+    i.found = 0;
+    return i.events;
+  },
+  set(events) {
+    const i = inner(this);
+    i.found = 0;
+    i.events = events;
+  },
   configurable: false,
   enumerable: false,
 });
@@ -134,7 +144,7 @@ export function definition(namespace, type) {
 /** Starts an actor: its promise fulfils when it may take messages. */
 export async function activate(def, serial, app, type, key, state, noState) {
   // What a message needs comes first.
-  const i = { serial, events: undefined, self: null, methods: null, monitors: undefined, touched: false, state: state ?? {}, noState, app, type, key,
+  const i = { serial, found: 0, handler: undefined, self: null, monitors: undefined, events: undefined, methods: null, touched: false, state: state ?? {}, noState, app, type, key,
     address: `${app}/${type}/${key}`, signals: undefined, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   remember(i);
   constructing = i;
@@ -170,17 +180,36 @@ export function callAll(i, event, args) {
 }
 
 /** One turn of actor `i`: returns its value, or `later` and calls done(serial, turn, ok, value) exactly once, now or later. */
-export function deliver(i, serial, turn, isAsk, event, args) {
+export function deliver(i, serial, turn, isAsk, number, event, args) {
   try {
-    // The usual one handler needs no list: an emitter keeps it as it is.
     const method = i.methods !== null && i.methods.has(event);
     if (event === 'down' && i.monitors !== undefined) return unheard(i, turn, isAsk, event); // it could be taken for a monitor's
     const listeners = i.events?.[event];
     let answer;
-    if (!method && typeof listeners === 'function') answer = apply(listeners, i.self, args);
-    else if (method && listeners === undefined) answer = apply(i.self[event], i.self, args);
-    else if (method || listeners !== undefined) answer = callAll(i, event, args);
-    else return unheard(i, turn, isAsk, event);
+    if (!method && typeof listeners === 'function') { // the usual one handler: an emitter keeps it as it is
+      if (event !== 'down') {
+        i.handler = listeners;
+        i.found = number;
+      }
+      answer = apply(listeners, i.self, args);
+    } else if (method && listeners === undefined) {
+      answer = apply(i.self[event], i.self, args);
+    } else if (method || listeners !== undefined) {
+      answer = callAll(i, event, args);
+    } else {
+      return unheard(i, turn, isAsk, event);
+    }
+    return isThenable(answer) ? wait(serial, turn, answer) : answer;
+  } catch (error) {
+    done(serial, turn, false, error);
+    return later;
+  }
+}
+
+/** The same, of an event whose number is `i.found`: its handler was looked for before. */
+export function again(i, serial, turn, none, value) {
+  try {
+    const answer = none ? call(i.handler, i.self) : call(i.handler, i.self, value);
     return isThenable(answer) ? wait(serial, turn, answer) : answer;
   } catch (error) {
     done(serial, turn, false, error);

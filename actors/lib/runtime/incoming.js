@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Messages and answers that C hands over: records in the memory of ring.js.
-import { native } from './node/native.js';
-import { deliver, ended, later } from './actor.js';
+import { native, setFrame } from './node/native.js';
+import { again, deliver, ended, later } from './actor.js';
 import {
   ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, GATHERED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, VALUE,
 } from './layout.js';
@@ -34,7 +34,7 @@ function gather(from, to) {
   }
   for (let k = from; k < to; k++) {
     const i = whose[k];
-    if (i !== undefined && typeof i.events === 'function') n++;
+    if (i !== undefined && typeof i.handler === 'object') n++;
   }
   return n;
 }
@@ -69,27 +69,31 @@ function answer(at, k, ok, tag) {
 }
 
 function incoming(i, at, k, isAsk, tag) {
-  const serial = ints[at + SERIAL] >>> 0, turn = ints[at + NUMBER];
-  let args;
-  if (tag === ENCODED) {
-    try {
-      args = native.decoded(k, false);
-    } catch (error) {
-      if (!isAsk) native.log(serial, 2, error.message);
-      done(serial, turn, !isAsk, isAsk ? error : undefined);
-      return;
-    }
-  } else {
-    args = tag === NONE ? [] : [scalar(tag, at)];
-  }
-  const number = ints[at + NAME];
-  native.setFrame(serial * TURNS + turn);
+  const serial = ints[at + SERIAL] >>> 0, turn = ints[at + NUMBER], number = ints[at + NAME];
+  const found = number !== 0 && i.found === number && tag !== ENCODED;
+  const args = found ? undefined : argumentsOf(serial, turn, at, k, isAsk, tag);
+  if (!found && args === undefined) return;
+  setFrame(serial * TURNS + turn);
   ints[ACTOR] = serial;
   ints[TURN] = turn;
-  const value = deliver(i, serial, turn, isAsk, number !== 0 ? names[number] : native.name(k), args);
+  const value = found ? again(i, serial, turn, tag === NONE, scalar(tag, at))
+    : deliver(i, serial, turn, isAsk, number, number !== 0 ? names[number] : native.name(k), args);
   ints[ACTOR] = 0;
   if (value === later) native.checkpoint();
   else ended(serial, turn, isAsk ? value : undefined);
+}
+
+// undefined: they cannot be read, and the turn has ended.
+function argumentsOf(serial, turn, at, k, isAsk, tag) {
+  if (tag === NONE) return [];
+  if (tag !== ENCODED) return [scalar(tag, at)];
+  try {
+    return native.decoded(k, false);
+  } catch (error) {
+    if (!isAsk) native.log(serial, 2, error.message);
+    done(serial, turn, !isAsk, isAsk ? error : undefined);
+    return undefined;
+  }
 }
 
 /** Part of the rehearsal (warm.js): a message, and an answer. */

@@ -4,7 +4,7 @@
 // to be delivered and settled into one list and calls `run` (incoming.js) for all of it; what scripts send, and what their turns end with, goes into the
 // other, which C reads when it is full or the scripts have returned. Numbers, booleans and nothing are in the records themselves; all other
 // values are encoded and decoded by C, one call for each.
-import { native } from './node/native.js';
+import { frame, native } from './node/native.js';
 import { codeError, setPrototypeOf, SafeMap, trunc } from './primordials.js';
 import { find } from './table.js';
 import {
@@ -111,7 +111,7 @@ function sender(at) {
   if (serial !== 0) {
     turn = ints[TURN];
   } else {
-    let f = native.frame();
+    let f = frame();
     if (typeof f !== 'number') f = f === undefined ? 0 : f.frame;
     serial = trunc(f / TURNS);
     turn = f - serial * TURNS;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // setTimeout and friends. C keeps the times; a callback runs in the frame of the actor that set it.
-import { native, rare } from './node/native.js';
+import { frame, native, rare, setFrame } from './node/native.js';
 import { actors } from './table.js';
 import { apply, once, SafeMap, toNumber, trunc } from './primordials.js';
 
@@ -20,7 +20,7 @@ export const timers = once(() => {
       this.#args = args;
       this.#delay = ms >= 1 && ms <= 0x7fffffff ? trunc(ms) : 1; // as Node.js
       this.#repeat = repeat;
-      this.#frame = native.frame();
+      this.#frame = frame();
       this.#actor = native.actorOf(this.#frame);
       this.#owner = actors.get(this.#actor);
       this.#start();
@@ -44,7 +44,7 @@ export const timers = once(() => {
       const t = timers.get(id);
       if (t === undefined) return;
       if (!t.#repeat) t.#remove();
-      native.setFrame(t.#frame);
+      setFrame(t.#frame);
       try {
         apply(t.#fn, t, t.#args);
       } catch (error) {

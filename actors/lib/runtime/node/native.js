@@ -6,7 +6,8 @@ import { once } from '../primordials.js';
 /** What all of the runtime calls (actors/v8/natives.cc). */
 export let native;
 
-export const { compile, compiled, group } = globalThis.__isola_loader; // actors/v8/builtins.cc
+// `frame()` says in whose turn this runs (actor.js), or undefined; they are V8's own, which optimized code does without a call.
+export const { compile, compiled, group, frame, setFrame } = globalThis.__isola_loader; // actors/v8/builtins.cc
 export const util = once(() => group('util'));
 /** What few isolates use. */
 export const rare = once(() => group('rare'));
@@ -15,18 +16,15 @@ export function attach(ops) {
   native = ops;
 }
 
-/** In whose turn this runs (actor.js), or undefined. */
-export const frame = () => native?.frame();
-export const setFrame = (f) => native?.setFrame(f);
 /** Sets the frame and returns the one before. */
 export function exchange(f) {
-  const before = native.frame();
-  native.setFrame(f);
+  const before = frame();
+  setFrame(f);
   return before;
 }
 
 /** The serial of the actor whose code this is, 0 when it is of none. */
-export const currentActor = () => native.actorOf(native.frame());
+export const currentActor = () => native.actorOf(frame());
 
 /** Asks for the hook `tick` before the next microtask. */
 export const wantTick = () => rare().tick();
