@@ -27,6 +27,7 @@ static struct isola_batch_item *add(struct isola_realm *r, struct isola_actor *a
     struct isola_batch_item *item = &b->items[b->count++];
     item->actor = a;
     item->turn = NULL;
+    item->message = false;
     item->charged = 0;
     item->used = a != NULL && a->nrunning == 1 ? a->running->cpu_ns : 0;
     return item;
@@ -38,6 +39,7 @@ void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
     struct isola_mail *m = t->mail;
     struct isola_batch_item *item = add(r, a);
     item->turn = t;
+    item->message = true;
     item->used = t->cpu_ns;
     t->queued = r->batch.count;
     isola_js_deliver(r->js, a->serial, t->id, m->kind == ISOLA_MSG_ASK, m->event, m->args);
@@ -68,12 +70,17 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
 
 void isola__batch_forget(struct isola_realm *r, struct isola_turn *t)
 {
-    if (!r->batch.runs) { /* else it has begun */
-        r->batch.items[t->queued - 1].turn = NULL;
-        if (r->js != NULL)
-            isola_js_forget(r->js, t->queued - 1);
-    }
+    r->batch.items[t->queued - 1].turn = NULL;
+    if (!r->batch.runs && r->js != NULL) /* else it has begun */
+        isola_js_forget(r->js, t->queued - 1);
     t->queued = 0;
+}
+
+void isola__batch_finished(struct isola_realm *r, uint32_t record, struct isola_slice args)
+{
+    struct isola_batch_item *item = &r->batch.items[record];
+    if (item->turn != NULL && item->actor != NULL)
+        isola__turn_finished(item->actor, item->turn, true, args);
 }
 
 void isola__batch_leaves(struct isola_actor *a)
@@ -105,7 +112,7 @@ bool isola__batch_run(struct isola_realm *r)
         struct isola_batch_item *item = &b->items[i];
         if (item->turn != NULL)
             item->turn->queued = 0;
-        else if (item->actor != NULL)
+        else if (item->actor != NULL && !item->message)
             isola__realm_ran(r, item->actor);
     }
     isola__worker_between(b->count);

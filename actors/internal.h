@@ -181,9 +181,10 @@ enum isola_realm_state {
 
 struct isola_batch_item {
     struct isola_actor *actor; /* NULL: it has left */
-    struct isola_turn *turn;   /* of a message; NULL: an answer */
-    uint64_t used;             /* CPU time of its turn before the run, ns */
-    uint64_t charged;          /* and in it: the watchdog's */
+    struct isola_turn *turn;   /* of a message, until it has ended; NULL: an answer, or it has */
+    bool message;
+    uint64_t used;    /* CPU time of its turn before the run, ns */
+    uint64_t charged; /* and in it: the watchdog's */
 };
 struct isola_batch {
     struct isola_batch_item *items; /* limits.batch, in the order of their records */
@@ -200,7 +201,9 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
                          struct isola_mail *m);
 /* The actor of a serial: quick for those of the batch, when they are asked for in its order. */
 struct isola_actor *isola__batch_actor(struct isola_realm *r, uint32_t serial);
-/* The turn, which is queued, is not to begin, unless it has. */
+/* The turn of the record has ended well. */
+void isola__batch_finished(struct isola_realm *r, uint32_t record, struct isola_slice args);
+/* The turn, which is queued, has ended: it is not to begin, unless it has. */
 void isola__batch_forget(struct isola_realm *r, struct isola_turn *t);
 /* The actor leaves its realm. */
 void isola__batch_leaves(struct isola_actor *a);
@@ -649,6 +652,8 @@ void isola__memory_check(struct isola_host *h, uint64_t now);
 
 void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail);
 void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args);
+void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
+                          struct isola_slice args);
 /* Ends every running turn with an error, for a crash. */
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why);
 struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);

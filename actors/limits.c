@@ -113,7 +113,8 @@ static void charge_batch(struct isola_batch *b)
     for (uint32_t i = 0; i < b->count; i++) {
         struct isola_batch_item *item = &b->items[i];
         struct isola_turn *t = item->turn;
-        if (item->charged > 0 && t == NULL && item->actor != NULL && item->actor->nrunning == 1)
+        if (item->charged > 0 && !item->message && item->actor != NULL &&
+            item->actor->nrunning == 1)
             t = item->actor->running;
         if (t != NULL)
             t->cpu_ns += item->charged;

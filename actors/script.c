@@ -306,6 +306,11 @@ static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola
         isola__turn_done(a, turn, ok, args);
 }
 
+static void finished(void *arg, uint32_t record, struct isola_slice args)
+{
+    isola__batch_finished(arg, record, args);
+}
+
 static void activated(void *arg, uint32_t actor, struct isola_slice error)
 {
     struct isola_actor *a = isola__realm_actor(arg, actor);
@@ -454,6 +459,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .publish = publish,
     .unheard = unheard,
     .done = done,
+    .finished = finished,
     .activated = activated,
     .crash = crash,
     .log = log_line,

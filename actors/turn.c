@@ -58,23 +58,19 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     }
 }
 
-static struct isola_turn *take(struct isola_actor *a, uint32_t id)
+static void take(struct isola_actor *a, struct isola_turn *t)
 {
-    for (struct isola_turn **at = &a->running; *at != NULL; at = &(*at)->next) {
-        struct isola_turn *t = *at;
-        if (t->id == id) {
-            *at = t->next;
-            if (--a->nrunning == 0)
-                atomic_store_explicit(&a->state, ISOLA_ACTOR_IDLE, memory_order_release);
-            a->realm->running--;
-            if (t->queued != 0)
-                isola__batch_forget(a->realm, t);
-            if (t->watched)
-                isola__cancel_unwatch(a, id);
-            return t;
-        }
-    }
-    return NULL;
+    struct isola_turn **at = &a->running;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+    if (--a->nrunning == 0)
+        atomic_store_explicit(&a->state, ISOLA_ACTOR_IDLE, memory_order_release);
+    a->realm->running--;
+    if (t->queued != 0)
+        isola__batch_forget(a->realm, t);
+    if (t->watched)
+        isola__cancel_unwatch(a, t->id);
 }
 
 static void put_back(struct isola_realm *r, struct isola_turn *t)
@@ -97,9 +93,15 @@ static void note_crash(struct isola_actor *a, struct isola_slice args)
 
 void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args)
 {
-    struct isola_turn *t = take(a, id);
-    if (t == NULL)
-        return; /* abandoned */
+    struct isola_turn *t = isola__turn_find(a, id);
+    if (t != NULL) /* else it was abandoned */
+        isola__turn_finished(a, t, ok, args);
+}
+
+void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
+                          struct isola_slice args)
+{
+    take(a, t);
     struct isola_mail *m = t->mail;
     struct isola_realm *r = a->realm;
     bool open = r->settled && isola__gate_open(a);
@@ -140,7 +142,8 @@ void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
 {
     while (a->running != NULL) {
-        struct isola_turn *t = take(a, a->running->id);
+        struct isola_turn *t = a->running;
+        take(a, t);
         if (t->mail != NULL)
             isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
         if (t->mail != NULL && isola_msg_is_ask(t->mail->kind)) {

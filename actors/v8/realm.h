@@ -105,6 +105,10 @@ struct isola_v8_ops {
     void (*unheard)(void *arg, uint32_t actor, uint32_t turn);
     /* A turn has ended. `args`: [value] or, when not ok, [Error value]. */
     void (*done)(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args);
+    /* The turn of the message delivered as the `record`th of a run (from 0) has ended. `args`:
+     * [value]. Those of a run are told in its order, after what was sent before they ended. NULL:
+     * `done` is told. */
+    void (*finished)(void *arg, uint32_t record, struct isola_slice args);
     /* An activation is complete (error empty), or failed: [Error value]. */
     void (*activated)(void *arg, uint32_t actor, struct isola_slice error);
     /* Code of this actor (0: of none) threw where nobody could catch it. `text`: the error with its

@@ -208,17 +208,46 @@ static void expect(Ring *ring, const isola_v8 *v, uint32_t k, uint32_t n, bool s
         v->ops->expects(v->arg, static_cast<uint32_t>(ring->out(k)[Ring::kTo]), soon);
 }
 
+// Tells of the messages whose turns ended when `sent` records had been, or fewer.
+static void finish(isola_v8 *v, uint32_t ran, uint32_t sent)
+{
+    Ring &ring = v->ring;
+    for (; ring.seen < ran; ring.seen++) {
+        const int32_t *r = ring.in(ring.seen);
+        if (r[Ring::kKind] != Ring::kFinished)
+            continue;
+        if (static_cast<uint32_t>(r[Ring::kBefore]) > sent)
+            return;
+        if (v->ops->finished != nullptr)
+            v->ops->finished(v->arg, ring.seen, args_of(&ring, r));
+        else
+            v->ops->done(v->arg, static_cast<uint32_t>(r[Ring::kSerial]),
+                         static_cast<uint32_t>(r[Ring::kNumber]), true, args_of(&ring, r));
+    }
+}
+
+// So many records have run.
+static uint32_t ran(const Ring &ring)
+{
+    uint32_t n = static_cast<uint32_t>(ring.ints[Ring::kAt]) + (ring.runs ? 0 : 1);
+    return n < ring.queued ? n : ring.queued;
+}
+
 void drain(isola_js *js, bool last)
 {
     isola_v8 *v = js->v;
     Ring &ring = v->ring;
-    if (ring.ints == nullptr || ring.ints[Ring::kSent] == 0)
+    if (ring.ints == nullptr)
         return;
     auto n = static_cast<uint32_t>(ring.ints[Ring::kSent]);
+    uint32_t came = ran(ring);
+    if (n == 0 && ring.seen >= came)
+        return;
     ring.ints[Ring::kSent] = 0;
     v->ops->drains(v->arg, last);
     for (uint32_t k = 0; k < n; k++) {
         const int32_t *r = ring.out(k);
+        finish(v, came, k);
         expect(&ring, v, k + 2 * kAhead, n, false);
         expect(&ring, v, k + kAhead, n, true);
         if (r[Ring::kKind] == Ring::kAskSent || r[Ring::kKind] == Ring::kEmitSent)
@@ -228,6 +257,7 @@ void drain(isola_js *js, bool last)
                          static_cast<uint32_t>(r[Ring::kInTurn]), r[Ring::kKind] == Ring::kDone,
                          args_of(&ring, r));
     }
+    finish(v, came, n);
     v->ops->drained(v->arg);
     forget_encoded(&ring);
     ring.ints[Ring::kCrowded] = v->ops->crowded(v->arg);
@@ -377,6 +407,7 @@ bool isola_js_run(struct isola_js *js)
     v8::Isolate *isolate = js->isolate();
     bool any = ring.queued > 0 || !ring.unsent.empty();
     fail_unsent(js);
+    ring.seen = 0;
     for (uint32_t from = 0; from < ring.queued;) {
         ring.ints[Ring::kAt] = static_cast<int32_t>(from);
         Entry in(js, Entry::Batch{});
@@ -385,7 +416,9 @@ bool isola_js_run(struct isola_js *js)
         v8::HandleScope scope(isolate);
         v8::Local<v8::Value> argv[] = {v8::Integer::NewFromUnsigned(isolate, from),
                                        v8::Integer::NewFromUnsigned(isolate, ring.queued)};
+        ring.runs = true;
         bool all = tell_names(js) && !enter_hook(js, HOOK_RUN, 0, 2, argv).IsEmpty();
+        ring.runs = false;
         from = all ? ring.queued : static_cast<uint32_t>(ring.ints[Ring::kAt]) + 1;
         after_entry(js);
     }

@@ -63,7 +63,8 @@ struct Ring {
         kEventLength,
         kOut = 12
     };
-    enum Came { kEmitted = 1, kAsked, kReplied, kRefused };
+    enum Came { kEmitted = 1, kAsked, kReplied, kRefused, kFinished };
+    static constexpr uint32_t kBefore = kName; // kFinished: records that were sent before it
     enum Goes { kAskSent = 1, kEmitSent, kDone, kFailed };
     enum Tag { kNone, kUndefined, kNull, kFalse, kTrue, kInteger, kDouble, kEncoded };
     static constexpr uint32_t kHeader = 16;
@@ -73,6 +74,8 @@ struct Ring {
     uint32_t incoming = 0, outgoing = 0; // records there is room for
 
     uint32_t queued = 0; // records that have come and not run
+    bool runs = false;   // one of them does
+    uint32_t seen = 0;   // of them, up to which ops know what has finished
     struct Mail {
         struct isola_slice event, args; // borrowed: what is not in the record
     };

@@ -4,11 +4,11 @@
 import { native, setFrame } from './node/native.js';
 import { again, deliver, ended, later } from './actor.js';
 import {
-  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, GATHERED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, VALUE,
+  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, FINISHED, GATHERED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SENT, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, UNDEFINED, VALUE,
 } from './layout.js';
 import { settle } from './ref.js';
 import { setPrototypeOf } from './primordials.js';
-import { done, doubles, ints, names, numberOf } from './ring.js';
+import { done, doubles, fits, ints, names, numberOf } from './ring.js';
 import { find } from './table.js';
 
 function scalar(tag, at) {
@@ -80,7 +80,14 @@ function incoming(i, at, k, isAsk, tag) {
     : deliver(i, serial, turn, isAsk, number, number !== 0 ? names[number] : native.name(k), args);
   ints[ACTOR] = 0;
   if (value === later) native.checkpoint();
-  else ended(serial, turn, isAsk ? value : undefined);
+  else if (!isAsk || fits(at, value)) finished(at, isAsk);
+  else ended(serial, turn, value);
+}
+
+function finished(at, isAsk) {
+  if (!isAsk) ints[at + TAG] = UNDEFINED;
+  ints[at + NAME] = ints[SENT]; // what was sent before it goes before it
+  ints[at + KIND] = FINISHED;
 }
 
 // undefined: they cannot be read, and the turn has ended.

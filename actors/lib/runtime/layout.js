@@ -18,6 +18,7 @@ export const HEADER = 16;
 export const IN = 8; // fields
 export const KIND = 0, TAG = 1, SERIAL = 2, SLOT = 2, NUMBER = 3, VALUE = 4, NAME = 6;
 export const ASKED = 2, REPLIED = 3, REFUSED = 4; // kinds
+export const FINISHED = 5; // what JavaScript makes of a message whose turn has ended: with the value, and in place of [NAME] what [SENT] was
 
 // What goes: KIND, TAG and VALUE as above.
 export const OUT = 12;

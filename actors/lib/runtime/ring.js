@@ -51,12 +51,10 @@ export function numberOf(name) {
 
 /* --- what goes --- */
 
-// A record with this value, whose place in ints is returned; it counts once `sent` is called, before anything else is.
-function record(kind, value) {
-  let at;
+/** Puts a value into the record at `at`; false: it is none that fits. */
+export function fits(at, value) {
   if (typeof value === 'number') {
     const i = value | 0;
-    at = place();
     if (i === value && (i !== 0 || 1 / value > 0)) {
       ints[at + TAG] = INTEGER;
       ints[at + VALUE] = i;
@@ -64,12 +62,18 @@ function record(kind, value) {
       ints[at + TAG] = DOUBLE;
       doubles[(at + VALUE) >> 1] = value;
     }
-  } else if (value === undefined || value === null || typeof value === 'boolean') {
-    at = place();
-    ints[at + TAG] = value === undefined ? UNDEFINED : value === null ? NULL : value ? TRUE : FALSE;
-  } else {
-    return encoded(kind, value, kind === DONE ? RETURNED : 1, '');
+    return true;
   }
+  if (isLarge(value)) return false;
+  ints[at + TAG] = value === undefined ? UNDEFINED : value === null ? NULL : value ? TRUE : FALSE;
+  return true;
+}
+
+// A record with this value, whose place in ints is returned; it counts once [SENT] does, before anything else is.
+function record(kind, value) {
+  if (isLarge(value)) return encoded(kind, value, kind === DONE ? RETURNED : 1, '');
+  const at = place();
+  fits(at, value);
   ints[at + KIND] = kind;
   return at;
 }
