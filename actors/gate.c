@@ -53,7 +53,7 @@ static void release_all(struct isola_realm *r, struct isola_mailq *q)
     while ((m = isola_mailq_pop(q)) != NULL) {
         if (m->ref != 0 && m->ref_table == r->refs_of.id &&
             atomic_load(&r->state) == ISOLA_REALM_RUNNING)
-            isola__ref_send(r, &r->refs_of.all[m->ref - 1], m);
+            isola__ref_send(r, m->ref, m);
         else
             isola__gate_release(r->host, m);
     }

@@ -215,14 +215,15 @@ bool isola__batch_run(struct isola_realm *r);
 /* --- whom scripts send to (refs.c) --- */
 
 struct isola_ref {
-    struct isola_actor *actor; /* counted: who lives at the address here; NULL: not known */
-    uint64_t hash;             /* isola_hash_table of the address */
+    uint64_t hash; /* isola_hash_table of the address */
     char *text;
     uint32_t len;
     uint32_t next; /* of the same head: its number, or 0 */
 };
 struct isola_refs {
-    struct isola_ref *all; /* a number is an index + 1 */
+    struct isola_ref *all;       /* a number is an index + 1 */
+    struct isola_actor **actors; /* as `all`: counted, who lives at the address here; NULL: not
+                                    known. Beside the rest: a message needs no more of it. */
     uint32_t *heads;
     uint32_t count, size; /* size: a power of two, or 0 */
     uint32_t epoch, swept;
@@ -234,7 +235,7 @@ void isola__refs_free(struct isola_refs *t);
 /* Lets go of some actors that have gone: they, and the realms they were in, would stay. */
 void isola__refs_sweep(struct isola_refs *t);
 /* Sends a mail of a script's to it, at once. Takes it. */
-void isola__ref_send(struct isola_realm *r, struct isola_ref *ref, struct isola_mail *mail);
+void isola__ref_send(struct isola_realm *r, uint32_t number, struct isola_mail *mail);
 static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
 {
     return isola_slice(ref->text, ref->len);

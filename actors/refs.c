@@ -18,6 +18,7 @@ static void grow(struct isola_refs *t)
 {
     uint32_t size = t->size == 0 ? 4 : t->size * 2;
     t->all = isola_realloc(t->all, size * sizeof(*t->all));
+    t->actors = isola_realloc(t->actors, size * sizeof(*t->actors));
     t->heads = isola_realloc(t->heads, size * sizeof(*t->heads));
     t->size = size;
     memset(t->heads, 0, size * sizeof(*t->heads));
@@ -32,12 +33,14 @@ void isola__refs_free(struct isola_refs *t)
 {
     for (uint32_t n = 0; n < t->count; n++) {
         free(t->all[n].text);
-        if (t->all[n].actor != NULL)
-            isola__actor_unref(t->all[n].actor);
+        if (t->actors[n] != NULL)
+            isola__actor_unref(t->actors[n]);
     }
     free(t->all);
+    free(t->actors);
     free(t->heads);
     t->all = NULL;
+    t->actors = NULL;
     t->heads = NULL;
     t->count = t->size = t->swept = 0;
     t->id = 0;
@@ -46,10 +49,10 @@ void isola__refs_free(struct isola_refs *t)
 void isola__refs_sweep(struct isola_refs *t)
 {
     for (uint32_t n = 0; n < SWEEP && n < t->count; n++) {
-        struct isola_ref *ref = &t->all[t->swept++ % t->count];
-        if (ref->actor != NULL && atomic_load(&ref->actor->state) == ISOLA_ACTOR_GONE) {
-            isola__actor_unref(ref->actor);
-            ref->actor = NULL;
+        struct isola_actor **at = &t->actors[t->swept++ % t->count];
+        if (*at != NULL && atomic_load(&(*at)->state) == ISOLA_ACTOR_GONE) {
+            isola__actor_unref(*at);
+            *at = NULL;
         }
     }
 }
@@ -74,7 +77,7 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
         grow(t);
     struct isola_ref *ref = &t->all[t->count++];
     ref->hash = hash;
-    ref->actor = NULL;
+    t->actors[t->count - 1] = NULL;
     ref->text = isola_strndup((const char *)address.data, address.len);
     ref->len = (uint32_t)address.len;
     ref->next = t->heads[hash & (t->size - 1)];
@@ -82,17 +85,19 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
     return t->count;
 }
 
-void isola__ref_send(struct isola_realm *r, struct isola_ref *ref, struct isola_mail *mail)
+void isola__ref_send(struct isola_realm *r, uint32_t number, struct isola_mail *mail)
 {
     struct isola_host *h = r->host;
-    if (ref->actor == NULL)
-        ref->actor = isola__directory_actor(h, isola__ref_address(ref), ref->hash);
-    int e = ref->actor != NULL ? isola__directory_hand(ref->actor, mail, r) : ISOLA_ECLOSED;
+    const struct isola_ref *ref = &r->refs_of.all[number - 1];
+    struct isola_actor **at = &r->refs_of.actors[number - 1];
+    if (*at == NULL)
+        *at = isola__directory_actor(h, isola__ref_address(ref), ref->hash);
+    int e = *at != NULL ? isola__directory_hand(*at, mail, r) : ISOLA_ECLOSED;
     if (e == 0)
         return;
-    if (e == ISOLA_ECLOSED && ref->actor != NULL) {
-        isola__actor_unref(ref->actor);
-        ref->actor = NULL;
+    if (e == ISOLA_ECLOSED && *at != NULL) {
+        isola__actor_unref(*at);
+        *at = NULL;
     }
     mail = isola_mail_readdress(mail, isola__ref_address(ref));
     if (mail != NULL)

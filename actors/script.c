@@ -102,7 +102,6 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
                         struct isola_err *err)
 {
     ISOLA_CHECK(s->to - 1 < r->refs_of.count);
-    struct isola_ref *ref = &r->refs_of.all[s->to - 1];
     struct isola_buf *chain = &r->scratch;
     struct isola_slice none = {0};
     bool ask = s->kind == ISOLA_MSG_ASK, open = a != NULL && r->settled && isola__gate_open(a);
@@ -117,9 +116,10 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
         e = isola__limits_send(a, s->kind, open ? 0 : s->event.len + s->args.len, err);
     if (e != 0)
         return e;
-    struct isola_mail *m = isola_mail_new(s->kind, a != NULL ? a->address : none,
-                                          open ? none : isola__ref_address(ref), s->event,
-                                          isola_buf_slice(chain), s->args);
+    struct isola_mail *m =
+        isola_mail_new(s->kind, a != NULL ? a->address : none,
+                       open ? none : isola__ref_address(&r->refs_of.all[s->to - 1]), s->event,
+                       isola_buf_slice(chain), s->args);
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
     if (ask) {
@@ -132,7 +132,7 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
         m->origin.id = s->id;
     }
     if (open) {
-        isola__ref_send(r, ref, m);
+        isola__ref_send(r, s->to, m);
     } else if (a != NULL) {
         m->ref = s->to;
         m->ref_table = r->refs_of.id;
@@ -237,7 +237,7 @@ static void drained(void *arg)
 static void expects(void *arg, uint32_t to, bool soon)
 {
     const struct isola_realm *r = arg;
-    struct isola_actor *a = to - 1 < r->refs_of.count ? r->refs_of.all[to - 1].actor : NULL;
+    struct isola_actor *a = to - 1 < r->refs_of.count ? r->refs_of.actors[to - 1] : NULL;
     if (a == NULL)
         return;
     if (!soon) {

@@ -15,7 +15,8 @@ const SUB = 5, UNSUB = 6; // base/msg.h
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
 const OPTIONS = new SafeSet(['timeout', 'signal', 'durable']);
 
-const { rawListeners } = EventEmitter.prototype;
+const { listenerCount, rawListeners } = EventEmitter.prototype;
+const OWN = 2; // listeners a ref has of itself
 
 const asks = setPrototypeOf([], null); // slot → { resolve, reject, number, … }, or undefined
 const free = setPrototypeOf([], null); // slots that are
@@ -46,17 +47,15 @@ function options(args) {
   return last;
 }
 
-export class Ref extends EventEmitter {
+// What makes it an emitter comes with its first listener: most have none, and there are many.
+export class Ref {
   #address;
   #number = 0; // what C knows the address by
   #epoch = -1; // when it was asked for that
-  #subs = new SafeMap(); // event → subscription id
+  #emitter = undefined; // { events, count, subs: event → subscription id }
 
   constructor(address) {
-    super();
     this.#address = address;
-    super.on('newListener', (event) => this.#subscribe(event));
-    super.on('removeListener', (event) => this.#unsubscribe(event));
   }
 
   get address() { return this.#address; }
@@ -98,20 +97,43 @@ export class Ref extends EventEmitter {
     return ref.#number;
   }
 
+  // Two listeners of its own, which are always there, subscribe and unsubscribe.
+  get _events() {
+    if (!(#emitter in this)) return undefined;
+    if (this.#emitter === undefined) {
+      this.#emitter = { events: undefined, count: OWN, subs: new SafeMap() };
+      this._events = setPrototypeOf({}, null);
+    }
+    return this.#emitter.events;
+  }
+  set _events(events) {
+    this._events; // its making
+    events.newListener ??= (event) => this.#subscribe(event);
+    events.removeListener ??= (event) => this.#unsubscribe(event);
+    this.#emitter.events = events;
+  }
+  get _eventsCount() { return #emitter in this ? this.#emitter?.count ?? OWN : 0; }
+  set _eventsCount(n) {
+    this._events;
+    this.#emitter.count = n < OWN ? OWN : n;
+  }
+
   #subscribe(event) {
     if (event === 'newListener' || event === 'removeListener') return;
-    if (this.#subs.has(event)) return;
+    const { subs } = this.#emitter;
+    if (subs.has(event)) return;
     const id = native.send(SUB, this.#address, name(event), 0);
     const owner = actors.get(currentActor());
-    this.#subs.set(event, id);
-    subscriptions.set(id, { ref: this, event, owner, call: undefined, lost: () => this.#subs.delete(event) });
+    subs.set(event, id);
+    subscriptions.set(id, { ref: this, event, owner, call: undefined, lost: () => subs.delete(event) });
     if (owner !== undefined) owner.subscriptions++;
   }
 
   #unsubscribe(event) {
-    const id = this.#subs.get(event);
-    if (id === undefined || this.listenerCount(event) > 0) return;
-    this.#subs.delete(event);
+    const { subs } = this.#emitter;
+    const id = subs.get(event);
+    if (id === undefined || apply(listenerCount, this, [event]) > 0) return;
+    subs.delete(event);
     const { owner } = subscriptions.get(id);
     subscriptions.delete(id);
     if (owner !== undefined) owner.subscriptions--;
@@ -121,6 +143,9 @@ export class Ref extends EventEmitter {
   toString() { return this.#address; }
   toJSON() { return this.#address; }
 }
+
+setPrototypeOf(Ref.prototype, EventEmitter.prototype);
+setPrototypeOf(Ref, EventEmitter);
 
 function name(event) {
   if (typeof event !== 'string' || event === '') throw new TypeError('an event that is sent has a name: a string that is not empty');
