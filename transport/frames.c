@@ -57,13 +57,11 @@ int isola__frames_room(struct isola__frames_in *in, uint8_t **to, size_t *room)
             in->len = have;
         }
         /* As much again as has arrived, but no more than the frame lacks, nor so little that reads
-         * get tiny. */
+         * get tiny; and only when there is little left, or each small read would copy all. */
         size_t lacks = have >= HEADER ? get_length(in->data) + (size_t)HEADER - have : HEADER;
         size_t wanted = lacks < have ? lacks : have;
-        if (wanted < READ_LEAST)
-            wanted = READ_LEAST;
-        if (in->cap - have < wanted) {
-            size_t cap = have + wanted;
+        if (in->cap - have < (lacks < READ_LEAST ? lacks : READ_LEAST)) {
+            size_t cap = have + (wanted < READ_LEAST ? READ_LEAST : wanted);
             rc = resize(in, cap > ISOLA__FRAMES_REST ? cap : ISOLA__FRAMES_REST);
         }
     }

@@ -118,6 +118,27 @@ static void test_memory_follows(void **state)
     free(block);
 }
 
+/* A large frame that comes in tiny pieces is not copied once for each of them. */
+static void test_tiny_reads(void **state)
+{
+    struct isola__frames_in in = {0};
+    struct isola_slice f;
+    const size_t n = 1u << 20;
+    size_t cap = 0;
+    unsigned grown = 0;
+    (void)state;
+    feed(&in, (const uint8_t *)"\0\x10\0\0", 4, SIZE_MAX);
+    for (size_t i = 0; i < n; i++) {
+        feed(&in, (const uint8_t *)"x", 1, 1);
+        grown += in.cap != cap;
+        cap = in.cap;
+    }
+    assert_true(grown <= 10);
+    assert_int_equal(isola__frames_next(&in, &f), 1);
+    assert_int_equal(f.len, n);
+    isola__frames_in_free(&in);
+}
+
 /* --- leaving --- */
 
 /* Takes all of `out` in writes of `most` bytes, and returns it. */
@@ -258,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_oversized),
         cmocka_unit_test(test_memory_follows),
+        cmocka_unit_test(test_tiny_reads),
         cmocka_unit_test(test_join),
         cmocka_unit_test(test_small_ones_share),
         cmocka_unit_test(test_large_ones_are_taken),
