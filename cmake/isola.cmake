@@ -13,6 +13,20 @@ target_compile_options(isola_options INTERFACE
 if(ISOLA_SANITIZE)
   add_compile_options(-fsanitize=${ISOLA_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${ISOLA_SANITIZE})
+  if(CMAKE_C_COMPILER_ID MATCHES Clang)
+    add_compile_options(-fno-sanitize=pointer-overflow) # to it NULL + 0, an empty slice's end, is one
+  endif()
+endif()
+
+# What a Node.js that is to load our addons has to load before all else.
+set(ISOLA_PRELOAD "")
+if(ISOLA_SANITIZE MATCHES "address")
+  foreach(library asan ubsan)
+    execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=lib${library}.so
+      OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE)
+    list(APPEND ISOLA_PRELOAD ${path})
+  endforeach()
+  list(JOIN ISOLA_PRELOAD " " ISOLA_PRELOAD)
 endif()
 
 # isola_library(name SOURCES… [PUBLIC libraries…]): a folder's C as a static, position-independent library.

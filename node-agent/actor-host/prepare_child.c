@@ -73,7 +73,9 @@ void isola_actor_host_prepare(void *platform)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     bound(RLIMIT_CORE, 0);
     bound(RLIMIT_CPU, CPU_SECONDS);
+#ifndef __SANITIZE_ADDRESS__ /* which reserves terabytes for its own use */
     bound(RLIMIT_DATA, MEMORY_MAX);
+#endif
     setpriority(PRIO_PROCESS, 0, NICE);
     if (!read_all(&request) || request.len == 0)
         _exit(2);

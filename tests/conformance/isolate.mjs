@@ -19,8 +19,12 @@ const server = `
     process.stdout.write(JSON.stringify(result) + '\\n');
   });`;
 
+// As node-agent/actor-host/launcher.c does it.
+const { ISOLA_PRELOAD } = process.env;
+const env = ISOLA_PRELOAD ? { ...process.env, LD_PRELOAD: ISOLA_PRELOAD, ASAN_OPTIONS: 'detect_leaks=0' } : process.env;
+
 export class Isolates {
-  #child = spawn(process.execPath, ['--no-node-snapshot', '--no-turboshaft-loop-unrolling', '-e', server], { stdio: ['pipe', 'pipe', 'inherit'] });
+  #child = spawn(process.execPath, ['--no-node-snapshot', '--no-turboshaft-loop-unrolling', '-e', server], { stdio: ['pipe', 'pipe', 'inherit'], env });
   #lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   #ended = new Promise((done) => this.#child.once('exit', (code, signal) => done(signal ?? code)));
 

@@ -11,6 +11,8 @@ import { Agent } from '../../examples/airports/agents.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
 export const bin = join(process.env.ISOLA_BUILD || join(root, 'build'), 'bin');
+/** A sanitizer keeps what is freed, and has memory of its own: how much there is says nothing then. */
+export const sanitized = Boolean(process.env.ISOLA_SANITIZE);
 const DEADLINE = 30_000; // ms for any condition
 
 /** Resolves with the first value of `probe` that is not falsy; asks again only after something has happened: the probe itself takes its time. */
