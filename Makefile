@@ -3,7 +3,7 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build run test bench chaos asan tsan lint format clean help
+.PHONY: setup build run test bench chaos asan tsan fuzz lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -48,6 +48,13 @@ asan tsan: setup
 	$(call make-all,build-$@,$@)
 	@ctest --preset $@ --label-exclude '^$(if $(filter tsan,$@),(js|lint),lint)$$'
 
+# The fuzz targets of tests/fuzz, for FUZZ_SECONDS each.
+fuzz: setup
+	@scripts/setup.sh fuzz
+	@test -f build-fuzz/build.ninja || { echo 'configuring build-fuzz/'; cmake --preset fuzz >/dev/null; }
+	@cmake --build build-fuzz --target fuzzers -- --quiet
+	@$(NODE) tests/fuzz/run.mjs
+
 lint: setup
 	@tests/lint/format.sh
 	@tests/lint/arrows.sh
@@ -56,7 +63,7 @@ format: setup
 	@find $(FOLDERS) -name '*.[ch]' -o -name '*.cc' -o -name '*.hh' | xargs -r clang-format -i
 
 clean:
-	@rm -rf build build-asan build-tsan
+	@rm -rf build build-asan build-tsan build-fuzz
 
 help:
 	@echo 'make          the same as make build'
@@ -68,6 +75,7 @@ help:
 	@echo 'make chaos    ten thousand crashes and restarts of actors, and actor-hosts killed; some minutes (CHAOS_CYCLES=500: quick)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'
+	@echo 'make fuzz     bytes from outside, made up by a fuzzer, FUZZ_SECONDS (60) for each target (tests/README.md)'
 	@echo 'make format   format the C sources'
 	@echo 'make lint     check the format and the include arrows'
 	@echo 'make clean    remove what was built (node_modules stays)'

@@ -66,7 +66,8 @@ ANY_THREAD int isola_error_code(const char *name, unsigned long len);
  * isola_fail(err, …)`. */
 ANY_THREAD int isola_fail(struct isola_err *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-ANY_THREAD int isola_vfail(struct isola_err *err, int code, const char *fmt, va_list ap);
+ANY_THREAD int isola_vfail(struct isola_err *err, int code, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
 
 ISOLA_END_C
 

@@ -4,6 +4,7 @@
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
 # `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd into tests/bench/peers/workerd.
+# `setup.sh fuzz` installs clang, too, whose libFuzzer drives `make fuzz`.
 #
 # Happy path: everything is there, one dpkg-query and one checksum say so, nothing is printed.
 # Failure modes: not root (prints the command to run, exits 1), a package that cannot be had, an npm that fails; each is
@@ -38,6 +39,10 @@ libmsgpack-dev      a second opinion on msgpack in the tests
 END
     [ "$what" != bench ] || cat <<END
 erlang-base         a peer of the benchmarks (make bench)
+END
+    [ "$what" != fuzz ] || cat <<END
+clang               a compiler with libFuzzer (make fuzz)
+libclang-rt-dev     libFuzzer itself, and the sanitizers (make fuzz)
 END
     command -v npm >/dev/null 2>&1 || cat <<END
 npm                 installs the pinned Node.js runtime (there is no npm here)

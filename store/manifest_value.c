@@ -35,7 +35,8 @@ static void defuse(char *s)
     }
 }
 
-static int vfail(struct isola__manifest_reader *r, bool key, const char *fmt, va_list ap)
+static int __attribute__((format(printf, 3, 0)))
+vfail(struct isola__manifest_reader *r, bool key, const char *fmt, va_list ap)
 {
     struct isola__json_at at =
         isola__json_position(r->text, isola__json_locate(r->text, r->path, r->depth, key));

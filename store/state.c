@@ -52,8 +52,8 @@ static const char *const sql[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [GET] = "SELECT value FROM state WHERE address = ?1",
-    [PUT] = "INSERT INTO state (address, value) VALUES (?1, ?2)"
-            " ON CONFLICT (address) DO UPDATE SET value = excluded.value",
+    [PUT] = ("INSERT INTO state (address, value) VALUES (?1, ?2)"
+             " ON CONFLICT (address) DO UPDATE SET value = excluded.value"),
     [DEL] = "DELETE FROM state WHERE address = ?1",
     [SCAN] = "SELECT address FROM state WHERE address > ?1 ORDER BY address LIMIT ?2",
 };

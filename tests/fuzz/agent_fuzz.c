@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A whole agent, and what clients, peers and its actor-host send it.
+ *
+ * The input is msgpack values one behind the other. A small number says whose frames follow (enum
+ * who), any other value is a frame; what is no whole value is the last one. Links, the process of
+ * the actor-host and the network are stand-ins in memory; the agent's own code is all there. When
+ * the frames are through it stops in order, and nothing may be left of them.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/msgpack.h"
+#include "node-agent/agent.h"
+#include "tests/fuzz/fuzz.h"
+#include "transport/link_impl.h"
+
+enum who {
+    CLIENT,
+    ANOTHER_CLIENT,
+    PEER,
+    ANOTHER_PEER,
+    HOST,
+    DIALLED,        /* the node the agent dialled last */
+    END,            /* of the one chosen before */
+    WHO_LAST = END, /* larger numbers are frames, which no envelope is */
+};
+
+/* --- links in memory --- */
+
+struct memory_link {
+    struct isola_link link; /* first */
+    uv_idle_t handle;
+    struct memory_link **place; /* where it is looked for */
+};
+
+static struct memory_link *links[END];
+
+static void link_read(struct isola_link *link)
+{
+    (void)link;
+}
+static void link_write(struct isola_link *link)
+{
+    isola__link_wrote(link, link->out.bytes);
+}
+static void link_goodbye(struct isola_link *link)
+{
+    isola__link_ended(link, ISOLA_ECLOSED, "closed by the peer");
+}
+static void on_handle_closed(uv_handle_t *handle)
+{
+    isola__link_stopped(handle->data);
+}
+static void link_stop(struct isola_link *link)
+{
+    struct memory_link *l = (struct memory_link *)link;
+    if (*l->place == l)
+        *l->place = NULL;
+    uv_close((uv_handle_t *)&l->handle, on_handle_closed);
+}
+static const struct isola__backend memory = {link_read, link_write, link_goodbye, link_stop};
+
+static struct isola_link *link_new(uv_loop_t *loop, enum who who)
+{
+    struct memory_link *l = isola_zalloc(sizeof(*l));
+    isola__link_init(&l->link, loop, &memory);
+    uv_idle_init(loop, &l->handle);
+    l->handle.data = l;
+    l->place = &links[who];
+    links[who] = l;
+    snprintf(l->link.peer, sizeof(l->link.peer), "memory:%d", (int)who);
+    return &l->link;
+}
+
+static void arrive(struct memory_link *l, struct isola_slice frame)
+{
+    uint8_t header[] = {(uint8_t)(frame.len >> 24), (uint8_t)(frame.len >> 16),
+                        (uint8_t)(frame.len >> 8), (uint8_t)frame.len};
+    struct isola_buf bytes = {0};
+    isola_buf_append(&bytes, header, sizeof(header));
+    isola_buf_append(&bytes, frame.data, frame.len);
+    for (size_t at = 0; at < bytes.len && l->link.state != ISOLA__LINK_ENDING;) {
+        uint8_t *to = NULL;
+        size_t room = 0;
+        ISOLA_CHECK(isola__frames_room(&l->link.in, &to, &room) == 0);
+        size_t n = bytes.len - at < room ? bytes.len - at : room;
+        memcpy(to, bytes.data + at, n);
+        at += n;
+        isola__link_arrived(&l->link, n);
+    }
+    isola_buf_free(&bytes);
+}
+
+/* --- in place of the network, and of other processes (the linker's --wrap) --- */
+
+int __wrap_isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_ops *ops,
+                           void *arg, struct isola_link **out, struct isola_err *err);
+int __wrap_isola_link_open_fd(uv_loop_t *loop, int fd, const struct isola_link_ops *ops, void *arg,
+                              struct isola_link **out, struct isola_err *err);
+int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options);
+int __wrap_uv_process_kill(uv_process_t *process, int number);
+void __wrap_isola_log(enum isola_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Formatted, as the text is what is hostile, and thrown away. */
+void __wrap_isola_log(enum isola_log_level level, const char *fmt, ...)
+{
+    struct isola_err err;
+    va_list ap;
+    (void)level;
+    va_start(ap, fmt);
+    isola_vfail(&err, 0, fmt, ap);
+    va_end(ap);
+}
+
+int __wrap_isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_ops *ops,
+                           void *arg, struct isola_link **out, struct isola_err *err)
+{
+    struct isola__url parsed;
+    int rc = isola__url_parse(url, &parsed, err);
+    if (rc != 0)
+        return rc;
+    *out = link_new(loop, DIALLED);
+    isola_link_accept(*out, ops, arg);
+    return 0;
+}
+
+int __wrap_isola_link_open_fd(uv_loop_t *loop, int fd, const struct isola_link_ops *ops, void *arg,
+                              struct isola_link **out, struct isola_err *err)
+{
+    (void)err;
+    close(fd);
+    *out = link_new(loop, HOST);
+    isola_link_accept(*out, ops, arg);
+    (*out)->state = ISOLA__LINK_UP;
+    return 0;
+}
+
+static uv_process_t *host; /* while it runs */
+static uv_exit_cb host_exit;
+
+int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options)
+{
+    void *data = process->data;
+    uv_idle_init(loop, (uv_idle_t *)process); /* a handle that can be closed */
+    process->data = data;
+    process->pid = 4711;
+    host = process;
+    host_exit = options->exit_cb;
+    return 0;
+}
+
+int __wrap_uv_process_kill(uv_process_t *process, int number)
+{
+    (void)process, (void)number;
+    return 0;
+}
+
+static void host_ends(void)
+{
+    uv_process_t *process = host;
+    host = NULL;
+    if (process != NULL)
+        host_exit(process, 0, 0);
+}
+
+/* --- the agent --- */
+
+/* An empty catalog is made once and copied: to make one is most of the work otherwise. */
+static void catalog_make(const char *path)
+{
+    static uint8_t empty[1u << 16];
+    static size_t size;
+    struct isola_catalog *catalog;
+    struct isola_err err = {0};
+    FILE *f;
+    if (size == 0) {
+        if (isola_catalog_open(path, &catalog, &err) != 0)
+            isola_check_failed(err.text, __FILE__, __LINE__);
+        isola_catalog_close(catalog);
+        ISOLA_CHECK((f = fopen(path, "rb")) != NULL);
+        size = fread(empty, 1, sizeof(empty), f);
+        ISOLA_CHECK(size > 0 && size < sizeof(empty));
+    } else {
+        ISOLA_CHECK((f = fopen(path, "wb")) != NULL);
+        ISOLA_CHECK(fwrite(empty, 1, size, f) == size);
+    }
+    ISOLA_CHECK(fclose(f) == 0);
+}
+
+static struct isola__agent *agent_new(const char *dir)
+{
+    static struct isola_listener control;
+    struct isola__agent *agent = isola_zalloc(sizeof(*agent));
+    struct isola_err err = {0};
+    agent->opt = (struct isola__options){.name = isola_strdup("b"),
+                                         .data = isola_strdup(dir),
+                                         .socket = isola_format("%s/socket", dir),
+                                         .listen = isola_strdup("tcp://127.0.0.1:4000"),
+                                         .threads = 1};
+    agent->started_ms = isola_clock_wall_ms();
+    agent->state = ISOLA_AGENT_READY;
+    snprintf(control.url, sizeof(control.url), "%s", agent->opt.listen);
+    agent->control = &control;
+    ISOLA_CHECK(uv_loop_init(&agent->loop) == 0);
+    char *path = isola_format("%s/catalog.db", dir);
+    catalog_make(path);
+    if (isola_catalog_open(path, &agent->catalog, &err) != 0)
+        isola_check_failed(err.text, __FILE__, __LINE__);
+    free(path);
+    ISOLA_CHECK(isola__releases_open(&agent->releases, agent, &err) == 0);
+    ISOLA_CHECK(isola__logs_open(&agent->logs, agent, &err) == 0);
+    isola__asks_init(&agent->asks, &agent->loop);
+    agent->clients.agent = agent;
+    isola__members_init(&agent->members, agent);
+    isola__host_init(&agent->host, agent);
+    agent->host.was_ready = true; /* the start is over */
+    isola__host_start(&agent->host);
+    return agent;
+}
+
+/* What agent.c does at a SIGTERM, and at the end. */
+static void agent_free(struct isola__agent *agent)
+{
+    agent->state = ISOLA_AGENT_STOPPING;
+    isola__members_close(&agent->members);
+    isola__host_stop(&agent->host);
+    host_ends();
+    uv_run(&agent->loop, UV_RUN_DEFAULT);
+    for (size_t i = 0; i < END; i++)
+        ISOLA_CHECK(links[i] == NULL);
+    isola__asks_free(&agent->asks);
+    isola__host_free(&agent->host);
+    isola__members_free(&agent->members);
+    isola__logs_free(&agent->logs);
+    isola__releases_free(&agent->releases);
+    isola_catalog_close(agent->catalog);
+    ISOLA_CHECK(uv_loop_close(&agent->loop) == 0);
+    isola__options_free(&agent->opt);
+    free(agent);
+}
+
+static void run(struct isola__agent *agent)
+{
+    if (links[DIALLED] != NULL && links[DIALLED]->link.state == ISOLA__LINK_CONNECTING)
+        isola__link_up(&links[DIALLED]->link);
+    uv_run(&agent->loop, UV_RUN_NOWAIT);
+}
+
+/* The link to speak on; NULL when nobody is there. Clients and peers come when they are needed. */
+static struct memory_link *speaker(struct isola__agent *agent, enum who who)
+{
+    struct isola_listener listener = {.loop = &agent->loop, .arg = agent};
+    if (links[who] == NULL && who < HOST) {
+        listener.ops =
+            who <= ANOTHER_CLIENT ? isola__clients_listener_ops : isola__control_listener_ops;
+        isola__listener_offer(&listener, link_new(&agent->loop, who));
+    }
+    return links[who];
+}
+
+static void chosen(struct isola__agent *agent, enum who before)
+{
+    struct memory_link *l = links[before];
+    if (before == HOST)
+        host_ends();
+    if (l != NULL)
+        isola__link_ended(&l->link, ISOLA_ECLOSED, "closed by the peer");
+    run(agent);
+}
+
+static void feed(struct isola__agent *agent, struct isola_slice input)
+{
+    struct isola_mp_reader r = isola_mp_reader(input);
+    struct isola_slice frame;
+    enum who who = CLIENT;
+    while (r.p != r.end) {
+        struct isola_mp_item item;
+        struct isola_mp_reader peek = r;
+        if (isola_mp_next(&peek, &item) == 0 && item.type == ISOLA_MP_UINT && item.u <= WHO_LAST) {
+            r = peek;
+            if (item.u == END)
+                chosen(agent, who);
+            else
+                who = (enum who)item.u;
+            continue;
+        }
+        if (isola_mp_skip(&r, &frame) != 0) {
+            frame = isola_slice(r.p, (size_t)(r.end - r.p));
+            r.p = r.end;
+        }
+        struct memory_link *l = speaker(agent, who);
+        if (l != NULL)
+            arrive(l, frame);
+        run(agent);
+    }
+}
+
+/* --- a directory for it, in memory where there is such a place --- */
+
+static void remove_all(const char *dir)
+{
+    static const char *const files[] = {"catalog.db",          "catalog.db-wal",
+                                        "catalog.db-shm",      "logs/actors.jsonl",
+                                        "logs/actors.jsonl.1", "logs"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char *path = isola_format("%s/%s", dir, files[i]);
+        (void)remove(path);
+        free(path);
+    }
+    (void)rmdir(dir);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *dir =
+        isola_format("%s/isola-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    ISOLA_CHECK(mkdtemp(dir) != NULL);
+    struct isola__agent *agent = agent_new(dir);
+    feed(agent, isola_slice(data, size));
+    agent_free(agent);
+    remove_all(dir);
+    free(dir);
+    return 0;
+}
