@@ -220,10 +220,13 @@ struct isola_ref {
     uint32_t len;
     uint32_t next; /* of the same head: its number, or 0 */
 };
+struct isola_receiver {
+    struct isola_actor *actor; /* counted: who lives at the address here; NULL: not known */
+    const void *realm;         /* where it lived when it got something last */
+};
 struct isola_refs {
-    struct isola_ref *all;       /* a number is an index + 1 */
-    struct isola_actor **actors; /* as `all`: counted, who lives at the address here; NULL: not
-                                    known. Beside the rest: a message needs no more of it. */
+    struct isola_ref *all;            /* a number is an index + 1 */
+    struct isola_receiver *receivers; /* as `all`: a message needs no more of a ref */
     uint32_t *heads;
     uint32_t count, size; /* size: a power of two, or 0 */
     uint32_t epoch, swept;
@@ -821,6 +824,7 @@ struct isola_host {
     void *arg;
     unsigned nworkers;
     struct isola_worker *workers;
+    atomic_bool draining, drained;
     atomic_uint next_worker;
     atomic_ullong next_sub;
     pthread_mutex_t quarantine_lock;
@@ -839,11 +843,11 @@ struct isola_host {
     struct isola_graces graces; /* set as it starts */
     struct isola_memory memory;
     atomic_size_t image_bytes; /* of all images */
-    atomic_bool draining, drained;
-    atomic_ullong busy; /* realms with running turns, visits, reads, commits, DRAIN mails: what a
-                           drain waits for */
     pthread_mutex_t orphans; /* held while what a write of an actor that is gone ended with is seen
                                 to */
+    /* Written with every visit: not beside what is read with every message. */
+    atomic_ullong busy; /* realms with running turns, visits, reads, commits, DRAIN mails: what a
+                           drain waits for */
 };
 
 /* Counts mail into the mailbox of an actor, or out of it, and keeps count of those that are full.

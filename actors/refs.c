@@ -18,7 +18,7 @@ static void grow(struct isola_refs *t)
 {
     uint32_t size = t->size == 0 ? 4 : t->size * 2;
     t->all = isola_realloc(t->all, size * sizeof(*t->all));
-    t->actors = isola_realloc(t->actors, size * sizeof(*t->actors));
+    t->receivers = isola_realloc(t->receivers, size * sizeof(*t->receivers));
     t->heads = isola_realloc(t->heads, size * sizeof(*t->heads));
     t->size = size;
     memset(t->heads, 0, size * sizeof(*t->heads));
@@ -33,14 +33,14 @@ void isola__refs_free(struct isola_refs *t)
 {
     for (uint32_t n = 0; n < t->count; n++) {
         free(t->all[n].text);
-        if (t->actors[n] != NULL)
-            isola__actor_unref(t->actors[n]);
+        if (t->receivers[n].actor != NULL)
+            isola__actor_unref(t->receivers[n].actor);
     }
     free(t->all);
-    free(t->actors);
+    free(t->receivers);
     free(t->heads);
     t->all = NULL;
-    t->actors = NULL;
+    t->receivers = NULL;
     t->heads = NULL;
     t->count = t->size = t->swept = 0;
     t->id = 0;
@@ -49,7 +49,7 @@ void isola__refs_free(struct isola_refs *t)
 void isola__refs_sweep(struct isola_refs *t)
 {
     for (uint32_t n = 0; n < SWEEP && n < t->count; n++) {
-        struct isola_actor **at = &t->actors[t->swept++ % t->count];
+        struct isola_actor **at = &t->receivers[t->swept++ % t->count].actor;
         if (*at != NULL && atomic_load(&(*at)->state) == ISOLA_ACTOR_GONE) {
             isola__actor_unref(*at);
             *at = NULL;
@@ -77,7 +77,7 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
         grow(t);
     struct isola_ref *ref = &t->all[t->count++];
     ref->hash = hash;
-    t->actors[t->count - 1] = NULL;
+    t->receivers[t->count - 1] = (struct isola_receiver){0};
     ref->text = isola_strndup((const char *)address.data, address.len);
     ref->len = (uint32_t)address.len;
     ref->next = t->heads[hash & (t->size - 1)];
@@ -89,15 +89,19 @@ void isola__ref_send(struct isola_realm *r, uint32_t number, struct isola_mail *
 {
     struct isola_host *h = r->host;
     const struct isola_ref *ref = &r->refs_of.all[number - 1];
-    struct isola_actor **at = &r->refs_of.actors[number - 1];
-    if (*at == NULL)
-        *at = isola__directory_actor(h, isola__ref_address(ref), ref->hash);
-    int e = *at != NULL ? isola__directory_hand(*at, mail, r) : ISOLA_ECLOSED;
+    struct isola_receiver *to = &r->refs_of.receivers[number - 1];
+    if (to->actor == NULL)
+        to->actor = isola__directory_actor(h, isola__ref_address(ref), ref->hash);
+    int e = ISOLA_ECLOSED;
+    if (to->actor != NULL) {
+        to->realm = atomic_load_explicit(&to->actor->realm, memory_order_relaxed);
+        e = isola__directory_hand(to->actor, mail, r);
+    }
     if (e == 0)
         return;
-    if (e == ISOLA_ECLOSED && *at != NULL) {
-        isola__actor_unref(*at);
-        *at = NULL;
+    if (e == ISOLA_ECLOSED && to->actor != NULL) {
+        isola__actor_unref(to->actor);
+        to->actor = NULL;
     }
     mail = isola_mail_readdress(mail, isola__ref_address(ref));
     if (mail != NULL)

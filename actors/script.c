@@ -234,17 +234,16 @@ static void drained(void *arg)
 }
 
 /* What a message to it will touch: of those who live in other realms only what is shared. */
-static void expects(void *arg, uint32_t to, bool soon)
+static void expects(void *arg, uint32_t to)
 {
     const struct isola_realm *r = arg;
-    struct isola_actor *a = to - 1 < r->refs_of.count ? r->refs_of.actors[to - 1] : NULL;
-    if (a == NULL)
+    if (to - 1 >= r->refs_of.count)
         return;
-    if (!soon) {
-        __builtin_prefetch(a, 1);
-    } else if (atomic_load_explicit(&a->realm, memory_order_relaxed) == r) {
-        __builtin_prefetch(&a->waiting, 1);
-        __builtin_prefetch(&a->nrunning, 1);
+    const struct isola_receiver *at = &r->refs_of.receivers[to - 1];
+    __builtin_prefetch(at->actor, 1);
+    if (at->realm == r && at->actor != NULL) {
+        __builtin_prefetch(&at->actor->waiting, 1);
+        __builtin_prefetch(&at->actor->nrunning, 1);
     }
 }
 

@@ -39,7 +39,7 @@ bool crowded(void *)
 }
 void drains(void *, bool) {}
 void drained(void *) {}
-void expects(void *, uint32_t, bool) {}
+void expects(void *, uint32_t) {}
 bool heard(void *, uint32_t, Slice)
 {
     return true;

@@ -81,10 +81,10 @@ struct isola_v8_ops {
     bool (*crowded)(void *arg);
     /* Between drains and drained: what scripts have sent and ended before, some of it a little
      * late. `last`: nothing more comes in this entry, and what has crashed in it was reported.
-     * expects: something for this number will follow, perhaps soon. */
+     * expects: something for this number will follow. */
     void (*drains)(void *arg, bool last);
     void (*drained)(void *arg);
-    void (*expects)(void *arg, uint32_t to, bool soon);
+    void (*expects)(void *arg, uint32_t to);
     /* SUB: `id` gets what isola_js_event names it by. An ASK that cannot be sent fails in the
      * isolate. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);

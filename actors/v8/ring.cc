@@ -16,7 +16,7 @@ namespace isola
 static constexpr size_t kEncodedMax = 1u << 20;
 static constexpr size_t kEncodedKept = 64u << 10;
 // Records ahead, whose receivers' memory is fetched.
-static constexpr uint32_t kAhead = 6;
+static constexpr uint32_t kAhead = 10;
 // The ring of a snapshot (lib/runtime/ring.js).
 static constexpr uint32_t kSmall = 16;
 
@@ -202,10 +202,10 @@ static void forget_encoded(Ring *ring)
         isola_buf_free(&ring->encoded);
 }
 
-static void expect(Ring *ring, const isola_v8 *v, uint32_t k, uint32_t n, bool soon)
+static void expect(Ring *ring, const isola_v8 *v, uint32_t k)
 {
-    if (k < n && ring->out(k)[Ring::kKind] <= Ring::kEmitSent)
-        v->ops->expects(v->arg, static_cast<uint32_t>(ring->out(k)[Ring::kTo]), soon);
+    if (ring->out(k)[Ring::kKind] <= Ring::kEmitSent)
+        v->ops->expects(v->arg, static_cast<uint32_t>(ring->out(k)[Ring::kTo]));
 }
 
 // Tells of the messages whose turns ended when `sent` records had been, or fewer.
@@ -245,11 +245,13 @@ void drain(isola_js *js, bool last)
         return;
     ring.ints[Ring::kSent] = 0;
     v->ops->drains(v->arg, last);
+    for (uint32_t k = 0; k < n && k < kAhead; k++)
+        expect(&ring, v, k);
     for (uint32_t k = 0; k < n; k++) {
         const int32_t *r = ring.out(k);
         finish(v, came, k);
-        expect(&ring, v, k + 2 * kAhead, n, false);
-        expect(&ring, v, k + kAhead, n, true);
+        if (k + kAhead < n)
+            expect(&ring, v, k + kAhead);
         if (r[Ring::kKind] == Ring::kAskSent || r[Ring::kKind] == Ring::kEmitSent)
             send(js, r);
         else
