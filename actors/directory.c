@@ -98,13 +98,12 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
     a->commits_tail = &a->commits;
     a->host = h;
     a->hash = hash;
-    if (type->def.shared) {
-        struct isola_worker *w = &h->workers[(hash >> 40) % h->nworkers];
+    /* In turn: what is made together is often used together, and is to be on all CPUs alike. */
+    struct isola_worker *w = &h->workers[atomic_fetch_add(&h->next_worker, 1) % h->nworkers];
+    if (type->def.shared)
         a->realm = isola__worker_shared_realm(w, type);
-    } else {
-        struct isola_worker *w = &h->workers[atomic_fetch_add(&h->next_worker, 1) % h->nworkers];
+    else
         a->realm = isola__realm_new(h, w, type->release, false, isola__limits_of(type));
-    }
     return a;
 }
 
