@@ -17,6 +17,9 @@ static constexpr size_t kEncodedMax = 1u << 20;
 static constexpr size_t kEncodedKept = 64u << 10;
 // Records ahead, whose receivers' memory is fetched.
 static constexpr uint32_t kAhead = 10;
+// Records for what goes, for each for what comes: room for all a turn sends, as a rule, since what
+// does not fit waits for its end in larger ones. It is only memory once it is used.
+static constexpr uint32_t kOutgoing = 16;
 // The ring of a snapshot (lib/runtime/ring.js).
 static constexpr uint32_t kSmall = 16;
 
@@ -93,7 +96,7 @@ bool grow_ring(isola_js *js, uint32_t batch)
     Ring &ring = js->v->ring;
     if (batch <= kSmall)
         return true;
-    uint32_t outgoing = 2 * batch;
+    uint32_t outgoing = kOutgoing * batch;
     v8::Local<v8::ArrayBuffer> buffer;
     if (!v8::ArrayBuffer::MaybeNew(isolate, Ring::bytes(batch, outgoing)).ToLocal(&buffer))
         return false;
