@@ -15,7 +15,7 @@ namespace
 const char *const hook_names[HOOK_COUNT] = {
     "makeRef", "load",      "activate", "deactivate", "run",     "use",   "named",
     "event",   "settle",    "expire",   "cancelled",  "dropAsk", "abort", "timer",
-    "state",   "hibernate", "tick",     "builtin",    "io",      "watch", "global"};
+    "state",   "hibernate", "tick",     "builtin",    "io",      "watch", "lazy"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}
@@ -94,32 +94,49 @@ bool take(isola_js *js, v8::Local<v8::Value> returned)
     return add_builtin(js, "isola", exports.As<v8::Object>());
 }
 
-// A global that is made when a script first looks at it (lib/runtime/web/globals.js), and is an
-// ordinary one from then on.
-void make_global(v8::Local<v8::Name> name, const v8::PropertyCallbackInfo<v8::Value> &info)
+// What is made when a script first looks at it (lib/runtime/main.js), and is an ordinary property
+// from then on.
+void make_lazy(v8::Local<v8::Name> name, const v8::PropertyCallbackInfo<v8::Value> &info)
 {
     v8::Isolate *isolate = info.GetIsolate();
     isola_v8 *v = from(isolate);
-    v8::Local<v8::Value> argv[] = {name}, value;
-    if (v != nullptr && !v->hooks[HOOK_GLOBAL].IsEmpty() &&
-        v->hooks[HOOK_GLOBAL]
+    v8::Local<v8::Value> argv[] = {name, info.Data()}, value;
+    if (v != nullptr && !v->hooks[HOOK_LAZY].IsEmpty() &&
+        v->hooks[HOOK_LAZY]
             .Get(isolate)
-            ->Call(isolate->GetCurrentContext(), v8::Undefined(isolate), 1, argv)
+            ->Call(isolate->GetCurrentContext(), v8::Undefined(isolate), 2, argv)
             .ToLocal(&value))
         info.GetReturnValue().Set(value);
 }
 
-bool define_globals(isola_js *js, v8::Local<v8::Value> returned)
+// One group of them: [object, maker, enumerable, names].
+bool define_group(isola_js *js, v8::Local<v8::Array> group, uint32_t number)
 {
-    v8::Local<v8::Value> names, name;
-    if (!member(js, returned, "globals").ToLocal(&names) || !names->IsArray())
+    v8::Isolate *isolate = js->isolate();
+    v8::Local<v8::Value> object, enumerable, names, name;
+    if (!group->Get(js->context, 0).ToLocal(&object) || !object->IsObject() ||
+        !group->Get(js->context, 2).ToLocal(&enumerable) ||
+        !group->Get(js->context, 3).ToLocal(&names) || !names->IsArray())
         return false;
     for (uint32_t i = 0; i < names.As<v8::Array>()->Length(); i++)
         if (!names.As<v8::Array>()->Get(js->context, i).ToLocal(&name) || !name->IsName() ||
-            !js->context->Global()
-                 ->SetLazyDataProperty(js->context, name.As<v8::Name>(), make_global, {},
-                                       v8::DontEnum)
+            !object.As<v8::Object>()
+                 ->SetLazyDataProperty(js->context, name.As<v8::Name>(), make_lazy,
+                                       v8::Integer::NewFromUnsigned(isolate, number),
+                                       enumerable->IsTrue() ? v8::None : v8::DontEnum)
                  .FromMaybe(false))
+            return false;
+    return true;
+}
+
+bool define_lazies(isola_js *js, v8::Local<v8::Value> returned)
+{
+    v8::Local<v8::Value> groups, group;
+    if (!member(js, returned, "lazies").ToLocal(&groups) || !groups->IsArray())
+        return false;
+    for (uint32_t i = 0; i < groups.As<v8::Array>()->Length(); i++)
+        if (!groups.As<v8::Array>()->Get(js->context, i).ToLocal(&group) || !group->IsArray() ||
+            !define_group(js, group.As<v8::Array>(), i))
             return false;
     return true;
 }
@@ -190,7 +207,7 @@ const isola_v8_ops quiet_ops = {
 
 void add_birth_references(std::vector<intptr_t> *to)
 {
-    to->push_back(reinterpret_cast<intptr_t>(make_global));
+    to->push_back(reinterpret_cast<intptr_t>(make_lazy));
 }
 
 bool boot(isola_js *js, std::string *why)
@@ -207,7 +224,7 @@ bool boot(isola_js *js, std::string *why)
         function.As<v8::Function>()
             ->Call(context, v8::Undefined(isolate), 1, &natives)
             .ToLocal(&returned) &&
-        take(js, returned) && define_globals(js, returned) && rehearse(js, returned))
+        take(js, returned) && define_lazies(js, returned) && rehearse(js, returned))
         return true;
     *why = "the runtime does not boot: " + describe(js, caught.Exception());
     return false;

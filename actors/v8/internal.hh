@@ -49,7 +49,7 @@ enum Hook {
     HOOK_BUILTIN,
     HOOK_IO,
     HOOK_WATCH,
-    HOOK_GLOBAL,
+    HOOK_LAZY,
     HOOK_COUNT
 };
 

@@ -10,9 +10,10 @@ import * as refs from './ref.js';
 import * as ring from './ring.js';
 import * as table from './table.js';
 import * as signal from './signal.js';
-import * as supervise from './supervise.js';
 import * as timers from './timers.js';
 import { late, watch } from './born.js';
+import { part } from './parts.js';
+import * as events from './node/events.js';
 import * as natives from './node/native.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
@@ -25,8 +26,6 @@ const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
 const define = (name, value) => defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
 globals.install();
 defineProperty(actors.Actor.prototype, 'signal', { __proto__: null, get() { return signal.signalOf(this); }, configurable: true, enumerable: false });
-for (const name of Object.keys(supervise.methods))
-  defineProperty(actors.Actor.prototype, name, { __proto__: null, value: supervise.methods[name], writable: true, configurable: true, enumerable: false });
 bounded.install();
 define('require', (name) => {
   if (name === 'isola') return isola;
@@ -34,6 +33,13 @@ define('require', (name) => {
   if (exports === undefined) throw codeError('MODULE_NOT_FOUND', `cannot find module '${name}' in an isolate`);
   return exports;
 });
+
+// What is made when it is first looked at, and an ordinary property from then on (actors/v8/birth.cc): object, maker, enumerable, names.
+const lazies = [
+  [globalThis, globals.value, false, globals.names],
+  [events.EventEmitter.prototype, events.method, true, events.names],
+  [actors.Actor.prototype, (name) => part('isola/supervise').methods[name], false, ['monitor', 'demonitor', 'spawn']],
+];
 
 globalThis.__isola_boot = (native) => {
   natives.attach(native);
@@ -75,8 +81,8 @@ globalThis.__isola_boot = (native) => {
     tick: drain,
     builtin: (name) => late().builtin(name),
     watch: (what) => watch(what, natives.rare().touch),
-    global: globals.value,
-    globals: globals.names,
+    lazy: (name, group) => lazies[group][1](name),
+    lazies,
     warm: (hooks) => warm(hooks, () => { definitions.clear(); ring.clear(); }),
     io: io.answer,
   };

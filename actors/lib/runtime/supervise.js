@@ -2,10 +2,8 @@
 //
 // monitor, demonitor and spawn of an actor. A monitor is a subscription to an event of a name that scripts do not use (actors/monitor.c);
 // what it brings is handled as the event `down`, which nobody else can send to an actor that monitors.
-import { callAll, innerOf } from './actor.js';
-import { currentActor, rare } from './node/native.js';
-import { actor, listen, unlisten } from './ref.js';
-import { codeError, SafeMap } from './primordials.js';
+// Loaded when a script first asks for one of them (main.js).
+import { actor, callAll, codeError, currentActor, innerOf, listen, rare, SafeMap, unlisten } from 'isola:born';
 
 export const methods = (() => {
   const DOWN = '\x01down';

@@ -2,11 +2,12 @@
 //
 // Takes the files of Node.js' own JavaScript library that isolates use out of the pinned Node.js, which runs this at build time:
 //
-//     node builtins.mjs FILE.bin FILE.c LATE.js WATCH.js
+//     node builtins.mjs FILE.bin FILE.c OURS.js…
 //
-// LATE.js and WATCH.js are our own (late.js, watch.js), and lie with them. FILE.bin is their text, one after the other; FILE.c a table of where each begins (actors/v8/builtins.cc). The text is Latin-1, as
-// V8 takes it without a copy: other characters are written as escapes, which in a comment or string changes nothing.
+// OURS.js are bundles of our own (late.js and others), and lie with them. FILE.bin is their text, one after the other; FILE.c a table of where
+// each begins (actors/v8/builtins.cc). The text is Latin-1, as V8 takes it without a copy: other characters are written as escapes, which in a comment or string changes nothing.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { constants } from 'node:zlib';
 
 // What bindings.js and replaced.js give these files is all they touch of the system. In the order they are listed for people.
@@ -31,7 +32,7 @@ const files = `
 
 process.noDeprecation = true;
 const sources = process.binding('natives');
-const [binary, table, late, watch] = process.argv.slice(2);
+const [binary, table, ...ours] = process.argv.slice(2);
 
 const latin1 = (text) => Buffer.from(text.replace(/[^\0-\xff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`), 'latin1');
 // The web's Headers, Request, Response and FormData are in one file with all of undici, each part of which is made when it is asked for:
@@ -66,9 +67,12 @@ module.exports = {
 sources['internal/zlib_constants'] = `module.exports = { __proto__: null, ${Object.entries(constants).map(([name, n]) => `${name}: ${n}`)} };`;
 // Node's URLPattern is C++.
 sources['internal/urlpattern'] = readFileSync(new URL('dist/urlpattern.cjs', import.meta.resolve('urlpattern-polyfill')), 'utf8');
-sources['isola/late'] = readFileSync(late, 'utf8');
-sources['isola/watch'] = readFileSync(watch, 'utf8');
-files.push('isola/late', 'isola/watch', 'internal/fetch', 'internal/urlpattern', 'internal/zlib_constants');
+for (const file of ours) {
+  const id = `isola/${basename(file, '.js')}`;
+  sources[id] = readFileSync(file, 'utf8');
+  files.push(id);
+}
+files.push('internal/fetch', 'internal/urlpattern', 'internal/zlib_constants');
 files.sort();
 
 // Node.js makes much when it starts that most of an app never looks at: all its primordials (primordials.js makes them one by one), and
