@@ -41,8 +41,8 @@ END
 erlang-base         a peer of the benchmarks (make bench)
 END
     [ "$what" != fuzz ] || cat <<END
-clang               a compiler with libFuzzer (make fuzz)
-libclang-rt-dev     libFuzzer itself, and the sanitizers (make fuzz)
+clang-16            a compiler with libFuzzer that knows the C++ of V8's headers (make fuzz)
+libclang-rt-16-dev  libFuzzer itself, and the sanitizers (make fuzz)
 END
     command -v npm >/dev/null 2>&1 || cat <<END
 npm                 installs the pinned Node.js runtime (there is no npm here)

@@ -22,6 +22,9 @@ ISOLA_BEGIN_C
 /* Always 0. Keeps nothing from one call to the next. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* replay.c's main, for targets that live in another program. */
+int fuzz_replay(int argc, char **argv);
+
 static inline bool fuzz_within(struct isola_slice part, struct isola_slice whole)
 {
     return part.len == 0 || (part.data >= whole.data && part.len <= whole.len &&

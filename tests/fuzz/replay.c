@@ -155,7 +155,7 @@ static void mutate(void)
     isola_buf_free(&b);
 }
 
-int main(int argc, char **argv)
+int fuzz_replay(int argc, char **argv)
 {
     static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
@@ -177,3 +177,10 @@ int main(int argc, char **argv)
     }
     return 0;
 }
+
+#ifndef FUZZ_WITHIN
+int main(int argc, char **argv)
+{
+    return fuzz_replay(argc, argv);
+}
+#endif

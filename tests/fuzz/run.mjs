@@ -20,7 +20,7 @@ if (!(seconds >= 1) || only.some((name) => !all.includes(name))) {
 /** The program of a target and its arguments, which libFuzzer's own follow. */
 function program(name) {
   if (name !== 'codec') return { file: join(build, 'fuzz', `${name}_fuzz`), args: [], env: {} };
-  const { file, args, env } = JSON.parse(readFileSync(join(build, 'fuzz/codec.json'), 'utf8'));
+  const { command: [file, ...args], env } = JSON.parse(readFileSync(join(build, 'fuzz/codec.json'), 'utf8'));
   return { file, args, env };
 }
 
