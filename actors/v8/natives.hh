@@ -35,6 +35,7 @@ extern const NativeGroup types_natives;   // node_types.cc
 extern const NativeGroup url_natives;     // node_url.cc
 extern const NativeGroup crypto_natives;  // node_crypto.cc
 extern const NativeGroup zlib_natives;    // node_zlib.cc
+extern const NativeGroup icu_natives;     // node_icu.cc
 extern const NativeGroup io_natives;      // io.cc
 
 // builtins.cc: every address the snapshot may refer to, ended by 0. Made by the first call, with

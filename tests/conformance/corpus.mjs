@@ -102,6 +102,22 @@ export const encoding = [
   ['new TextDecoder("nonsense")'], ['new TextDecoder().decode(5)'], ['new TextDecoder("utf-8", 5)'], ['new TextDecoder().encoding'], ['new TextDecoder("ascii").encoding'], ['new TextEncoder().encode()'], ['new string_decoder.StringDecoder("nonsense")'],
 ];
 
+// Random bytes of the kind each encoding is made of: plain, with errors that end it, and again after those. And all pairs of bytes there are.
+const eastern = ['gbk', 'gb18030', 'big5', 'euc-jp', 'iso-2022-jp', 'shift_jis', 'euc-kr'];
+const escapes = ['\x1b$B', '\x1b$@', '\x1b(B', '\x1b(J', '\x1b(I', '\x1b$(D', '\x1b', '\x1b$', '\x0e', '\x0f'].map((e) => [...Buffer.from(e, 'latin1')]);
+const eastBytes = (label) => some(1 + random(24), () => [() => [random(256)], () => [0x81 + random(0x7e), 0x40 + random(0xbf)], () => [0xa1 + random(0x5e), 0xa1 + random(0x5e)], () => [0x20 + random(0x5f)],
+  () => [0x81 + random(0x7e), 0x30 + random(10), 0x81 + random(0x7e), 0x30 + random(10)], () => (label === 'iso-2022-jp' ? [...pick(escapes), 0x21 + random(0x5e), 0x21 + random(0x5e)] : [0x8f, 0xa1 + random(0x5e), 0xa1 + random(0x5e)])][random(6)]()).flat();
+export const eastAsia = eastern.flatMap((label) => [
+  ...some(40, () => [`args[1].map((b) => { const u = new Uint8Array(b), d = new TextDecoder(args[0]), f = new TextDecoder(args[0], { fatal: true }), all = [d.decode(u), d.decode(u.subarray(1)), new TextDecoder(args[0], { ignoreBOM: true }).decode(u)];
+    for (let k = 0; k < 2; k++) try { all.push(f.decode(u.subarray(k))); } catch (e) { all.push(e.name + e.code + e.message); }
+    return JSON.stringify(all); })`, [label, some(50, () => eastBytes(label))]]),
+  ...[[], [0x1b, 0x24, 0x42], [0x8f], [0x81, 0x30]].map((first) => [`(() => { const h = crypto.createHash('sha256'), d = new TextDecoder(args[0]);
+    for (let i = 0; i < 65536; i++) h.update(d.decode(new Uint8Array([...args[1], i >> 8, i & 255, 0x41])) + '\\n'); return h.digest('hex'); })()`, [label, first]]),
+  ['(d => [d.encoding, d.fatal, d.ignoreBOM, d])(new TextDecoder(args))', label],
+]);
+/** [label, bytes]: torn anywhere they are the same text. (Node.js itself throws now and then where what waits becomes more than the piece that comes.) */
+export const torn = eastern.flatMap((label) => some(500, () => [label, eastBytes(label)]));
+
 // --- the modules ---
 
 const paths = ['', '.', '..', '/', '//', '/a', '/a/', 'a//b', '/a/../b', '../a', 'a/./b', '/..', 'a.b', '.a', 'a.', '/a/b.c.d', 'C:\\x\\..\\y', 'c:', '\\\\srv\\share\\x', 'ä/ö'];

@@ -23,11 +23,25 @@ async function compare(cases) {
   if (different !== '') assert.fail(different);
 }
 
-const { outside, logged, ...inside } = corpus; // those need an actor-host: tests/integration/web_test.mjs
+const { outside, logged, torn, ...inside } = corpus; // those need an actor-host: tests/integration/web_test.mjs
 for (const [name, cases] of Object.entries(inside)) test(`${name} (${cases.length})`, () => compare(cases));
 
 test(`console.log (${logged.length})`, async () => {
   const log = await isolates.run(logged.map(([args]) => `console.log(${args});`).join('\n'));
   const expected = await plain(logged.map(([args]) => [`Buffer.from(util.format(${args})).toString('hex')`]));
   assert.deepEqual(log, expected.map((shown) => Buffer.from(shown.slice(1, -1), 'hex').toString()));
+});
+
+test(`text in pieces (${torn.length})`, async () => {
+  const wrong = await isolates.run(`
+    for (const [label, bytes] of JSON.parse(${JSON.stringify(JSON.stringify(torn))})) {
+      const u = new Uint8Array(bytes), d = new TextDecoder(label), whole = d.decode(u);
+      for (const step of [1, 2, 3, 7]) {
+        let text = '';
+        for (let i = 0; i < u.length; i += step) text += d.decode(u.subarray(i, i + step), { stream: true });
+        text += d.decode();
+        if (text !== whole) console.log('%s', JSON.stringify([label, bytes, step, text, whole]));
+      }
+    }`);
+  assert.deepEqual(wrong, []);
 });

@@ -6,7 +6,7 @@ import { stringDecoder } from './string_decoder.js';
 import { urlBinding } from './url.js';
 import { zlibBinding } from './zlib.js';
 import { blobBinding } from '../web/blob.js';
-import { utf16 } from '../web/utf16.js';
+import { icu } from '../web/multibyte.js';
 import { domException } from './loader.js';
 
 const none = () => undefined;
@@ -90,7 +90,7 @@ const make = {
     getErrorSourcePositions: none,
     setSourceMapsEnabled: none,
   }),
-  icu: () => utf16(group('buffer').ucs2Slice),
+  icu: () => icu(group('buffer').ucs2Slice),
   messaging: () => ({ get DOMException() { return domException(); }, structuredClone: clone }),
   mksnapshot: () => ({}),
   options: () => ({ getCLIOptionsValues: () => ({}), getEmbedderOptions: () => ({}) }),

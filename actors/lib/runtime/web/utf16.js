@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// internalBinding('icu') for TextDecoder: UTF-16, the only encoding it asks for that is here. The multi-byte ones of East Asia are not.
+// UTF-16 for TextDecoder (multibyte.js has the rest of internalBinding('icu')).
 import { apply, NativeTypeError } from 'isola:born';
-const FLUSH = 1, FATAL = 2, IGNORE_BOM = 4; // lib/internal/encoding.js
+export const FLUSH = 1, FATAL = 2; // lib/internal/encoding.js
+const IGNORE_BOM = 4;
 const { isWellFormed, toWellFormed, slice } = String.prototype;
 
 export const utf16 = (ucs2Slice) => ({
