@@ -24,7 +24,7 @@ export function install() {
   const { parse, stringify } = JSON;
   const { toLocaleUpperCase, toLocaleLowerCase, normalize, localeCompare } = String.prototype;
   const Numbers = getPrototypeOf(Uint8Array.prototype);
-  const { sort, set, indexOf, includes, toSorted } = Numbers;
+  const { copyWithin, fill: fillNumbers, includes, indexOf, lastIndexOf, reverse, set, sort, toSorted } = Numbers;
   // Methods have no constructor, and names and lengths as V8's have.
   const entered = [
     [Array.prototype, {
@@ -43,6 +43,10 @@ export function install() {
       localeCompare(that, locales = undefined, options = undefined) { return apply(localeCompare, this, [that, locales, options]); },
     }],
     [Numbers, {
+      copyWithin(target, start, end = undefined) { return apply(copyWithin, this, [target, start, end]); },
+      fill(value, start = undefined, end = undefined) { return apply(fillNumbers, this, [value, start, end]); },
+      lastIndexOf(searchElement, fromIndex = undefined) { return apply(lastIndexOf, this, arguments); }, // missing is not undefined here
+      reverse() { return apply(reverse, this, []); },
       sort(comparator) { return apply(sort, this, [comparator]); },
       set(source, offset = undefined) { return apply(set, this, [source, offset]); },
       indexOf(searchElement, fromIndex = undefined) { return apply(indexOf, this, [searchElement, fromIndex]); },
