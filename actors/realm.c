@@ -476,14 +476,65 @@ static void drop_pending(struct isola_realm *r)
             (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
 }
 
+/* What comes back from outside of isolates. Takes it. */
+static void heard(struct isola_realm *r, struct isola_mail *m)
+{
+    ran(r, isola__io_event(r, m));
+    isola_mail_free(m);
+}
+
+/* Hands out what has come. What needs the isolate first goes to `answers`. */
+static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
+{
+    struct isola_mail *m;
+    take_inbox(r, &r->held);
+    while ((m = isola_mailq_pop(&r->held)) != NULL) {
+        struct isola_actor *a = m->actor;
+        if (a == NULL) {
+            isola_mailq_push(answers, m);
+        } else if (is_message(m) && (a->ndirect > 0 || is_free(a))) {
+            a->ndirect++;
+            isola_mailq_push(&r->direct, m);
+        } else {
+            if (a->ndirect > 0) /* it may be about them */
+                give_back_direct(r, a);
+            isola__actor_take(a, m);
+        }
+    }
+}
+
+static void settle_answers(struct isola_realm *r, struct isola_mailq *answers)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(answers)) != NULL) {
+        if (m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END)
+            heard(r, m);
+        else
+            answered(r, m);
+    }
+}
+
+/* What has come since the visit began goes with what is to be run next: the more the better. */
+static void look_again(struct isola_realm *r)
+{
+    struct isola_mailq answers = {0};
+    if (r->budget == 0 || r->dead || atomic_load_explicit(&r->inbox, memory_order_relaxed) == NULL)
+        return;
+    hand_out(r, &answers);
+    settle_answers(r, &answers);
+}
+
 static void settle_touched(struct isola_realm *r)
 {
     struct isola_actor *later = NULL, **later_tail = &later;
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL ||
            (r->js != NULL && (isola__realm_direct(r) || isola__batch_run(r)))) {
-        if (a == NULL)
+        if (a == NULL) {
+            if (r->batch.count == 0)
+                look_again(r);
             continue;
+        }
         bool here = isola__gate_settle(a);
         if (here && a->cancelling)
             isola__cancel_run(a);
@@ -523,15 +574,7 @@ static void in_visit(struct isola_js *js, void *arg)
         isola__inspect_run(r, js);
     if (visit->tasks)
         isola_js_tasks(js);
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&visit->answers)) != NULL) {
-        if (m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END) {
-            ran(r, isola__io_event(r, m));
-            isola_mail_free(m);
-            continue;
-        }
-        answered(r, m);
-    }
+    settle_answers(r, &visit->answers);
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
         expire(r, (struct isola_pending *)(void *)((char *)node -
@@ -643,26 +686,6 @@ static void close_now(struct isola_realm *r)
     pthread_mutex_unlock(&r->lock);
     if (v8 != NULL)
         isola_v8_close(v8);
-}
-
-/* Hands out what has come. Answers need the isolate: they go to `answers`. */
-static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
-{
-    struct isola_mail *m;
-    take_inbox(r, &r->held);
-    while ((m = isola_mailq_pop(&r->held)) != NULL) {
-        struct isola_actor *a = m->actor;
-        if (a == NULL) {
-            isola_mailq_push(answers, m);
-        } else if (is_message(m) && (a->ndirect > 0 || is_free(a))) {
-            a->ndirect++;
-            isola_mailq_push(&r->direct, m);
-        } else {
-            if (a->ndirect > 0) /* it may be about them */
-                give_back_direct(r, a);
-            isola__actor_take(a, m);
-        }
-    }
 }
 
 /* A realm in which turns run counts as one thing a drain waits for. */

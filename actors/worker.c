@@ -126,9 +126,17 @@ static void see_to_watch(struct isola_worker *w)
         wake(sleeper); /* it finds nothing to take yet, and watches */
 }
 
+/* In whose queue it goes. One that many share has a worker of its own, and comes back to it when
+ * another has visited it meanwhile: two that are busy would stay together else, each ready again
+ * before its worker's visit of the other is long enough for it to be taken away. */
+static struct isola_worker *home(const struct isola_realm *r)
+{
+    return r->shared && atomic_load(&r->pins) == 0 ? r->owner : atomic_load(&r->worker);
+}
+
 void isola__worker_ready(struct isola_realm *r)
 {
-    struct isola_worker *w = atomic_load(&r->worker);
+    struct isola_worker *w = home(r);
     isola__realm_ref(r);
     push(w, r);
     /* `r` may be gone from here on. */
