@@ -216,8 +216,9 @@ static int check(struct isola__options *o, const struct seen *seen, struct isola
         return isola_fail(err, ISOLA_EINVAL, "'%s' needs more arguments: ctl %s %s", command->name,
                           command->name, command->synopsis);
     if (o->noperands > command->max)
-        return isola_fail(err, ISOLA_EINVAL, "unexpected argument '%.60s': ctl %s %s",
-                          o->operands[command->max], command->name, command->synopsis);
+        return isola_fail(err, ISOLA_EINVAL, "unexpected argument '%.60s': ctl %s%s%s",
+                          o->operands[command->max], command->name,
+                          command->synopsis[0] != '\0' ? " " : "", command->synopsis);
     return 0;
 }
 

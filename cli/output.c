@@ -213,6 +213,25 @@ static void error_text(struct isola_buf *line, const struct isola_mp_error *e)
     isola_buf_free(&trace);
 }
 
+/* What to do next, where ctl itself has a command for it. */
+static void advise(struct isola__cli *cli, struct isola_buf *line, struct isola_slice code)
+{
+    struct isola_address at;
+    const char *address = cli->options.noperands > 0 ? cli->options.operands[0] : "";
+    if (isola_address_parse(isola_slice_str(address), &at, NULL) != 0)
+        return;
+    if (isola_slice_is(code, "EFAILED"))
+        isola_buf_printf(line, "\n  why: ctl logs %s; if it stays so: ctl restart %s", address,
+                         address);
+    else if (isola_slice_is(code, "ETIMEDOUT"))
+        isola_buf_printf(line, "\n  what it is at: ctl ps %.*s; to wait longer: --timeout MS",
+                         ISOLA_FMT(at.app));
+    else if (isola_slice_is(code, "EOVERLOAD"))
+        isola_buf_printf(line, "\n  how much waits for it: ctl ps %.*s", ISOLA_FMT(at.app));
+    else if (isola_slice_is(code, "EUNREACHABLE"))
+        isola_buf_puts(line, "\n  which nodes are up: ctl nodes");
+}
+
 void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
 {
     struct isola_slice value;
@@ -241,6 +260,7 @@ void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
         }
         error_text(&line, &e);
     }
+    advise(cli, &line, code);
     isola_buf_puts(&line, "\n");
     print_error(&line);
 }

@@ -160,8 +160,8 @@ void isola__run_ps(struct isola__cli *cli)
     size_t listed = json_array_size(actors);
     json_int_t total = json_integer_value(json_object_get(value, "total"));
     if (listed == 0 && total <= 0) {
-        isola_buf_printf(&out, "no actor%s%s is live\n", app != NULL ? " of " : "",
-                         app != NULL ? app : "");
+        isola_buf_printf(&out, "no actor%s%s is live; an actor's first message starts it\n",
+                         app != NULL ? " of " : "", app != NULL ? app : "");
     } else {
         struct isola__table t;
         isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));

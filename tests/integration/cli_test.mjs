@@ -112,7 +112,7 @@ test('ask', { concurrency }, async (t) => {
     const agent = await withAgent(t, { actor: () => failure('EFAILED', 'it \u001b[2Jbroke', stack) });
     const plain = await ctl(['ask', 'a/B/c', 'x'], { node: agent.path });
     assert.deepEqual([plain.status, plain.stdout], [1, '']);
-    assert.equal(plain.stderr, 'ctl: EFAILED: it \ufffd[2Jbroke\n    at add (counter.js:3:9)\n    at turn\n');
+    assert.equal(plain.stderr, 'ctl: EFAILED: it \ufffd[2Jbroke\n    at add (counter.js:3:9)\n    at turn\n  why: ctl logs a/B/c; if it stays so: ctl restart a/B/c\n');
     const json = await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path });
     assert.deepEqual([json.status, json.stderr], [1, '']);
     assert.deepEqual(JSON.parse(json.stdout), { error: { code: 'EFAILED', message: 'it \u001b[2Jbroke', stack } });
@@ -244,6 +244,21 @@ test('emit and stop', { concurrency }, async (t) => {
   });
 });
 
+test('a failure says what to do next', { concurrency }, async (t) => {
+  for (const [code, next] of [['EFAILED', 'why: ctl logs a/B/c; if it stays so: ctl restart a/B/c'], ['ETIMEDOUT', 'what it is at: ctl ps a; to wait longer: --timeout MS'],
+    ['EOVERLOAD', 'how much waits for it: ctl ps a'], ['EUNREACHABLE', 'which nodes are up: ctl nodes']])
+    await t.test(code, async (t) => {
+      const agent = await withAgent(t, { actor: () => failure(code, 'no') });
+      const run = { node: agent.path };
+      assert.deepEqual((({ status, stderr }) => [status, stderr])(await ctl(['ask', 'a/B/c', 'add'], run)), [1, `ctl: ${code}: no\n  ${next}\n`]);
+      assert.deepEqual(JSON.parse((await ctl(['--json', 'ask', 'a/B/c', 'add'], run)).stdout), { error: { code, message: 'no' } });
+    });
+  await t.test('and nothing where there is nothing to say', async (t) => {
+    const agent = await withAgent(t, { actor: () => failure('ENOACTOR', 'no') });
+    assert.equal((await ctl(['ask', 'a/B/c', 'add'], { node: agent.path })).stderr, 'ctl: ENOACTOR: no\n');
+  });
+});
+
 test('on', { concurrency }, async (t) => {
   const events = {
     actor: (m, peer) => {
@@ -337,8 +352,8 @@ test('ps and nodes', { concurrency }, async (t) => {
   });
   await t.test('nobody', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors: [], unreachable: [] }) });
-    assert.equal((await ctl(['ps'], { node: agent.path })).stdout, 'no actor is live\n');
-    assert.equal((await ctl(['ps', 'shop'], { node: agent.path })).stdout, 'no actor of shop is live\n');
+    assert.equal((await ctl(['ps'], { node: agent.path })).stdout, 'no actor is live; an actor\'s first message starts it\n');
+    assert.equal((await ctl(['ps', 'shop'], { node: agent.path })).stdout, 'no actor of shop is live; an actor\'s first message starts it\n');
   });
   await t.test('nodes', async (t) => {
     const nodes = [
