@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { connect } from '../../actors/lib/client/index.js';
-import { Cluster, ctl, until } from './cluster.mjs';
+import { Cluster, ctl, notebook, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let one;
@@ -17,10 +17,10 @@ before(async () => {
   ref = (type, key) => one.client.actor(`app/${type}`, key);
   await cluster.deploy(one, 'cancel', {
     'isola.json': { name: 'app', actors: { A: { module: './a.js' }, S: { module: './a.js', isolation: 'shared' }, R: { module: './a.js', reentrant: true }, Log: { module: './log.js', isolation: 'shared' } } },
-    'log.js': `export default (self) => { const seen = {}; self.on('note', (key, what) => { (seen[key] ??= []).push(what); }); self.on('seen', (key) => seen[key] ?? []); };`,
+    'log.js': notebook,
     'a.js': `
       import { actor } from 'isola';
-      const note = (key, what) => actor('app/Log/log').emit('note', key, what);
+      const note = (key, what) => actor('app/Log/log').emit('note', what, key);
       export default (self) => {
         self.on('wait', () => new Promise((resolve) => {
           const { signal } = self;

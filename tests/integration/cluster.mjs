@@ -83,6 +83,17 @@ export function ctl(agent, ...args) {
 export const nodes = async (agent) => (await agent.client.call('nodes')).nodes;
 export const actors = async (agent, app) => (await agent.client.call('ps', app === undefined ? {} : { app })).actors;
 
+/** The lines an actor has logged. */
+export const logs = async (agent, address) => JSON.parse((await ctl(agent, '--json', 'logs', address)).out).lines.map((l) => l.text);
+
+/** A module whose actors keep what others `note` with them, apart for each `of`: `seen` tells all of it, `take` what is new. */
+export const notebook = `export default (self) => {
+  const all = {}, taken = {};
+  self.on('note', (what, of = '') => { (all[of] ??= []).push(what); self.emit('noted', what); });
+  self.on('seen', (of = '') => all[of] ?? []);
+  self.on('take', (of = '') => { const from = taken[of] ?? 0, list = all[of] ?? []; taken[of] = list.length; return list.slice(from); });
+};`;
+
 /** SIGKILLs the actor-host of `agent` and waits until a new one is there. */
 export async function killHost(agent) {
   const pidOf = async () => (await nodes(agent)).find((n) => n.name === agent.name);

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, until } from './cluster.mjs';
+import { actors, Cluster, notebook, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node;
@@ -23,7 +23,7 @@ before(async () => {
   manifest.actors.Log = { module: './log.js', hibernateAfter: 'never' };
   await cluster.deploy(node, 'life', {
     'isola.json': manifest,
-    'log.js': `export default (self) => { const seen = []; self.on('note', (n) => { seen.push(n); self.emit('noted', n); }); self.on('seen', () => seen); };`,
+    'log.js': notebook,
     'a.js': `
       import { actor } from 'isola';
       export default (self) => {

@@ -172,7 +172,7 @@ for (const type of ['Typed', 'Shared']) {
 
 test('a module of Node.js that isolates have not is named, with its place', async () => {
   for (const [name, text, says] of [
-    ['import', 'import { readFileSync } from "node:fs";\nexport default (self) => readFileSync(self.key);\n', /use\/a\.js:1:30: isolates do not have Node\.js' module "fs"; what needs it runs in an actor type with "isolation": "process"/],
+    ['import', 'import { readFileSync } from "node:fs";\nexport default (self) => readFileSync(self.key);\n', /use\/a\.js:1:30: isolates do not have Node\.js' module "fs"; what needs it belongs in a Node.js program, which reaches actors by the package "isola"/],
     ['require', 'const net = require("net");\nmodule.exports = (self) => net;\n', /isolates do not have Node\.js' module "net"; [^]*use\/a\.js:1:13/],
     ['http', 'import http from "http";\nexport default (self) => http;\n', /use\/a\.js:1:18: isolates do not have Node\.js' module "http"; fetch makes requests; what needs it/],
   ]) {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, until } from './cluster.mjs';
+import { actors, Cluster, ctl, logs, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node;
@@ -35,7 +35,6 @@ after(() => cluster.end());
 
 const running = (address) => until(`${address} runs`, async () =>
   (await actors(node, 'app')).some((a) => a.address === address && (a.state === 'running' || a.state === 'starting')));
-const logs = async (address) => JSON.parse((await ctl(node, '--json', 'logs', address)).out).lines.map((l) => l.text);
 
 describe('ctl stop', { concurrency: true }, () => {
   for (const type of ['Own', 'Shared']) {
@@ -48,7 +47,7 @@ describe('ctl stop', { concurrency: true }, () => {
       assert.deepEqual([r.status, r.out], [0, `stopped app/${type}/a\n`], r.err);
       await fails;
       assert.equal(await ref(type, 'a').ask('add'), 2, 'what the turn had changed is dropped');
-      assert.ok((await logs(`app/${type}/a`)).some((l) => /a turn did not end when it was to stop: given up/.test(l)));
+      assert.ok((await logs(node, `app/${type}/a`)).some((l) => /a turn did not end when it was to stop: given up/.test(l)));
     });
     test(`${type}: of one that heeds its signal: it ends in order`, async () => {
       const heeds = ref(type, 'b').ask('heed');
@@ -56,7 +55,7 @@ describe('ctl stop', { concurrency: true }, () => {
       assert.equal((await ctl(node, 'stop', `app/${type}/b`)).status, 0);
       assert.equal(await heeds, 'ECANCELED');
       assert.equal(await ref(type, 'b').ask('add'), 1001);
-      assert.deepEqual((await logs(`app/${type}/b`)).filter((l) => /given up/.test(l)), []);
+      assert.deepEqual((await logs(node, `app/${type}/b`)).filter((l) => /given up/.test(l)), []);
     });
   }
   test('of a start that waits', async () => {
@@ -64,7 +63,7 @@ describe('ctl stop', { concurrency: true }, () => {
     await running('app/Never/x');
     assert.equal((await ctl(node, 'stop', 'app/Never/x')).status, 0);
     assert.equal(await ref('Never', 'fine').ask('get'), 1);
-    assert.ok((await logs('app/Never/x')).some((l) => /its start did not end when it was to stop: given up/.test(l)));
+    assert.ok((await logs(node, 'app/Never/x')).some((l) => /its start did not end when it was to stop: given up/.test(l)));
     await start;
   });
 });

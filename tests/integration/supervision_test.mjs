@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, until } from './cluster.mjs';
+import { actors, Cluster, ctl, logs, notebook, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let one;
@@ -22,7 +22,7 @@ before(async () => {
       Watch: { module: './watch.js', hibernateAfter: '1ms' }, SharedWatch: { module: './watch.js', isolation: 'shared' },
       Child: { module: './child.js', isolation: 'shared', restart: often }, Fragile: { module: './child.js', isolation: 'shared', restart: { max: 0, within: '1s' } },
       ...Object.fromEntries(['one_for_one', 'one_for_all', 'rest_for_one', 'escalate'].map((strategy) => [strategy, { module: './parent.js', strategy, restart: often }])) } },
-    'log.js': `export default (self) => { let seen = []; self.on('note', (n) => { seen.push(n); }); self.on('take', () => { const s = seen; seen = []; return s; }); };`,
+    'log.js': notebook,
     'watch.js': `export default (self) => {
       const downs = [];
       self.on('down', (d) => { downs.push(d); self.emit('saw', d); });
@@ -180,7 +180,7 @@ describe('parents and children', () => {
     await crash(b);
     const all = await logged(3, 'esc', a, b, c);
     assert.deepEqual(all.toSorted(), [`start esc`, `stop ${a}`, `stop ${c}`]);
-    const lines = JSON.parse((await ctl(one, '--json', 'logs', 'app/escalate/esc')).out).lines.map((l) => l.text);
+    const lines = await logs(one, 'app/escalate/esc');
     assert.ok(lines.some((l) => /crashed: its child app\/Child\/esc-b crashed: Error: oh/.test(l)), lines.join('\n'));
   });
 
@@ -189,7 +189,7 @@ describe('parents and children', () => {
     await logged(2, 'gives', 'gives-x');
     await crash('gives-x', 'Fragile');
     assert.deepEqual(await logged(1, 'gives', 'gives-x'), ['start gives']);
-    const lines = JSON.parse((await ctl(one, '--json', 'logs', 'app/one_for_one/gives')).out).lines.map((l) => l.text);
+    const lines = await logs(one, 'app/one_for_one/gives');
     assert.ok(lines.some((l) => /crashed: its child app\/Fragile\/gives-x failed: has failed: it crashed 1 times/.test(l)), lines.join('\n'));
   });
 

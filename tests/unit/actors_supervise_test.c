@@ -110,58 +110,54 @@ static unsigned notes(void)
     return at;
 }
 
+/* Who crashes, and what its siblings note of it, in so many steps. */
+struct crash {
+    const char *whom;
+    unsigned steps;
+    const char *then;
+};
+
+/* One after the other, in families of isolates of their own and in a shared one. */
+static void after_each(enum isola_strategy strategy, size_t n, const struct crash *crashes)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world *w = family(options[i], strategy);
+        spawn_three(w);
+        for (size_t k = 0; k < n; k++) {
+            unsigned at = notes();
+            crash(w, crashes[k].whom); /* what starts again does so by itself: nobody asks it */
+            assert_string_equal(noted(&at, crashes[k].steps), crashes[k].then);
+            nothing_more(w, at);
+        }
+        world_end(w);
+    }
+}
+
 static void one_for_one(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        struct world *w = family(options[i], ISOLA_ONE_FOR_ONE);
-        spawn_three(w);
-        unsigned at = notes();
-        crash(w, "t/C/b"); /* starts again by itself: nobody asks it anything */
-        assert_string_equal(noted(&at, 1), "b start");
-        nothing_more(w, at);
-        world_end(w);
-    }
+    static const struct crash crashes[] = {{"t/C/b", 1, "b start"}};
+    after_each(ISOLA_ONE_FOR_ONE, 1, crashes);
 }
 
 static void one_for_all(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        struct world *w = family(options[i], ISOLA_ONE_FOR_ALL);
-        spawn_three(w);
-        for (int n = 0; n < 3; n++) {
-            static const char *const whom[] = {"t/C/b", "t/C/a", "t/C/c"};
-            static const char *const then[] = {"c stop, a stop, a start, b start, c start",
-                                               "c stop, b stop, a start, b start, c start",
-                                               "b stop, a stop, a start, b start, c start"};
-            unsigned at = notes();
-            crash(w, whom[n]);
-            assert_string_equal(noted(&at, 5), then[n]);
-            nothing_more(w, at);
-        }
-        world_end(w);
-    }
+    static const struct crash crashes[] = {
+        {"t/C/b", 5, "c stop, a stop, a start, b start, c start"},
+        {"t/C/a", 5, "c stop, b stop, a start, b start, c start"},
+        {"t/C/c", 5, "b stop, a stop, a start, b start, c start"}};
+    after_each(ISOLA_ONE_FOR_ALL, 3, crashes);
 }
 
 static void rest_for_one(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        struct world *w = family(options[i], ISOLA_REST_FOR_ONE);
-        spawn_three(w);
-        for (int n = 0; n < 3; n++) {
-            static const char *const whom[] = {"t/C/b", "t/C/a", "t/C/c"};
-            static const char *const then[] = {
-                "c stop, b start, c start", "c stop, b stop, a start, b start, c start", "c start"};
-            static const unsigned steps[] = {3, 5, 1};
-            unsigned at = notes();
-            crash(w, whom[n]);
-            assert_string_equal(noted(&at, steps[n]), then[n]);
-            nothing_more(w, at);
-        }
-        world_end(w);
-    }
+    static const struct crash crashes[] = {
+        {"t/C/b", 3, "c stop, b start, c start"},
+        {"t/C/a", 5, "c stop, b stop, a start, b start, c start"},
+        {"t/C/c", 1, "c start"}};
+    after_each(ISOLA_REST_FOR_ONE, 3, crashes);
 }
 
 static void escalate(void **state)

@@ -27,7 +27,7 @@ export function builtin(specifier) {
   const name = specifier.startsWith('node:') ? specifier.slice(5) : specifier;
   if (names.has(name)) return load(name);
   if (absent.has(name))
-    throw codeError('MODULE_NOT_FOUND', `isolates do not have Node.js' module "${name}"${instead[name] ?? ''}; what needs it runs in an actor type with "isolation": "process"`);
+    throw codeError('MODULE_NOT_FOUND', `isolates do not have Node.js' module "${name}"${instead[name] ?? ''}; what needs it belongs in a Node.js program, which reaches actors by the package "isola"`);
   // "buffer/", "process/browser", "punycode/punycode.js": packages from npm that stand for these.
   const slash = name.indexOf('/');
   const root = slash > 0 ? name.slice(0, slash) : '';
