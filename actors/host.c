@@ -20,6 +20,7 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     pthread_mutex_init(&h->quarantine_lock, NULL);
     pthread_mutex_init(&h->letters.lock, NULL);
     pthread_mutex_init(&h->orphans, NULL);
+    pthread_mutex_init(&h->spares.lock, NULL);
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
         pthread_mutex_init(&h->directory[i].lock, NULL);
     int watched = isola__watchdog_start(h, h->nworkers, err);
@@ -122,6 +123,7 @@ void isola_host_drain(struct isola_host *h)
 {
     isola__host_busy(h);
     atomic_store(&h->draining, true);
+    isola_host_set_spares(h, 0);
     tell(h, ISOLA_MAIL_DRAIN, (struct whom){0});
     isola__host_unbusy(h);
 }
@@ -139,6 +141,7 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
     pthread_rwlock_unlock(&h->apps_lock);
     if (fresh == NULL || old == NULL)
         return;
+    isola__spare_drop(h, old);
     tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .except = fresh});
     for (unsigned i = 0; i < h->nworkers; i++)
         isola__worker_sweep_shared(&h->workers[i], old);

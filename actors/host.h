@@ -151,6 +151,11 @@ ANY_THREAD void isola_host_drain(struct isola_host *h);
  * actors hibernate, those that have been idle longest first, whatever their types say. */
 ANY_THREAD void isola_host_set_memory(struct isola_host *h, uint64_t bytes);
 
+/* How many isolates may be open for actors that are yet to begin, two at the most; 0, as it is at
+ * first: none, and those there are go. They are made while workers have nothing to do, once actors
+ * begin. */
+ANY_THREAD void isola_host_set_spares(struct isola_host *h, unsigned n);
+
 /* Makes this the app's current release (copies). Actors of the one before end their activation
  * after their turn; their next message activates them under the new one. */
 ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_host_release *r);

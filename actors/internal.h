@@ -113,12 +113,42 @@ ISOLA_MUST_USE int isola__prepared_open(struct isola_realm *r, const struct isol
                                         struct isola_v8 **out, struct isola_err *err);
 /* Worker, in a visit: loads the module. */
 void isola__prepared_load(struct isola_realm *r, const struct isola_type *type);
+/* The image of the type, or NULL; has what there is not made. It lives as long as the release. */
+ANY_THREAD const struct isola_v8_image *isola__prepared_image(struct isola_host *h,
+                                                              const struct isola_type *type);
 /* How it began, for `ps`, or NULL when it has not; `why` not from a snapshot, or "". Under the
  * lock of its directory shard. */
 #define ISOLA_WHY_SIZE 200
 ANY_THREAD const char *isola__prepared_start(const struct isola_actor *a, char why[ISOLA_WHY_SIZE]);
 /* What stacks call the type's module. The caller frees. */
 char *isola__module_file(const struct isola_type *type);
+
+/* --- isolates opened ahead (spare.c) --- */
+
+#define ISOLA_SPARES_MAX 2
+struct isola_spare {
+    const struct isola_type *type; /* counted by its release; NULL: this place is free */
+    const struct isola_v8_image *image;
+    struct isola_v8 *v8; /* NULL: it is being made */
+    uint64_t number;     /* the larger, the later it was begun */
+};
+struct isola_spares {
+    pthread_mutex_t lock; /* guards all but `wanted` */
+    atomic_uint wanted;   /* of `want` */
+    unsigned most;
+    uint64_t epoch, numbers;
+    const struct isola_type *want[ISOLA_SPARES_MAX]; /* NULL: none; counted by their releases */
+    struct isola_spare slot[ISOLA_SPARES_MAX];
+};
+/* An isolate of the type has begun: one more may be wanted soon. */
+void isola__spare_want(struct isola_host *h, const struct isola_type *type);
+/* Worker, without work: makes one, if one is wanted. */
+void isola__spare_make(struct isola_host *h);
+/* Worker: one of the type, made from this image (or NULL), which is the realm's now; or NULL. */
+struct isola_v8 *isola__spare_take(struct isola_realm *r, const struct isola_type *type,
+                                   const struct isola_v8_image *image);
+/* Those of this release (NULL: all) go, and none that is wanted now is made. */
+ANY_THREAD void isola__spare_drop(struct isola_host *h, const struct isola_release_rt *release);
 
 /* --- quarantine (quarantine.c) --- */
 
@@ -340,6 +370,8 @@ bool isola__realm_direct(struct isola_realm *r);
 void isola__realm_visit(struct isola_realm *r);
 /* mappings.c: an isolate is about to be made. ISOLA_EOVERLOAD: the kernel has no room for it. */
 ANY_THREAD ISOLA_MUST_USE int isola__mappings_take(struct isola_host *h, struct isola_err *err);
+/* Takes them for one more if there is no want of them. */
+ANY_THREAD bool isola__mappings_plenty(void);
 /* No more visits; the isolate is closed after the present one. */
 ANY_THREAD void isola__realm_close(struct isola_realm *r);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
@@ -785,6 +817,8 @@ int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned n
 ANY_THREAD void isola__worker_ready(struct isola_realm *r);
 /* In a visit: the realm's least deadline has changed. */
 void isola__worker_wake_at(struct isola_realm *r);
+/* There is something to do for a worker that would sleep. */
+void isola__worker_wake_sleeper(struct isola_host *h);
 /* The worker whose thread this is, or NULL. */
 struct isola_worker *isola__worker_here(void);
 /* In a visit, after so many turns: wakes whom it owes it by now. */
@@ -842,6 +876,7 @@ struct isola_host {
     struct isola_letters letters;
     struct isola_graces graces; /* set as it starts */
     struct isola_memory memory;
+    struct isola_spares spares;
     atomic_size_t image_bytes; /* of all images */
     pthread_mutex_t orphans; /* held while what a write of an actor that is gone ended with is seen
                                 to */

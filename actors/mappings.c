@@ -72,6 +72,16 @@ static void count(uint64_t now)
     maps.counted_at = now;
 }
 
+bool isola__mappings_plenty(void)
+{
+    pthread_mutex_lock(&maps.lock);
+    bool fits = !maps.few && maps.left >= FEW;
+    if (fits)
+        maps.left -= PER_ISOLATE;
+    pthread_mutex_unlock(&maps.lock);
+    return fits;
+}
+
 int isola__mappings_take(struct isola_host *h, struct isola_err *err)
 {
     uint64_t now = isola_clock_ms();

@@ -121,6 +121,8 @@ static void *relieve(void *arg)
 {
     struct isola_host *h = arg;
     uint64_t budget = atomic_load(&h->memory.budget), used = resident(), now = isola_clock_ms();
+    if (atomic_load(&h->memory.crowded) || (budget != 0 && used > budget))
+        isola__spare_drop(h, NULL);
     if (atomic_exchange(&h->memory.crowded, false))
         evict(h, limit(h, used / CROWD, true), true);
     else if (budget != 0 && used > budget) {

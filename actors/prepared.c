@@ -136,18 +136,27 @@ static void ask(struct isola_host *h, const struct isola_type *type)
 
 /* --- using --- */
 
+const struct isola_v8_image *isola__prepared_image(struct isola_host *h,
+                                                   const struct isola_type *type)
+{
+    struct isola_prepared *p = type->prepared;
+    pthread_mutex_lock(&p->lock);
+    ask(h, type);
+    const struct isola_v8_image *image = p->image;
+    pthread_mutex_unlock(&p->lock);
+    return image;
+}
+
 int isola__prepared_open(struct isola_realm *r, const struct isola_type *type,
                          struct isola_v8 **out, struct isola_err *err)
 {
-    const struct isola_v8_image *image = NULL;
-    if (type != NULL) {
-        struct isola_prepared *p = type->prepared;
-        pthread_mutex_lock(&p->lock);
-        ask(r->host, type);
-        image = p->image;
-        pthread_mutex_unlock(&p->lock);
-    }
-    int code = isola_v8_open(&isola__v8_ops, r, r->limits, image, out, err);
+    const struct isola_v8_image *image = type != NULL ? isola__prepared_image(r->host, type) : NULL;
+    int code = 0;
+    *out = type != NULL ? isola__spare_take(r, type, image) : NULL;
+    if (*out == NULL && (code = isola__mappings_take(r->host, err)) == 0)
+        code = isola_v8_open(&isola__v8_ops, r, r->limits, image, out, err);
+    if (code == 0 && type != NULL)
+        isola__spare_want(r->host, type);
     if (code != 0 || image == NULL)
         return code;
     struct isola_module *m = isola_zalloc(sizeof(*m));

@@ -620,7 +620,7 @@ static bool is_open(struct isola_realm *r, struct isola_err *err)
     const struct isola_actor *a = r->touched; /* the one there is, unless they share it */
     const struct isola_type *type =
         !r->shared && a != NULL && a->realm == r && a->type->release == r->release ? a->type : NULL;
-    if (isola__mappings_take(r->host, err) != 0 || isola__prepared_open(r, type, &v8, err) != 0)
+    if (isola__prepared_open(r, type, &v8, err) != 0)
         return false;
     pthread_mutex_lock(&r->lock);
     r->v8 = v8;

@@ -108,6 +108,13 @@ static void wake_another(struct isola_worker *w)
             return;
 }
 
+void isola__worker_wake_sleeper(struct isola_host *h)
+{
+    for (unsigned i = 0; i < h->nworkers; i++)
+        if (wake(&h->workers[i]))
+            return;
+}
+
 /* Something waits at `w`, which is awake and will come to it unless its visit lasts: is there
  * anyone to see to it then? */
 static void see_to_watch(struct isola_worker *w)
@@ -384,19 +391,36 @@ static bool all_sleep(const struct isola_host *h)
     return true;
 }
 
-/* Sleeps until there is something to visit, which it returns. */
+/* To the others it is a visit that lasts. True: it has been awake meanwhile. */
+static bool make_spare(struct isola_worker *w)
+{
+    if (atomic_load(&w->host->spares.wanted) == 0)
+        return false;
+    atomic_store(&w->sleep, AWAKE);
+    atomic_store(&w->visit_since, isola_clock_ns());
+    isola__spare_make(w->host);
+    atomic_store(&w->visit_since, 0);
+    return true;
+}
+
+/* Sleeps until there is something to visit, which it returns. A worker that has begun to sleep, and
+ * has found nothing since, opens an isolate for later first, if one is wanted. */
 static struct isola_realm *sleep_until_ready(struct isola_worker *w)
 {
     struct isola_realm *r;
-    bool slept = false;
+    bool slept = false, looked = false;
     for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
-        bool watch = quiet < WATCH_LOOKS && w->host->nworkers > 1;
+        bool watch = (quiet < WATCH_LOOKS && w->host->nworkers > 1) ||
+                     atomic_load(&w->host->spares.wanted) > 0;
         atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
         slept = !watch;
         fire_for_others(w);
         r = next(w);
         if (r != NULL)
             break;
+        if (looked && make_spare(w))
+            continue;
+        looked = true;
         arm(w);
         uv_run(&w->loop, UV_RUN_ONCE);
     }

@@ -64,6 +64,8 @@ void dispose_isolate(v8::Isolate *isolate);
 
 // tasks.cc: the foreground tasks of one isolate
 std::unique_ptr<Tasks, void (*)(Tasks *)> make_tasks(const isola_v8_ops *ops, void *arg);
+// Those of an isolate nobody had.
+void adopt_tasks(Tasks *tasks, const isola_v8_ops *ops, void *arg);
 void run_tasks(Tasks *tasks);
 node::IsolatePlatformDelegate *delegate(Tasks *tasks);
 

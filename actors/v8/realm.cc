@@ -216,12 +216,24 @@ using namespace isola;
 
 extern "C" {
 
+static void begin_to_live(isola_v8 *v)
+{
+    v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
+    v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
+}
+
+void isola_v8_adopt(struct isola_v8 *v, void *arg)
+{
+    v->arg = arg;
+    begin_to_live(v);
+    adopt_tasks(v->tasks.get(), v->ops, arg);
+}
+
 int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_limits limits,
                   const struct isola_v8_image *image, struct isola_v8 **out, struct isola_err *err)
 {
-    auto *v = new isola_v8{ops, arg, make_tasks(ops, arg)};
-    v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
-    v->born_wall_ms = static_cast<double>(isola_clock_wall_ms());
+    auto *v = new isola_v8{ops, arg, make_tasks(arg != nullptr ? ops : nullptr, arg)};
+    begin_to_live(v);
     v->guard.quota = std::make_shared<Quota>(limits.external);
     v->isolate = new_isolate(v->tasks.get(), limits, image, v->guard.quota);
     v->isolate->SetData(0, v);

@@ -165,6 +165,9 @@ POOL_THREAD ISOLA_MUST_USE int isola_v8_open(const struct isola_v8_ops *ops, voi
                                              struct isola_v8_limits limits,
                                              const struct isola_v8_image *image,
                                              struct isola_v8 **out, struct isola_err *err);
+/* To an isolate opened with NULL for `arg`, which has not been visited: it belongs to this one now,
+ * and begins to live. What V8 has posted for it meanwhile is reported. */
+POOL_THREAD void isola_v8_adopt(struct isola_v8 *v, void *arg);
 /* Nobody may be visiting. Timers and promises of its scripts end silently. */
 POOL_THREAD void isola_v8_close(struct isola_v8 *v);
 /* Calls `fn` with the isolate locked and entered. */

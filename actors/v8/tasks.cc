@@ -22,6 +22,7 @@ class Tasks final : public node::IsolatePlatformDelegate
     bool IdleTasksEnabled() override { return false; }
     void run() { runner_->run(); }
     void close() { runner_->close(); }
+    void adopt(const isola_v8_ops *ops, void *arg) { runner_->adopt(ops, arg); }
 
   private:
     class Runner final : public v8::TaskRunner
@@ -47,6 +48,18 @@ class Tasks final : public node::IsolatePlatformDelegate
             }
             for (auto &task : due)
                 task->Run();
+        }
+
+        void adopt(const isola_v8_ops *ops, void *arg)
+        {
+            std::lock_guard<std::mutex> hold(mutex_);
+            uint64_t now = isola_clock_ms();
+            ops_ = ops;
+            arg_ = arg;
+            if (!ready_.empty())
+                ops_->wake(arg_);
+            for (const Later &l : later_)
+                ops_->wake_later(arg_, l.at > now ? l.at - now + 1 : 1);
         }
 
         // V8's background threads may post after the isolate is gone: the runner outlives it, its
@@ -116,6 +129,11 @@ std::unique_ptr<Tasks, void (*)(Tasks *)> make_tasks(const isola_v8_ops *ops, vo
                 t->close();
                 delete t;
             }};
+}
+
+void adopt_tasks(Tasks *tasks, const isola_v8_ops *ops, void *arg)
+{
+    tasks->adopt(ops, arg);
 }
 
 void run_tasks(Tasks *tasks)

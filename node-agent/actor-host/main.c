@@ -12,6 +12,9 @@
 #include "base/clock.h"
 #include "node-agent/actor-host/app.h"
 
+/* Isolates ready for actors that are yet to begin (actors/spare.c). */
+#define SPARES 2
+
 extern const uint8_t isola_runtime_source[], isola_runtime_source_end[];
 
 /* --- state --- */
@@ -189,6 +192,8 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
         r = isola_host_start(&host_ops, app, app->options.threads, &app->host, err);
     if (r == 0)
         isola_host_set_memory(app->host, app->options.memory);
+    if (r == 0)
+        isola_host_set_spares(app->host, SPARES);
     if (r == 0)
         r = agent_link_open(app, err);
     if (r == 0) {

@@ -264,6 +264,7 @@ static void nothing_acknowledged_is_lost(void **state)
     unsigned nops = more != NULL ? (unsigned)strtoul(more, NULL, 10) : 1000;
     struct world *w = world_new(3);
     struct poster posters[POSTERS];
+    isola_host_set_spares(world_host(w), 2);
     for (int i = 0; i < ADDRESSES; i++)
         snprintf(addresses[i], sizeof(addresses[i]), "t/%c/k%d", "TSR"[i % 3], i / 3);
     world_host(w)->graces = (struct isola_graces){.stop = 10, .upgrade = 20, .last = 5};

@@ -99,6 +99,12 @@ int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_lim
     return 0;
 }
 
+void isola_v8_adopt(struct isola_v8 *v, void *arg)
+{
+    ISOLA_CHECK(v->magic == FAKE_MAGIC && v->arg == NULL && !v->visiting && v->actors == NULL);
+    v->arg = arg;
+}
+
 static void free_task(struct fake_task *t)
 {
     free(t->program);

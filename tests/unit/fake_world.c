@@ -739,6 +739,7 @@ static void replace_app(struct world *w)
 
 void world_end(struct world *w)
 {
+    isola_host_set_spares(w->host, 0);
     world_hold_store(w, false);
     world_fail_writes(w, 0);
     world_fail_writes_of(w, 0);
