@@ -52,7 +52,7 @@ asan tsan: setup
 fuzz: setup
 	@scripts/setup.sh fuzz
 	@test -f build-fuzz/build.ninja || { echo 'configuring build-fuzz/'; cmake --preset fuzz >/dev/null; }
-	@cmake --build build-fuzz --target fuzzers -- --quiet
+	@cmake --build build-fuzz --target fuzzers $(if $(wildcard build-fuzz/fuzz/agent_fuzz),-- --quiet)
 	@$(NODE) tests/fuzz/run.mjs
 
 lint: setup
