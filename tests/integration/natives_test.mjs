@@ -35,6 +35,7 @@ const endless = {
   'isUtf8': `const { isUtf8 } = require("buffer"), b = Buffer.alloc(${big}, "ü"); for (;;) isUtf8(b);`,
   'isAscii': `const { isAscii } = require("buffer"), b = Buffer.alloc(${big}, 1); for (;;) isAscii(b);`,
   'a fatal TextDecoder': `const b = Buffer.alloc(${big}, 65), d = new TextDecoder("utf-8", { fatal: true }); for (;;) d.decode(b);`,
+  'a TextDecoder of ICU\'s': `const b = Buffer.alloc(${big}, 200), d = new TextDecoder("gbk"); for (;;) d.decode(b);`,
   'a digest': 'const b = Buffer.alloc(2e8); for (;;) crypto.hash("sha512", b);',
   'an HMAC': 'const b = Buffer.alloc(1e8), h = () => crypto.createHmac("sha512", "key").update(b).digest(); for (;;) h();',
   'random numbers': `const b = Buffer.alloc(${big}); for (;;) crypto.randomFillSync(b);`,
