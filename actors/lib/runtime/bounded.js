@@ -10,11 +10,15 @@ import { part } from './parts.js';
 import { apply, defineProperty, getPrototypeOf, once } from './primordials.js';
 
 const { decodeURI, decodeURIComponent, encodeURI, encodeURIComponent } = globalThis;
-const uris = { __proto__: null, decodeURI, decodeURIComponent, encodeURI, encodeURIComponent };
+export const Numbers = getPrototypeOf(Uint8Array.prototype);
+const { copyWithin, fill, includes, indexOf, lastIndexOf, reverse, sort, toSorted } = Numbers;
+const natives = { __proto__: null, copyWithin, decodeURI, decodeURIComponent, encodeURI, encodeURIComponent, fill, includes, indexOf, lastIndexOf, reverse, sort, toSorted };
 const rest = once(() => part('isola/bounded_late'));
 
-/** The globals among them, which are made when they are first looked at. */
-export const uri = (name) => rest().uri(name, uris[name]);
+/** The globals among them and the methods of typed arrays, which are made when they are first looked at (main.js), */
+export const methods = ['copyWithin', 'fill', 'includes', 'indexOf', 'lastIndexOf', 'reverse', 'sort', 'toSorted'];
+/** by this. */
+export const entered = (name) => rest().entered(name, natives[name]);
 
 /** While the snapshot is made. */
 export function install() {
@@ -23,10 +27,9 @@ export function install() {
   const { isArray } = Array;
   const { parse, stringify } = JSON;
   const { toLocaleUpperCase, toLocaleLowerCase, normalize, localeCompare } = String.prototype;
-  const Numbers = getPrototypeOf(Uint8Array.prototype);
-  const { copyWithin, fill: fillNumbers, includes, indexOf, lastIndexOf, reverse, set, sort, toSorted } = Numbers;
+  const { set } = Numbers;
   // Methods have no constructor, and names and lengths as V8's have.
-  const entered = [
+  const functions = [
     [Array.prototype, {
       fill(value, start = undefined, end = undefined) {
         return isArray(this) && this.length > LARGE ? rest().fill(fill, this, value, start, end) : apply(fill, this, arguments);
@@ -43,19 +46,11 @@ export function install() {
       localeCompare(that, locales = undefined, options = undefined) { return apply(localeCompare, this, [that, locales, options]); },
     }],
     [Numbers, {
-      copyWithin(target, start, end = undefined) { return apply(copyWithin, this, [target, start, end]); },
-      fill(value, start = undefined, end = undefined) { return apply(fillNumbers, this, [value, start, end]); },
-      lastIndexOf(searchElement, fromIndex = undefined) { return apply(lastIndexOf, this, arguments); }, // missing is not undefined here
-      reverse() { return apply(reverse, this, []); },
-      sort(comparator) { return apply(sort, this, [comparator]); },
       set(source, offset = undefined) { return apply(set, this, [source, offset]); },
-      indexOf(searchElement, fromIndex = undefined) { return apply(indexOf, this, [searchElement, fromIndex]); },
-      includes(searchElement, fromIndex = undefined) { return apply(includes, this, [searchElement, fromIndex]); },
-      toSorted(comparator) { return apply(toSorted, this, [comparator]); },
     }],
   ];
-  for (let i = 0; i < entered.length; i++) {
-    const [of, functions] = entered[i];
-    for (const name in functions) defineProperty(of, name, { __proto__: null, value: functions[name], writable: true, configurable: true, enumerable: false });
+  for (let i = 0; i < functions.length; i++) {
+    const [of, given] = functions[i];
+    for (const name in given) defineProperty(of, name, { __proto__: null, value: given[name], writable: true, configurable: true, enumerable: false });
   }
 }

@@ -37,6 +37,7 @@ define('require', (name) => {
 // What is made when it is first looked at, and an ordinary property from then on (actors/v8/birth.cc): object, maker, enumerable, names.
 const lazies = [
   [globalThis, globals.value, false, globals.names],
+  [bounded.Numbers, bounded.entered, false, bounded.methods],
   [events.EventEmitter.prototype, events.method, true, events.names],
   [actors.Actor.prototype, (name) => part('isola/supervise').methods[name], false, ['monitor', 'demonitor', 'spawn']],
 ];

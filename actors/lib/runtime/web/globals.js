@@ -3,7 +3,7 @@
 // The globals of the WinterTC minimum common API, and Node.js' own. Most are loaded when they are first looked at: an isolate is born
 // without them.
 import { late } from '../born.js';
-import { uri } from '../bounded.js';
+import { entered } from '../bounded.js';
 import { console } from '../console.js';
 import { clone, uncaught } from '../node/native.js';
 import { process } from '../node/process.js';
@@ -50,7 +50,7 @@ const timer = (name) => timers().globals[name];
 const soon = {
   __proto__: null,
   console, navigator, performance, process, reportError, structuredClone,
-  decodeURI: uri, decodeURIComponent: uri, encodeURI: uri, encodeURIComponent: uri,
+  decodeURI: entered, decodeURIComponent: entered, encodeURI: entered, encodeURIComponent: entered,
   clearImmediate: timer, clearInterval: timer, clearTimeout: timer, setImmediate: timer, setInterval: timer, setTimeout: timer,
 };
 
