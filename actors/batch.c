@@ -106,7 +106,9 @@ bool isola__batch_run(struct isola_realm *r)
     b->runs = true;
     (void)isola_js_run(r->js);
     b->runs = false;
-    uint64_t pace = (isola_clock_ns() - began) / b->count + 1;
+    uint64_t now = isola_clock_ns(), pace = (now - began) / b->count + 1;
+    if (now > r->until) /* there has been enough in this visit */
+        r->budget = 0;
     b->pace = pace > b->pace ? pace : (7 * b->pace + pace) / 8;
     for (uint32_t i = 0; i < b->count; i++) {
         struct isola_batch_item *item = &b->items[i];

@@ -46,6 +46,17 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
+void isola__gate_reply(struct isola_realm *r, struct isola_mail *answer)
+{
+    if (answer->origin.realm != r || atomic_load(&r->state) != ISOLA_REALM_RUNNING) {
+        isola__gate_release(r->host, answer);
+        return;
+    }
+    answer->origin.realm = NULL;
+    isola__realm_unref(r); /* the visit has another */
+    isola_mailq_push(&r->direct, answer);
+}
+
 /* What an actor that lives in `r` has caused. */
 static void release_all(struct isola_realm *r, struct isola_mailq *q)
 {
@@ -54,6 +65,8 @@ static void release_all(struct isola_realm *r, struct isola_mailq *q)
         if (m->ref != 0 && m->ref_table == r->refs_of.id &&
             atomic_load(&r->state) == ISOLA_REALM_RUNNING)
             isola__ref_send(r, m->ref, m);
+        else if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL)
+            isola__gate_reply(r, m);
         else
             isola__gate_release(r->host, m);
     }

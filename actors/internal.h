@@ -711,6 +711,9 @@ static inline bool isola__gate_open(const struct isola_actor *a)
     return !a->hurt && !a->looked && !a->activating && a->commits == NULL &&
            a->effects.head == NULL;
 }
+/* An answer of an actor that lives in `r`: to where it is waited for, in order with messages that
+ * go there. Takes it. */
+void isola__gate_reply(struct isola_realm *r, struct isola_mail *answer);
 /* Sends one effect on its way. Takes it. */
 void isola__gate_release(struct isola_host *h, struct isola_mail *mail);
 

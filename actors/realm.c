@@ -164,12 +164,14 @@ void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isol
         isola_mailq_push(m->actor == a ? to : &r->held, m);
 }
 
-/* Can it begin a turn with this mail, as far as can be seen outside of the isolate? */
+/* Can it begin a turn, as far as can be seen outside of the isolate? */
 static bool is_free(const struct isola_actor *a)
 {
-    return atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_IDLE &&
-           a->waiting.head == NULL && a->nrunning == 0 && !a->turn_ended && !a->hurt &&
-           !a->cancelling && a->stopping == NULL && a->upgrade == NULL;
+    int state = atomic_load_explicit(&a->state, memory_order_relaxed);
+    bool idle = (state == ISOLA_ACTOR_IDLE && a->nrunning == 0) ||
+                (state == ISOLA_ACTOR_RUNNING && a->type->def.reentrant);
+    return idle && a->waiting.head == NULL && !a->turn_ended && !a->hurt && !a->cancelling &&
+           a->stopping == NULL && a->upgrade == NULL;
 }
 
 static bool is_message(const struct isola_mail *m)
@@ -214,6 +216,8 @@ bool isola__realm_direct(struct isola_realm *r)
             isola__turn_begin(a, m);
         } else {
             isola__actor_take(a, m);
+            if (a->type->def.reentrant) /* it may begin before what follows, and is to */
+                break;
         }
         if (r->dead)
             break;
@@ -463,7 +467,7 @@ struct isola_module *isola__realm_module(struct isola_realm *r, const struct iso
 
 struct visit {
     struct isola_realm *realm;
-    struct isola_mailq answers;
+    struct isola_mailq io;
     bool tasks, inspect;
 };
 
@@ -476,23 +480,18 @@ static void drop_pending(struct isola_realm *r)
             (struct isola_pending *)(void *)((char *)node - offsetof(struct isola_pending, due)));
 }
 
-/* What comes back from outside of isolates. Takes it. */
-static void heard(struct isola_realm *r, struct isola_mail *m)
-{
-    ran(r, isola__io_event(r, m));
-    isola_mail_free(m);
-}
-
-/* Hands out what has come. What needs the isolate first goes to `answers`. */
-static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
+/* Hands out what has come. Messages and answers stay in their order; what comes from outside of
+ * isolates goes to `io`. */
+static void hand_out(struct isola_realm *r, struct isola_mailq *io)
 {
     struct isola_mail *m;
     take_inbox(r, &r->held);
     while ((m = isola_mailq_pop(&r->held)) != NULL) {
         struct isola_actor *a = m->actor;
         if (a == NULL) {
-            isola_mailq_push(answers, m);
-        } else if (is_message(m) && (a->ndirect > 0 || is_free(a))) {
+            bool outside = m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END;
+            isola_mailq_push(outside ? io : &r->direct, m);
+        } else if (is_message(m) && (a->ndirect > 0 || a->type->def.reentrant || is_free(a))) {
             a->ndirect++;
             isola_mailq_push(&r->direct, m);
         } else {
@@ -503,25 +502,23 @@ static void hand_out(struct isola_realm *r, struct isola_mailq *answers)
     }
 }
 
-static void settle_answers(struct isola_realm *r, struct isola_mailq *answers)
+static void settle_io(struct isola_realm *r, struct isola_mailq *io)
 {
     struct isola_mail *m;
-    while ((m = isola_mailq_pop(answers)) != NULL) {
-        if (m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END)
-            heard(r, m);
-        else
-            answered(r, m);
+    while ((m = isola_mailq_pop(io)) != NULL) {
+        ran(r, isola__io_event(r, m));
+        isola_mail_free(m);
     }
 }
 
 /* What has come since the visit began goes with what is to be run next: the more the better. */
 static void look_again(struct isola_realm *r)
 {
-    struct isola_mailq answers = {0};
+    struct isola_mailq io = {0};
     if (r->budget == 0 || r->dead || atomic_load_explicit(&r->inbox, memory_order_relaxed) == NULL)
         return;
-    hand_out(r, &answers);
-    settle_answers(r, &answers);
+    hand_out(r, &io);
+    settle_io(r, &io);
 }
 
 static void settle_touched(struct isola_realm *r)
@@ -574,7 +571,7 @@ static void in_visit(struct isola_js *js, void *arg)
         isola__inspect_run(r, js);
     if (visit->tasks)
         isola_js_tasks(js);
-    settle_answers(r, &visit->answers);
+    settle_io(r, &visit->io);
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&r->due)) != NULL && node->key <= now)
         expire(r, (struct isola_pending *)(void *)((char *)node -
@@ -596,7 +593,7 @@ static void in_visit(struct isola_js *js, void *arg)
 static void visit_dead(struct isola_realm *r, struct visit *visit)
 {
     struct isola_mail *m;
-    while ((m = isola_mailq_pop(&visit->answers)) != NULL)
+    while ((m = isola_mailq_pop(&visit->io)) != NULL)
         isola_mail_free(m);
     give_back_direct(r, NULL);
     settle_touched(r);
@@ -632,7 +629,7 @@ static bool is_open(struct isola_realm *r, struct isola_err *err)
 static void cannot_open(struct isola_realm *r, struct visit *visit, const struct isola_err *err)
 {
     struct isola_mail *m;
-    while ((m = isola_mailq_pop(&visit->answers)) != NULL)
+    while ((m = isola_mailq_pop(&visit->io)) != NULL)
         isola_mail_free(m);
     give_back_direct(r, NULL);
     struct isola_mail *why =
@@ -729,11 +726,11 @@ void isola__realm_visit(struct isola_realm *r)
         visit.inspect = isola__inspect_waits(r);
         arm_delays(r, take_delays(r));
     }
-    hand_out(r, &visit.answers);
+    hand_out(r, &visit.io);
     bool restarted = restarts(r);
     struct isola_heap_node *least = isola_heap_min(&r->due);
     bool due = least != NULL && least->key <= isola_clock_ms();
-    bool enter = r->touched != NULL || r->direct.head != NULL || visit.answers.count > 0 || due ||
+    bool enter = r->touched != NULL || r->direct.head != NULL || visit.io.count > 0 || due ||
                  visit.tasks || r->check != NULL || visit.inspect;
     if (enter) {
         struct isola_err err;

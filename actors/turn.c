@@ -108,16 +108,14 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
     if (open && m != NULL && isola_msg_is_ask(m->kind)) {
         struct isola_mail *answer = isola_mail_turn_round(m, ok, args);
         if (answer != NULL) {
-            t->mail = m = NULL;
-            if (answer->origin.realm == r)
-                isola_mailq_push(&r->direct, answer);
-            else
-                isola__gate_release(a->host, answer);
+            m = NULL;
         } else {
             struct isola_origin origin = m->origin;
             m->origin.realm = NULL;
-            isola__gate_release(a->host, isola_mail_answer(origin, ok, args));
+            answer = isola_mail_answer(origin, ok, args);
         }
+        if (answer != NULL)
+            isola__gate_reply(r, answer);
     } else if (m != NULL && isola_msg_is_ask(m->kind)) {
         struct isola_origin origin = m->origin;
         m->origin.realm = NULL;

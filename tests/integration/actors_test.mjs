@@ -26,14 +26,26 @@ before(async () => {
         Klass: { module: './class.js' },
         Common: { module: './common.cjs' },
         Typed: { module: './typed.ts' },
+        Plain: { module: './plain.js' },
+        PlainShared: { module: './plain.js', isolation: 'shared' },
         Reentrant: { module: './fn.js', reentrant: true },
         Small: { module: './fn.js', mailbox: 4 },
         Bad: { module: './bad.js' },
       },
     },
+    'plain.js': `
+      import { actor } from 'isola';
+      // Messages and then an answer.
+      export default (self) => {
+        const tell = (address, n) => { for (let i = 0; i < n; i++) actor(address).emit('noted', i); };
+        self.on('tells', (address, n) => { tell(address, n); return -1; });
+        self.on('tells-text', (address, n) => { tell(address, n); return 'answer'; });
+        self.on('tells-later', async (address, n) => { tell(address, n); await null; tell(address, n); return -1; });
+      };`,
     'fn.js': `
       import { actor } from 'isola';
       import { double } from './lib/double.js';
+      import tells from './plain.js';
       import data from './lib/data.json';
       export default (self) => {
         self.state.n ??= 0;
@@ -67,6 +79,29 @@ before(async () => {
         self.on('tell', (address, event, ...args) => actor(address).emit(event, ...args));
         self.on('follow', (address, event) => { actor(address).on(event, (v) => { self.state.n += v; self.emit('heard', self.state.n); }); });
         self.on('follow-once', (address, event) => new Promise((done) => actor(address).once(event, done)));
+        // What handles 'greet', as it is changed every way there is.
+        const hi = () => 'hi', ho = (n) => 'ho ' + n;
+        self.on('greet', hi);
+        self.on('change', (how) => {
+          if (how === 'replace') { self.off('greet', hi); self.on('greet', ho); }
+          else if (how === 'two') { self.prependListener('greet', () => undefined); }
+          else if (how === 'all') { self.removeAllListeners('greet'); }
+          else if (how === 'once') { self.once('greet', () => 'once'); }
+          else if (how === 'inherited') { Object.getPrototypeOf(Object.getPrototypeOf(self)).on.call(self, 'greet', ho); }
+          else if (how === 'by hand') { self._events.greet = hi; }
+          else if (how === 'assign') { self._events = Object.assign(Object.create(null), self._events, { greet: ho }); }
+        });
+        const notes = [];
+        self.on('noted', (n) => { notes.push(n); });
+        self.on('notes', () => notes.splice(0));
+        self.on('hear', async (address, event, n) => { notes.push(await actor(address).ask(event, self.address, n)); });
+        tells(self);
+        const heard = [];
+        let other;
+        self.on('other', (address) => { other = actor(address); other.on('news', (n) => heard.push(n)); return [other.listenerCount('news'), other.eventNames().includes('news')]; });
+        self.on('deaf', () => { other.removeAllListeners(); return other.listenerCount('news'); });
+        self.on('again', () => { other.once('news', (n) => heard.push(n)); });
+        self.on('heard', () => heard);
         self.on('ref', () => actor('app/Fn', 'friend'));
         self.on('me', () => self);
         self.on('who', () => [self.app, self.type, self.key, self.address]);
@@ -244,6 +279,52 @@ for (const type of ['Fn', 'Shared']) {
       await assert.rejects(a.ask('ask', b.address, 'ask', a.address, 'get'), { code: 'EDEADLOCK', message: /dead-a → .*dead-b → .*dead-a/ });
       assert.ok(performance.now() - asked < 5000);
       assert.equal(await a.ask('get'), 0);
+    });
+    test('a message is handled by those who listen when it comes', async () => {
+      const a = at('handlers');
+      const greet = async (how) => {
+        if (how !== undefined) await a.ask('change', how);
+        return [await a.ask('greet', 1), await a.ask('greet', 2)]; // the second goes by what the first has found
+      };
+      assert.deepEqual(await greet(), ['hi', 'hi']);
+      assert.deepEqual(await greet('replace'), ['ho 1', 'ho 2']);
+      assert.deepEqual(await greet('two'), ['ho 1', 'ho 2']);
+      await a.ask('change', 'all');
+      await assert.rejects(a.ask('greet'), { code: 'ENOACTOR' });
+      await a.ask('change', 'once');
+      assert.equal(await a.ask('greet'), 'once');
+      await assert.rejects(a.ask('greet'), { code: 'ENOACTOR' });
+      assert.deepEqual(await greet('inherited'), ['ho 1', 'ho 2']);
+      assert.deepEqual(await greet('by hand'), ['hi', 'hi']);
+      assert.deepEqual(await greet('assign'), ['ho 1', 'ho 2']);
+    });
+    test('what a turn has sent is there before its answer', async () => {
+      // Reentrant, so that it takes the messages while it waits for the answer.
+      const listener = ref('app/Reentrant', `order-${type}`);
+      for (const teller of [at('teller'), ref(type === 'Fn' ? 'app/Plain' : 'app/PlainShared', 'teller')]) { // with state, and without
+        for (const n of [1, 3, 700, 5000]) {
+          const all = [...Array(n).keys()];
+          await listener.ask('hear', teller.address, 'tells', n);
+          assert.deepEqual(await listener.ask('notes'), [...all, -1]);
+          await listener.ask('hear', teller.address, 'tells-text', n);
+          assert.deepEqual(await listener.ask('notes'), [...all, 'answer']);
+        }
+        await listener.ask('hear', teller.address, 'tells-later', 300);
+        assert.deepEqual(await listener.ask('notes'), [...Array(300).keys(), ...Array(300).keys(), -1]);
+      }
+    });
+    test('a ref can be listened to again when all listeners were removed', async () => {
+      const source = at('source-again'), a = at('listens-again');
+      assert.deepEqual(await a.ask('other', source.address), [1, true]);
+      await a.ask('get');
+      await source.ask('publish', 'news', 1);
+      await until('it is heard', async () => (await a.ask('heard')).length === 1);
+      assert.equal(await a.ask('deaf'), 0);
+      await source.ask('publish', 'news', 2);
+      await a.ask('again');
+      await source.ask('publish', 'news', 3);
+      await until('the third is heard', async () => (await a.ask('heard')).length === 2);
+      assert.deepEqual(await a.ask('heard'), [1, 3]);
     });
     test('subscriptions: what self emits reaches clients and actors', async () => {
       const source = at('source');

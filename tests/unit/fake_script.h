@@ -96,6 +96,7 @@ struct isola_v8 {
     uint32_t asks;            /* so far */
     struct fake_record *records;
     uint32_t nrecords;
+    bool runs; /* the one at `at` */
     int32_t at;
     struct fake_actor *actors;
     struct fake_module *modules;

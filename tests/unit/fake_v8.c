@@ -218,7 +218,11 @@ static void end_task(struct isola_v8 *v, struct fake_actor *a, struct fake_task 
     v->in_op = true;
     if (t->kind == FAKE_TURN) {
         v->ops->drains(v->arg, true);
-        v->ops->done(v->arg, a->serial, t->turn, ok, isola_buf_slice(&args));
+        const struct fake_record *r = v->runs ? &v->records[v->at] : NULL;
+        if (ok && r != NULL && r->is_turn && r->actor == a->serial && r->turn == t->turn)
+            v->ops->finished(v->arg, (uint32_t)v->at, isola_buf_slice(&args));
+        else
+            v->ops->done(v->arg, a->serial, t->turn, ok, isola_buf_slice(&args));
         v->ops->drained(v->arg);
     } else if (t->kind == FAKE_START) {
         a->active = ok;
@@ -551,7 +555,9 @@ bool isola_js_run(struct isola_js *js)
             entered = true;
         }
         v->current = NULL;
+        v->runs = true;
         run_record(v, r);
+        v->runs = false;
         if (fake__ending(v) != 0) {
             leave(v, r->actor);
             entered = false;
