@@ -84,8 +84,20 @@ static struct isola_mail *allocate(size_t bytes)
     } else {
         m = malloc(pooled ? POOL_SIZE : sizeof(*m) + bytes);
     }
-    if (m != NULL)
-        *m = (struct isola_mail){.pooled = pooled};
+    if (m == NULL)
+        return NULL;
+    /* All but `kind` and the slices, which isola_mail_new sets; one by one, as it is done for every
+     * message. */
+    m->next = NULL;
+    m->actor = NULL;
+    m->pooled = pooled;
+    m->counted = NULL;
+    m->passed_on = false;
+    m->timeout_ms = 0;
+    m->ref = 0;
+    m->ref_table = 0;
+    m->deadline = 0;
+    m->origin = (struct isola_origin){0};
     return m;
 }
 
