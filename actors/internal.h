@@ -809,6 +809,8 @@ struct isola_worker {
     unsigned owed_turns;
     atomic_bool lingers;          /* it looks for work before it sleeps */
     uint64_t linger_ns, lingered; /* its own: for how long it may, and when it last did */
+    unsigned vain;                /* how often it has in vain lately, and since when */
+    uint64_t forgiven;
     struct isola_map shared;    /* release (the pointer) → the realm many actors share; under the
                                    host's shared_lock */
     pthread_mutex_t wakes_lock; /* guards the next one */

@@ -37,10 +37,15 @@
 #define OWED_TURNS 32
 /* How long a worker looks for work before it sleeps, at most, and how often between two looks at
  * the clock. */
-#define LINGER_NS    100000
+#define LINGER_NS    200000
 #define LINGER_LOOKS 16
-/* One part in so many of all time may be lost by that. */
+/* One part in so many of all time may be lost by that, */
 #define LINGER_SHARE 50
+/* and a little more: after a sleep that was so short, it would have been better to look on. So two
+ * that wait for one another, each asleep when the other has something for it, come out of that. */
+#define LINGER_SHORT (2 * LINGER_NS)
+#define LINGER_VAIN  3
+#define LINGER_EACH  20000000 /* ns in which it may be in vain that often */
 
 enum isola_sleep {
     AWAKE,
@@ -376,11 +381,27 @@ static struct isola_realm *linger(struct isola_worker *w)
         now = isola_clock_ns();
     }
     w->lingered = now;
-    if (r != NULL)
+    if (r != NULL) {
         w->linger_ns = LINGER_NS;
-    else
+        w->vain = 0;
+    } else {
         w->linger_ns = until > now ? until - now : 0;
+    }
     return r;
+}
+
+/* It has slept since, and there is something to do. */
+static void slept(struct isola_worker *w, uint64_t since)
+{
+    uint64_t now = isola_clock_ns();
+    if (now - w->forgiven > LINGER_EACH) {
+        w->forgiven = now;
+        w->vain = 0;
+    }
+    if (now - since < LINGER_SHORT && w->vain < LINGER_VAIN) {
+        w->vain++;
+        w->linger_ns = LINGER_NS;
+    }
 }
 
 static bool all_sleep(const struct isola_host *h)
@@ -408,12 +429,13 @@ static bool make_spare(struct isola_worker *w)
 static struct isola_realm *sleep_until_ready(struct isola_worker *w)
 {
     struct isola_realm *r;
-    bool slept = false, looked = false;
+    bool long_ago = false, looked = false;
+    uint64_t since = isola_clock_ns();
     for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
         bool watch = (quiet < WATCH_LOOKS && w->host->nworkers > 1) ||
                      atomic_load(&w->host->spares.wanted) > 0;
         atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
-        slept = !watch;
+        long_ago = !watch;
         fire_for_others(w);
         r = next(w);
         if (r != NULL)
@@ -425,7 +447,8 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         uv_run(&w->loop, UV_RUN_ONCE);
     }
     atomic_store(&w->sleep, AWAKE);
-    if (slept && keeps_deadlines(w)) /* should this visit last */
+    slept(w, since);
+    if (long_ago && keeps_deadlines(w)) /* should this visit last */
         see_to_watch(w);
     return r;
 }
