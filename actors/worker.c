@@ -37,7 +37,7 @@
 #define OWED_TURNS 32
 /* How long a worker looks for work before it sleeps, at most, and how often between two looks at
  * the clock. */
-#define LINGER_NS    200000
+#define LINGER_NS    100000
 #define LINGER_LOOKS 16
 /* One part in so many of all time may be lost by that, */
 #define LINGER_SHARE 50
