@@ -328,8 +328,7 @@ bool isola__actor_pump(struct isola_actor *a)
         return isola__restart_pauses(a) || start(a);
     }
     struct isola_realm *r = a->realm;
-    while (isola__actor_has_work(a) && r->budget > 0 && a->stopping == NULL && !a->turn_ended &&
-           !a->hurt && (a->nrunning == 0 || a->type->def.reentrant)) {
+    while (isola__actor_has_work(a) && r->budget > 0 && isola__actor_may_begin(a)) {
         bool ends = a->upgrade != NULL || a->waiting.head->kind == ISOLA_MSG_STOP ||
                     a->waiting.head->kind == ISOLA_MAIL_HIBERNATE;
         if (ends && a->nrunning > 0)

@@ -890,6 +890,22 @@ struct isola_host {
                            drain waits for */
 };
 
+/* Can it begin one more turn, as far as those that run and what has ended let it? */
+static inline bool isola__actor_may_begin(const struct isola_actor *a)
+{
+    return a->stopping == NULL && !a->turn_ended && !a->hurt &&
+           (a->nrunning == 0 || a->type->def.reentrant);
+}
+/* Fetches what a message to it touches; not `here`: what is shared with other realms alone. */
+static inline void isola__actor_fetch(const struct isola_actor *a, bool here)
+{
+    __builtin_prefetch(a, 1);
+    if (here) {
+        __builtin_prefetch(&a->waiting, 1);
+        __builtin_prefetch(&a->nrunning, 1);
+    }
+}
+
 /* Counts mail into the mailbox of an actor, or out of it, and keeps count of those that are full.
  */
 static inline void isola__mailbox_add(struct isola_actor *a)

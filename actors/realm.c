@@ -87,11 +87,8 @@ static void take_inbox(struct isola_realm *r, struct isola_mailq *to)
         struct isola_mail *before = m->next;
         __builtin_prefetch((char *)m + 64);
         __builtin_prefetch((char *)m + 128);
-        if (m->actor != NULL) {
-            __builtin_prefetch(m->actor, 1);
-            __builtin_prefetch(&m->actor->waiting, 1);
-            __builtin_prefetch(&m->actor->nrunning, 1);
-        }
+        if (m->actor != NULL)
+            isola__actor_fetch(m->actor, true);
         m->next = first;
         first = m;
         m = before;
@@ -168,10 +165,8 @@ void isola__realm_take(struct isola_realm *r, struct isola_actor *a, struct isol
 static bool is_free(const struct isola_actor *a)
 {
     int state = atomic_load_explicit(&a->state, memory_order_relaxed);
-    bool idle = (state == ISOLA_ACTOR_IDLE && a->nrunning == 0) ||
-                (state == ISOLA_ACTOR_RUNNING && a->type->def.reentrant);
-    return idle && a->waiting.head == NULL && !a->turn_ended && !a->hurt && !a->cancelling &&
-           a->stopping == NULL && a->upgrade == NULL;
+    return (state == ISOLA_ACTOR_IDLE || state == ISOLA_ACTOR_RUNNING) && a->waiting.head == NULL &&
+           isola__actor_may_begin(a) && !a->cancelling && a->upgrade == NULL;
 }
 
 static bool is_message(const struct isola_mail *m)

@@ -240,11 +240,8 @@ static void expects(void *arg, uint32_t to)
     if (to - 1 >= r->refs_of.count)
         return;
     const struct isola_receiver *at = &r->refs_of.receivers[to - 1];
-    __builtin_prefetch(at->actor, 1);
-    if (at->realm == r && at->actor != NULL) {
-        __builtin_prefetch(&at->actor->waiting, 1);
-        __builtin_prefetch(&at->actor->nrunning, 1);
-    }
+    if (at->actor != NULL)
+        isola__actor_fetch(at->actor, at->realm == r);
 }
 
 static int watch(void *arg, uint32_t actor, uint32_t turn)

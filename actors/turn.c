@@ -105,8 +105,8 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
     struct isola_mail *m = t->mail;
     struct isola_realm *r = a->realm;
     bool open = r->settled && isola__gate_open(a);
-    if (open && m != NULL && isola_msg_is_ask(m->kind)) {
-        struct isola_mail *answer = isola_mail_turn_round(m, ok, args);
+    if (m != NULL && isola_msg_is_ask(m->kind)) {
+        struct isola_mail *answer = open ? isola_mail_turn_round(m, ok, args) : NULL;
         if (answer != NULL) {
             m = NULL;
         } else {
@@ -114,13 +114,9 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
             m->origin.realm = NULL;
             answer = isola_mail_answer(origin, ok, args);
         }
-        if (answer != NULL)
+        if (answer != NULL && open)
             isola__gate_reply(r, answer);
-    } else if (m != NULL && isola_msg_is_ask(m->kind)) {
-        struct isola_origin origin = m->origin;
-        m->origin.realm = NULL;
-        struct isola_mail *answer = isola_mail_answer(origin, ok, args);
-        if (answer != NULL)
+        else if (answer != NULL)
             isola_mailq_push(&a->effects, answer);
     } else if (!ok) {
         note_crash(a, args);

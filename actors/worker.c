@@ -390,15 +390,15 @@ static struct isola_realm *linger(struct isola_worker *w)
     return r;
 }
 
-/* It has slept since, and there is something to do. */
-static void slept(struct isola_worker *w, uint64_t since)
+/* It has slept since it lingered, and there is something to do. */
+static void slept(struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns();
     if (now - w->forgiven > LINGER_EACH) {
         w->forgiven = now;
         w->vain = 0;
     }
-    if (now - since < LINGER_SHORT && w->vain < LINGER_VAIN) {
+    if (now - w->lingered < LINGER_SHORT && w->vain < LINGER_VAIN) {
         w->vain++;
         w->linger_ns = LINGER_NS;
     }
@@ -430,7 +430,6 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
 {
     struct isola_realm *r;
     bool long_ago = false, looked = false;
-    uint64_t since = isola_clock_ns();
     for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
         bool watch = (quiet < WATCH_LOOKS && w->host->nworkers > 1) ||
                      atomic_load(&w->host->spares.wanted) > 0;
@@ -447,7 +446,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         uv_run(&w->loop, UV_RUN_ONCE);
     }
     atomic_store(&w->sleep, AWAKE);
-    slept(w, since);
+    slept(w);
     if (long_ago && keeps_deadlines(w)) /* should this visit last */
         see_to_watch(w);
     return r;
