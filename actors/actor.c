@@ -505,7 +505,7 @@ void isola__actor_end(struct isola_actor *a)
         struct isola_directory_shard *shard = isola__directory_shard(h, a->hash);
         if (here)
             isola__down(a, "stopped", isola_slice_str("its app or type is not there any more"));
-        isola__actor_ref(a); /* mails have its address as theirs */
+        isola__actor_ref(a); /* mails may have no address but its own */
         do {
             struct isola_mailq notes = {0};
             pthread_mutex_lock(&shard->lock);
@@ -522,7 +522,7 @@ void isola__actor_end(struct isola_actor *a)
         while ((m = isola_mailq_pop(&moved)) != NULL) {
             m->actor = NULL;
             isola__mail_uncount(m);
-            if (m->dst.data == a->address.data && (m = isola_mail_readdress(m, a->address)) == NULL)
+            if (m->dst.len == 0 && (m = isola_mail_readdress(m, a->address)) == NULL)
                 continue;
             if (m->kind == ISOLA_MSG_STOP) {
                 /* Meant for the activation that has ended. Sent on, it would wait for a start at

@@ -238,17 +238,17 @@ struct isola_actor *isola__directory_actor(struct isola_host *h, struct isola_sl
 }
 
 /* In what is usual: all else is for isola__directory_post. */
-static bool has_room(const struct isola_actor *a, const struct isola_mail *mail)
+static bool has_room(const struct isola_host *h, const struct isola_actor *a,
+                     const struct isola_mail *mail)
 {
-    return !atomic_load_explicit(&a->host->draining, memory_order_relaxed) &&
-           mail->args.len <= COUNTED &&
+    return !atomic_load_explicit(&h->draining, memory_order_relaxed) && mail->args.len <= COUNTED &&
            atomic_load_explicit(&a->mailbox, memory_order_relaxed) < a->type->def.limits.mailbox;
 }
 
 static void give(struct isola_actor *a, struct isola_mail *mail)
 {
     mail->actor = a;
-    mail->dst = a->address;
+    mail->dst = (struct isola_slice){0};
     isola__mailbox_add(a);
 }
 
@@ -259,7 +259,7 @@ int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct
         /* Nobody else takes it out of this realm, or out of the directory. */
         if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE)
             return ISOLA_ECLOSED;
-        if (!has_room(a, mail))
+        if (!has_room(r->host, a, mail))
             return ISOLA_EBUSY;
         give(a, mail);
         a->ndirect++;
@@ -269,7 +269,7 @@ int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct
     isola_lock_take(&a->lock);
     if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE) {
         e = ISOLA_ECLOSED;
-    } else if (!has_room(a, mail)) {
+    } else if (!has_room(r->host, a, mail)) {
         e = ISOLA_EBUSY;
     } else {
         give(a, mail);

@@ -467,29 +467,22 @@ enum isola_actor_state {
 };
 
 struct isola_actor {
-    /* A message on its way touches the first three cache lines. */
-    struct isola_actor *next_same; /* in the directory's bucket; under the shard's lock */
-    uint64_t hash;                 /* of the address */
-    struct isola_slice address;    /* `text` */
+    /* The first two cache lines are all a message touches; others than its realm's visitor touch
+     * the first one alone. */
     /* Changed in a visit, under the shard's lock and its own; a counted reference. */
     _Atomic(struct isola_realm *) realm;
     const struct isola_type *type; /* holds a reference to its release; changed likewise */
-    atomic_uint refs;
-    atomic_uint mailbox;    /* mails in the inbox or waiting */
+    atomic_uint mailbox;           /* mails in the inbox or waiting */
     atomic_int state;       /* enum isola_actor_state; written in visits; to GONE under `lock` */
     struct isola_lock lock; /* whoever hands it mail without looking it up in the directory */
+    atomic_uint refs;
 
     /* in a visit of its realm only, unless it is said otherwise */
     uint32_t serial; /* what its realm knows it by; 0: nothing yet */
-
-    struct isola_mailq waiting;
-    struct isola_mailq effects; /* caused since the last settle */
-    struct isola_turn *running;
-    struct isola_actor *next_touched;
-
     unsigned nrunning;
     unsigned ndirect;       /* of its mails that are in realm->direct */
     atomic_uint idle_since; /* the last turn's end (isola__idle_time); also read by memory.c */
+    struct isola_turn *running;
     bool is_touched;
     bool turn_ended;
     bool looked;     /* its script has looked at its state, which may have changed since */
@@ -497,13 +490,23 @@ struct isola_actor {
     bool hurt;       /* there is a crash, or a start_error */
     bool cancelling; /* a turn of it is to be cancelled */
     bool behind;     /* mail may wait for it in the inbox that came before the last visit */
-    bool reading, have_state, activating;
+    bool activating;
+
     atomic_ullong turns; /* read by other threads */
-    struct isola_host *host;
-    struct isola_commit *commits, **commits_tail;
+    struct isola_commit *commits;
     struct isola_mail
         *stopping; /* the STOP or UPGRADE that ends this activation once all is quiet */
     struct isola_mail *upgrade; /* an UPGRADE: comes before what waits, gives a start up */
+    struct isola_mailq waiting;
+    struct isola_mailq effects; /* caused since the last settle; its head ends the two lines */
+
+    struct isola_actor *next_same; /* in the directory's bucket; under the shard's lock */
+    uint64_t hash;                 /* of the address */
+    struct isola_slice address;    /* `text` */
+    struct isola_host *host;
+    struct isola_actor *next_touched;
+    struct isola_commit **commits_tail;
+    bool reading, have_state;
 
     struct isola_pending *pending; /* its asks and timers */
     struct isola_address at;       /* into `text`; read by other threads */
@@ -530,6 +533,9 @@ struct isola_actor {
     struct isola_sub_of *subs;
     char text[]; /* the address */
 };
+_Static_assert(offsetof(struct isola_actor, turns) == 64 &&
+                   offsetof(struct isola_actor, effects.head) == 120,
+               "what messages touch is in two cache lines");
 
 ANY_THREAD struct isola_actor *isola__actor_ref(struct isola_actor *a);
 ANY_THREAD void isola__actor_unref(struct isola_actor *a);
@@ -900,10 +906,8 @@ static inline bool isola__actor_may_begin(const struct isola_actor *a)
 static inline void isola__actor_fetch(const struct isola_actor *a, bool here)
 {
     __builtin_prefetch(a, 1);
-    if (here) {
-        __builtin_prefetch(&a->waiting, 1);
-        __builtin_prefetch(&a->nrunning, 1);
-    }
+    if (here)
+        __builtin_prefetch(&a->turns, 1);
 }
 
 /* Counts mail into the mailbox of an actor, or out of it, and keeps count of those that are full.

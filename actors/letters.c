@@ -43,8 +43,9 @@ void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,
     if (!is_message(mail->kind))
         return;
     struct isola_slice none = {0}, args = mail->args.len <= ARGS_MAX ? mail->args : none;
-    struct isola_slice event = cut(mail->event, TEXT_MAX), reason = cut(why, TEXT_MAX);
-    size_t bytes = mail->src.len + mail->dst.len + event.len + reason.len + args.len;
+    struct isola_slice event = cut(mail->event, TEXT_MAX), reason = cut(why, TEXT_MAX),
+                       to = isola_mail_dst(mail);
+    size_t bytes = mail->src.len + to.len + event.len + reason.len + args.len;
     struct isola_host_letter *letter = malloc(sizeof(*letter) + bytes);
     if (letter != NULL) {
         uint8_t *at = (uint8_t *)(letter + 1);
@@ -53,7 +54,7 @@ void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,
                                              .code = code,
                                              .size = mail->args.len};
         letter->from = put(&at, mail->src);
-        letter->to = put(&at, mail->dst);
+        letter->to = put(&at, to);
         letter->event = put(&at, event);
         letter->reason = put(&at, reason);
         letter->args = put(&at, args);

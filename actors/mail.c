@@ -13,6 +13,7 @@
 #include "actors/internal.h"
 #include "base/msgpack.h"
 
+#define LINE      64  /* bytes of a cache line: mails begin with one */
 #define POOL_SIZE 320 /* bytes of a pooled mail, with its text */
 #define CHAIN     256 /* mails that go to the depot or come from it at once */
 #define DEPOT_MAX 64  /* chains there */
@@ -24,7 +25,7 @@
 #endif
 
 /* `loaded` is used up and filled; `spare` is a whole chain, or empty. */
-static _Thread_local struct {
+static ISOLA_THREAD_LOCAL struct {
     struct isola_mail *loaded, *spare;
     size_t count; /* of `loaded` */
 } pool;
@@ -82,7 +83,7 @@ static struct isola_mail *allocate(size_t bytes)
         pool.loaded = m->next;
         pool.count--;
     } else {
-        m = malloc(pooled ? POOL_SIZE : sizeof(*m) + bytes);
+        m = pooled ? aligned_alloc(LINE, POOL_SIZE) : malloc(sizeof(*m) + bytes);
     }
     if (m == NULL)
         return NULL;
@@ -130,13 +131,13 @@ struct isola_mail *isola_mail_new(int kind, struct isola_slice src, struct isola
     struct isola_mail *m = allocate(bytes);
     if (m == NULL)
         return NULL;
-    m->kind = kind;
+    m->kind = (uint8_t)kind;
     uint8_t *at = (uint8_t *)(m + 1);
-    m->src = store(&at, src);
-    m->dst = store(&at, dst);
+    m->args = store(&at, args); /* first what each message needs */
     m->event = store(&at, event);
     m->chain = store(&at, chain);
-    m->args = store(&at, args);
+    m->src = store(&at, src);
+    m->dst = store(&at, dst);
     return m;
 }
 
@@ -193,6 +194,11 @@ struct isola_mail *isola_mail_turn_round(struct isola_mail *ask, bool ok, struct
     ask->src = ask->dst = ask->event = ask->chain = none;
     ask->args = store(&at, args);
     return ask;
+}
+
+struct isola_slice isola_mail_dst(const struct isola_mail *m)
+{
+    return m->dst.len == 0 && m->actor != NULL ? m->actor->address : m->dst;
 }
 
 void isola_origin_drop(struct isola_origin origin)

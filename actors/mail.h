@@ -39,22 +39,24 @@ enum {
     ISOLA_MAIL_COMMITTED, /* in a struct isola_commit */
 };
 
+/* In the order in which a message's way needs it: two cache lines, and in the third its values. */
 struct isola_mail {
     struct isola_mail *next;
     struct isola_actor *actor; /* the receiver once it is known: its mailbox counts this mail, so it
                                   stays */
-    bool pooled;               /* its memory goes back to a list (mail.c) */
-    int kind;                  /* enum isola_msg_kind, or one of the above */
     struct isola_actor *counted; /* whose mail_bytes it is in, while it is this one's */
+    uint8_t kind;                /* enum isola_msg_kind, or one of the above */
+    bool pooled;                 /* its memory goes back to a list (mail.c) */
     bool passed_on;              /* came from another actor-host: not to be sent to a third */
     uint32_t timeout_ms;
-    uint32_t ref;       /* the receiver's number in a table of refs (refs.c), or 0 */
-    uint64_t ref_table; /* its id */
     uint64_t
         deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
     struct isola_origin origin;
-    /* Into the mail itself; dst may be of `actor` instead. */
-    struct isola_slice src, dst, event, chain, args;
+    /* Into the mail itself. dst: empty while it is `actor`'s (isola_mail_dst). */
+    struct isola_slice args, event, chain, src;
+    struct isola_slice dst;
+    uint32_t ref;       /* the receiver's number in a table of refs (refs.c), or 0 */
+    uint64_t ref_table; /* its id */
 };
 
 /* Copies all slices. NULL when there is no memory. Free with isola_mail_free. */
@@ -77,6 +79,8 @@ ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int
 ANY_THREAD void isola_origin_drop(struct isola_origin origin);
 /* Takes it out of its receiver's mail_bytes. */
 ANY_THREAD void isola__mail_uncount(struct isola_mail *m);
+/* Whom it is for: valid as long as the mail, or while its receiver is. */
+ANY_THREAD struct isola_slice isola_mail_dst(const struct isola_mail *m);
 /* Drops its references too. NULL is allowed. */
 ANY_THREAD void isola_mail_free(struct isola_mail *m);
 

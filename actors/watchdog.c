@@ -59,7 +59,7 @@ struct isola_watchdog {
     pthread_cond_t wake;
 };
 
-static _Thread_local struct slot *mine;
+static ISOLA_THREAD_LOCAL struct slot *mine;
 
 static uint64_t cpu_of(const struct slot *s)
 {

@@ -53,7 +53,7 @@ enum isola_sleep {
     ASLEEP,
 };
 
-static _Thread_local struct isola_worker *here;
+static ISOLA_THREAD_LOCAL struct isola_worker *here;
 
 struct isola_worker *isola__worker_here(void)
 {

@@ -16,6 +16,10 @@
 #define ISOLA_END_C
 #endif
 
+/* Of C, for the few words a thread keeps: found without a call, also in an addon (the loader has
+ * room for some dozens of words of those that come late). */
+#define ISOLA_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+
 #define ISOLA_MUST_USE __attribute__((warn_unused_result))
 #define LOOP_THREAD
 #define JS_THREAD

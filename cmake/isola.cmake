@@ -29,6 +29,22 @@ if(ISOLA_SANITIZE MATCHES "address")
   list(JOIN ISOLA_PRELOAD " " ISOLA_PRELOAD)
 endif()
 
+# The actor-host is optimized as a whole, which messages gain 5 % by; what else is made of the same libraries takes the machine code that is in
+# them as well, so that dozens of tests are not each optimized anew.
+set(ISOLA_WHOLE ON)
+if(ISOLA_SANITIZE OR NOT CMAKE_C_COMPILER_ID STREQUAL GNU)
+  set(ISOLA_WHOLE OFF)
+else()
+  add_link_options(-fno-lto) # the actor-host says otherwise
+endif()
+function(isola_whole)
+  if(ISOLA_WHOLE)
+    foreach(name ${ARGN})
+      target_compile_options(${name} PRIVATE -flto -ffat-lto-objects)
+    endforeach()
+  endif()
+endfunction()
+
 # isola_library(name SOURCES… [PUBLIC libraries…]): a folder's C as a static, position-independent library.
 # Headers of libuv are Debian's: libuv keeps its ABI within 1.x, so the same objects serve the agent (Debian's libuv) and
 # the actor-host (the newer libuv inside the pinned Node.js).
