@@ -99,6 +99,17 @@ static void cancel(struct isola_actor *a)
     isola__realm_touch(a->realm, a);
 }
 
+/* What the activation ends with: its STOP. While messages wait that came before it, the STOP waits
+ * behind them, for the activation they make. A start that waits would wait again. */
+static struct isola_mail *end_of(struct isola_actor *a, bool starts)
+{
+    struct isola_slice none = {0};
+    struct isola_mail *end = NULL;
+    if (!starts && stop_waits(a) && a->waiting.head->kind != ISOLA_MSG_STOP)
+        end = isola_mail_new(ISOLA_MAIL_HIBERNATE, none, none, none, none, none);
+    return end != NULL ? end : take_stop(a);
+}
+
 static void give_up(struct isola_actor *a)
 {
     bool starts = a->nrunning == 0, upgrade = false;
@@ -106,7 +117,7 @@ static void give_up(struct isola_actor *a)
         a->stopping = a->upgrade;
         a->upgrade = NULL;
     } else if (a->stopping == NULL) {
-        a->stopping = take_stop(a);
+        a->stopping = end_of(a, starts);
     }
     upgrade = a->stopping != NULL && a->stopping->kind == ISOLA_MAIL_UPGRADE;
     bool drains = a->stopping == NULL;

@@ -43,10 +43,29 @@ static void a_turn_that_waits_is_cancelled_and_then_given_up(void **state)
         assert_int_equal(o.code, ISOLA_ECANCELED);
         assert_string_equal(o.text, "the actor was stopped, and waited too long for it");
         assert_int_equal(fake_count_note("t/T/a ECANCELED"), 1); /* its signal was aborted before */
-        must_reply(w, after, 2);                                 /* by the next activation */
-        assert_int_equal(fake_count_note("t/T/a last"), 0);
+        must_reply(w, after, 2); /* by the next activation, which the stop ends in order */
+        assert_int_equal(fake_count_note("t/T/a last"), 1);
         assert_int_equal(world_logged(w, "t/T/a: a turn did not end when it was to stop: given up"),
                          1);
+        world_end(w);
+    }
+}
+
+/* Nor is a stop done before what came before it. */
+static void each_turn_before_a_stop_has_its_own_while(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world(options[i], "");
+        uint64_t first = world_ask(w, "t/T/a", "add 1; hold never");
+        uint64_t second = world_ask(w, "t/T/a", "add 1");
+        uint64_t third = world_ask(w, "t/T/a", "add 1; hold never");
+        must_reply(w, world_stop(w, "t/T/a"), true);
+        assert_int_equal(world_outcome(w, first).code, ISOLA_ECANCELED);
+        assert_int_equal(world_outcome(w, second).value, 1);
+        assert_int_equal(world_outcome(w, third).code, ISOLA_ECANCELED);
+        assert_int_equal(world_live(w), 0);
+        assert_int_equal(world_stored(w, "t/T/a"), 1);
         world_end(w);
     }
 }
@@ -206,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_that_waits_is_cancelled_and_then_given_up),
+        cmocka_unit_test(each_turn_before_a_stop_has_its_own_while),
         cmocka_unit_test(a_turn_that_is_cancelled_may_end_in_order),
         cmocka_unit_test(turns_that_end_in_time_are_left_alone),
         cmocka_unit_test(starts_and_last_turns_that_wait_are_given_up),
