@@ -39,7 +39,7 @@ bool crowded(void *)
 }
 void drains(void *, bool) {}
 void drained(void *) {}
-void expects(void *, uint32_t) {}
+void expects(void *, const uint32_t *, uint32_t) {}
 bool heard(void *, uint32_t, Slice)
 {
     return true;
@@ -305,6 +305,7 @@ void forget_handles(isola_v8 *v)
         hook.Reset();
     v->address_symbol.Reset();
     v->memory.Reset();
+    v->ring.ahead.forget();
     v->builtins.clear();
     v->context.Reset();
 }

@@ -296,6 +296,15 @@ void tick(Info info)
     from(info.GetIsolate())->ticks = true;
 }
 
+// ahead(table, size, serial, entry): the activations, of which one is given
+void ahead(Info info)
+{
+    Call call(info);
+    if (info[0]->IsArray() && info[3]->IsObject())
+        call.js.v->ring.ahead.use(call.isolate, info[0].As<v8::Array>(), call.number(1),
+                                  call.number(2), info[3].As<v8::Object>());
+}
+
 void encode_value(Info info)
 {
     Call call(info);
@@ -341,7 +350,8 @@ const Native functions[] = {{"send", send},
 const Native rare_functions[] = {
     {"spawn", spawn},         {"watch", watch_turn},       {"runs", runs},
     {"timerSet", timer_set},  {"timerClear", timer_clear}, {"encode", encode_value},
-    {"decode", decode_value}, {"touch", touch_text},       {"tick", tick}};
+    {"decode", decode_value}, {"touch", touch_text},       {"tick", tick},
+    {"ahead", ahead}};
 
 } // namespace
 

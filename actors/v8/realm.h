@@ -53,6 +53,8 @@ struct isola_v8_send {
     uint64_t id; /* ASK: what isola_js_settle is to name it by; UNSUB: what the SUB returned */
 };
 
+/* Messages that ops->expects hears of at once. */
+#define ISOLA_EXPECTED 32
 /* The low bits of an ask's id: no two asks that wait in an isolate have the same ones. */
 #define ISOLA_ASK_SLOT_BITS 24
 #define ISOLA_ASK_SLOT(id)  ((uint32_t)((id) & ((1u << ISOLA_ASK_SLOT_BITS) - 1)))
@@ -81,10 +83,10 @@ struct isola_v8_ops {
     bool (*crowded)(void *arg);
     /* Between drains and drained: what scripts have sent and ended before, some of it a little
      * late. `last`: nothing more comes in this entry, and what has crashed in it was reported.
-     * expects: something for this number will follow. */
+     * expects: what follows is for these numbers, of which there are ISOLA_EXPECTED at the most. */
     void (*drains)(void *arg, bool last);
     void (*drained)(void *arg);
-    void (*expects)(void *arg, uint32_t to);
+    void (*expects)(void *arg, const uint32_t *to, uint32_t n);
     /* SUB: `id` gets what isola_js_event names it by. An ASK that cannot be sent fails in the
      * isolate. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);

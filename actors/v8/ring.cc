@@ -15,8 +15,6 @@ namespace isola
 // Encoded values of what goes, beyond which it is handed on.
 static constexpr size_t kEncodedMax = 1u << 20;
 static constexpr size_t kEncodedKept = 64u << 10;
-// Records ahead, whose receivers' memory is fetched.
-static constexpr uint32_t kAhead = 10;
 // Records for what goes, for each for what comes: room for all a turn sends, as a rule, since what
 // does not fit waits for its end in larger ones. It is only memory once it is used.
 static constexpr uint32_t kOutgoing = 16;
@@ -214,10 +212,14 @@ static void forget_encoded(Ring *ring)
         isola_buf_free(&ring->encoded);
 }
 
-static void expect(Ring *ring, const isola_v8 *v, uint32_t k)
+// Of the records from `k` on.
+static void expect(const Ring *ring, const isola_v8 *v, uint32_t k, uint32_t n)
 {
-    if (ring->out(k)[Ring::kKind] <= Ring::kEmitSent)
-        v->ops->expects(v->arg, static_cast<uint32_t>(ring->out(k)[Ring::kTo]));
+    uint32_t to[ISOLA_EXPECTED], count = 0;
+    for (; k < n && count < ISOLA_EXPECTED; k++)
+        if (ring->out(k)[Ring::kKind] <= Ring::kEmitSent)
+            to[count++] = static_cast<uint32_t>(ring->out(k)[Ring::kTo]);
+    v->ops->expects(v->arg, to, count);
 }
 
 // Tells of the messages whose turns ended when `sent` records had been, or fewer.
@@ -257,13 +259,11 @@ void drain(isola_js *js, bool last)
         return;
     ring.ints[Ring::kSent] = 0;
     v->ops->drains(v->arg, last);
-    for (uint32_t k = 0; k < n && k < kAhead; k++)
-        expect(&ring, v, k);
     for (uint32_t k = 0; k < n; k++) {
         const int32_t *r = ring.out(k);
         finish(v, came, k);
-        if (k + kAhead < n)
-            expect(&ring, v, k + kAhead);
+        if (k % ISOLA_EXPECTED == 0)
+            expect(&ring, v, k, n);
         if (r[Ring::kKind] == Ring::kAskSent || r[Ring::kKind] == Ring::kEmitSent)
             send(js, r);
         else
@@ -332,6 +332,24 @@ static int32_t *come(isola_js *js, Ring::Came kind, uint32_t actor, Slice args, 
     r[Ring::kTag] = put_value(r, args, nothing);
     r[Ring::kWhose] = static_cast<int32_t>(actor);
     return r;
+}
+
+static void look_ahead(const Ring *ring)
+{
+    uint32_t serials[Ahead::kMost], n = 0;
+    if (!ring->ahead.is_used())
+        return;
+    for (uint32_t k = 0; k < ring->queued; k++) {
+        const int32_t *r = ring->in(k);
+        if (r[Ring::kKind] != Ring::kAsked && r[Ring::kKind] != Ring::kEmitted)
+            continue;
+        serials[n++] = static_cast<uint32_t>(r[Ring::kSerial]);
+        if (n == Ahead::kMost) {
+            ring->ahead.look(serials, n);
+            n = 0;
+        }
+    }
+    ring->ahead.look(serials, n);
 }
 
 static void fail_unsent(isola_js *js)
@@ -421,6 +439,7 @@ bool isola_js_run(struct isola_js *js)
     v8::Isolate *isolate = js->isolate();
     bool any = ring.queued > 0 || !ring.unsent.empty();
     fail_unsent(js);
+    look_ahead(&ring);
     ring.seen = 0;
     for (uint32_t from = 0; from < ring.queued;) {
         ring.ints[Ring::kAt] = static_cast<int32_t>(from);

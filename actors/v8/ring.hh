@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/v8/ahead.hh"
 #include "base/buf.h"
 
 struct isola_js;
@@ -48,7 +49,6 @@ struct Ring {
         kOffset,
         kLength,
         kNameLength,
-        kGathered,
         kWaits
     };
     enum In { kKind, kTag, kSerial, kNumber, kValue, kName = 6, kWhose = 7, kIn = 8 };
@@ -92,10 +92,11 @@ struct Ring {
     std::vector<Unsent> unsent;
     Names names;
     uint32_t told = 0; // names JavaScript knows
+    Ahead ahead;
 
     ~Ring();
-    int32_t *in(uint32_t k) { return ints + kHeader + k * kIn; }
-    int32_t *out(uint32_t k) { return ints + kHeader + incoming * kIn + k * kOut; }
+    int32_t *in(uint32_t k) const { return ints + kHeader + k * kIn; }
+    int32_t *out(uint32_t k) const { return ints + kHeader + incoming * kIn + k * kOut; }
     void use(std::shared_ptr<v8::BackingStore> memory, uint32_t in, uint32_t out);
     static size_t bytes(uint32_t in, uint32_t out)
     {

@@ -74,7 +74,7 @@ bool op_crowded(void *)
 }
 void op_drains(void *, bool) {}
 void op_drained(void *) {}
-void op_expects(void *, uint32_t) {}
+void op_expects(void *, const uint32_t *, uint32_t) {}
 int op_send(void *, const isola_v8_send *, uint64_t *, isola_err *err)
 {
     return isola_fail(err, ISOLA_EPERM, "nothing can be sent from here");

@@ -4,10 +4,9 @@
 import { native, setFrame } from './node/native.js';
 import { again, deliver, ended, later } from './actor.js';
 import {
-  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, FINISHED, GATHERED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SENT, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, UNDEFINED, VALUE,
+  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, FINISHED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SENT, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, UNDEFINED, VALUE,
 } from './layout.js';
 import { settle } from './ref.js';
-import { setPrototypeOf } from './primordials.js';
 import { done, doubles, fits, ints, names, numberOf } from './ring.js';
 import { find } from './table.js';
 
@@ -22,33 +21,18 @@ function scalar(tag, at) {
   }
 }
 
-const whose = setPrototypeOf([], null); // of the records of this run
-
-// Finds the actors of all messages before the first is delivered: a processor waits for the memory of many at once, but not when each
-// is looked at after what the one before it did. (What is counted does not matter, only that the objects are looked at.)
-function gather(from, to) {
-  let n = 0;
-  for (let k = from; k < to; k++) {
-    const at = HEADER + k * IN;
-    whose[k] = ints[at + KIND] < REPLIED ? find(ints[at + SERIAL] >>> 0) : undefined;
-  }
-  for (let k = from; k < to; k++) {
-    const i = whose[k];
-    if (i !== undefined && typeof i.handler === 'object') n++;
-  }
-  return n;
-}
-
 /** Runs the records from one up to another. */
 export function run(from, to) {
-  if (to - from > 1) ints[GATHERED] = gather(from, to);
-  else whose[from] = ints[HEADER + from * IN + KIND] < REPLIED ? find(ints[HEADER + from * IN + SERIAL] >>> 0) : undefined;
   for (let k = from; k < to; k++) {
     const at = HEADER + k * IN;
     const kind = ints[at + KIND], tag = ints[at + TAG];
     ints[AT] = k;
-    if (kind >= REPLIED) answer(at, k, kind === REPLIED, tag);
-    else if (kind !== 0 && whose[k] !== undefined) incoming(whose[k], at, k, kind === ASKED, tag); // else its activation has ended
+    if (kind >= REPLIED) {
+      answer(at, k, kind === REPLIED, tag);
+    } else if (kind !== 0) {
+      const i = find(ints[at + SERIAL] >>> 0);
+      if (i !== undefined) incoming(i, at, k, kind === ASKED, tag); // else its activation has ended
+    }
   }
 }
 

@@ -10,8 +10,7 @@ export const CROWDED = 3; // some mailbox is full
 export const ACTOR = 4, TURN = 5; // whose code runs, while it is known without asking V8; 0: it is not
 export const OFFSET = 6, LENGTH = 7; // of what native.encodeNext has encoded
 export const EVENT_LENGTH = 8; // of the name before it
-export const GATHERED = 9; // nobody reads it
-export const WAITS = 10; // what [OFFSET] says is in no record yet
+export const WAITS = 9; // what [OFFSET] says is in no record yet
 export const HEADER = 16;
 
 // What comes.
