@@ -12,6 +12,11 @@
  * open transaction are kept in a Bloom filter. Another one has all the addresses there are
  * (presence.h); the thread fills it when it has nothing else to do.
  *
+ * A lone read need not wait for the thread to wake, which takes longer than it: who asks with
+ * isola_state_get_here while the thread sleeps takes its place, and leaves what comes meanwhile to
+ * it. While the disk is slow the thread does all of it, as who waits for it is not to hold up
+ * others.
+ *
  * Failure modes: a commit that fails is rolled back and its writes are tried one by one, so that a
  * value too big for the disk fails alone; after FAILURES_MAX in a row the rest of them fail with
  * the same reason. Later requests start afresh: the store recovers when the disk does.
@@ -27,6 +32,7 @@
 #include <sys/stat.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "store/presence.h"
 #include "store/sqlite.h"
@@ -38,6 +44,9 @@
 #define FILTER_BITS     4096u
 /* Addresses looked at in one go, between requests. */
 #define SCAN_ROWS 500
+/* A read that took so long, ns, leaves others to the thread for a while, ns. */
+#define SLOW_NS  1000000u
+#define AVOID_NS 1000000000u
 
 static const char *const migrations[ISOLA__STATE_SCHEMA] = {
     "CREATE TABLE state (address TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -66,8 +75,11 @@ struct queue {
 struct isola_state {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct queue queue; /* under the lock */
-    bool closing;       /* under the lock */
+    struct queue queue;  /* under the lock */
+    bool closing;        /* under the lock */
+    bool asleep;         /* under the lock: the thread waits, and `lent` may become true */
+    bool lent;           /* under the lock: who asked does its work, and has all that is its own */
+    uint64_t slow_until; /* under the lock: reads are for the thread alone, ns of isola_clock_ns */
     pthread_t thread;
     _Atomic uint64_t reads, writes, commits, failed_commits;
     struct isola__presence presence;
@@ -287,9 +299,11 @@ static void scan(struct isola_state *s)
 static struct isola_state_req *take_all(struct isola_state *s)
 {
     pthread_mutex_lock(&s->lock);
-    while (s->queue.head == NULL && !s->closing) {
-        if (s->scanned) {
+    while (s->lent || (s->queue.head == NULL && !s->closing)) {
+        if (s->scanned || s->lent) {
+            s->asleep = true;
             pthread_cond_wait(&s->wake, &s->lock);
+            s->asleep = false;
             continue;
         }
         pthread_mutex_unlock(&s->lock);
@@ -332,6 +346,31 @@ static void request(struct isola_state *s, struct isola_state_req *req, enum op 
     push(&s->queue, req);
     pthread_mutex_unlock(&s->lock);
     if (was_empty)
+        pthread_cond_signal(&s->wake);
+}
+
+void isola_state_get_here(struct isola_state *s, struct isola_state_req *req)
+{
+    uint64_t began = isola_clock_ns();
+    pthread_mutex_lock(&s->lock);
+    bool free =
+        s->asleep && !s->lent && s->queue.head == NULL && !s->closing && began >= s->slow_until;
+    s->lent |= free;
+    pthread_mutex_unlock(&s->lock);
+    if (!free) {
+        isola_state_get(s, req);
+        return;
+    }
+    req->value = isola_slice(NULL, 0);
+    answer_get(s, req);
+    uint64_t now = isola_clock_ns();
+    pthread_mutex_lock(&s->lock);
+    if (now - began > SLOW_NS)
+        s->slow_until = now + AVOID_NS;
+    s->lent = false;
+    bool more = s->queue.head != NULL || s->closing;
+    pthread_mutex_unlock(&s->lock);
+    if (more)
         pthread_cond_signal(&s->wake);
 }
 

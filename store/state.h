@@ -11,7 +11,8 @@
  * One process at a time has the file: an open waits a while for another to let go, so that an
  * actor-host that is still ending cannot write behind its successor's back.
  *
- * Callbacks fire on the store's thread: they must enqueue and wake, not work.
+ * Callbacks fire on the store's thread, or that of isola_state_get_here: they must enqueue and
+ * wake, not work.
  */
 #ifndef ISOLA_STORE_STATE_H
 #define ISOLA_STORE_STATE_H
@@ -51,6 +52,10 @@ struct isola_state_req {
  * was there before, and after a del. */
 ANY_THREAD bool isola_state_absent(struct isola_state *s, struct isola_slice address);
 ANY_THREAD void isola_state_get(struct isola_state *s, struct isola_state_req *req);
+/* The same; when nothing else is under way it is done by the caller, and the callback comes before
+ * this returns. It blocks for what a read takes: some ten microseconds, or once in a while, when
+ * the disk is slow, that. Not to be called with a lock held that the callback takes. */
+POOL_THREAD void isola_state_get_here(struct isola_state *s, struct isola_state_req *req);
 /* Replaces the whole state of `req->address`. Borrows `value` until cb. */
 ANY_THREAD void isola_state_put(struct isola_state *s, struct isola_state_req *req,
                                 struct isola_slice value);

@@ -139,7 +139,7 @@ static void got_value(struct isola_state_req *req, int code, struct isola_slice 
 static void read_value(struct read *r)
 {
     r->req = (struct isola_state_req){.cb = got_value, .arg = r, .address = r->io->address};
-    isola_state_get(r->app->state, &r->req);
+    isola_state_get_here(r->app->state, &r->req);
 }
 
 static void got_note(struct isola_state_req *req, int code, struct isola_slice value,
@@ -168,7 +168,7 @@ void claims_read(void *arg, struct isola_state_io *io)
     }
     r->req = (struct isola_state_req){
         .cb = got_note, .arg = r, .address = isola_buf_slice(&r->note_key)};
-    isola_state_get(r->app->state, &r->req);
+    isola_state_get_here(r->app->state, &r->req);
 }
 
 bool claims_absent(void *arg, struct isola_slice address)

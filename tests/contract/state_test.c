@@ -375,6 +375,83 @@ static void answers_reads_of_others_without_a_commit(void **state)
     isola_state_close(s);
 }
 
+/* Until the store's thread sleeps, a read may be its own. */
+static void read_here(struct isola_state *s, const char *address, const char *value)
+{
+    struct wait w = {0};
+    bool here = false;
+    for (int tries = 0; tries < 10000 && !here; tries++) {
+        prepare(&w, address);
+        isola_state_get_here(s, &w.req);
+        pthread_mutex_lock(&lock);
+        here = w.done;
+        pthread_mutex_unlock(&lock);
+        answered(&w, value);
+    }
+    assert_true(here);
+}
+
+static void a_lone_read_is_done_by_who_asks(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct wait w = {0}, behind = {0}, read = {0};
+    struct gate g;
+    put(s, &w, "a/B/c", "one");
+    answered(&w, "");
+    read_here(s, "a/B/c", "one");
+    /* Not when the thread is busy, and never before what was requested earlier. */
+    shut_gate(s, &g);
+    put(s, &behind, "a/B/c", "two");
+    prepare(&read, "a/B/c");
+    isola_state_get_here(s, &read.req);
+    assert_false(read.done);
+    open_gate(&g);
+    answered(&behind, "");
+    answered(&read, "two");
+    isola_state_close(s);
+}
+
+struct reader {
+    pthread_t thread;
+    struct isola_state *s;
+    unsigned number;
+};
+static void *read_and_write(void *arg)
+{
+    struct reader *r = arg;
+    char address[32], value[32];
+    struct wait w = {0};
+    snprintf(address, sizeof(address), "a/B/%u", r->number);
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(value, sizeof(value), "%u", i / 3);
+        if (i % 3 == 0) {
+            put(r->s, &w, address, value);
+            answered(&w, "");
+        } else {
+            prepare(&w, address);
+            isola_state_get_here(r->s, &w.req);
+            answered(&w, value);
+        }
+    }
+    return NULL;
+}
+
+static void threads_take_turns_with_the_file(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct reader all[4];
+    for (unsigned i = 0; i < 4; i++) {
+        all[i] = (struct reader){.s = s, .number = i};
+        assert_int_equal(pthread_create(&all[i].thread, NULL, read_and_write, &all[i]), 0);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(all[i].thread, NULL);
+    assert_int_equal(stats(s).reads, 800);
+    isola_state_close(s);
+}
+
 static void close_finishes_what_was_requested(void **state)
 {
     (void)state;
@@ -781,6 +858,8 @@ int main(int argc, char **argv)
         TEST(answers_reads_of_others_without_a_commit),
         TEST(knows_what_is_not_there),
         TEST(knows_nothing_of_a_file_it_cannot_read),
+        TEST(a_lone_read_is_done_by_who_asks),
+        TEST(threads_take_turns_with_the_file),
         TEST(close_finishes_what_was_requested),
         TEST(fails_what_the_disk_refuses_and_recovers),
         TEST(fails_all_while_nothing_can_be_written),
