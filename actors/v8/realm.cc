@@ -216,6 +216,17 @@ using namespace isola;
 
 extern "C" {
 
+// What many actors have is one string.
+static v8::Local<v8::String> shared_text(v8::Isolate *isolate, Slice s)
+{
+    v8::Local<v8::String> value;
+    return v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data),
+                                   v8::NewStringType::kInternalized, static_cast<int>(s.len))
+                   .ToLocal(&value)
+               ? value
+               : v8::String::Empty(isolate);
+}
+
 static void begin_to_live(isola_v8 *v)
 {
     v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
@@ -328,9 +339,12 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
         isola_buf_free(&failure);
         return;
     }
-    v8::Local<v8::Value> argv[] = {
-        uint_of(js, actor),    text(isolate, app), text(isolate, type), text(isolate, key), stored,
-        v8::Undefined(isolate)};
+    v8::Local<v8::Value> argv[] = {uint_of(js, actor),
+                                   shared_text(isolate, app),
+                                   shared_text(isolate, type),
+                                   text(isolate, key),
+                                   stored,
+                                   v8::Undefined(isolate)};
     if (no_state.len > 0)
         argv[5] = text(isolate, no_state);
     set_frame(isolate, actor, 0);

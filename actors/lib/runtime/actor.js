@@ -10,7 +10,7 @@
 import { native } from './node/native.js';
 import { EventEmitter, Events, isEnd } from './node/events.js';
 import { done } from './ring.js';
-import { actors, remember } from './table.js';
+import { find, remember } from './table.js';
 import {
   all, apply, bounded, call, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
   settled,
@@ -46,21 +46,28 @@ function touch(self) {
   if (i.noState !== undefined) throw codeError('EUNREACHABLE', i.noState);
   if (!i.touched) {
     i.touched = true;
+    i.state ??= {};
     native.looked(i.serial);
   }
   return i;
 }
 
+const addressOf = (i) => i.address ??= `${i.app}/${i.type}/${i.key}`;
+
 export class Actor extends EventEmitter {
   constructor() {
     super();
-    inner(this).events = new Events();
+    const i = inner(this);
+    if (getPrototypeOf(i.events) !== Events.prototype) i.events = new Events(); // Node.js' EventEmitter has made others
   }
   get app() { return inner(this).app; }
   get type() { return inner(this).type; }
   get key() { return inner(this).key; }
-  get address() { return inner(this).address; }
-  get [kAddress]() { return (Inner.of(this) ?? constructing)?.address; }
+  get address() { return addressOf(inner(this)); }
+  get [kAddress]() {
+    const i = Inner.of(this) ?? constructing;
+    return i === null ? undefined : addressOf(i);
+  }
 
   // What is kept. Assigning replaces it; changing it in place is noticed at the end of the turn.
   get state() { return touch(this).state; }
@@ -94,6 +101,13 @@ defineProperty(Actor.prototype, '_events', {
   configurable: false,
   enumerable: false,
 });
+
+// One that lives in the snapshot, so that others have room for their fields in themselves (see Ref), and for four events.
+constructing = { events: new Events() };
+Inner.living = new Actor();
+Inner.events = constructing.events;
+for (const name of ['a', 'b', 'c', 'd']) Inner.events[name] = undefined;
+constructing = null;
 
 // The names of a class's handlers: its own and inherited methods, but none of Actor's, no hooks, nothing that begins with _.
 const methodsOf = new SafeWeakMap();
@@ -141,14 +155,13 @@ export function definition(namespace, type) {
   return { setup: undefined, Class: value };
 }
 
-/** Starts an actor: its promise fulfils when it may take messages. */
-export async function activate(def, serial, app, type, key, state, noState) {
+/** Starts an actor: it may take messages, or, when this returns a promise, when that fulfils. */
+export function activate(def, serial, app, type, key, state, noState) {
   // What a message needs comes first.
-  const i = { serial, found: 0, handler: undefined, self: null, monitors: undefined, events: undefined, methods: null, touched: false, state: state ?? {}, noState, app, type, key,
-    address: `${app}/${type}/${key}`, signals: undefined, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
+  const i = { serial, found: 0, handler: undefined, self: null, monitors: undefined, events: new Events(), methods: null, touched: false, state, noState, app, type, key,
+    address: undefined, signals: undefined, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   remember(i);
   constructing = i;
-  let result;
   try {
     if (def.Class !== undefined) {
       i.self = new def.Class();
@@ -161,9 +174,8 @@ export async function activate(def, serial, app, type, key, state, noState) {
   } finally {
     constructing = null;
   }
-  if (def.setup !== undefined) result = def.setup(i.self);
-  else if (typeof i.self.onActivate === 'function') result = i.self.onActivate();
-  await result;
+  if (def.setup !== undefined) return def.setup(i.self);
+  return typeof i.self.onActivate === 'function' ? i.self.onActivate() : undefined;
 }
 
 // Calls every handler of the event, of which there are several; the first result that is not undefined is the answer.
@@ -255,7 +267,7 @@ export function hear(serial, turn, call) {
 /** The last turn of an activation. */
 export function hibernate(serial, turn) {
   hear(serial, turn, () => {
-    const i = actors.get(serial);
+    const i = find(serial);
     return typeof i.self.onHibernate === 'function' ? i.self.onHibernate() : undefined;
   });
 }

@@ -2,7 +2,7 @@
 //
 // What scripts have done outside of their isolate, by the JavaScript of the actor-host's main thread (node-agent/actor-host/outside):
 // a request is a text of JSON and bytes, and so is each answer. See actors/io.c.
-import { actors } from './table.js';
+import { find } from './table.js';
 import { crash, currentActor, group } from './node/native.js';
 import { once, SafeMap } from './primordials.js';
 
@@ -14,7 +14,7 @@ export const io = once(() => {
   function start(what, gated, head, body, on) {
     const actor = currentActor();
     const id = natives.start(actor, gated, what, head, body);
-    const owner = actors.get(actor);
+    const owner = find(actor);
     underWay.set(id, { on, owner });
     if (owner !== undefined) owner.ios++;
     return id;

@@ -18,7 +18,7 @@ import * as natives from './node/native.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
 import { warm } from './warm.js';
-import { codeError, defineProperty, SafeMap, settled } from './primordials.js';
+import { codeError, defineProperty, isThenable, SafeMap, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
 const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
@@ -50,12 +50,17 @@ globalThis.__isola_boot = (native) => {
     makeRef: (address) => new refs.Ref(address),
     load: (type, namespace) => { definitions.set(type, actors.definition(namespace, type)); },
     activate: (serial, app, type, key, state, noState) => {
-      settled(actors.activate(definitions.get(type), serial, app, type, key, state, noState),
-        () => native.activated(serial, true, undefined),
-        (error) => native.activated(serial, false, error));
+      const failed = (error) => native.activated(serial, false, error), started = () => native.activated(serial, true, undefined);
+      try {
+        const result = actors.activate(definitions.get(type), serial, app, type, key, state, noState);
+        if (isThenable(result)) settled(result, started, failed);
+        else started();
+      } catch (error) {
+        failed(error);
+      }
     },
     deactivate: (serial) => {
-      const i = table.actors.get(serial);
+      const i = table.find(serial);
       if (i === undefined) return;
       refs.forget(i);
       timers.forget(i);
@@ -76,7 +81,7 @@ globalThis.__isola_boot = (native) => {
     abort: signal.abort,
     timer: timers.fire,
     state: (serial) => {
-      const i = table.actors.get(serial);
+      const i = table.find(serial);
       return i !== undefined && i.touched ? [i.state] : undefined;
     },
     tick: drain,

@@ -9,7 +9,7 @@ import { hear, kAddress } from './actor.js';
 import { currentActor, native } from './node/native.js';
 import * as ring from './ring.js';
 import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf, trunc } from './primordials.js';
-import { actors } from './table.js';
+import { find } from './table.js';
 
 const SUB = 5, UNSUB = 6; // base/msg.h
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
@@ -127,7 +127,7 @@ export class Ref {
     const { subs } = this.#emitter;
     if (subs.has(event)) return;
     const id = native.send(SUB, this.#address, name(event), 0);
-    const owner = actors.get(currentActor());
+    const owner = find(currentActor());
     subs.set(event, id);
     subscriptions.set(id, { ref: this, event, owner, call: undefined, lost: () => subs.delete(event) });
     if (owner !== undefined) owner.subscriptions++;

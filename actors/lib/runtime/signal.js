@@ -6,7 +6,7 @@ import { rare } from './node/native.js';
 import { innerOf } from './actor.js';
 import { late } from './born.js';
 import { codeError, once, SafeMap, trunc } from './primordials.js';
-import { actors } from './table.js';
+import { find } from './table.js';
 
 const signals = once(() => {
   const KEPT = 16; // signals of turns that may be over, before they are looked through
@@ -48,7 +48,7 @@ export const signalOf = (self) => signals().signalOf(self);
 
 /** C says that nobody waits for a turn. */
 export function abort(serial, turn, code) {
-  const i = actors.get(serial);
+  const i = find(serial);
   i?.signals?.get(turn)?.abort(signals().over(code));
 }
 

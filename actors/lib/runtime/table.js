@@ -4,37 +4,50 @@
 import { rare } from './node/native.js';
 import { SafeMap, setPrototypeOf } from './primordials.js';
 
-export const actors = new SafeMap(); // serial → inner
-
-// The same, quicker: serials follow each other, so their low bits find almost all of them in a table that is as large as the map.
+// Serials follow each other, so their low bits are places of their own for almost all; others have what finds its place taken.
 let table = setPrototypeOf([undefined], null);
+const others = new SafeMap(); // serial → inner
+let count = 0;
 
-// When they are so many that processors wait for their memory, C fetches that of those it has a message for (actors/v8/ahead.hh).
+// When they are so many that processors wait for their memory, C looks at that of those it has a message for (actors/v8/ahead.hh).
 const MANY = 64;
 let told; // the table C knows
 
+function put(i) {
+  const k = i.serial & (table.length - 1);
+  if (table[k] === undefined) table[k] = i;
+  else others.set(i.serial, i);
+}
+
+function grow() {
+  const old = table, size = old.length * 2, displaced = setPrototypeOf([], null);
+  table = setPrototypeOf([], null);
+  for (let k = 0; k < size; k++) table[k] = undefined;
+  for (let k = 0; k < old.length; k++) if (old[k] !== undefined) put(old[k]);
+  others.forEach((i) => { displaced[displaced.length] = i; });
+  others.clear();
+  for (let k = 0; k < displaced.length; k++) put(displaced[k]);
+}
+
 export function remember(i) {
-  actors.set(i.serial, i);
-  if (actors.size > table.length) {
-    const size = table.length * 2;
-    table = setPrototypeOf([], null);
-    for (let k = 0; k < size; k++) table[k] = undefined;
-    actors.forEach((other) => { table[other.serial & (size - 1)] = other; });
-  }
-  table[i.serial & (table.length - 1)] = i;
-  if (told !== table && table.length >= MANY) {
+  if (++count > table.length) grow();
+  put(i);
+  if (told !== table && table.length >= MANY && table[i.serial & (table.length - 1)] === i) {
     told = table;
     rare().ahead(table, table.length, i.serial, i);
   }
 }
 
+/** undefined: it has ended. */
 export function find(serial) {
   const i = table[serial & (table.length - 1)];
-  return i !== undefined && i.serial === serial ? i : actors.get(serial);
+  if (i !== undefined && i.serial === serial) return i;
+  return others.size === 0 ? undefined : others.get(serial);
 }
 
 export function forget(serial) {
   const k = serial & (table.length - 1);
   if (table[k]?.serial === serial) table[k] = undefined;
-  actors.delete(serial);
+  else if (!others.delete(serial)) return;
+  count--;
 }

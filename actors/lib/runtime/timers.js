@@ -2,7 +2,7 @@
 //
 // setTimeout and friends. C keeps the times; a callback runs in the frame of the actor that set it.
 import { frame, native, rare, setFrame } from './node/native.js';
-import { actors } from './table.js';
+import { find } from './table.js';
 import { apply, once, SafeMap, toNumber, trunc } from './primordials.js';
 
 export const timers = once(() => {
@@ -22,7 +22,7 @@ export const timers = once(() => {
       this.#repeat = repeat;
       this.#frame = frame();
       this.#actor = native.actorOf(this.#frame);
-      this.#owner = actors.get(this.#actor);
+      this.#owner = find(this.#actor);
       this.#start();
     }
     #start() {
