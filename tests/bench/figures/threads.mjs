@@ -7,22 +7,8 @@ import { combine, distribution, timed } from '../lib/measure.mjs';
 const BURNERS = 16;
 const STEPS = 2_000_000; // of a turn: some milliseconds
 
-/** Turns of CPU-bound actors a second: as many asks under way as there are actors. */
-async function burn(node, ms) {
-  const { value: counts, ms: took, cpu, others } = await timed(node.pids, () => {
-    const end = performance.now() + ms;
-    return Promise.all(Array.from({ length: BURNERS }, async (_, i) => {
-      const delays = [];
-      for (let begun = performance.now(); begun < end; begun = performance.now()) {
-        await node.ask(`Burner/b${i}`, 'burn', STEPS);
-        delays.push((performance.now() - begun) * 1000);
-      }
-      return delays;
-    }));
-  });
-  const delays = counts.flat();
-  return { n: delays.length, rate: (delays.length * 1000) / took, ...distribution(delays), cpuus: (cpu * 1000) / delays.length, others };
-}
+/** Turns of CPU-bound actors: as many asks under way as there are actors, from within, so that no other process wants a core. */
+const burn = (node, ms) => node.asks(BURNERS, { type: 'Burner', actors: BURNERS, event: 'burn', args: [STEPS], ms });
 
 export const threads = {
   name: 'threads',
