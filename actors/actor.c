@@ -54,9 +54,7 @@ static void chain_text(struct isola_slice chain, struct isola_slice last, struct
 static void answer_failure(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
 {
     if (isola_msg_is_ask(mail->kind)) {
-        struct isola_origin origin = mail->origin;
-        mail->origin.realm = NULL;
-        isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+        isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), code, "%s", why));
     }
     isola_mail_free(mail);
 }
@@ -76,9 +74,8 @@ static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const
 void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there)
 {
     static const uint8_t words[2][2] = {{0x91, 0xc2}, {0x91, 0xc3}}; /* [false], [true] */
-    struct isola_origin origin = stop->origin;
-    stop->origin.realm = NULL;
-    isola__gate_release(h, isola_mail_answer(origin, true, isola_slice(words[was_there], 2)));
+    isola__gate_release(
+        h, isola_mail_answer(isola_mail_take_origin(stop), true, isola_slice(words[was_there], 2)));
     isola_mail_free(stop);
 }
 

@@ -32,14 +32,10 @@ void isola__cancel_ask(struct isola_realm *r, uint64_t ask, struct isola_slice d
     isola__pending_free(r, p);
     if (m == NULL)
         return;
-    if (a == NULL) {
-        isola__gate_release(r->host, m);
-    } else if (r->leaving == a) {
+    if (a != NULL && r->leaving == a)
         isola__gate_follow(a, m);
-    } else {
-        isola_mailq_push(&a->effects, m);
-        isola__realm_touch(r, a);
-    }
+    else
+        isola__gate_put(r, a, m);
 }
 
 void isola__cancel_asks(struct isola_actor *a)

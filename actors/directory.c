@@ -120,9 +120,7 @@ void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int 
 {
     isola_host_dead_letter(h, mail, code, isola_slice_str(why));
     if (isola_msg_is_ask(mail->kind)) {
-        struct isola_origin origin = mail->origin;
-        mail->origin.realm = NULL;
-        isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+        isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), code, "%s", why));
     } else if (mail->kind == ISOLA_MSG_EMIT) {
         isola__host_logf(h, ISOLA_LOG_WARN, mail->dst, "\"%.*s\" was dropped: %s",
                          ISOLA_FMT(mail->event), why);

@@ -57,6 +57,16 @@ void isola__gate_reply(struct isola_realm *r, struct isola_mail *answer)
     isola_mailq_push(&r->direct, answer);
 }
 
+void isola__gate_put(struct isola_realm *r, struct isola_actor *a, struct isola_mail *m)
+{
+    if (a == NULL) {
+        isola__gate_release(r->host, m);
+        return;
+    }
+    isola_mailq_push(&a->effects, m);
+    isola__realm_touch(r, a);
+}
+
 /* What an actor that lives in `r` has caused. */
 static void release_all(struct isola_realm *r, struct isola_mailq *q)
 {
@@ -94,9 +104,7 @@ static bool leaves_anyway(const struct isola_mail *m)
 static void refuse(struct isola_host *h, struct isola_mail *m, int code, const char *why)
 {
     if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) {
-        struct isola_origin origin = m->origin;
-        m->origin.realm = NULL;
-        isola__gate_release(h, isola_mail_failure(origin, code, "%s", why));
+        isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(m), code, "%s", why));
     }
     isola_mail_free(m);
 }
@@ -189,9 +197,8 @@ static void crash(struct isola_actor *a)
     isola__gate_refuse(a, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
     if (a->stopping != NULL) {
-        struct isola_origin origin = a->stopping->origin;
-        a->stopping->origin.realm = NULL;
-        isola__gate_release(h, isola_mail_failure(origin, ISOLA_EFAILED, "%s", why));
+        isola__gate_release(
+            h, isola_mail_failure(isola_mail_take_origin(a->stopping), ISOLA_EFAILED, "%s", why));
         isola_mail_free(a->stopping);
         a->stopping = NULL;
     }

@@ -183,11 +183,9 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
     } else if (node < 0) {
         isola_host_dead_letter(h, mail, node, isola_slice_str("no node can be reached for it"));
         if (isola_msg_is_ask(mail->kind)) {
-            struct isola_origin origin = mail->origin;
-            mail->origin.realm = NULL;
-            isola__gate_release(h,
-                                isola_mail_failure(origin, node, "no node can be reached for %.*s",
-                                                   ISOLA_FMT(mail->dst)));
+            isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), node,
+                                                      "no node can be reached for %.*s",
+                                                      ISOLA_FMT(mail->dst)));
         }
         isola_mail_free(mail);
     } else if (mail->kind == ISOLA_MSG_SUB) {

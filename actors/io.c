@@ -50,14 +50,8 @@ void isola__io_release(struct isola_host *h, struct isola_mail *mail)
 /* Sends a mail after all that its actor has sent before. Takes it; NULL is allowed. */
 static void send_after(struct isola_realm *r, struct isola_actor *a, struct isola_mail *m)
 {
-    if (m == NULL)
-        return;
-    if (a == NULL) {
-        isola__io_release(r->host, m);
-    } else {
-        isola_mailq_push(&a->effects, m);
-        isola__realm_touch(r, a);
-    }
+    if (m != NULL)
+        isola__gate_put(r, a, m);
 }
 
 static int refuse(struct isola_realm *r, uint32_t actor, const struct isola_actor *a, size_t bytes,

@@ -175,8 +175,7 @@ struct isola_mail *isola_mail_readdress(struct isola_mail *m, struct isola_slice
         copy->timeout_ms = m->timeout_ms;
         copy->deadline = m->deadline;
         copy->passed_on = m->passed_on;
-        copy->origin = m->origin;
-        m->origin.realm = NULL;
+        copy->origin = isola_mail_take_origin(m);
     }
     isola_mail_free(m);
     return copy;
@@ -199,6 +198,13 @@ struct isola_mail *isola_mail_turn_round(struct isola_mail *ask, bool ok, struct
 struct isola_slice isola_mail_dst(const struct isola_mail *m)
 {
     return m->dst.len == 0 && m->actor != NULL ? m->actor->address : m->dst;
+}
+
+struct isola_origin isola_mail_take_origin(struct isola_mail *m)
+{
+    struct isola_origin origin = m->origin;
+    m->origin.realm = NULL;
+    return origin;
 }
 
 void isola_origin_drop(struct isola_origin origin)

@@ -75,6 +75,8 @@ ANY_THREAD struct isola_mail *isola_mail_answer(struct isola_origin origin, bool
 ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int code,
                                                  const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Who waits for the answer; the mail has it no more, and the caller its reference. */
+ANY_THREAD struct isola_origin isola_mail_take_origin(struct isola_mail *m);
 /* Gives the reference of an origin back that no mail has. */
 ANY_THREAD void isola_origin_drop(struct isola_origin origin);
 /* Takes it out of its receiver's mail_bytes. */

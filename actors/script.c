@@ -133,13 +133,10 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
     }
     if (open) {
         isola__ref_send(r, s->to, m);
-    } else if (a != NULL) {
+    } else {
         m->ref = s->to;
         m->ref_table = r->refs_of.id;
-        isola_mailq_push(&a->effects, m);
-        isola__realm_touch(r, a);
-    } else {
-        isola__gate_release(r->host, m);
+        isola__gate_put(r, a, m);
     }
     return 0;
 }
@@ -170,12 +167,7 @@ static int send_interest(struct isola_realm *r, struct isola_actor *a,
         if (a != NULL)
             forget_subscription(a, s->id);
     }
-    if (a != NULL) {
-        isola_mailq_push(&a->effects, m);
-        isola__realm_touch(r, a);
-    } else {
-        isola__gate_release(r->host, m);
-    }
+    isola__gate_put(r, a, m);
     return 0;
 }
 
@@ -290,8 +282,7 @@ static void publish(void *arg, uint32_t actor, struct isola_slice event, struct 
         a != NULL ? isola_mail_new(ISOLA_MAIL_PUBLISH, a->address, none, event, none, args) : NULL;
     if (m == NULL)
         return;
-    isola_mailq_push(&a->effects, m);
-    isola__realm_touch(r, a);
+    isola__gate_put(r, a, m);
     struct isola_err ignored; /* its script is ended, if so */
     (void)!isola__limits_send(a, ISOLA_MAIL_PUBLISH, event.len + args.len, &ignored);
 }

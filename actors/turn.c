@@ -110,9 +110,7 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
         if (answer != NULL) {
             m = NULL;
         } else {
-            struct isola_origin origin = m->origin;
-            m->origin.realm = NULL;
-            answer = isola_mail_answer(origin, ok, args);
+            answer = isola_mail_answer(isola_mail_take_origin(m), ok, args);
         }
         if (answer != NULL && open)
             isola__gate_reply(r, answer);
@@ -141,9 +139,8 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
         if (t->mail != NULL)
             isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
         if (t->mail != NULL && isola_msg_is_ask(t->mail->kind)) {
-            struct isola_origin origin = t->mail->origin;
-            t->mail->origin.realm = NULL;
-            isola__gate_release(a->host, isola_mail_failure(origin, code, "%s", why));
+            isola__gate_release(
+                a->host, isola_mail_failure(isola_mail_take_origin(t->mail), code, "%s", why));
         }
         isola_mail_free(t->mail);
         put_back(a->realm, t);

@@ -44,9 +44,11 @@
 #define FILTER_BITS     4096u
 /* Addresses looked at in one go, between requests. */
 #define SCAN_ROWS 500
-/* A read that took so long, ns, leaves others to the thread for a while, ns. */
-#define SLOW_NS  1000000u
-#define AVOID_NS 1000000000u
+/* When two of a few reads have taken so long, ns, others are left to the thread for a while, ns;
+ * one may only have been interrupted. */
+#define SLOW_NS   1000000u
+#define SLOW_EACH 16 /* fast reads make up for a slow one */
+#define AVOID_NS  200000000u
 
 static const char *const migrations[ISOLA__STATE_SCHEMA] = {
     "CREATE TABLE state (address TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -79,6 +81,7 @@ struct isola_state {
     bool closing;        /* under the lock */
     bool asleep;         /* under the lock: the thread waits, and `lent` may become true */
     bool lent;           /* under the lock: who asked does its work, and has all that is its own */
+    unsigned slow;       /* under the lock */
     uint64_t slow_until; /* under the lock: reads are for the thread alone, ns of isola_clock_ns */
     pthread_t thread;
     _Atomic uint64_t reads, writes, commits, failed_commits;
@@ -365,7 +368,11 @@ void isola_state_get_here(struct isola_state *s, struct isola_state_req *req)
     answer_get(s, req);
     uint64_t now = isola_clock_ns();
     pthread_mutex_lock(&s->lock);
-    if (now - began > SLOW_NS)
+    if (now - began <= SLOW_NS)
+        s->slow -= s->slow > 0;
+    else if (s->slow == 0)
+        s->slow = SLOW_EACH;
+    else
         s->slow_until = now + AVOID_NS;
     s->lent = false;
     bool more = s->queue.head != NULL || s->closing;

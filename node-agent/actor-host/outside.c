@@ -51,8 +51,7 @@ static void start(struct app *app, struct isola_mail *m)
         free(job);
         return;
     }
-    job->mail->origin = m->origin;
-    m->origin.realm = NULL;
+    job->mail->origin = isola_mail_take_origin(m);
     struct job_key key = {job->mail->origin.realm, job->mail->origin.id};
     isola_map_set(&app->jobs, number_slice(&job->number), job);
     isola_map_set(&app->jobs_by_origin, key_slice(&key), job);

@@ -40,9 +40,7 @@ static void fail_mail(struct app *app, struct isola_mail *m, int code, const cha
 {
     isola_host_dead_letter(app->host, m, code, isola_slice_str(why));
     if (isola_msg_is_ask(m->kind)) {
-        struct isola_origin origin = m->origin;
-        m->origin.realm = NULL;
-        struct isola_mail *f = isola_mail_failure(origin, code, "%s", why);
+        struct isola_mail *f = isola_mail_failure(isola_mail_take_origin(m), code, "%s", why);
         if (f != NULL)
             isola_host_answer(app->host, f);
     }
@@ -55,9 +53,7 @@ static void send_to(struct peer *p, struct isola_mail *m)
     struct app *app = p->app;
     uint64_t id = 0;
     if (isola_msg_is_ask(m->kind)) {
-        struct isola_origin origin = m->origin;
-        m->origin.realm = NULL;
-        id = asks_out_add(app, &p->asks, origin, m->timeout_ms);
+        id = asks_out_add(app, &p->asks, isola_mail_take_origin(m), m->timeout_ms);
         arm(app);
     }
     int r = send_mail(p->link, m, id);
