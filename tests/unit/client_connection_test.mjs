@@ -139,6 +139,17 @@ test('an error arrives with code, message and both stacks', async () => {
   assert.match(got.stack, /^RangeError: too many\n    at .*client_connection_test[^]*--- in the actor ---\n    RangeError: too many\n +at add \(counter\.js:3:9\)$/);
 });
 
+test('an error that no script threw has one stack, that of the ask', async () => {
+  const reply = client.actor('shop/Counter/a').ask('add');
+  const error = new Error('there is no app "shop"');
+  error.stack = 'Error: there is no app "shop"';
+  (await agent.take()).fail(error);
+  const got = await reply.catch((e) => e);
+  assert.equal(got.remoteStack, error.stack);
+  assert.match(got.stack, /^Error: there is no app "shop"\n    at /);
+  assert.doesNotMatch(got.stack, /in the actor/);
+});
+
 test('an ask without a reply times out, and its late reply harms nobody', async () => {
   const c = client.actor('shop/Counter/a');
   const reply = c.ask('slow', { timeout: 5 });

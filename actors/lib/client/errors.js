@@ -14,7 +14,7 @@ const REMOTE = '\n    --- in the actor ---\n';
 
 /**
  * A FAIL's value as the error an ask rejects with: the remote stack is kept in `remoteStack`, and `stack` shows both, first where
- * the ask was made (`local`, an object from Error.captureStackTrace), then what happened there.
+ * the ask was made (`local`, an object from Error.captureStackTrace), then what happened there, if it has a frame to show.
  */
 export function remoteError(value, local) {
   const error = value instanceof Error ? value : codeError('EPROTO', `the peer failed with what is no Error: ${typeof value}`);
@@ -23,7 +23,7 @@ export function remoteError(value, local) {
   const frames = (local?.stack ?? '').split('\n').filter((line) => line.startsWith('    at '));
   const shown = remote.split('\n').map((line) => `    ${line}`).join('\n');
   define(error, 'remoteStack', remote);
-  define(error, 'stack', [head, ...frames].join('\n') + (remote === '' ? '' : REMOTE + shown));
+  define(error, 'stack', [head, ...frames].join('\n') + (/^\s+at /m.test(remote) ? REMOTE + shown : ''));
   return error;
 }
 
