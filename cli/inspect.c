@@ -71,6 +71,8 @@ static int file_add(struct file *f, struct isola_slice bytes, struct isola_err *
         ssize_t n = write(f->fd, bytes.data, bytes.len);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EPIPE && f->name == NULL)
+            return ISOLA_ECLOSED; /* whoever read stdout has had enough: nothing to tell */
         if (n < 0)
             return isola_fail(err, ISOLA_EIO, "cannot write %.300s: %s",
                               f->name != NULL ? f->name : "to stdout", strerror(errno));
