@@ -6,6 +6,7 @@
 #include "cli/call.h"
 
 #include "base/msg.h"
+#include "base/msgpack.h"
 #include "cli/client.h"
 #include "cli/value.h"
 
@@ -81,6 +82,32 @@ json_t *isola__call(struct isola__cli *cli, const char *method, struct isola_buf
     free(answer);
     isola_buf_free(params);
     return value;
+}
+
+bool isola__find(struct isola__cli *cli, const char *of)
+{
+    struct isola__client *client;
+    struct isola_msg *answer = NULL;
+    struct isola_buf params = {0};
+    struct isola_err err;
+    bool found = false;
+    isola_mp_map(&params, 1);
+    isola_mp_kstr(&params, "of", of);
+    int rc = isola__client_open(cli->socket, &client, &err);
+    if (rc == 0) {
+        rc = isola__client_call(client, "find", isola_buf_slice(&params),
+                                isola__wait_ms(cli, ISOLA__STATUS_MS), &answer, &err);
+        isola__client_close(client);
+    }
+    if (rc != 0)
+        isola__fail(cli, &err);
+    else if (answer->kind == ISOLA_MSG_FAIL)
+        isola__fail_remote(cli, answer->args);
+    else
+        found = true;
+    free(answer);
+    isola_buf_free(&params);
+    return found;
 }
 
 struct isola_slice isola__text_of(const json_t *v)

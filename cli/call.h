@@ -18,6 +18,10 @@ struct isola_msg;
 LOOP_THREAD ISOLA_MUST_USE bool isola__check_address(struct isola__cli *cli, const char *operand);
 LOOP_THREAD ISOLA_MUST_USE bool isola__check_app(struct isola__cli *cli, const char *operand);
 
+/* Whether the cluster has the app, or the actor type, that `of` names; if not, or when that cannot
+ * be learned, tells so. */
+LOOP_THREAD ISOLA_MUST_USE bool isola__find(struct isola__cli *cli, const char *of);
+
 /* --timeout, or `otherwise`. */
 ANY_THREAD uint32_t isola__wait_ms(const struct isola__cli *cli, uint32_t otherwise);
 

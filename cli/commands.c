@@ -29,9 +29,8 @@ static const struct isola__command commands[] = {
      2, 900, ISOLA__OPT_TIMEOUT, isola__run_ask},
     {"emit", "ADDRESS EVENT [JSON…]", "send an event to an actor, one way",
      "Sends EVENT with the given arguments to the actor and ends when the agent has it. Prints\n"
-     "nothing, or with --json {\"sent\":true}. Whether the actor handled it is not known: 'ask' "
-     "for\n"
-     "that.\n"
+     "nothing, or with --json {\"sent\":true}. No such app or type is a failure;\n"
+     "whether an actor handled it is not known: 'ask' for that.\n"
      "\n"
      "Examples:\n"
      "  ctl emit shop/Counter/user-42 add 5\n"

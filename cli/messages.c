@@ -142,7 +142,7 @@ void isola__run_emit(struct isola__cli *cli)
     struct isola_err err;
     struct isola__client *client;
     if (!isola__check_address(cli, cli->options.operands[0]) || !check_event(cli) ||
-        !read_arguments(cli, &args))
+        !read_arguments(cli, &args) || !isola__find(cli, cli->options.operands[0]))
         goto out;
     struct isola_msg m = message(cli, ISOLA_MSG_EMIT, &args);
     int rc = isola__client_open(cli->socket, &client, &err);
@@ -277,6 +277,9 @@ void isola__run_stop(struct isola__cli *cli)
 {
     bool was;
     if (!isola__check_address(cli, cli->options.operands[0]) || !stop(cli, &was))
+        return;
+    /* an actor may outlive its type, so it is asked after only now */
+    if (!was && !isola__find(cli, cli->options.operands[0]))
         return;
     if (cli->options.json) {
         json_t *done =

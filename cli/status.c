@@ -149,6 +149,11 @@ void isola__run_ps(struct isola__cli *cli)
     json_t *value = isola__call(cli, "ps", &params, "actors");
     if (value == NULL)
         return;
+    if (app != NULL && json_integer_value(json_object_get(value, "total")) == 0 &&
+        json_array_size(json_object_get(value, "actors")) == 0 && !isola__find(cli, app)) {
+        json_decref(value);
+        return;
+    }
     if (cli->options.json) {
         isola__out_json(cli, value, false);
         json_decref(value);

@@ -286,6 +286,7 @@ static const struct isola__method methods[] = {
     {"deploy", isola__deploy},
     {"ps", isola__ps},
     {"nodes", isola__nodes},
+    {"find", isola__find},
     {"logs", isola__logs_method},
     {"dead-letters", isola__letters},
     {"inspect", isola__inspect},

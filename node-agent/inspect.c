@@ -109,6 +109,17 @@ struct search {
     struct place places[];
 };
 
+static void not_active(struct search *s)
+{
+    struct isola_address at;
+    struct isola_err err;
+    ISOLA_CHECK(isola_address_parse(isola_slice_str(s->address), &at, &err) == 0);
+    if (isola__releases_find(&s->from->agent->releases, at.app, at.type, &err) == 0)
+        isola_fail(&err, ISOLA_ENOACTOR, "%s is not active: its next message activates it",
+                   s->address);
+    isola__fail(s->from, s->id, ISOLA_ENOACTOR, "%s", err.text);
+}
+
 static void settle(struct search *s)
 {
     if (--s->outstanding > 0)
@@ -118,8 +129,7 @@ static void settle(struct search *s)
                     "%s is not active on a node that answered; not reached: %s", s->address,
                     isola_buf_cstr(&s->unreached));
     else if (!s->over)
-        isola__fail(s->from, s->id, ISOLA_ENOACTOR,
-                    "%s is not active: its next message activates it", s->address);
+        not_active(s);
     for (size_t i = 0; i < s->nplaces; i++)
         free(s->places[i].node);
     isola_buf_free(&s->unreached);

@@ -73,12 +73,22 @@ void isola__offers_read(struct isola__offers *offers, struct isola_slice release
 
 /* --- what is here --- */
 
+static void current_free(struct isola__current *current)
+{
+    if (current != NULL)
+        isola_manifest_free(current->manifest);
+    free(current);
+}
+
 static void index_add(struct isola__releases *releases, const struct isola_release *r)
 {
-    struct isola__current *current = isola_alloc(sizeof(*current));
+    struct isola_err err;
+    struct isola__current *current = isola_zalloc(sizeof(*current));
     memcpy(current->id, r->id, sizeof(current->id));
     current->revision = r->revision;
-    free(isola_map_set(&releases->current, isola_slice_str(r->app), current));
+    if (isola_manifest_parse(r->manifest, r->app, &current->manifest, &err) != 0)
+        current->manifest = NULL; /* another version of Isola took it */
+    current_free(isola_map_set(&releases->current, isola_slice_str(r->app), current));
 }
 
 static void open_each(const struct isola_release *r, void *arg)
@@ -96,7 +106,7 @@ int isola__releases_open(struct isola__releases *releases, struct isola__agent *
 void isola__releases_free(struct isola__releases *releases)
 {
     ISOLA_MAP_EACH(&releases->current, e)
-    free(e->value);
+    current_free(e->value);
     isola_map_free(&releases->current);
     free(releases->fetch_app);
 }
@@ -105,6 +115,41 @@ const struct isola__current *isola__releases_current(struct isola__releases *rel
                                                      const char *app)
 {
     return isola_map_get(&releases->current, isola_slice_str(app));
+}
+
+int isola__releases_find(struct isola__releases *releases, struct isola_slice app,
+                         struct isola_slice type, struct isola_err *err)
+{
+    const struct isola__current *current = isola_map_get(&releases->current, app);
+    if (current == NULL)
+        return isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\": deploy it first",
+                          ISOLA_FMT(app));
+    if (type.data != NULL && current->manifest != NULL &&
+        isola_manifest_type(current->manifest, type) == NULL)
+        return isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"",
+                          ISOLA_FMT(app), ISOLA_FMT(type));
+    return 0;
+}
+
+void isola__find(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola_slice of;
+    struct isola_address at = {0};
+    struct isola_err err;
+    if (!isola_mp_find_str(params, "of", &of) || of.len == 0 || of.len > ISOLA_ADDRESS_MAX) {
+        isola__fail(from, m->id, ISOLA_EINVAL, "find: \"of\" is missing or no app or address");
+        return;
+    }
+    if (memchr(of.data, '/', of.len) == NULL) {
+        at.app = of;
+    } else if (isola_address_parse(of, &at, &err) != 0) {
+        isola__fail(from, m->id, ISOLA_EINVAL, "find: %s", err.text);
+        return;
+    }
+    if (isola__releases_find(&from->agent->releases, at.app, at.type, &err) != 0)
+        isola__fail(from, m->id, err.code, "%s", err.text);
+    else
+        isola__reply(from, m->id, isola_slice(NULL, 0));
 }
 
 uint64_t isola__releases_next_revision(struct isola__releases *releases)

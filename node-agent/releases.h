@@ -14,12 +14,14 @@
 #include "node-agent/asks.h"
 #include "node-agent/conn.h"
 #include "store/catalog.h"
+#include "store/manifest.h"
 
 struct isola__member;
 
 struct isola__current {
     char id[ISOLA_RELEASE_ID_SIZE];
     uint64_t revision;
+    struct isola_manifest *manifest; /* NULL: this version cannot read it */
 };
 
 struct isola__releases {
@@ -54,6 +56,11 @@ LOOP_THREAD void isola__releases_free(struct isola__releases *releases);
 /* NULL when the app is not known. */
 LOOP_THREAD const struct isola__current *isola__releases_current(struct isola__releases *releases,
                                                                  const char *app);
+/* Is there such an app, and such a type of it (NULL data: whichever)? ISOLA_ENOACTOR with a
+ * sentence for who asked. */
+LOOP_THREAD ISOLA_MUST_USE int isola__releases_find(struct isola__releases *releases,
+                                                    struct isola_slice app, struct isola_slice type,
+                                                    struct isola_err *err);
 /* A revision above all that are known here, and unlike one that another node may choose at the same
  * time. */
 LOOP_THREAD uint64_t isola__releases_next_revision(struct isola__releases *releases);
@@ -80,6 +87,9 @@ LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
 /* The parameters of `check`, `release`, `prepare`: the release with its id. */
 ANY_THREAD void isola__release_params(const struct isola_release *r, struct isola_buf *out);
 
+/* The method `find`, of a client. */
+LOOP_THREAD void isola__find(struct isola__conn *from, const struct isola_msg *m,
+                             struct isola_slice params);
 /* The method `fetch`, of another agent. */
 LOOP_THREAD void isola__fetch(struct isola__conn *from, const struct isola_msg *m,
                               struct isola_slice params);

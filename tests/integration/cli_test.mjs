@@ -229,6 +229,18 @@ test('emit and stop', { concurrency }, async (t) => {
     assert.deepEqual([m.kind, m.id, m.dst, m.args], [EMIT, 0, 'a/B/c', [1]]);
     assert.equal((await ctl(['emit', 'a/B/c', 'reset', '--json'], { node: agent.path })).stdout, '{"sent":true}\n');
   });
+  await t.test('what the cluster has no app or type for: told, and nothing is sent', async (t) => {
+    const none = failure('ENOACTOR', 'there is no app "a": deploy it first');
+    const agent = await withAgent(t, { find: () => none, actor: () => false, ps: () => ({ actors: [], total: 0, unreachable: [] }) });
+    for (const args of [['emit', 'a/B/c', 'reset'], ['stop', 'a/B/c'], ['ps', 'a']]) {
+      const { status, stdout, stderr } = await ctl(args, { node: agent.path });
+      assert.deepEqual([status, stdout, stderr], [1, '', 'ctl: ENOACTOR: there is no app "a": deploy it first\n'], args[0]);
+      assert.equal(JSON.parse((await ctl(['--json', ...args], { node: agent.path })).stdout).error.code, 'ENOACTOR', args[0]);
+    }
+    assert.equal(agent.to('reset').length, 0);
+    assert.deepEqual(agent.to('find').map((m) => m.args[0].of), ['a/B/c', 'a/B/c', 'a/B/c', 'a/B/c', 'a', 'a']);
+    assert.equal((await ctl(['ps'], { node: agent.path })).status, 0);
+  });
   await t.test('emit to an agent that hangs up', async (t) => {
     const agent = await withAgent(t, { actor: (m, peer) => void peer.socket.destroy() });
     assert.equal((await ctl(['emit', 'a/B/c', 'reset'], { node: agent.path })).status, 1);

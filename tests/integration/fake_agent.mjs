@@ -133,6 +133,7 @@ export async function fakeAgent(path, { connected, ...methods } = {}) {
   const agent = { path, messages: [], connections: 0 };
   const known = {
     hello: () => ({ node: 'a', version: '0.1.0', wire: 1, pid: 1 }),
+    find: () => null,
     ...methods,
   };
   const sockets = new Set();

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { actors, Cluster, ctl, killHost } from './cluster.mjs';
+import { startCtl } from './ctl.mjs';
 
 const cluster = new Cluster();
 let east, out;
@@ -283,13 +284,20 @@ describe('ctl heap', () => {
     assert.equal(status, 0, err);
     assert.ok(JSON.parse(said).nodes.length > 0);
   });
+  test('to a reader who has had enough', async (t) => {
+    const run = startCtl(t, ['heap', 'p/T/heap', '-o', '-'], { node: east.socket });
+    run.child.stdout.once('data', () => run.child.stdout.destroy());
+    const { status, stderr } = await run.done;
+    assert.deepEqual([status, stderr], [0, '']);
+  });
 });
 
 describe('what cannot be', () => {
   test('an actor that is not active, or of no app', async () => {
-    for (const address of ['p/T/nobody', 'nowhere/T/x']) {
+    for (const [address, why] of [['p/T/nobody', 'p/T/nobody is not active: its next message activates it'],
+      ['nowhere/T/x', 'there is no app "nowhere": deploy it first'], ['p/Tt/x', 'app "p" has no actor type "Tt"']]) {
       const { status, err } = await ctl(east, 'heap', address, '-o', join(out, 'none'));
-      assert.deepEqual([status, err], [1, `ctl: ENOACTOR: ${address} is not active: its next message activates it\n`]);
+      assert.deepEqual([status, err], [1, `ctl: ENOACTOR: ${why}\n`]);
     }
     assert.equal((await actors(east, 'p')).some((a) => a.address === 'p/T/nobody'), false, 'it was not activated');
   });

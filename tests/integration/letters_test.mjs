@@ -59,6 +59,18 @@ describe('dead letters', () => {
     assert.equal(await one.client.actor('app/A', 'unheard').ask('ok'), 'ok');
   });
 
+  test('ctl says at once what no node has an app or type for', async () => {
+    const none = 'there is no app "nope": deploy it first', type = 'app "app" has no actor type "Missing"';
+    for (const [args, why] of [[['emit', 'nope/A/x', 'ok'], none], [['emit', 'app/Missing/x', 'ok'], type],
+      [['stop', 'nope/A/x'], none], [['stop', 'app/Missing/x'], type], [['ps', 'nope'], none]])
+      assert.deepEqual(await ctl(one, ...args), { status: 1, out: '', err: `ctl: ENOACTOR: ${why}\n` }, args.join(' '));
+    assert.equal((await letters('nope')).letters.length, 0, 'nothing was sent');
+    assert.equal((await ctl(one, 'emit', 'app/A/x', 'ok')).status, 0);
+    assert.equal((await ctl(one, 'stop', 'app/A/nobody')).status, 0);
+    for (const params of [{}, { of: '' }, { of: 5 }, { of: 'a/b' }, { of: 'x'.repeat(600) }])
+      await assert.rejects(one.client.call('find', params), { code: 'EINVAL' });
+  });
+
   test('are followed', async (t) => {
     const follow = startCtl(t, ['--json', 'dead-letters', '-f', 'app/Missing/x'], { node: one.socket });
     const first = says(follow.child.stdout, /"app\/Missing\/x"/);
