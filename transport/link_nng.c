@@ -29,7 +29,7 @@
 /* nng counts references with atomics that the sanitizer does not see, because Debian's nng is not
  * built with it: the last owner's destroying of a dialer's mutex looks unordered after another's
  * use of it. */
-const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "race:pthread_mutex_destroy\n";
