@@ -63,8 +63,7 @@ static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const
 {
     isola__mailbox_sub(a, 1);
     if (mail->kind == ISOLA_MSG_EMIT)
-        isola__host_logf(a->host, ISOLA_LOG_WARN, a->address, "\"%.*s\" was dropped: %s",
-                         ISOLA_FMT(mail->event), why);
+        isola__directory_dropped(a->host, a->address, mail->event, why);
     if (mail->kind == ISOLA_MAIL_DRAIN)
         isola__host_unbusy(a->host);
     isola_host_dead_letter(a->host, mail, code, isola_slice_str(why));

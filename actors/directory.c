@@ -8,6 +8,7 @@
  */
 #include "actors/internal.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 
 struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint64_t hash)
@@ -115,6 +116,31 @@ static bool wants_living(int kind)
            kind == ISOLA_MAIL_MONITORED;
 }
 
+/* Lines a second about what is dropped of the actors of one shard: who is flooded is not to fill
+ * the log, in which other lines say why. */
+#define DROPS_SAID 20
+
+void isola__directory_dropped(struct isola_host *h, struct isola_slice address,
+                              struct isola_slice event, const char *why)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(h, hash_of(address));
+    uint64_t second = isola_clock_ms() / 1000;
+    pthread_mutex_lock(&shard->lock);
+    if (shard->drops_second != second) {
+        shard->drops_second = second;
+        shard->drops = 0;
+    }
+    unsigned nth = ++shard->drops;
+    pthread_mutex_unlock(&shard->lock);
+    if (nth <= DROPS_SAID)
+        isola__host_logf(h, ISOLA_LOG_WARN, address, "\"%.*s\" was dropped: %s", ISOLA_FMT(event),
+                         why);
+    else if (nth == DROPS_SAID + 1)
+        isola__host_logf(h, ISOLA_LOG_WARN, address,
+                         "more is dropped in this second than is said here: `ctl dead-letters` has "
+                         "the last of it");
+}
+
 void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int code,
                              const char *why)
 {
@@ -122,8 +148,7 @@ void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int 
     if (isola_msg_is_ask(mail->kind)) {
         isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), code, "%s", why));
     } else if (mail->kind == ISOLA_MSG_EMIT) {
-        isola__host_logf(h, ISOLA_LOG_WARN, mail->dst, "\"%.*s\" was dropped: %s",
-                         ISOLA_FMT(mail->event), why);
+        isola__directory_dropped(h, mail->dst, mail->event, why);
     }
     isola_mail_free(mail);
 }
@@ -131,29 +156,34 @@ void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int 
 /* Mails of no more bytes are bounded well enough by their number. */
 #define COUNTED 4096
 
-/* Counts a large mail among the receiver's; why not, when it is too large or too many are. The
- * shard is locked. */
-static const char *too_much(struct isola_actor *a, struct isola_mail *mail, int *code,
-                            struct isola_err *err)
+/* Whether a large mail fits in beside `held` bytes; an error for its sender when not. */
+static int fits(const struct isola_host_limits *l, size_t held, const struct isola_mail *mail,
+                struct isola_err *err)
 {
-    const struct isola_host_limits *l = &a->type->def.limits;
     size_t n = mail->args.len;
     if (mail->kind >= ISOLA_MAIL_PUBLISH)
-        return NULL;
-    if (l->message > 0 && n > l->message) {
-        *code = isola_fail(err, ISOLA_ETOOBIG,
-                           "a message to %.*s has at most %llu bytes, this one has %zu (limit "
-                           "\"message\")",
-                           ISOLA_FMT(a->address), (unsigned long long)l->message, n);
-        return err->text;
+        return 0;
+    if (l->message > 0 && n > l->message)
+        return isola_fail(err, ISOLA_ETOOBIG,
+                          "a message to %.*s has at most %llu bytes, this one has %zu (limit "
+                          "\"message\")",
+                          ISOLA_FMT(mail->dst), (unsigned long long)l->message, n);
+    if (l->mailbox_bytes > 0 && held + n > l->mailbox_bytes)
+        return isola_fail(err, ISOLA_EOVERLOAD,
+                          "the mailbox of %.*s is full (limit \"mailboxBytes\")",
+                          ISOLA_FMT(mail->dst));
+    return 0;
+}
+
+/* The shard is locked. */
+static int count_bytes(struct isola_actor *a, struct isola_mail *mail, struct isola_err *err)
+{
+    int rc = fits(&a->type->def.limits, atomic_load(&a->mail_bytes), mail, err);
+    if (rc == 0 && mail->kind < ISOLA_MAIL_PUBLISH) {
+        atomic_fetch_add(&a->mail_bytes, mail->args.len);
+        mail->counted = a;
     }
-    if (l->mailbox_bytes > 0 && atomic_load(&a->mail_bytes) + n > l->mailbox_bytes) {
-        *code = ISOLA_EOVERLOAD;
-        return "its mailbox is full (limit \"mailboxBytes\")";
-    }
-    atomic_fetch_add(&a->mail_bytes, n);
-    mail->counted = a;
-    return NULL;
+    return rc;
 }
 
 void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
@@ -187,30 +217,34 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             isola__directory_refuse(h, mail, err.code, err.text);
             return;
         }
+        if (mail->args.len > COUNTED && fits(&type->def.limits, 0, mail, &err) != 0) {
+            pthread_mutex_unlock(&shard->lock); /* nobody is to be there because of it */
+            isola__release_unref(type->release);
+            isola__directory_refuse(h, mail, err.code, err.text);
+            return;
+        }
         a = create(h, mail->dst, hash, type);
         add(shard, a);
     }
-    const char *why = NULL;
     int code = 0;
     if (atomic_load(&h->draining) && mail->kind != ISOLA_MAIL_DRAIN) {
-        code = ISOLA_EUNREACHABLE;
-        why = "the node is shutting down";
+        code = isola_fail(&err, ISOLA_EUNREACHABLE, "the node is shutting down");
     } else if (a != NULL && mail->kind < ISOLA_MAIL_PUBLISH && mail->kind != ISOLA_MSG_STOP &&
                mail->kind != ISOLA_MSG_CANCEL &&
                atomic_load(&a->mailbox) >= a->type->def.limits.mailbox) {
-        code = ISOLA_EOVERLOAD;
-        why = "its mailbox is full";
+        code = isola_fail(&err, ISOLA_EOVERLOAD, "the mailbox of %.*s is full (limit \"mailbox\")",
+                          ISOLA_FMT(mail->dst));
     } else if (a != NULL && mail->args.len > COUNTED) {
-        why = too_much(a, mail, &code, &err);
+        code = count_bytes(a, mail, &err);
     }
-    if (a != NULL && why == NULL) {
+    if (a != NULL && code == 0) {
         mail->actor = a;
         isola__mailbox_add(a);
         isola__realm_post(a->realm, mail);
     }
     pthread_mutex_unlock(&shard->lock);
-    if (why != NULL)
-        isola__directory_refuse(h, mail, code, why);
+    if (code != 0)
+        isola__directory_refuse(h, mail, code, err.text);
     else if (a == NULL) { /* nobody there, and nobody wanted */
         if (mail->kind == ISOLA_MSG_STOP) {
             isola__stop_answer(h, mail, false);

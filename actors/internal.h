@@ -608,6 +608,8 @@ struct isola_directory_shard {
     struct isola_actor **buckets;
     size_t nbuckets; /* a power of two, or 0 */
     size_t count;
+    uint64_t drops_second; /* what has been dropped of its actors in this second */
+    unsigned drops;
 };
 struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint64_t hash);
 /* Calls `each` for all actors of a shard, which is locked. */
@@ -627,6 +629,9 @@ ISOLA_MUST_USE int isola__directory_hand(struct isola_actor *a, struct isola_mai
                                          struct isola_realm *r);
 /* Hands a mail to the actor on this node, making the actor when there is none. Takes it. */
 ANY_THREAD void isola__directory_post(struct isola_host *h, struct isola_mail *mail);
+/* Logs that a message to the address was dropped; of many in one second only the first. */
+ANY_THREAD void isola__directory_dropped(struct isola_host *h, struct isola_slice address,
+                                         struct isola_slice event, const char *why);
 /* A dead letter, an answer when it is an ask, a line of log when it is an emit. Takes it. */
 ANY_THREAD void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int code,
                                         const char *why);

@@ -63,7 +63,8 @@ static void what_reaches_no_handler_is_kept(void **state)
         world_emit(w, "t/T/c", "get");
     s = letters(w, "t/T/c");
     assert_int_equal(s.n, 1);
-    assert_string_equal(s.last, "2 EOVERLOAD >t/T/c: its mailbox is full");
+    assert_string_equal(s.last,
+                        "2 EOVERLOAD >t/T/c: the mailbox of t/T/c is full (limit \"mailbox\")");
     fake_open("go");
     must_reply(w, held, 0);
 
@@ -119,11 +120,32 @@ static void only_the_last_are_kept_and_all_are_counted(void **state)
     world_end(w);
 }
 
+/* Whoever is flooded does not fill the log: others' lines are in it too. */
+static void many_that_are_dropped_say_so_a_few_times(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct isola_host_type type = world_type("T", "small", "");
+    world_release_types(w, "t", "1", 1, &type);
+    uint64_t held = world_ask(w, "t/T/a", "note in; block go; get");
+    fake_await_note("t/T/a in", 1);
+    for (int i = 0; i < 10000; i++)
+        world_emit(w, "t/T/a", "get");
+    assert_true(letters(w, "t/T/a").seq >= 9990);
+    unsigned said = world_logged(w, " was dropped: the mailbox of t/T/a is full");
+    assert_in_range(said, 20, 200); /* it may take some seconds */
+    assert_in_range(world_logged(w, "more is dropped in this second than is said here"), 1, 10);
+    fake_open("go");
+    must_reply(w, held, 0);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_reaches_no_handler_is_kept),
         cmocka_unit_test(an_answer_of_an_error_is_none),
+        cmocka_unit_test(many_that_are_dropped_say_so_a_few_times),
         cmocka_unit_test(only_the_last_are_kept_and_all_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,12 +398,13 @@ static void mailboxes_and_messages_have_bounds(void **state)
         assert_int_equal(o.code, ISOLA_ETOOBIG);
         assert_non_null(
             strstr(o.text, "a message to t/T/a has at most 15000 bytes, this one has "));
+        assert_string_equal(world_state(w, "t/T/a"), "none"); /* nobody is made to refuse it */
         uint64_t busy = world_ask(w, "t/T/a", "note in; block go");
         fake_await_note("t/T/a in", 1);
         uint64_t one = world_ask(w, "t/T/a", large);
         o = world_await(w, world_ask(w, "t/T/a", large));
         assert_int_equal(o.code, ISOLA_EOVERLOAD);
-        assert_string_equal(o.text, "its mailbox is full (limit \"mailboxBytes\")");
+        assert_string_equal(o.text, "the mailbox of t/T/a is full (limit \"mailboxBytes\")");
         uint64_t two = world_ask(w, "t/T/a", "add 1"), three = world_ask(w, "t/T/a", "add 1");
         must_fail(w, world_ask(w, "t/T/a", "add 1"), ISOLA_EOVERLOAD);
         fake_open("go");

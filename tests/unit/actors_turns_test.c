@@ -174,7 +174,7 @@ static void the_mailbox_is_bounded(void **state)
         asks[i] = world_ask(w, "t/M/m", "add 1");
     must_fail(w, world_ask(w, "t/M/m", "add 1"), ISOLA_EOVERLOAD);
     world_emit(w, "t/M/m", "add 100");
-    world_await_logged(w, "was dropped: its mailbox is full", 1);
+    world_await_logged(w, "was dropped: the mailbox of t/M/m is full (limit \"mailbox\")", 1);
     fake_open("go");
     must_reply(w, held, 1);
     for (int i = 0; i < 4; i++)
@@ -194,7 +194,7 @@ static void an_emit_tells_of_congestion(void **state)
     for (int i = 0; i < 3; i++)
         world_emit(w, "t/M/m", "add 1");
     must_reply(w, world_ask(w, "t/T/a", "emit t/M/m {add 1}"), 0); /* and it is dropped */
-    world_await_logged(w, "its mailbox is full", 1);
+    world_await_logged(w, "the mailbox of t/M/m is full", 1);
     world_end(w);
 }
 
