@@ -189,11 +189,23 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
     h->ops->state_write(h->arg, &c->io);
 }
 
+/* At most `max` bytes of a text, whole characters. */
+static struct isola_slice beginning(struct isola_slice text, size_t max)
+{
+    if (text.len > max)
+        for (text.len = max; text.len > 0 && (text.data[text.len] & 0xc0) == 0x80;)
+            text.len--;
+    return text;
+}
+
 static void crash(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
     isola__restart_explain(a, isola_buf_slice(&a->crash));
-    static const char why[] = "the actor crashed; it restarts from its last saved state";
+    struct isola_slice what = isola__first_line(isola_buf_slice(&a->crash));
+    char why[1200]; /* an address, and enough of the reason */
+    snprintf(why, sizeof(why), "%.*s crashed: %.*s; its state is as it was last saved",
+             ISOLA_FMT(a->address), ISOLA_FMT(beginning(what, 600)));
     isola__gate_refuse(a, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
     if (a->stopping != NULL) {

@@ -203,11 +203,20 @@ void isola_host_answer(struct isola_host *h, struct isola_mail *mail)
         isola__gate_release(h, mail);
 }
 
+static const char *state_of(const struct isola_actor *a)
+{
+    static const char *const states[] = {"starting", "idle", "running", "failed", "gone"};
+    int state = atomic_load(&a->state);
+    if (state == ISOLA_ACTOR_STARTING && atomic_load(&a->mailbox) == 0 &&
+        atomic_load(&a->turns) > 0)
+        return "crashed"; /* there because its crashes count: no message starts it */
+    return states[state];
+}
+
 size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limit,
                        void (*each)(const struct isola_host_info *info, void *arg), void *arg)
 {
     size_t n = 0;
-    static const char *const states[] = {"starting", "idle", "running", "failed", "gone"};
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
         struct isola_directory_shard *shard = &h->directory[i];
         pthread_mutex_lock(&shard->lock);
@@ -224,7 +233,7 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
             struct isola_host_info info = {
                 .address = a->address,
                 .isolation = a->type->def.shared ? "shared" : "isolate",
-                .state = states[atomic_load(&a->state)],
+                .state = state_of(a),
                 .release = a->type->release->id,
                 .start = isola__prepared_start(a, why),
                 .why = why,

@@ -214,6 +214,10 @@ int isola__family_spawn(struct isola_realm *r, uint32_t actor, uint32_t turn,
 static void crash_with(struct isola_actor *a, const struct isola_child *c, const char *what,
                        struct isola_slice message)
 {
+    static const char says_so[] = "has failed: ";
+    size_t n = sizeof(says_so) - 1;
+    if (message.len >= n && memcmp(message.data, says_so, n) == 0)
+        message = isola_slice(message.data + n, message.len - n);
     if (a->crash.len == 0)
         isola_buf_printf(&a->crash, "its child %.*s %s: %.*s", ISOLA_FMT(c->address), what,
                          ISOLA_FMT(message));
