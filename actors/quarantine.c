@@ -49,13 +49,16 @@ size_t isola__quarantine_each(struct isola_host *h, struct isola_slice app,
         if (isola_address_parse(address, &at, NULL) != 0 ||
             (app.len > 0 && !isola_slice_eq(app, at.app)))
             continue;
+        struct isola_err why;
+        isola_fail(&why, ISOLA_EFAILED, "is in quarantine (`ctl restart` lifts it): %s",
+                   (const char *)e->value);
         struct isola_host_info info = {.address = address,
                                        .isolation = "isolate",
                                        .state = "quarantined",
                                        .release = "",
                                        .start = "source",
                                        .why = "",
-                                       .failure = isola_slice_str(e->value)};
+                                       .failure = isola_slice_str(why.text)};
         each(&info, arg);
         n++;
     }

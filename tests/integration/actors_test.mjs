@@ -485,7 +485,7 @@ describe('deploys', () => {
     ['does not parse', 'export default (self) => {', /a\.js:1:\d+/],
     ['throws at load', 'throw new Error("at load");', /at load/],
     ['exports nothing', 'const x = 1;', /must export a function or a class/],
-    ['exports a number', 'export default 5;', /default export is number/],
+    ['exports a number', 'export default 5;', /default export is a number/],
     ['loops while it loads', 'for (;;) {}', /more than 1000 ms of CPU while it started/],
     ['never finishes loading', 'await new Promise(() => {});', /not finished loading/],
   ]) {

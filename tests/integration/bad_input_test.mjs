@@ -71,7 +71,7 @@ describe('a module', () => {
     ['exports nothing', 'const x = 1;\n',
       'EMODULE: actor type Counter (counter.js): TypeError: the module must export a function or a class as its default (or as "Counter"); it exports neither'],
     ['exports an object', 'export default { add() {} };\n',
-      'EMODULE: actor type Counter (counter.js): TypeError: the module must export a function or a class as its default (or as "Counter"); its default export is object'],
+      'EMODULE: actor type Counter (counter.js): TypeError: the module must export a function or a class as its default (or as "Counter"); its default export is an object'],
     ['throws what is no error', "throw 'no database';\n", 'EMODULE: actor type Counter (counter.js): threw no database'],
   ]) {
     test(what, () => mistake(['deploy', cluster.app('shop', shop({ 'counter.js': text }))], { status: 1, code: 'EMODULE', says }));

@@ -191,7 +191,8 @@ static void who_is_in_quarantine_does_not_start(void **state)
     must_reply(w, world_start(w, "t/T/a"), true);
     assert_int_equal(world_lifted(w, last), 1); /* once */
     assert_int_equal(quarantined(w, "t"), 1);
-    assert_string_equal(listed.of, "t/T/b: it took the host along");
+    assert_string_equal(listed.of,
+                        "t/T/b: is in quarantine (`ctl restart` lifts it): it took the host along");
     must_fail(w, world_ask(w, "t/T/b", "get"), ISOLA_EFAILED);
     world_end(w);
 }

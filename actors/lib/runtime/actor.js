@@ -147,7 +147,7 @@ export function definition(namespace, type) {
   if (value !== null && typeof value === 'object' && typeof value.default === 'function') value = value.default;
   if (value === undefined) value = namespace[type];
   if (typeof value !== 'function') {
-    const got = value === undefined ? 'it exports neither' : `its default export is ${value === null ? 'null' : typeof value}`;
+    const got = value === undefined ? 'it exports neither' : `its default export is ${value === null ? 'null' : typeof value === 'object' ? 'an object' : `a ${typeof value}`}`;
     throw new TypeError(`the module must export a function or a class as its default (or as "${type}"); ${got}`);
   }
   if (!isClass(value)) return { setup: value, Class: undefined };
