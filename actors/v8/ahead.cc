@@ -19,6 +19,7 @@ constexpr int kFirstField = 3 * v8::internal::kApiTaggedSize;
 // Of an entry (activate in lib/runtime/actor.js): serial, found, handler, self.
 constexpr int kHandler = kFirstField + 2 * v8::internal::kApiTaggedSize;
 constexpr int kFunctionEnd = 6 * v8::internal::kApiTaggedSize; // of what a call needs
+constexpr Address kPage = 4096;                                // or a part of one
 
 Address read(Address object, int offset)
 {
@@ -28,6 +29,12 @@ Address read(Address object, int offset)
 bool is_object(Address value)
 {
     return Internals::HasHeapObjectTag(value);
+}
+
+// A proxy or a bound function is smaller than other functions are, and may be the last in memory.
+bool is_mapped(Address object, int offset)
+{
+    return object % kPage + static_cast<Address>(offset) + sizeof(Address) <= kPage;
 }
 
 } // namespace
@@ -62,8 +69,11 @@ void Ahead::look(const uint32_t *serials, uint32_t n) const
             found[k] = read(found[k], kHandler);
         }
     for (uint32_t k = 0; k < n; k++)
-        if (is_object(found[k]))
-            seen ^= read(found[k], 0) ^ read(found[k], kFunctionEnd);
+        if (is_object(found[k])) {
+            seen ^= read(found[k], 0);
+            if (is_mapped(found[k], kFunctionEnd))
+                seen ^= read(found[k], kFunctionEnd);
+        }
     __asm__ volatile("" : : "r"(seen)); // else nothing would be read
 }
 

@@ -5,17 +5,22 @@
 //
 //   open() → id      close(id)      heap(id) → bytes of its heap in use
 //   run(id, name, code) → { error: string | undefined, log: [{ level, text }] }
+//   ahead(bytes)     looks at an object as actors/v8/ahead.cc does (unit/ahead_test.mjs)
 //
 // `run` loads `code` as an ES module and goes on until nothing is left to do. Time is virtual: when
 // an isolate waits for timers only, the clock of the timers jumps to the next one, so nothing here
 // waits. `error` is why the module failed, or the first crash.
 #include <node.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <v8-internal.h>
 
 #include <list>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "actors/v8/ahead.hh"
 #include "actors/v8/realm.h"
 #include "base/msgpack.h"
 
@@ -276,6 +281,42 @@ void run(Info info)
     info.GetReturnValue().Set(result);
 }
 
+// ahead(bytes): a message for an actor whose handler has so many bytes, behind which memory ends.
+void ahead(Info info)
+{
+    constexpr uint32_t kSize = 64, kSerial = 7;
+    constexpr int kHandler = 2; // of the entry's fields, behind its header of three words
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const auto bytes = static_cast<size_t>(info[0]->Uint32Value(context).FromJust());
+    void *at = mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED || mprotect(static_cast<char *>(at) + page, page, PROT_NONE) != 0)
+        abort();
+    v8::Local<v8::Object> entry = v8::Object::New(isolate);
+    entry->Set(context, text(isolate, "serial"), v8::Integer::New(isolate, kSerial)).Check();
+    for (const char *name : {"found", "handler"})
+        entry->Set(context, text(isolate, name), v8::Undefined(isolate)).Check();
+    v8::Local<v8::Value> entries[kSize];
+    for (v8::Local<v8::Value> &e : entries)
+        e = v8::Undefined(isolate);
+    entries[kSerial] = entry;
+    isola::Ahead ahead;
+    ahead.use(isolate, v8::Array::New(isolate, entries, kSize), kSize, kSerial, entry);
+    // An object begins one byte before its address.
+    using v8::internal::Address;
+    auto *fields =
+        reinterpret_cast<Address *>(v8::internal::ValueHelper::ValueAsAddress(*entry) - 1) + 3;
+    const Address handler = fields[kHandler];
+    const uint32_t serials[] = {kSerial, kSerial + 1, kSerial + kSize};
+    fields[kHandler] = reinterpret_cast<Address>(at) + page - bytes + 1;
+    if (ahead.is_used())
+        ahead.look(serials, 3);
+    fields[kHandler] = handler;
+    info.GetReturnValue().Set(ahead.is_used());
+    munmap(at, 2 * page);
+}
+
 } // namespace
 
 NODE_MODULE_INIT()
@@ -294,7 +335,8 @@ NODE_MODULE_INIT()
     const struct {
         const char *name;
         v8::FunctionCallback function;
-    } functions[] = {{"open", open}, {"close", close}, {"heap", heap}, {"run", run}};
+    } functions[] = {
+        {"open", open}, {"close", close}, {"heap", heap}, {"run", run}, {"ahead", ahead}};
     for (auto &f : functions)
         exports
             ->Set(context, text(isolate, f.name),
