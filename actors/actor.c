@@ -250,13 +250,22 @@ static void retry_module(struct isola_realm *r, const struct isola_type *type)
     free(m);
 }
 
+/* In a realm that lives for long they begin anew, and some who came early may still be there. */
+static uint32_t new_serial(struct isola_realm *r)
+{
+    do
+        r->next_serial++;
+    while (r->next_serial == 0 || isola__realm_actor(r, r->next_serial) != NULL);
+    return r->next_serial;
+}
+
 /* One step of an activation: as far as it goes without waiting. False: it has failed, and the actor
  * is not to be touched again. */
 static bool start(struct isola_actor *a)
 {
     struct isola_realm *r = a->realm;
     if (a->serial == 0) {
-        a->serial = ++r->next_serial;
+        a->serial = new_serial(r);
         a->activation++;
         isola_idmap_add(&r->actors, a->serial, a);
         a->have_state = false;

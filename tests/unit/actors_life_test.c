@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "actors/internal.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "fake_world.h"
 
 /* Asks until it is let in again: after a failed start there is a pause. */
@@ -466,6 +468,28 @@ static void a_drain_ends_after_its_refusals(void **state)
     }
 }
 
+/* Those of who is there still are left out when numbers begin anew, and so is none. */
+static void serials_begin_anew(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct isola_slice address = isola_slice_str("t/T/a");
+    world_release(w, "t", "1", "shared", "");
+    must_reply(w, world_ask(w, "t/T/a", "add 1"), 1);
+    must_reply(w, world_ask(w, "t/T/b", "add 2"), 2);
+    struct isola_actor *a =
+        isola__directory_actor(world_host(w), address, isola_hash_table(address.data, address.len));
+    assert_non_null(a);
+    atomic_load(&a->realm)->next_serial = UINT32_MAX - 1;
+    isola__actor_unref(a);
+    must_reply(w, world_ask(w, "t/T/c", "add 3"), 3);
+    must_reply(w, world_ask(w, "t/T/d", "add 4"), 4);
+    must_reply(w, world_ask(w, "t/T/a", "add 1"), 2);
+    must_reply(w, world_ask(w, "t/T/b", "add 2"), 4);
+    must_reply(w, world_ask(w, "t/T/c", "add 3"), 6);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -490,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_drain_ends_what_runs_and_refuses_what_waits),
         cmocka_unit_test(a_drain_of_an_idle_host_ends),
         cmocka_unit_test(a_drain_ends_after_its_refusals),
+        cmocka_unit_test(serials_begin_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
