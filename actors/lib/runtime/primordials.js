@@ -42,7 +42,7 @@ export function bounded(event) {
 }
 
 /** May throw what a getter of the script's throws. */
-export const isThenable = (v) => v !== null && typeof v === 'object' && typeof v.then === 'function';
+export const isThenable = (v) => (typeof v === 'object' ? v !== null : typeof v === 'function') && typeof v.then === 'function';
 
 /** What many isolates never use is made when it is first asked for: none of its functions is there before. */
 export function once(make) {

@@ -11,7 +11,7 @@ const rest = once(() => part('isola/emitter').methods);
 
 export function EventEmitter() {
   const events = this._events;
-  if (events !== undefined && getPrototypeOf(events) === Events.prototype) { // an actor's, which are there already
+  if (typeof events === 'object' && events !== null && getPrototypeOf(events) === Events.prototype) { // an actor's, which are there already
     this._eventsCount = 0;
   } else if (events === undefined || events === getPrototypeOf(this)._events) {
     this._events = setPrototypeOf({}, null);
