@@ -452,6 +452,141 @@ static void threads_take_turns_with_the_file(void **state)
     isola_state_close(s);
 }
 
+/* --- at random: who asks, whoever reads, each address is as if alone --- */
+
+enum { ACTS = 600, OWN = 3, NOBODY = -1 };
+
+struct act {
+    struct isola_state_req req;
+    struct clerk *clerk;
+    unsigned place, turn; /* the nth request of its address */
+    int value;            /* what is written, or is to be read */
+    bool reads, again;    /* its callback reads once more */
+    char text[12];
+};
+/* A thread with addresses of its own. */
+struct clerk {
+    pthread_t thread;
+    struct isola_state *s;
+    uint64_t seed;
+    char address[OWN][24];
+    struct act acts[ACTS], reread[ACTS];
+    /* under `lock` */
+    unsigned answered[OWN], wrong, open;
+};
+
+static unsigned at_random(struct clerk *c, unsigned n)
+{
+    c->seed ^= c->seed << 13;
+    c->seed ^= c->seed >> 7;
+    c->seed ^= c->seed << 17;
+    return (unsigned)(c->seed >> 33) % n;
+}
+
+static void closed(struct clerk *c, bool right)
+{
+    c->wrong += !right;
+    c->open--;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_reread(struct isola_state_req *req, int code, struct isola_slice value,
+                      const char *why)
+{
+    struct act *a = req->arg;
+    (void)why;
+    pthread_mutex_lock(&lock);
+    closed(a->clerk, code == 0 && isola_slice_is(value, "constant"));
+}
+
+static void on_act(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+{
+    struct act *a = req->arg;
+    struct clerk *c = a->clerk;
+    char text[12];
+    (void)why;
+    snprintf(text, sizeof(text), "%d", a->value);
+    bool right = !a->reads || a->value == NOBODY ? code == (a->reads ? ISOLA_ENOENT : 0)
+                                                 : code == 0 && isola_slice_is(value, text);
+    if (a->again) {
+        struct act *more = &c->reread[a - c->acts];
+        more->clerk = c;
+        more->req = (struct isola_state_req){
+            .cb = on_reread, .arg = more, .address = isola_slice_str("a/Constant/c")};
+        isola_state_get_here(c->s, &more->req);
+    }
+    pthread_mutex_lock(&lock);
+    right = right && ++c->answered[a->place] == a->turn;
+    closed(c, right);
+}
+
+static void *act_at_random(void *arg)
+{
+    struct clerk *c = arg;
+    int value[OWN];
+    unsigned turns[OWN] = {0};
+    for (unsigned i = 0; i < OWN; i++)
+        value[i] = NOBODY;
+    for (unsigned i = 0; i < ACTS; i++) {
+        struct act *a = &c->acts[i];
+        unsigned what = at_random(c, 10), at = at_random(c, OWN);
+        *a = (struct act){.clerk = c, .place = at, .turn = ++turns[at], .reads = what >= 3};
+        a->again = at_random(c, 4) == 0;
+        a->req = (struct isola_state_req){
+            .cb = on_act, .arg = a, .address = isola_slice_str(c->address[at])};
+        pthread_mutex_lock(&lock);
+        c->open += a->again ? 2 : 1;
+        /* Now and then all has been answered, so that the store's thread may sleep. */
+        while (at_random(c, 3) > 0 && c->open > (a->again ? 2u : 1u))
+            pthread_cond_wait(&changed, &lock);
+        pthread_mutex_unlock(&lock);
+        if (what == 0)
+            value[at] = NOBODY;
+        else if (what < 3)
+            value[at] = (int)i;
+        a->value = value[at];
+        snprintf(a->text, sizeof(a->text), "%d", a->value);
+        if (what == 0)
+            isola_state_del(c->s, &a->req);
+        else if (what < 3)
+            isola_state_put(c->s, &a->req, isola_slice_str(a->text));
+        else if (what < 5)
+            isola_state_get(c->s, &a->req);
+        else
+            isola_state_get_here(c->s, &a->req);
+    }
+    return NULL;
+}
+
+static void each_address_is_as_if_alone(void **state)
+{
+    (void)state;
+    enum { CLERKS = 4 };
+    struct isola_state *s = open_state();
+    struct wait w = {0};
+    struct clerk *all = calloc(CLERKS, sizeof(*all));
+    put(s, &w, "a/Constant/c", "constant");
+    answered(&w, "");
+    for (unsigned i = 0; i < CLERKS; i++) {
+        struct clerk *c = &all[i];
+        c->s = s;
+        c->seed = ((uint64_t)getpid() << 20 | (uint64_t)time(NULL)) * 2654435761u + i + 1;
+        print_message("seed %llu\n", (unsigned long long)c->seed);
+        for (unsigned k = 0; k < OWN; k++)
+            snprintf(c->address[k], sizeof(c->address[k]), "a/Own/%u-%u", i, k);
+        assert_int_equal(pthread_create(&c->thread, NULL, act_at_random, c), 0);
+    }
+    for (unsigned i = 0; i < CLERKS; i++)
+        pthread_join(all[i].thread, NULL);
+    isola_state_close(s); /* with what is open still */
+    for (unsigned i = 0; i < CLERKS; i++) {
+        assert_int_equal(all[i].wrong, 0);
+        assert_int_equal(all[i].open, 0);
+    }
+    free(all);
+}
+
 static void close_finishes_what_was_requested(void **state)
 {
     (void)state;
@@ -860,6 +995,7 @@ int main(int argc, char **argv)
         TEST(knows_nothing_of_a_file_it_cannot_read),
         TEST(a_lone_read_is_done_by_who_asks),
         TEST(threads_take_turns_with_the_file),
+        TEST(each_address_is_as_if_alone),
         TEST(close_finishes_what_was_requested),
         TEST(fails_what_the_disk_refuses_and_recovers),
         TEST(fails_all_while_nothing_can_be_written),
