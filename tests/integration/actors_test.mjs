@@ -269,7 +269,7 @@ for (const type of ['Fn', 'Shared']) {
     });
     test('an ask times out, and the actor goes on', async () => {
       const a = at('slow');
-      await assert.rejects(a.ask('ask-for', 30, `app/${type}/stuck`, 'wait'), { code: 'ETIMEDOUT', message: /ask "wait" of app/ });
+      await assert.rejects(a.ask('ask-for', 30, `app/${type}/stuck`, 'wait'), { code: 'ETIMEDOUT', message: /^ask "wait" of app\/\w+\/stuck timed out: 30 ms are over, or what was left of the ask that led to it$/ });
       await assert.rejects(a.ask('wait', { timeout: 30 }), { code: 'ETIMEDOUT' });
     });
     test('an ask that would wait for itself fails at once', async () => {

@@ -207,7 +207,7 @@ export function dropAsk(slot, number) {
 /** C has waited as long as the ask was to wait. */
 export function expire(slot, number) {
   const ask = waiting(slot, number);
-  if (ask !== undefined) settle(slot, number, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} (${ask.ms} ms) timed out`));
+  if (ask !== undefined) settle(slot, number, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} timed out: ${ask.ms} ms are over, or what was left of the ask that led to it`));
 }
 
 /** Subscribes `owner` to an event of `address`: `call` is called with its arguments. Returns the subscription. */
