@@ -746,6 +746,7 @@ void isola__realm_visit(struct isola_realm *r)
         atomic_store(&r->state, ISOLA_REALM_CLOSED);
         isola__realm_drop(
             r); /* what has come meanwhile; from now on, whoever posts sees that it is closed */
+        isola__host_unbusy(r->host);
     } else {
         bool more = r->touched != NULL || r->held.count > 0 || r->direct.head != NULL;
         atomic_store(&r->state, ISOLA_REALM_IDLE);
@@ -759,6 +760,9 @@ void isola__realm_visit(struct isola_realm *r)
 
 void isola__realm_close(struct isola_realm *r)
 {
+    isola__host_busy(r->host); /* until it is closed: a drain waits for that */
     if (!atomic_exchange(&r->closing, true))
         isola__realm_post(r, NULL); /* in case it is not being visited */
+    else
+        isola__host_unbusy(r->host);
 }

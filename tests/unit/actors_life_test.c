@@ -468,6 +468,46 @@ static void a_drain_ends_after_its_refusals(void **state)
     }
 }
 
+static void ignore(void *arg, int code, const char *why)
+{
+    (void)arg;
+    (void)code;
+    (void)why;
+}
+
+/* Nor does it before the realms are closed that are to be. */
+static void a_drain_ends_when_realms_are_closed(void **state)
+{
+    (void)state;
+    enum { REALMS = 20000 };
+    struct world *w = world_new(1);
+    struct isola_host *h = world_host(w);
+    struct isola_host_type type = world_type("T", "", "load deaf closing");
+    struct isola_realm **realms = isola_zalloc(REALMS * sizeof(*realms));
+    world_release(w, "t", "1", "", "");
+    const struct isola_type *t = isola__type_find(
+        h, &(struct isola_address){.app = isola_slice_str("t"), .type = isola_slice_str("T")},
+        NULL);
+    assert_non_null(t);
+    isola_host_check(
+        h, &(struct isola_host_release){.app = "t", .id = "2", .ntypes = 1, .types = &type}, 20000,
+        ignore, NULL);
+    fake_await_isolates(1); /* it has the worker until the name is opened */
+    for (int i = 0; i < REALMS; i++) {
+        realms[i] = isola__realm_new(h, &h->workers[0], t->release, false, isola__limits_of(t));
+        isola__realm_close(realms[i]);
+        isola__realm_close(realms[i]); /* which is nothing new */
+    }
+    isola_host_drain(h);
+    fake_open("closing");
+    world_await_drained(w);
+    assert_int_equal(atomic_load(&realms[REALMS - 1]->state), ISOLA_REALM_CLOSED);
+    for (int i = 0; i < REALMS; i++)
+        isola__realm_unref(realms[i]);
+    free(realms);
+    isola__release_unref(t->release);
+}
+
 /* Those of who is there still are left out when numbers begin anew, and so is none. */
 static void serials_begin_anew(void **state)
 {
@@ -514,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_drain_ends_what_runs_and_refuses_what_waits),
         cmocka_unit_test(a_drain_of_an_idle_host_ends),
         cmocka_unit_test(a_drain_ends_after_its_refusals),
+        cmocka_unit_test(a_drain_ends_when_realms_are_closed),
         cmocka_unit_test(serials_begin_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
