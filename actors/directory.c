@@ -358,13 +358,15 @@ bool isola__directory_congested(struct isola_host *h, struct isola_slice address
     return full;
 }
 
-struct isola_realm *isola__directory_realm(struct isola_host *h, struct isola_slice address)
+struct isola_realm *isola__directory_realm(struct isola_host *h, struct isola_slice address,
+                                           int *state)
 {
     uint64_t hash = hash_of(address);
     struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);
     struct isola_actor *a = get(shard, address, hash);
     struct isola_realm *r = a != NULL && a->realm != NULL ? isola__realm_ref(a->realm) : NULL;
+    *state = a != NULL ? atomic_load(&a->state) : ISOLA_ACTOR_GONE;
     pthread_mutex_unlock(&shard->lock);
     return r;
 }

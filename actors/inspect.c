@@ -32,7 +32,13 @@ static bool take(struct isola_inspect **list, struct isola_inspect *i)
 int isola_host_inspect(struct isola_host *h, struct isola_slice address, struct isola_inspect *i,
                        struct isola_err *err)
 {
-    struct isola_realm *r = isola__directory_realm(h, address);
+    int state;
+    struct isola_realm *r = isola__directory_realm(h, address, &state);
+    if (r != NULL && state == ISOLA_ACTOR_FAILED) {
+        isola__realm_unref(r);
+        return isola_fail(err, ISOLA_ENOACTOR, "%.*s has failed, and is not active (ctl ps)",
+                          ISOLA_FMT(address));
+    }
     if (r == NULL)
         return isola_fail(err, ISOLA_ENOACTOR, "%.*s is not active here", ISOLA_FMT(address));
     i->realm = r;

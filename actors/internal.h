@@ -639,9 +639,9 @@ ANY_THREAD void isola__directory_refuse(struct isola_host *h, struct isola_mail 
 bool isola__directory_leave(struct isola_actor *a);
 /* Is the receiver of an emit here, and its mailbox full? */
 ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
-/* The realm the actor lives in, with a reference; NULL when it is not here. */
+/* The realm the actor lives in, with a reference, and its state; NULL when it is not here. */
 ANY_THREAD struct isola_realm *isola__directory_realm(struct isola_host *h,
-                                                      struct isola_slice address);
+                                                      struct isola_slice address, int *state);
 
 /* --- subscriptions (subs.c) --- */
 

@@ -77,6 +77,10 @@ static void only_of_what_is_there(void **state)
     assert_int_equal(look_at(w, "t/T/a", &l), ISOLA_ENOACTOR);
     assert_int_equal(look_at(w, "no/T/a", &l), ISOLA_ENOACTOR);
     assert_int_equal(world_live(w), 0);
+    world_release(w, "f", "1", "", "start throw no");
+    (void)world_await(w, world_ask(w, "f/T/a", "get"));
+    assert_string_equal(world_state(w, "f/T/a"), "failed");
+    assert_int_equal(look_at(w, "f/T/a", &l), ISOLA_ENOACTOR);
     assert_false(has_run(&l));
     world_end(w);
 }
