@@ -53,9 +53,8 @@ static void chain_text(struct isola_slice chain, struct isola_slice last, struct
 
 static void answer_failure(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
 {
-    if (isola_msg_is_ask(mail->kind)) {
-        isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), code, "%s", why));
-    }
+    if (isola_msg_is_ask(mail->kind))
+        isola__gate_fail(h, mail, code, why);
     isola_mail_free(mail);
 }
 

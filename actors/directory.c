@@ -145,11 +145,10 @@ void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int 
                              const char *why)
 {
     isola_host_dead_letter(h, mail, code, isola_slice_str(why));
-    if (isola_msg_is_ask(mail->kind)) {
-        isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), code, "%s", why));
-    } else if (mail->kind == ISOLA_MSG_EMIT) {
+    if (isola_msg_is_ask(mail->kind))
+        isola__gate_fail(h, mail, code, why);
+    else if (mail->kind == ISOLA_MSG_EMIT)
         isola__directory_dropped(h, mail->dst, mail->event, why);
-    }
     isola_mail_free(mail);
 }
 

@@ -46,6 +46,11 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
+void isola__gate_fail(struct isola_host *h, struct isola_mail *m, int code, const char *why)
+{
+    isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(m), code, "%s", why));
+}
+
 void isola__gate_reply(struct isola_realm *r, struct isola_mail *answer)
 {
     if (answer->origin.realm != r || atomic_load(&r->state) != ISOLA_REALM_RUNNING) {
@@ -103,9 +108,8 @@ static bool leaves_anyway(const struct isola_mail *m)
 
 static void refuse(struct isola_host *h, struct isola_mail *m, int code, const char *why)
 {
-    if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) {
-        isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(m), code, "%s", why));
-    }
+    if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL)
+        isola__gate_fail(h, m, code, why);
     isola_mail_free(m);
 }
 
@@ -189,15 +193,6 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
     h->ops->state_write(h->arg, &c->io);
 }
 
-/* At most `max` bytes of a text, whole characters. */
-static struct isola_slice beginning(struct isola_slice text, size_t max)
-{
-    if (text.len > max)
-        for (text.len = max; text.len > 0 && (text.data[text.len] & 0xc0) == 0x80;)
-            text.len--;
-    return text;
-}
-
 static void crash(struct isola_actor *a)
 {
     struct isola_host *h = a->host;
@@ -205,12 +200,11 @@ static void crash(struct isola_actor *a)
     struct isola_slice what = isola__first_line(isola_buf_slice(&a->crash));
     char why[1200]; /* an address, and enough of the reason */
     snprintf(why, sizeof(why), "%.*s crashed: %.*s; its state is as it was last saved",
-             ISOLA_FMT(a->address), ISOLA_FMT(beginning(what, 600)));
+             ISOLA_FMT(a->address), ISOLA_FMT(isola_slice_cut(what, 600)));
     isola__gate_refuse(a, ISOLA_EFAILED, why);
     isola__turns_abandon(a, ISOLA_EFAILED, why);
     if (a->stopping != NULL) {
-        isola__gate_release(
-            h, isola_mail_failure(isola_mail_take_origin(a->stopping), ISOLA_EFAILED, "%s", why));
+        isola__gate_fail(h, a->stopping, ISOLA_EFAILED, why);
         isola_mail_free(a->stopping);
         a->stopping = NULL;
     }

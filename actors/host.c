@@ -182,11 +182,10 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
         h->ops->forward(h->arg, node, mail);
     } else if (node < 0) {
         isola_host_dead_letter(h, mail, node, isola_slice_str("no node can be reached for it"));
-        if (isola_msg_is_ask(mail->kind)) {
+        if (isola_msg_is_ask(mail->kind))
             isola__gate_release(h, isola_mail_failure(isola_mail_take_origin(mail), node,
                                                       "no node can be reached for %.*s",
                                                       ISOLA_FMT(mail->dst)));
-        }
         isola_mail_free(mail);
     } else if (mail->kind == ISOLA_MSG_SUB) {
         isola__subs_add(h, mail);

@@ -595,6 +595,8 @@ static inline bool isola__gate_open(const struct isola_actor *a)
 /* An answer of an actor that lives in `r`: to where it is waited for, in order with messages that
  * go there. Takes it. */
 void isola__gate_reply(struct isola_realm *r, struct isola_mail *answer);
+/* Whoever waits for the answer to this mail is told why there is none. Its origin is gone then. */
+void isola__gate_fail(struct isola_host *h, struct isola_mail *m, int code, const char *why);
 /* Sends one effect on its way. Takes it. */
 void isola__gate_release(struct isola_host *h, struct isola_mail *mail);
 

@@ -21,16 +21,6 @@ static struct isola_slice put(uint8_t **at, struct isola_slice s)
     return copy;
 }
 
-static struct isola_slice cut(struct isola_slice s, size_t max)
-{
-    if (s.len > max) {
-        s.len = max;
-        while (s.len > 0 && (s.data[s.len] & 0xc0) == 0x80) /* not within a character */
-            s.len--;
-    }
-    return s;
-}
-
 static bool is_message(int kind)
 {
     return kind == ISOLA_MSG_ASK || kind == ISOLA_MSG_EMIT || kind == ISOLA_MSG_EVENT;
@@ -43,8 +33,8 @@ void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,
     if (!is_message(mail->kind))
         return;
     struct isola_slice none = {0}, args = mail->args.len <= ARGS_MAX ? mail->args : none;
-    struct isola_slice event = cut(mail->event, TEXT_MAX), reason = cut(why, TEXT_MAX),
-                       to = isola_mail_dst(mail);
+    struct isola_slice event = isola_slice_cut(mail->event, TEXT_MAX),
+                       reason = isola_slice_cut(why, TEXT_MAX), to = isola_mail_dst(mail);
     size_t bytes = mail->src.len + to.len + event.len + reason.len + args.len;
     struct isola_host_letter *letter = malloc(sizeof(*letter) + bytes);
     if (letter != NULL) {

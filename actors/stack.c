@@ -142,14 +142,9 @@ struct isola_slice isola__first_line(struct isola_slice text)
 
 static void put(struct isola_buf *out, struct isola_slice text)
 {
-    bool cut = text.len > TEXT_MAX;
-    if (cut) {
-        text.len = TEXT_MAX;
-        while (text.len > 0 && (text.data[text.len] & 0xc0) == 0x80)
-            text.len--; /* whole characters */
-    }
-    isola_buf_append(out, text.data, text.len);
-    if (cut)
+    struct isola_slice said = isola_slice_cut(text, TEXT_MAX);
+    isola_buf_append(out, said.data, said.len);
+    if (said.len < text.len)
         isola_buf_puts(out, " …");
 }
 

@@ -138,10 +138,8 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
         take(a, t);
         if (t->mail != NULL)
             isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
-        if (t->mail != NULL && isola_msg_is_ask(t->mail->kind)) {
-            isola__gate_release(
-                a->host, isola_mail_failure(isola_mail_take_origin(t->mail), code, "%s", why));
-        }
+        if (t->mail != NULL && isola_msg_is_ask(t->mail->kind))
+            isola__gate_fail(a->host, t->mail, code, why);
         isola_mail_free(t->mail);
         put_back(a->realm, t);
     }

@@ -32,6 +32,14 @@ static inline struct isola_slice isola_slice_str(const char *s)
 {
     return isola_slice(s, s ? strlen(s) : 0);
 }
+/* At most `max` bytes of a text in UTF-8, whole characters. */
+static inline struct isola_slice isola_slice_cut(struct isola_slice text, size_t max)
+{
+    if (text.len > max)
+        for (text.len = max; text.len > 0 && (text.data[text.len] & 0xc0) == 0x80;)
+            text.len--;
+    return text;
+}
 static inline bool isola_slice_eq(struct isola_slice a, struct isola_slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);

@@ -62,13 +62,14 @@ json_t *isola__result(struct isola__cli *cli, const struct isola_msg *answer, co
     return value;
 }
 
-json_t *isola__call(struct isola__cli *cli, const char *method, struct isola_buf *params,
-                    const char *list)
+/* The agent's answer, which the caller frees; NULL: it has been said why there is none. Frees the
+ * params. */
+static struct isola_msg *request(struct isola__cli *cli, const char *method,
+                                 struct isola_buf *params)
 {
     struct isola__client *client;
     struct isola_msg *answer = NULL;
     struct isola_err err;
-    json_t *value = NULL;
     int rc = isola__client_open(cli->socket, &client, &err);
     if (rc == 0) {
         rc = isola__client_call(client, method, isola_buf_slice(params),
@@ -77,36 +78,29 @@ json_t *isola__call(struct isola__cli *cli, const char *method, struct isola_buf
     }
     if (rc != 0)
         isola__fail(cli, &err);
-    else
-        value = isola__result(cli, answer, list);
-    free(answer);
     isola_buf_free(params);
+    return answer;
+}
+
+json_t *isola__call(struct isola__cli *cli, const char *method, struct isola_buf *params,
+                    const char *list)
+{
+    struct isola_msg *answer = request(cli, method, params);
+    json_t *value = answer != NULL ? isola__result(cli, answer, list) : NULL;
+    free(answer);
     return value;
 }
 
 bool isola__find(struct isola__cli *cli, const char *of)
 {
-    struct isola__client *client;
-    struct isola_msg *answer = NULL;
     struct isola_buf params = {0};
-    struct isola_err err;
-    bool found = false;
     isola_mp_map(&params, 1);
     isola_mp_kstr(&params, "of", of);
-    int rc = isola__client_open(cli->socket, &client, &err);
-    if (rc == 0) {
-        rc = isola__client_call(client, "find", isola_buf_slice(&params),
-                                isola__wait_ms(cli, ISOLA__STATUS_MS), &answer, &err);
-        isola__client_close(client);
-    }
-    if (rc != 0)
-        isola__fail(cli, &err);
-    else if (answer->kind == ISOLA_MSG_FAIL)
+    struct isola_msg *answer = request(cli, "find", &params);
+    bool found = answer != NULL && answer->kind != ISOLA_MSG_FAIL;
+    if (answer != NULL && !found)
         isola__fail_remote(cli, answer->args);
-    else
-        found = true;
     free(answer);
-    isola_buf_free(&params);
     return found;
 }
 

@@ -50,17 +50,6 @@ bool isola__log_line_read(struct isola_slice line, int64_t *time_ms, struct isol
     return true;
 }
 
-/* Cuts between characters, never within one. */
-static struct isola_slice cut(struct isola_slice text)
-{
-    if (text.len > TEXT_MAX) {
-        text.len = TEXT_MAX;
-        while (text.len > 0 && (text.data[text.len] & 0xc0) == 0x80)
-            text.len--;
-    }
-    return text;
-}
-
 /* --- the ring --- */
 
 static struct isola__log_line *ring_add(struct isola__logs *logs, const struct fields *f)
@@ -206,7 +195,8 @@ static void load_line(struct isola__logs *logs, const char *text, size_t len)
         json_unpack(j, "{s:I, s:s%, s:s%, s:s%, s:s%}", "time", &time_ms, "level", &s[0], &n[0],
                     "node", &s[1], &n[1], "address", &s[2], &n[2], "text", &s[3], &n[3]) == 0) {
         struct fields f = {time_ms, isola_slice(s[0], n[0]), isola_slice(s[1], n[1]),
-                           isola_slice(s[2], n[2]), cut(isola_slice(s[3], n[3]))};
+                           isola_slice(s[2], n[2]),
+                           isola_slice_cut(isola_slice(s[3], n[3]), TEXT_MAX)};
         if (time_ms >= 0 && known_level(f.level) && f.node.len <= ISOLA_NODE_NAME_MAX &&
             f.address.len <= ISOLA_ADDRESS_MAX)
             (void)ring_add(logs, &f);
@@ -285,7 +275,7 @@ void isola__logs_add(struct isola__logs *logs, struct isola_slice line)
         isola_log(ISOLA_LOG_WARN, "the actor-host sent a log line that is none");
         return;
     }
-    f.text = cut(f.text);
+    f.text = isola_slice_cut(f.text, TEXT_MAX);
     const struct isola__log_line *added = ring_add(logs, &f);
     file_add(logs, &f);
     if (added != NULL)

@@ -96,18 +96,10 @@ char *isola__manifest_quote(const json_t *value)
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     if (text == NULL)
         return isola_strdup("that");
-    size_t n = strlen(text);
-    if (n > QUOTE_MAX) {
-        n = QUOTE_MAX;
-        while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) /* not within a character */
-            n--;
-        char *cut = isola_format("%.*s…", (int)n, text);
-        free(text);
-        return cut;
-    }
-    char *copy = isola_strdup(text);
+    struct isola_slice said = isola_slice_cut(isola_slice_str(text), QUOTE_MAX);
+    char *quote = isola_format("%.*s%s", ISOLA_FMT(said), text[said.len] != '\0' ? "…" : "");
     free(text);
-    return copy;
+    return quote;
 }
 
 /* "must be WHAT, not VALUE" */

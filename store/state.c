@@ -356,11 +356,11 @@ void isola_state_get_here(struct isola_state *s, struct isola_state_req *req)
 {
     uint64_t began = isola_clock_ns();
     pthread_mutex_lock(&s->lock);
-    bool free =
+    bool rests =
         s->asleep && !s->lent && s->queue.head == NULL && !s->closing && began >= s->slow_until;
-    s->lent |= free;
+    s->lent |= rests;
     pthread_mutex_unlock(&s->lock);
-    if (!free) {
+    if (!rests) {
         isola_state_get(s, req);
         return;
     }

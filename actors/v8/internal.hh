@@ -128,7 +128,9 @@ inline isola_v8 *from(v8::Isolate *isolate)
 {
     return static_cast<isola_v8 *>(isolate->GetData(0));
 }
-v8::Local<v8::String> text(v8::Isolate *isolate, Slice s);
+// kInternalized: what many actors have, which is then one string.
+v8::Local<v8::String> text(v8::Isolate *isolate, Slice s,
+                           v8::NewStringType how = v8::NewStringType::kNormal);
 // A copy of the bytes; empty when the script has no room for it.
 v8::MaybeLocal<v8::ArrayBuffer> copied(v8::Isolate *isolate, Slice s);
 inline v8::Local<v8::String> text(v8::Isolate *isolate, const char *s)

@@ -11,12 +11,12 @@
 namespace isola
 {
 
-v8::Local<v8::String> text(v8::Isolate *isolate, Slice s)
+v8::Local<v8::String> text(v8::Isolate *isolate, Slice s, v8::NewStringType how)
 {
     v8::Local<v8::String> value;
     if (s.len > static_cast<size_t>(v8::String::kMaxLength) ||
-        !v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data),
-                                 v8::NewStringType::kNormal, static_cast<int>(s.len))
+        !v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data), how,
+                                 static_cast<int>(s.len))
              .ToLocal(&value))
         return v8::String::Empty(isolate);
     return value;
@@ -216,17 +216,6 @@ using namespace isola;
 
 extern "C" {
 
-// What many actors have is one string.
-static v8::Local<v8::String> shared_text(v8::Isolate *isolate, Slice s)
-{
-    v8::Local<v8::String> value;
-    return v8::String::NewFromUtf8(isolate, reinterpret_cast<const char *>(s.data),
-                                   v8::NewStringType::kInternalized, static_cast<int>(s.len))
-                   .ToLocal(&value)
-               ? value
-               : v8::String::Empty(isolate);
-}
-
 static void begin_to_live(isola_v8 *v)
 {
     v->born_ms = static_cast<double>(isola_clock_ns()) / 1e6;
@@ -340,8 +329,8 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
         return;
     }
     v8::Local<v8::Value> argv[] = {uint_of(js, actor),
-                                   shared_text(isolate, app),
-                                   shared_text(isolate, type),
+                                   text(isolate, app, v8::NewStringType::kInternalized),
+                                   text(isolate, type, v8::NewStringType::kInternalized),
                                    text(isolate, key),
                                    stored,
                                    v8::Undefined(isolate)};

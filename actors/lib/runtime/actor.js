@@ -104,9 +104,8 @@ defineProperty(Actor.prototype, '_events', {
 
 // One that lives in the snapshot, so that others have room for their fields in themselves (see Ref), and for four events.
 constructing = { events: new Events() };
+for (const name of ['a', 'b', 'c', 'd']) constructing.events[name] = undefined;
 Inner.living = new Actor();
-Inner.events = constructing.events;
-for (const name of ['a', 'b', 'c', 'd']) Inner.events[name] = undefined;
 constructing = null;
 
 // The names of a class's handlers: its own and inherited methods, but none of Actor's, no hooks, nothing that begins with _.
