@@ -3,7 +3,7 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build run test bench chaos asan tsan fuzz lint format clean help
+.PHONY: setup build run test bench chaos net asan tsan fuzz lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -35,12 +35,17 @@ test: build
 
 bench: build
 	@scripts/setup.sh bench
-	$(call make-all,build,default,--target isola-bare)
+	$(call make-all,build,default,--target isola-bare isola-sodium isola-codec)
 	@$(NODE) tests/bench/run.mjs
 
 # What takes too long for `make test`: ten thousand crashes, and more. CHAOS_CYCLES, CHAOS_SECONDS, CHAOS_SEED: tests/chaos/run.mjs.
 chaos: build
 	@$(NODE) tests/chaos/run.mjs
+
+# Durable messages through 200 faults of a network and its hosts, as root. NET_ROUNDS, ISOLA_TEST_SEED: tests/net/run.mjs.
+net: build
+	$(call make-all,build,default,--target badnet)
+	@$(NODE) tests/net/run.mjs
 
 # Everything with sanitizers. AddressSanitizer goes into the actor-host's Node.js too; ThreadSanitizer cannot, so that leaves
 # out what needs one.
@@ -71,8 +76,9 @@ help:
 	@echo 'make build    node-agent, actor-host and ctl into build/bin'
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
-	@echo 'make bench    the comparisons with Erlang, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'
+	@echo 'make bench    the comparisons with Erlang, Moleculer, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'
 	@echo 'make chaos    ten thousand crashes and restarts of actors, and actor-hosts killed; some minutes (CHAOS_CYCLES=500: quick)'
+	@echo 'make net      durable messages through 200 faults: cuts, loss, SIGSTOPs and SIGKILLs, on hosts of their own (root; NET_ROUNDS=20: quick)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'
 	@echo 'make fuzz     bytes from outside, made up by a fuzzer, FUZZ_SECONDS (60) for each target (tests/README.md)'

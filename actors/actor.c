@@ -13,6 +13,7 @@
 #include "actors/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/msgpack.h"
@@ -61,6 +62,10 @@ static void answer_failure(struct isola_host *h, struct isola_mail *mail, int co
 static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const char *why)
 {
     isola__mailbox_sub(a, 1);
+    if (mail->durable) {
+        isola__durable_refuse(a->host, mail, code, why);
+        return;
+    }
     if (mail->kind == ISOLA_MSG_EMIT)
         isola__directory_dropped(a->host, a->address, mail->event, why);
     if (mail->kind == ISOLA_MAIL_DRAIN)
@@ -144,7 +149,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
             char why[600];
             snprintf(why, sizeof(why), "%.*s %.*s", ISOLA_FMT(a->address),
                      ISOLA_FMT(isola_buf_slice(&a->failure)));
-            drop(a, mail, ISOLA_EFAILED, why);
+            drop(a, mail, a->failure_code, why);
             return;
         }
         set_state(a, ISOLA_ACTOR_STARTING);
@@ -183,10 +188,12 @@ static void read_done(struct isola_state_io *io, int code, struct isola_slice va
     struct isola_read *read =
         (struct isola_read *)(void *)((char *)io - offsetof(struct isola_read, io));
     read->code = code;
-    if (code == 0)
+    if (code == 0) {
         isola_buf_append(&read->value, value.data, value.len);
-    else
+        isola_kept_copy(&read->rows, io->rows, io->nrows);
+    } else {
         snprintf(read->why, sizeof(read->why), "%s", why != NULL ? why : "");
+    }
     isola__directory_notify(read->actor, &read->note);
 }
 
@@ -227,11 +234,13 @@ void isola__actor_read(struct isola_read *read)
                                read->why[0] != '\0' ? read->why : "its state cannot be had now");
             a->saved = read->value;
             read->value = (struct isola_buf){0};
+            isola__durable_load(a, &read->rows);
             a->have_state = true;
             isola__realm_touch(a->realm, a);
         }
     }
     isola_buf_free(&read->value);
+    isola_kept_free(&read->rows);
     free(read);
     isola__actor_unref(a);
     isola__host_unbusy(h);
@@ -344,6 +353,8 @@ bool isola__actor_pump(struct isola_actor *a)
             isola__mailbox_sub(a, 1);
             m = isola_mailq_pop(&a->waiting);
         }
+        if (m->durable && !isola__durable_begin(a, m))
+            continue;
         if (m->deadline != 0 && m->deadline <= r->now) { /* its asker has been told already */
             isola__mailbox_add(a);                       /* drop takes it off again */
             drop(a, m, ISOLA_ETIMEDOUT, "its time was over before its turn came");
@@ -367,6 +378,8 @@ static void leave_realm(struct isola_actor *a)
     isola__restart_disarm(a);
     isola__grace_disarm(a);
     isola__family_end(a);
+    if (a->serial != 0)
+        isola__ended(a);
     while (a->subs != NULL) {
         struct isola_sub_of *sub = a->subs;
         struct isola_slice none = {0};
@@ -385,6 +398,7 @@ static void leave_realm(struct isola_actor *a)
     }
     isola__io_forget(r, a);
     isola__batch_leaves(a);
+    isola__durable_end(a);
     if (a->serial != 0) {
         isola__cancel_asks(a);
         while (a->pending != NULL)
@@ -449,11 +463,6 @@ static void renew(struct isola_actor *a, const struct isola_type *type)
     pthread_mutex_lock(&shard->lock);
     isola_lock_take(&a->lock);
     isola__realm_take(old, a, &moved);
-    if (atomic_load(&a->mailbox) >=
-        a->type->def.limits.mailbox) /* counted by the old type's limit */
-        atomic_fetch_sub(&h->crowded, 1);
-    if (atomic_load(&a->mailbox) >= type->def.limits.mailbox)
-        atomic_fetch_add(&h->crowded, 1);
     /* Until the nudge has been seen, mail goes through the inbox, behind what is moved. */
     a->behind = nudge != NULL || moved.count > 0;
     if (a->behind && nudge == NULL) {
@@ -535,6 +544,9 @@ void isola__actor_end(struct isola_actor *a)
             } else if (m->kind == ISOLA_MAIL_DRAIN) {
                 isola_mail_free(m);
                 isola__host_unbusy(h);
+            } else if (isola_host_stream_refused(h, m, ISOLA_ECANCELED,
+                                                 "the actor lives on another node now")) {
+                isola_mail_free(m);
             } else if (m->kind >= ISOLA_MAIL_PUBLISH || m->kind == ISOLA_MSG_EVENT) {
                 isola_host_dead_letter(h, m, ISOLA_ENOACTOR,
                                        isola_slice_str("its subscriber is gone"));
@@ -549,21 +561,28 @@ void isola__actor_end(struct isola_actor *a)
     renew(a, type);
 }
 
+int isola__failure_code(const struct isola_actor *a, struct isola_slice what)
+{
+    bool no_state = a->no_state.len > 0 &&
+                    memmem(what.data, what.len, a->no_state.data, a->no_state.len) != NULL;
+    return no_state ? ISOLA_EUNREACHABLE : ISOLA_EFAILED;
+}
+
 /* What follows `failure`. */
 static void failed(struct isola_actor *a)
 {
-    isola__turns_abandon(a, ISOLA_EFAILED, "it could not start");
+    isola__turns_abandon(a, a->failure_code, "it could not start");
     char why[600];
     snprintf(why, sizeof(why), "%.*s %.*s", ISOLA_FMT(a->address),
              ISOLA_FMT(isola_buf_slice(&a->failure)));
-    isola__gate_refuse(a, ISOLA_EFAILED, why);
+    isola__gate_refuse(a, a->failure_code, why);
     isola__down(a, "failed", isola_buf_slice(&a->failure));
     isola__family_stops(a);
     /* With an UPGRADE it has not failed for good: else it would keep to the old release, or to this
      * node. */
     set_state(a, a->upgrade != NULL ? ISOLA_ACTOR_STARTING
                                     : ISOLA_ACTOR_FAILED); /* before anyone is told */
-    fail_waiting(a, ISOLA_EFAILED, why);
+    fail_waiting(a, a->failure_code, why);
     leave_realm(a);
     isola__release_ref(a->type->release); /* renew drops one */
     renew(a, a->type);
@@ -606,6 +625,7 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
     else
         isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s",
                          ISOLA_FMT(isola_buf_slice(&said)));
+    a->failure_code = isola__failure_code(a, isola_buf_slice(&said));
     isola_buf_free(&said);
     set_failure(a, failure);
     failed(a);
@@ -616,6 +636,7 @@ void isola__actor_give_up(struct isola_actor *a, struct isola_slice why)
     a->retry_at = UINT64_MAX;
     struct isola_buf failure = {0};
     isola_buf_printf(&failure, "has failed: %.*s", ISOLA_FMT(why));
+    a->failure_code = isola__failure_code(a, why);
     set_failure(a, failure);
     failed(a);
 }

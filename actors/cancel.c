@@ -22,6 +22,10 @@ void isola__cancel_ask(struct isola_realm *r, uint64_t ask, struct isola_slice d
     struct isola_pending *p = isola__pending_ask(r, ask);
     if (p == NULL)
         return;
+    if (p->durable) { /* it is carried out all the same */
+        isola__pending_free(r, p);
+        return;
+    }
     struct isola_actor *a = isola__realm_actor(r, p->actor);
     struct isola_mail *m =
         isola_mail_new(ISOLA_MSG_CANCEL, a != NULL ? a->address : none, dst, none, none, none);
@@ -57,7 +61,7 @@ void isola__cancel_asks(struct isola_actor *a)
 static bool is_of(const struct isola_mail *m, const struct isola_mail *cancel)
 {
     const struct isola_origin *x = &m->origin, *y = &cancel->origin;
-    return m->kind == ISOLA_MSG_ASK && x->realm == y->realm && x->link == y->link &&
+    return m->kind == ISOLA_MSG_ASK && !m->durable && x->realm == y->realm && x->link == y->link &&
            (x->id == y->id || (y->id == 0 && y->link != 0)); /* 0: all of a connection */
 }
 

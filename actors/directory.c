@@ -6,7 +6,7 @@
  * too: so no mail is ever put into the inbox of a realm the actor has left, and none is lost or
  * overtaken when an activation ends while more arrives.
  */
-#include "actors/internal.h"
+#include "actors/pace.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -109,11 +109,12 @@ static struct isola_actor *create(struct isola_host *h, struct isola_slice addre
 }
 
 /* No actor is made for these: they mean nothing to one that is not there. */
-static bool wants_living(int kind)
+static bool wants_living(const struct isola_mail *m)
 {
-    return kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_CANCEL || kind == ISOLA_MSG_STOP ||
-           kind == ISOLA_MAIL_UPGRADE || kind == ISOLA_MAIL_HIBERNATE || kind == ISOLA_MAIL_DRAIN ||
-           kind == ISOLA_MAIL_MONITORED;
+    int kind = m->kind;
+    return isola__stream_is(m) || kind == ISOLA_MSG_EVENT || kind == ISOLA_MSG_CANCEL ||
+           kind == ISOLA_MSG_STOP || kind == ISOLA_MAIL_UPGRADE || kind == ISOLA_MAIL_HIBERNATE ||
+           kind == ISOLA_MAIL_DRAIN || kind == ISOLA_MAIL_MONITORED;
 }
 
 /* Lines a second about what is dropped of the actors of one shard: who is flooded is not to fill
@@ -144,12 +145,34 @@ void isola__directory_dropped(struct isola_host *h, struct isola_slice address,
 void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int code,
                              const char *why)
 {
+    if (mail->durable) {
+        isola__durable_refuse(h, mail, code, why);
+        return;
+    }
+    if (isola_host_stream_refused(h, mail, code, why)) {
+        isola_mail_free(mail);
+        return;
+    }
     isola_host_dead_letter(h, mail, code, isola_slice_str(why));
     if (isola_msg_is_ask(mail->kind))
         isola__gate_fail(h, mail, code, why);
     else if (mail->kind == ISOLA_MSG_EMIT)
         isola__directory_dropped(h, mail->dst, mail->event, why);
     isola_mail_free(mail);
+}
+
+/* Beyond the limit "mailbox" there is room for so many mails of streams, which are no turns and
+ * wait for none: the credit of all an actor's streams is for some 28,000. */
+#define STREAMS 32768
+/* And for so many emits of other nodes, which could not know when they were sent that it would be
+ * full (pace.c). */
+#define FROM_AFAR 64
+
+static uint64_t room_beyond(const struct isola_mail *mail)
+{
+    if (isola__stream_is(mail))
+        return STREAMS;
+    return mail->passed_on && mail->kind == ISOLA_MSG_EMIT ? FROM_AFAR : 0;
 }
 
 /* Mails of no more bytes are bounded well enough by their number. */
@@ -179,8 +202,10 @@ static int count_bytes(struct isola_actor *a, struct isola_mail *mail, struct is
 {
     int rc = fits(&a->type->def.limits, atomic_load(&a->mail_bytes), mail, err);
     if (rc == 0 && mail->kind < ISOLA_MAIL_PUBLISH) {
-        atomic_fetch_add(&a->mail_bytes, mail->args.len);
+        uint64_t bytes = atomic_fetch_add(&a->mail_bytes, mail->args.len) + mail->args.len;
         mail->counted = a;
+        if (a->type->def.limits.mailbox_bytes != 0 && bytes > a->type->def.limits.mailbox_bytes / 2)
+            isola__pace_filled(a);
     }
     return rc;
 }
@@ -192,7 +217,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);
     struct isola_actor *a = get(shard, mail->dst, hash);
-    if (a == NULL && !wants_living(mail->kind) && !atomic_load(&h->draining)) {
+    if (a == NULL && !wants_living(mail) && !atomic_load(&h->draining)) {
         if (h->ops->locate(h->arg, mail->dst) != 0) {
             /* It has moved since this mail was sent here, and isola_host_moved may have been by:
              * nobody would end this one. */
@@ -230,11 +255,18 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         code = isola_fail(&err, ISOLA_EUNREACHABLE, "the node is shutting down");
     } else if (a != NULL && mail->kind < ISOLA_MAIL_PUBLISH && mail->kind != ISOLA_MSG_STOP &&
                mail->kind != ISOLA_MSG_CANCEL &&
-               atomic_load(&a->mailbox) >= a->type->def.limits.mailbox) {
+               atomic_load(&a->mailbox) >= a->type->def.limits.mailbox + room_beyond(mail)) {
         code = isola_fail(&err, ISOLA_EOVERLOAD, "the mailbox of %.*s is full (limit \"mailbox\")",
                           ISOLA_FMT(mail->dst));
     } else if (a != NULL && mail->args.len > COUNTED) {
         code = count_bytes(a, mail, &err);
+    }
+    uint64_t tell = 0; /* a peer that is to hear that it is crowded */
+    struct isola_slice whom = mail->dst;
+    if (a != NULL && mail->passed_on && mail->kind == ISOLA_MSG_EMIT &&
+        atomic_load_explicit(&a->paced, memory_order_relaxed)) {
+        tell = mail->origin.link;
+        whom = isola__actor_ref(a)->address;
     }
     if (a != NULL && code == 0) {
         mail->actor = a;
@@ -242,6 +274,10 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         isola__realm_post(a->realm, mail);
     }
     pthread_mutex_unlock(&shard->lock);
+    if (tell != 0) {
+        isola__pace_tell(h, whom, tell, false);
+        isola__actor_unref(a);
+    }
     if (code != 0)
         isola__directory_refuse(h, mail, code, err.text);
     else if (a == NULL) { /* nobody there, and nobody wanted */
@@ -251,7 +287,10 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         }
         if (mail->kind == ISOLA_MAIL_DRAIN)
             isola__host_unbusy(h);
-        isola_host_dead_letter(h, mail, ISOLA_ENOACTOR, isola_slice_str("its subscriber is gone"));
+        if (!isola_host_stream_refused(h, mail, ISOLA_ECANCELED,
+                                       "the activation that had the other end has ended"))
+            isola_host_dead_letter(h, mail, ISOLA_ENOACTOR,
+                                   isola_slice_str("its subscriber is gone"));
         isola_mail_free(mail);
     }
 }
@@ -344,17 +383,18 @@ bool isola__directory_leave(struct isola_actor *a)
     return empty;
 }
 
-bool isola__directory_congested(struct isola_host *h, struct isola_slice address)
+bool isola__directory_paced(struct isola_host *h, struct isola_slice address,
+                            struct isola_host_limits *limits)
 {
-    if (atomic_load_explicit(&h->crowded, memory_order_relaxed) == 0)
-        return false;
     uint64_t hash = hash_of(address);
     struct isola_directory_shard *shard = isola__directory_shard(h, hash);
     pthread_mutex_lock(&shard->lock);
     struct isola_actor *a = get(shard, address, hash);
-    bool full = a != NULL && atomic_load(&a->mailbox) >= a->type->def.limits.mailbox;
+    bool paced = a != NULL && atomic_load(&a->paced);
+    if (limits != NULL)
+        *limits = a != NULL ? a->type->def.limits : (struct isola_host_limits){0};
     pthread_mutex_unlock(&shard->lock);
-    return full;
+    return paced;
 }
 
 struct isola_realm *isola__directory_realm(struct isola_host *h, struct isola_slice address,

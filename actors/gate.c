@@ -5,12 +5,14 @@
  *
  * Whatever a script sends (replies, emits, events, asks, subscriptions) is an effect in its actor's
  * list. When the script has returned, and there are effects or a turn has ended, the state is
- * encoded and compared with the last one. If it has changed it is written, and the effects wait for
- * that write; if not, but a write is under way, they wait for that one; else they leave. So effects
- * leave in the order they were caused. A write that fails turns the answers that wait into errors,
- * drops the rest, and takes the actor back to what is on disk.
+ * encoded and compared with the last one. If it has changed, or there is something to be kept
+ * beside it (durable.c), it is written, and the effects wait for that write; if not, but a write is
+ * under way, they wait for that one; else they leave. So effects leave in the order they were
+ * caused. A write that fails turns the answers that wait into errors, drops the rest, and takes the
+ * actor back to what is on disk.
  */
 #include "actors/internal.h"
+#include "actors/pace.h"
 
 #include <stdio.h>
 
@@ -18,6 +20,13 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
 {
     if (mail == NULL)
         return;
+    if (mail->durable) {
+        if (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_EMIT)
+            isola__outbox_add(h, mail);
+        else
+            isola_host_post(h, mail);
+        return;
+    }
     switch (mail->kind) {
     case ISOLA_MSG_REPLY:
     case ISOLA_MSG_FAIL:
@@ -28,6 +37,8 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
             mail->origin.realm = NULL;
             isola__realm_post(r, mail);
             isola__realm_unref(r);
+        } else if (mail->origin.link == ISOLA_HOST_LINK) {
+            isola__outbox_started(h, mail);
         } else if (mail->origin.link != 0) {
             h->ops->answer(h->arg, mail);
         } else {
@@ -36,6 +47,13 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
         break;
     case ISOLA_MAIL_PUBLISH:
         isola__subs_publish(h, mail);
+        break;
+    case ISOLA_MAIL_PACE:
+        if (mail->dst.len > 0)
+            isola__pace_wait(h, mail->dst, isola_mail_take_origin(mail));
+        else
+            isola__outbox_wait(h, mail->src, isola_mail_take_origin(mail));
+        isola_mail_free(mail);
         break;
     case ISOLA_MAIL_IO_START:
     case ISOLA_MAIL_IO_CANCEL:
@@ -77,8 +95,10 @@ static void release_all(struct isola_realm *r, struct isola_mailq *q)
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(q)) != NULL) {
-        if (m->ref != 0 && m->ref_table == r->refs_of.id &&
-            atomic_load(&r->state) == ISOLA_REALM_RUNNING)
+        if (m->durable)
+            isola__gate_release(r->host, m);
+        else if (m->ref != 0 && m->ref_table == r->refs_of.id &&
+                 atomic_load(&r->state) == ISOLA_REALM_RUNNING)
             isola__ref_send(r, m->ref, m);
         else if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL)
             isola__gate_reply(r, m);
@@ -100,7 +120,7 @@ static bool leaves_anyway(const struct isola_mail *m)
     case ISOLA_MSG_START: /* a spawn is the script's */
         return m->origin.realm != NULL || isola_slice_eq(m->src, m->dst);
     case ISOLA_MAIL_PUBLISH:
-        return isola_slice_is(m->event, ISOLA_DOWN);
+        return m->hidden;
     default:
         return false;
     }
@@ -108,7 +128,9 @@ static bool leaves_anyway(const struct isola_mail *m)
 
 static void refuse(struct isola_host *h, struct isola_mail *m, int code, const char *why)
 {
-    if (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL)
+    if (m->durable && (m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_EMIT))
+        isola__outbox_unreserve(h, m);
+    else if (!m->durable && (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL))
         isola__gate_fail(h, m, code, why);
     isola_mail_free(m);
 }
@@ -152,7 +174,7 @@ static struct isola_slice newest(const struct isola_actor *a)
 {
     const struct isola_commit *last = NULL;
     for (const struct isola_commit *c = a->commits; c != NULL; c = c->next)
-        if (c->activation == a->activation)
+        if (c->activation == a->activation && c->io.has_value)
             last = c;
     return last != NULL ? isola_buf_slice(&last->value) : isola_buf_slice(&a->saved);
 }
@@ -174,23 +196,48 @@ void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail)
         isola__gate_release(a->host, mail);
 }
 
-static void write_state(struct isola_actor *a, struct isola_buf *value)
+/* Writes a commit that has its value, rows and effects. Takes it. */
+static void write_commit(struct isola_actor *a, struct isola_commit *c)
 {
     struct isola_host *h = a->host;
-    struct isola_commit *c = isola_zalloc(sizeof(*c));
     c->actor = isola__actor_ref(a);
     c->activation = a->activation;
-    c->value = *value;
-    *value = (struct isola_buf){0};
-    isola_mailq_join(&c->effects, &a->effects);
     c->note.kind = ISOLA_MAIL_COMMITTED;
     c->io.done = written;
     c->io.address = a->address;
     c->io.value = isola_buf_slice(&c->value);
+    c->io.rows = c->rows.row;
+    c->io.nrows = c->rows.n;
     *a->commits_tail = c;
     a->commits_tail = &c->next;
     isola__host_busy(h);
     h->ops->state_write(h->arg, &c->io);
+}
+
+/* `value`: the state, or NULL when that has not changed. */
+static void write_state(struct isola_actor *a, struct isola_buf *value)
+{
+    struct isola_commit *c = isola_zalloc(sizeof(*c));
+    c->io.has_value = value != NULL;
+    if (value != NULL) {
+        c->value = *value;
+        *value = (struct isola_buf){0};
+    }
+    if (isola__durable_dirty(a))
+        isola__durable_rows(a, &c->rows);
+    isola_mailq_join(&c->effects, &a->effects);
+    write_commit(a, c);
+}
+
+void isola__gate_keep(struct isola_actor *a, struct isola_kept_rows *rows,
+                      struct isola_mailq *effects)
+{
+    struct isola_commit *c = isola_zalloc(sizeof(*c));
+    c->rows = *rows;
+    c->effects = *effects;
+    *rows = (struct isola_kept_rows){0};
+    *effects = (struct isola_mailq){0};
+    write_commit(a, c);
 }
 
 static void crash(struct isola_actor *a)
@@ -201,10 +248,11 @@ static void crash(struct isola_actor *a)
     char why[1200]; /* an address, and enough of the reason */
     snprintf(why, sizeof(why), "%.*s crashed: %.*s; its state is as it was last saved",
              ISOLA_FMT(a->address), ISOLA_FMT(isola_slice_cut(what, 600)));
-    isola__gate_refuse(a, ISOLA_EFAILED, why);
-    isola__turns_abandon(a, ISOLA_EFAILED, why);
+    int code = isola__failure_code(a, isola_buf_slice(&a->crash));
+    isola__gate_refuse(a, code, why);
+    isola__turns_abandon(a, code, why);
     if (a->stopping != NULL) {
-        isola__gate_fail(h, a->stopping, ISOLA_EFAILED, why);
+        isola__gate_fail(h, a->stopping, code, why);
         isola_mail_free(a->stopping);
         a->stopping = NULL;
     }
@@ -282,6 +330,7 @@ bool isola__gate_settle(struct isola_actor *a)
     bool due = a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended);
     if (due)
         a->turn_ended = false;
+    bool kept = a->serial != 0 && isola__durable_dirty(a);
     if (due && a->looked) {
         struct isola_buf value = {0};
         struct isola_err err;
@@ -294,10 +343,14 @@ bool isola__gate_settle(struct isola_actor *a)
             crash(a);
             return false;
         }
-        if (touched && !isola_slice_eq(isola_buf_slice(&value), newest(a)))
+        if (touched && !isola_slice_eq(isola_buf_slice(&value), newest(a))) {
             write_state(a, &value);
+            kept = false;
+        }
         isola_buf_free(&value);
     }
+    if (kept)
+        write_state(a, NULL);
     struct isola_commit *last = a->commits != NULL ? last_commit(a) : NULL;
     if (last != NULL)
         isola_mailq_join(&last->effects, &a->effects);
@@ -322,7 +375,7 @@ void isola__gate_committed(struct isola_commit *c)
     bool current = c->activation == a->activation && a->serial != 0;
     if (c->code == 0) {
         release_all(a->realm, &c->effects);
-        if (current) {
+        if (current && c->io.has_value) {
             isola_buf_free(&a->saved);
             a->saved = c->value;
             c->value = (struct isola_buf){0};
@@ -340,6 +393,7 @@ void isola__gate_committed(struct isola_commit *c)
         isola__realm_touch(a->realm, a);
     }
     isola_buf_free(&c->value);
+    isola_kept_free(&c->rows);
     free(c);
     isola__actor_unref(a);
     isola__host_unbusy(h);

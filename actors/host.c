@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/pace.h"
 #include "actors/watchdog.h"
 
 int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads,
@@ -17,13 +17,17 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     pthread_rwlock_init(&h->apps_lock, NULL);
     pthread_rwlock_init(&h->subs_lock, NULL);
     pthread_mutex_init(&h->shared_lock, NULL);
+    pthread_mutex_init(&h->pace.lock, NULL);
     pthread_mutex_init(&h->quarantine_lock, NULL);
     pthread_mutex_init(&h->letters.lock, NULL);
     pthread_mutex_init(&h->orphans, NULL);
+    pthread_mutex_init(&h->durables.lock, NULL);
     pthread_mutex_init(&h->spares.lock, NULL);
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++)
         pthread_mutex_init(&h->directory[i].lock, NULL);
     int watched = isola__watchdog_start(h, h->nworkers, err);
+    if (watched == 0)
+        watched = isola__outbox_open(h, err);
     if (watched != 0)
         return watched;
     h->workers = isola_zalloc(h->nworkers * sizeof(*h->workers));
@@ -152,6 +156,7 @@ void isola_host_moved(struct isola_host *h)
 {
     tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.moved = true});
     isola__subs_moved(h);
+    isola__outbox_moved(h);
 }
 
 void isola_host_stop(struct isola_host *h, struct isola_mail *mail)
@@ -171,6 +176,10 @@ static void unsubscribe(struct isola_host *h, int node, struct isola_mail *mail)
 void isola_host_post(struct isola_host *h, struct isola_mail *mail)
 {
     struct isola_err err;
+    if (mail->durable) {
+        isola__durable_post(h, mail);
+        return;
+    }
     int node = mail->kind == ISOLA_MSG_EVENT ? 0 : h->ops->locate(h->arg, mail->dst);
     if (node > 0 && mail->passed_on)
         node = ISOLA_EUNREACHABLE;
@@ -179,7 +188,12 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
     } else if (mail->passed_on && isola__permit_from(h, mail, &err) != 0) {
         isola__directory_refuse(h, mail, err.code, err.text);
     } else if (node > 0) {
+        if (mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0)
+            isola__pace_ask(h, mail->dst);
         h->ops->forward(h->arg, node, mail);
+    } else if (node < 0 &&
+               isola_host_stream_refused(h, mail, node, "no node can be reached for it")) {
+        isola_mail_free(mail);
     } else if (node < 0) {
         isola_host_dead_letter(h, mail, node, isola_slice_str("no node can be reached for it"));
         if (isola_msg_is_ask(mail->kind))

@@ -11,6 +11,7 @@
 #define ISOLA_ACTORS_HOST_H
 
 #include "actors/mail.h"
+#include "base/kept.h"
 #include "base/log.h"
 
 struct isola_host;
@@ -20,13 +21,18 @@ struct isola_js;
  * `done`. */
 struct isola_state_io {
     /* Any thread. code 0, ISOLA_ENOENT (a read of what is not there), or an error with a sentence.
-     * `value` is borrowed for the call, and only for reads. A read that ends with
+     * `value`, and io->rows, are borrowed for the call, and only for reads. A read that ends with
      * ISOLA_EUNREACHABLE (the state is elsewhere and cannot be had now) lets the actor start, but
      * its script cannot touch its state. */
     void (*done)(struct isola_state_io *io, int code, struct isola_slice value, const char *why);
     struct isola_slice address; /* borrowed until done */
-    struct isola_slice value;   /* writes: borrowed until done */
-    void *adapter[12];          /* the implementation's */
+    /* Writes: the state is replaced if `has_value`, and rows beside it are put or removed, all of
+     * it or nothing; borrowed until done. Reads: `rows` are those that are kept. */
+    bool has_value;
+    struct isola_slice value;
+    const struct isola_kept *rows;
+    size_t nrows;
+    void *adapter[12]; /* the implementation's */
 };
 
 /* The wish to have a type's module prepared (isola_v8_prepare, in a process of its own). All is
@@ -44,6 +50,16 @@ struct isola_prepare {
     void *adapter[4]; /* the implementation's */
 };
 
+/* What a worker that has come to the end of a visit, or of its work, is about to do. */
+enum isola_look {
+    ISOLA_LOOK_GLANCE, /* to go on: it looks once */
+    ISOLA_LOOK_BEGIN,  /* to look on and on; false: there is nothing to expect, or another does */
+    ISOLA_LOOK_ON,     /* it has begun, or its gate is readable, and looks */
+    ISOLA_LOOK_END,    /* of looking on and on */
+    ISOLA_LOOK_SLEEP,  /* it sleeps, once it has looked for work a last time; perhaps again */
+    ISOLA_LOOK_WAKE,   /* it has slept, and has work */
+};
+
 /* All of them: ANY_THREAD, must not block. */
 struct isola_host_ops {
     /* Where an address lives: 0 here, > 0 another node, < 0 an error code (ISOLA_EUNREACHABLE). */
@@ -52,7 +68,11 @@ struct isola_host_ops {
      * UNSUB may have node 0: the actor lives here now, and its subscription has perhaps not come
      * back yet; if so it is to be dropped, else the UNSUB to be posted again as passed_on. */
     void (*forward)(void *arg, int node, struct isola_mail *mail);
-    /* A REPLY, FAIL or EVENT (origin.id says which) for the connection origin.link. Takes it. */
+    /* A worker's: sends an ASK or EMIT there at once, if it can. Borrows it, but for the origin of
+     * an ask, which it takes when it returns true. False: it is to be forwarded. May be NULL. */
+    bool (*send)(void *arg, int node, struct isola_mail *mail);
+    /* A REPLY, FAIL or EVENT (origin.id says which), or a PACE (origin.id is its id), for the
+     * connection origin.link. Takes it. */
     void (*answer)(void *arg, struct isola_mail *mail);
     void (*state_read)(void *arg, struct isola_state_io *io);
     /* True: an actor with this address, which lives here, has no state for certain, so it need not
@@ -72,6 +92,14 @@ struct isola_host_ops {
     void (*io)(void *arg, struct isola_mail *mail);
     /* Has a type's module prepared for isolates to begin with. NULL: nothing is prepared. */
     void (*prepare)(void *arg, struct isola_prepare *req);
+    /* A worker begins a visit of an isolate, or has ended one: what it has forwarded and answered
+     * in between may leave together. In a long visit in between, too. May be NULL. */
+    void (*batch)(void *arg, bool begin);
+    /* Looks for what has come from other nodes, and delivers it. NULL: nothing ever does. */
+    bool (*look)(void *arg, enum isola_look look);
+    /* A descriptor of this worker's, which calls it once, at its start: while it sleeps and this is
+     * readable it is to look. -1, or NULL: it has none. */
+    int (*gate)(void *arg);
     /* There is a new dead letter, and isola_host_watch_letters wants to know. May be NULL. */
     void (*dead_letter)(void *arg);
     /* A script of `address` holds a thread and cannot be stopped: whatever happens now, this
@@ -172,6 +200,33 @@ ANY_THREAD void isola_host_check(struct isola_host *h, const struct isola_host_r
 ANY_THREAD void isola_host_quarantine(struct isola_host *h, struct isola_slice address,
                                       const char *why);
 
+/* --- durable messages (durable.c, outbox.c) --- */
+
+/* Those that `address` has sent and that are not acknowledged (rows of ISOLA_KEPT_OUTBOX; others
+ * are not looked at) are sent from now on, unless its messages are known here already. Copies. */
+ANY_THREAD void isola_host_outbox_load(struct isola_host *h, struct isola_slice address,
+                                       const struct isola_kept *rows, size_t n);
+/* What is kept of `address` has gone to another node, or will with this: its messages are sent from
+ * there. Its activation here has ended. It is woken there, if it has sent any. */
+ANY_THREAD void isola_host_outbox_drop(struct isola_host *h, struct isola_slice address);
+/* Its state is not here, but on its way to where it lives: it is started there, until that has
+ * worked once. */
+ANY_THREAD void isola_host_outbox_wake(struct isola_host *h, struct isola_slice address);
+/* Releases and places are known: messages of the outbox may be sent. Once is enough. */
+ANY_THREAD void isola_host_outbox_begin(struct isola_host *h);
+/* There is a way to this node (as ops->locate numbers it; 0: here) again: what is not acknowledged
+ * by its actors is sent anew, without waiting for its time. */
+ANY_THREAD void isola_host_reachable(struct isola_host *h, int node);
+
+/* Since the host began, but for `waiting`. */
+struct isola_host_durables {
+    uint64_t sent, resent;           /* resent: of those sent, not for the first time */
+    uint64_t acknowledged, given_up; /* given_up: dead letters, which their senders were told of */
+    uint64_t duplicates, gaps;       /* dropped by actors here: had before; before their turn */
+    uint64_t waiting;                /* not acknowledged yet, of actors here */
+};
+ANY_THREAD void isola_host_durables(struct isola_host *h, struct isola_host_durables *out);
+
 /* A message for an actor. Takes `mail`. Goes to this node or another as ops->locate says. */
 ANY_THREAD void isola_host_post(struct isola_host *h, struct isola_mail *mail);
 /* The answer (REPLY, FAIL) to a mail that was forwarded, to the origin it had; an EVENT for a
@@ -187,6 +242,16 @@ ANY_THREAD void isola_host_moved(struct isola_host *h);
 /* Ends the activation of `address` on this node, if there is one, whatever its place is now. Takes
  * `mail`, a STOP. */
 ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
+/* Another node says that the mailbox of an actor of its is crowded, or is not any more (a PACE). */
+ANY_THREAD void isola_host_paced(struct isola_host *h, int node, struct isola_slice address,
+                                 unsigned what);
+/* An emit of this connection's, which asks for a PACE, has been posted. */
+ANY_THREAD void isola_host_pace_answer(struct isola_host *h, struct isola_slice address,
+                                       uint64_t link);
+/* Much waits to be sent to this node, or not any more: `emit` to what lives there returns false. */
+ANY_THREAD void isola_host_pace_node(struct isola_host *h, int node, bool slow);
+/* The link to this node is lost, and with it what it has said of its actors. */
+ANY_THREAD void isola_host_pace_lost(struct isola_host *h, int node);
 /* Forgets the subscriptions of a connection that has ended, and cancels what it has asked. */
 ANY_THREAD void isola_host_drop_link(struct isola_host *h, uint64_t link);
 
@@ -206,6 +271,11 @@ ANY_THREAD bool isola_is_monitor(const struct isola_mail *sub);
  * "lost" or another of monitor.c's. Borrows `sub`, its SUB. */
 ANY_THREAD void isola_host_down(struct isola_host *h, const struct isola_mail *sub,
                                 const char *reason, struct isola_slice message);
+
+/* Is it part of a stream between actors (docs/wire.md)? Then its sender is told that it cannot be
+ * delivered. Borrows. */
+ANY_THREAD bool isola_host_stream_refused(struct isola_host *h, const struct isola_mail *mail,
+                                          int code, const char *why);
 
 /* Notes one (copies); what is no message of an actor's is not noted. */
 ANY_THREAD void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
+#include "actors/durable.h"
 #include "actors/host.h"
 #include "actors/life.h"
 #include "actors/stack.h"
@@ -186,6 +187,7 @@ struct isola_pending {
     struct isola_actor *whose;          /* RESTART, FAMILY, GRACE */
     uint32_t turn;                      /* ASK: the turn it was made in; SIGNAL */
     uint64_t ask;                       /* ASK: its id in the isolate */
+    bool durable;                       /* ASK: it is carried out, whoever waits */
     uint32_t next_free;
 };
 
@@ -209,6 +211,10 @@ enum isola_realm_state {
 };
 
 /* --- what is handed to the isolate together (batch.c) --- */
+
+/* Bytes of a large message (worker.c). */
+#define ISOLA_LARGE (64u << 10)
+void isola__note_large(struct isola_host *h, size_t bytes);
 
 struct isola_batch_item {
     struct isola_actor *actor; /* NULL: it has left */
@@ -254,6 +260,7 @@ struct isola_ref {
 struct isola_receiver {
     struct isola_actor *actor; /* counted: who lives at the address here; NULL: not known */
     const void *realm;         /* where it lived when it got something last */
+    uint32_t away;             /* emits to another node */
 };
 struct isola_refs {
     struct isola_ref *all;            /* a number is an index + 1 */
@@ -268,6 +275,11 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address);
 void isola__refs_free(struct isola_refs *t);
 /* Lets go of some actors that have gone: they, and the realms they were in, would stay. */
 void isola__refs_sweep(struct isola_refs *t);
+/* The node it lives on, as far as is known; 0: this one. */
+int isola__ref_node(const struct isola_realm *r, uint32_t number);
+/* Sends an ASK or EMIT of a script's to it there, at once. Borrows it, but for an ask's origin. */
+void isola__ref_send_away(struct isola_realm *r, uint32_t number, int node,
+                          struct isola_mail *mail);
 /* Sends a mail of a script's to it, at once. Takes it. */
 void isola__ref_send(struct isola_realm *r, uint32_t number, struct isola_mail *mail);
 static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
@@ -315,6 +327,7 @@ struct isola_realm {
     struct isola_actor *touched, **touched_tail; /* list: to be settled and pumped */
     uint32_t next_serial, next_turn;
     unsigned running; /* turns; as long as there are any, the host counts as busy */
+    unsigned traced;  /* of these: their message has a trace context */
     bool busy;
     struct isola_turn *free_turns;
     struct isola_batch batch;
@@ -436,7 +449,8 @@ struct isola_commit {
     struct isola_commit *next; /* the actor's list, oldest first */
     struct isola_actor *actor; /* counted */
     uint32_t activation;       /* the actor's, when it began */
-    struct isola_buf value;
+    struct isola_buf value;    /* io.has_value: its state */
+    struct isola_kept_rows rows;
     struct isola_mailq effects;
     int code;
     char why[200];
@@ -449,6 +463,7 @@ struct isola_read {
     struct isola_actor *actor; /* counted */
     uint32_t activation;
     struct isola_buf value;
+    struct isola_kept_rows rows;
     int code;
     char why[200];
 };
@@ -508,6 +523,7 @@ struct isola_actor {
     struct isola_actor *next_touched;
     struct isola_commit **commits_tail;
     bool reading, have_state;
+    int failure_code; /* what its senders are told while it has failed: with `failure` */
 
     struct isola_pending *pending; /* its asks and timers */
     struct isola_address at;       /* into `text`; read by other threads */
@@ -521,6 +537,7 @@ struct isola_actor {
     struct isola_family *family;   /* its children (supervise.c), or NULL */
     struct isola_pending *grace;   /* grace.c, or NULL */
     atomic_size_t mail_bytes;      /* of large mails in its mailbox and turns */
+    atomic_bool paced;             /* its mailbox is crowded (pace.c) */
     size_t effect_bytes;           /* of its effects since the last settle */
     uint32_t nasks, ntimers, nsubs;
     uint32_t log_count, log_dropped; /* lines of the second `log_second` */
@@ -532,7 +549,8 @@ struct isola_actor {
     struct isola_buf failure;      /* FAILED: "could not start: …" or "has failed: …"; changed
                                       under the directory's lock */
     struct isola_sub_of *subs;
-    char text[]; /* the address */
+    struct isola_durable *durable; /* durable.c, or NULL */
+    char text[];                   /* the address */
 };
 _Static_assert(offsetof(struct isola_actor, turns) == 64 &&
                    offsetof(struct isola_actor, effects.head) == 120,
@@ -557,6 +575,10 @@ void isola__actor_end(struct isola_actor *a);
 void isola__actor_fail(struct isola_actor *a, struct isola_slice error);
 /* In a visit: it is not to start again; `why` is a sentence. Do not touch the actor again. */
 void isola__actor_give_up(struct isola_actor *a, struct isola_slice why);
+/* In a visit: the code of a failure or crash of that error: ISOLA_EUNREACHABLE when it says why the
+ * state cannot be had, so that a sender need not read it to tell that from a mistake in a script.
+ */
+int isola__failure_code(const struct isola_actor *a, struct isola_slice what);
 /* In a visit: has it mail to begin turns with? */
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
@@ -571,6 +593,9 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
 /* Ends every running turn with an error, for a crash. */
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why);
 struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);
+/* In a visit: the trace context of what the actor's code sends in this turn: that of the message
+ * the turn began with; in a start, of the message it starts for. Often there is none. */
+struct isola_slice isola__turn_trace(struct isola_actor *a, uint32_t id);
 
 /* In a visit, after scripts of this actor have run: saves its state if that is due and lets
  * its effects out, now or when the state is on disk. False: its activation has ended, and it is not
@@ -584,6 +609,9 @@ void isola__gate_put(struct isola_realm *r, struct isola_actor *a, struct isola_
 void isola__gate_refuse(struct isola_actor *a, int code, const char *why);
 /* In a visit: sends a mail of this actor after all that waits for its writes. Takes it. */
 void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail);
+/* In a visit: writes these rows alone, for `effects` to leave then. Takes both. */
+void isola__gate_keep(struct isola_actor *a, struct isola_kept_rows *rows,
+                      struct isola_mailq *effects);
 /* In a visit, or when there are no more: a write has ended. */
 void isola__gate_committed(struct isola_commit *c);
 /* May what it sends leave at once? */
@@ -639,8 +667,10 @@ ANY_THREAD void isola__directory_refuse(struct isola_host *h, struct isola_mail 
                                         const char *why);
 /* In a visit: takes the actor out unless mail waits for it; true when it is out. */
 bool isola__directory_leave(struct isola_actor *a);
-/* Is the receiver of an emit here, and its mailbox full? */
-ANY_THREAD bool isola__directory_congested(struct isola_host *h, struct isola_slice address);
+/* Is the receiver of an emit here, and its mailbox crowded? `limits`: its own, or 0; NULL: nobody
+ * asks. */
+ANY_THREAD bool isola__directory_paced(struct isola_host *h, struct isola_slice address,
+                                       struct isola_host_limits *limits);
 /* The realm the actor lives in, with a reference, and its state; NULL when it is not here. */
 ANY_THREAD struct isola_realm *isola__directory_realm(struct isola_host *h,
                                                       struct isola_slice address, int *state);
@@ -688,6 +718,7 @@ struct isola_worker {
     uv_loop_t loop;
     uv_async_t async;
     uv_timer_t timer;
+    uv_poll_t gate;            /* what other nodes send while it sleeps */
     atomic_int sleep;          /* enum isola_sleep (worker.c) */
     atomic_uint backlog;       /* realms in the queue */
     atomic_ullong visit_since; /* ns of isola_clock_ns; 0: in no visit */
@@ -696,6 +727,8 @@ struct isola_worker {
     uint64_t owed; /* its own: bits of the workers it is to wake soon */
     unsigned owed_turns;
     atomic_bool lingers;          /* it looks for work before it sleeps */
+    bool looks;                   /* its own: what comes is what it has read itself */
+    uint64_t look_ns, looked;     /* likewise, for what other nodes send */
     uint64_t linger_ns, lingered; /* its own: for how long it may, and when it last did */
     unsigned vain;                /* how often it has in vain lately, and since when */
     uint64_t forgiven;
@@ -757,7 +790,14 @@ struct isola_host {
     pthread_mutex_t quarantine_lock;
     struct isola_map quarantine; /* address → why; under its lock */
     atomic_uint nquarantined;
-    atomic_uint crowded; /* actors whose mailbox is full */
+    atomic_uint crowded;    /* actors whose mailbox is, and what else makes emit return false */
+    atomic_ullong large_ns; /* isola_clock_ns when a large message last came or went */
+    struct isola_pace {
+        pthread_mutex_t lock;
+        struct isola_map of; /* address → what pace.c knows of it */
+        int *slow;           /* nodes whose links have much to send */
+        size_t nslow;
+    } pace;
     struct isola_directory_shard directory[ISOLA_DIRECTORY_SHARDS];
     pthread_rwlock_t apps_lock;
     struct isola_map apps; /* app → struct isola_release_rt */
@@ -767,6 +807,8 @@ struct isola_host {
     atomic_uint ios;             /* io.c: what is under way for scripts, and the bytes of it */
     atomic_size_t io_bytes;
     struct isola_letters letters;
+    struct isola_outbox outbox;
+    struct isola_durables durables;
     struct isola_graces graces; /* set as it starts */
     struct isola_memory memory;
     struct isola_spares spares;
@@ -797,18 +839,21 @@ static inline void isola__actor_fetch(const struct isola_actor *a, bool here)
         __builtin_prefetch(&a->turns, 1);
 }
 
-/* Counts mail into the mailbox of an actor, or out of it, and keeps count of those that are full.
- */
+/* Counts mail into the mailbox of an actor, or out of it; pace.c looks after those that fill. */
+/* It has come to hold more than half of what it may, or perhaps less than a quarter again: worker
+ * or who posts, with whatever locks of the directory. */
+ANY_THREAD void isola__pace_filled(struct isola_actor *a);
+ANY_THREAD void isola__pace_emptied(struct isola_actor *a);
 static inline void isola__mailbox_add(struct isola_actor *a)
 {
-    if (atomic_fetch_add(&a->mailbox, 1) + 1 == a->type->def.limits.mailbox)
-        atomic_fetch_add(&a->host->crowded, 1);
+    if (atomic_fetch_add(&a->mailbox, 1) == a->type->def.limits.mailbox / 2)
+        isola__pace_filled(a);
 }
 static inline void isola__mailbox_sub(struct isola_actor *a, unsigned n)
 {
-    unsigned before = atomic_fetch_sub(&a->mailbox, n), full = a->type->def.limits.mailbox;
-    if (before >= full && before - n < full)
-        atomic_fetch_sub(&a->host->crowded, 1);
+    unsigned before = atomic_fetch_sub(&a->mailbox, n), few = a->type->def.limits.mailbox / 4;
+    if (before > few && before - n <= few && atomic_load_explicit(&a->paced, memory_order_relaxed))
+        isola__pace_emptied(a);
 }
 /* Counts something a drain waits for. */
 ANY_THREAD void isola__host_busy(struct isola_host *h);

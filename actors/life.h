@@ -59,6 +59,27 @@ void isola__down(struct isola_actor *a, const char *reason, struct isola_slice m
 void isola__down_read(const struct isola_mail *event, struct isola_slice *reason,
                       struct isola_slice *message);
 
+/* Likewise, whatever it ends for: whom its streams are with hear of it. */
+#define ISOLA_ENDED "\1ended"
+void isola__ended(struct isola_actor *a);
+
+/* --- streams (stream.c) --- */
+
+#define ISOLA_STREAM "\1stream" /* the event of what their ends say to each other */
+
+/* Is it that, or an ISOLA_ENDED? These are no turns. */
+ANY_THREAD bool isola__stream_is(const struct isola_mail *m);
+/* Is it of a stream, for which who was given an end of it needs no other permission? */
+ANY_THREAD bool isola__stream_permits(const struct isola_mail *m);
+/* In a visit, in the isolate: hands it to the script. Takes it. The serial of the actor whose code
+ * has run, or 0. */
+uint32_t isola__stream_take(struct isola_realm *r, struct isola_mail *m);
+/* In a visit: there is no isolate for it. Takes it. */
+void isola__stream_drop(struct isola_mail *m);
+/* In a visit: what an actor's end says to the other. */
+int isola__stream_send(struct isola_realm *r, uint32_t actor, struct isola_slice dst,
+                       struct isola_slice args, struct isola_err *err);
+
 /* --- parents and children (supervise.c) --- */
 
 enum isola_child_mode {

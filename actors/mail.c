@@ -82,6 +82,7 @@ static struct isola_mail *allocate(size_t bytes)
         m = pool.loaded;
         pool.loaded = m->next;
         pool.count--;
+        __builtin_prefetch(pool.loaded, 1); /* many are made one after the other */
     } else {
         m = pooled ? aligned_alloc(LINE, POOL_SIZE) : malloc(sizeof(*m) + bytes);
     }
@@ -94,16 +95,39 @@ static struct isola_mail *allocate(size_t bytes)
     m->pooled = pooled;
     m->counted = NULL;
     m->passed_on = false;
+    m->durable = false;
+    m->around = false;
     m->timeout_ms = 0;
-    m->ref = 0;
-    m->ref_table = 0;
+    m->seq = 0; /* and `ref` */
+    m->before = 0;
     m->deadline = 0;
     m->origin = (struct isola_origin){0};
     return m;
 }
 
+void *isola_mail_memory(const struct isola_mail *m)
+{
+    void *memory = NULL;
+    if (m->around)
+        memcpy(&memory, (const uint8_t *)(m + 1) + ISOLA_TRACE_SIZE, sizeof(memory));
+    return memory;
+}
+
+void isola_mail_lend_memory(struct isola_mail *m, void *memory)
+{
+    m->around = true;
+    memcpy((uint8_t *)(m + 1) + ISOLA_TRACE_SIZE, &memory, sizeof(memory));
+}
+
+void isola_mail_lost_memory(struct isola_mail *m)
+{
+    m->around = false;
+    m->args.data = NULL;
+}
+
 static void release(struct isola_mail *m)
 {
+    free(isola_mail_memory(m));
     if (!m->pooled) {
         free(m);
         return;
@@ -123,22 +147,39 @@ static struct isola_slice store(uint8_t **at, struct isola_slice s)
     return copy;
 }
 
-struct isola_mail *isola_mail_new(int kind, struct isola_slice src, struct isola_slice dst,
-                                  struct isola_slice event, struct isola_slice chain,
-                                  struct isola_slice args)
+static inline struct isola_mail *make(struct isola_slice trace, int kind, struct isola_slice src,
+                                      struct isola_slice dst, struct isola_slice event,
+                                      struct isola_slice chain, struct isola_slice args)
 {
-    size_t bytes = src.len + dst.len + event.len + chain.len + args.len;
+    size_t bytes = trace.len + src.len + dst.len + event.len + chain.len + args.len;
     struct isola_mail *m = allocate(bytes);
     if (m == NULL)
         return NULL;
     m->kind = (uint8_t)kind;
+    m->traced = trace.len > 0;
     uint8_t *at = (uint8_t *)(m + 1);
+    (void)store(&at, trace);
     m->args = store(&at, args); /* first what each message needs */
     m->event = store(&at, event);
+    m->hidden = event.len > 0 && event.data[0] == 1;
     m->chain = store(&at, chain);
     m->src = store(&at, src);
     m->dst = store(&at, dst);
     return m;
+}
+
+struct isola_mail *isola_mail_new(int kind, struct isola_slice src, struct isola_slice dst,
+                                  struct isola_slice event, struct isola_slice chain,
+                                  struct isola_slice args)
+{
+    return make((struct isola_slice){0}, kind, src, dst, event, chain, args);
+}
+
+struct isola_mail *isola_mail_new_in(struct isola_slice trace, int kind, struct isola_slice src,
+                                     struct isola_slice dst, struct isola_slice event,
+                                     struct isola_slice chain, struct isola_slice args)
+{
+    return make(trace, kind, src, dst, event, chain, args);
 }
 
 struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok, struct isola_slice args)
@@ -168,27 +209,64 @@ struct isola_mail *isola_mail_failure(struct isola_origin origin, int code, cons
     return m;
 }
 
+struct isola_mail *isola_mail_around(void *memory, struct isola_slice trace, int kind,
+                                     struct isola_slice src, struct isola_slice dst,
+                                     struct isola_slice event, struct isola_slice chain,
+                                     struct isola_slice args)
+{
+    struct isola_mail *m = allocate(ISOLA_MAIL_OWN);
+    if (m == NULL) {
+        free(memory);
+        return NULL;
+    }
+    m->kind = (uint8_t)kind;
+    m->args = args;
+    m->event = event;
+    m->hidden = event.len > 0 && event.data[0] == 1;
+    m->chain = chain;
+    m->src = src;
+    m->dst = dst;
+    m->traced = trace.len == ISOLA_TRACE_SIZE;
+    if (m->traced)
+        memcpy(m + 1, trace.data, ISOLA_TRACE_SIZE);
+    isola_mail_lend_memory(m, memory);
+    return m;
+}
+
+struct isola_mail *isola_mail_copy(struct isola_mail *m, struct isola_slice dst)
+{
+    struct isola_mail *copy =
+        isola_mail_new_in(isola_mail_trace(m), m->kind, m->src, dst, m->event, m->chain, m->args);
+    if (copy == NULL)
+        return NULL;
+    copy->timeout_ms = m->timeout_ms;
+    copy->deadline = m->deadline;
+    copy->passed_on = m->passed_on;
+    copy->durable = m->durable;
+    if (m->durable) {
+        copy->seq = m->seq;
+        copy->before = m->before;
+    }
+    copy->origin = isola_mail_take_origin(m);
+    return copy;
+}
+
 struct isola_mail *isola_mail_readdress(struct isola_mail *m, struct isola_slice dst)
 {
-    struct isola_mail *copy = isola_mail_new(m->kind, m->src, dst, m->event, m->chain, m->args);
-    if (copy != NULL) {
-        copy->timeout_ms = m->timeout_ms;
-        copy->deadline = m->deadline;
-        copy->passed_on = m->passed_on;
-        copy->origin = isola_mail_take_origin(m);
-    }
+    struct isola_mail *copy = isola_mail_copy(m, dst);
     isola_mail_free(m);
     return copy;
 }
 
 struct isola_mail *isola_mail_turn_round(struct isola_mail *ask, bool ok, struct isola_slice args)
 {
-    if (!ask->pooled || sizeof(*ask) + args.len > POOL_SIZE)
+    if (!ask->pooled || ask->around || sizeof(*ask) + args.len > POOL_SIZE)
         return NULL;
     isola__mail_uncount(ask);
     uint8_t *at = (uint8_t *)(ask + 1);
     struct isola_slice none = {0};
     ask->kind = ok ? ISOLA_MSG_REPLY : ISOLA_MSG_FAIL;
+    ask->traced = false; /* the answer begins there */
     ask->actor = NULL;
     ask->src = ask->dst = ask->event = ask->chain = none;
     ask->args = store(&at, args);
@@ -215,9 +293,13 @@ void isola_origin_drop(struct isola_origin origin)
 
 void isola__mail_uncount(struct isola_mail *m)
 {
-    if (m->counted != NULL)
-        atomic_fetch_sub(&m->counted->mail_bytes, m->args.len);
+    struct isola_actor *a = m->counted;
+    if (a == NULL)
+        return;
+    atomic_fetch_sub(&a->mail_bytes, m->args.len);
     m->counted = NULL;
+    if (atomic_load_explicit(&a->paced, memory_order_relaxed))
+        isola__pace_emptied(a);
 }
 
 void isola_mail_free(struct isola_mail *m)

@@ -21,6 +21,9 @@ struct isola_origin {
     uint64_t id;   /* what the asker calls the ask or subscription */
 };
 
+/* origin.link of what the host itself asks; no connection has it. */
+#define ISOLA_HOST_LINK (UINT64_MAX - 2)
+
 /* Kinds beside those of enum isola_msg_kind, never on a wire. */
 enum {
     ISOLA_MAIL_PUBLISH = 100, /* src: the actor; to be fanned out to its subscribers */
@@ -33,6 +36,8 @@ enum {
     ISOLA_MAIL_IO_EVENT, /* back from it */
     ISOLA_MAIL_IO_END,
     ISOLA_MAIL_MONITORED, /* the SUB of a monitor: to be told if the actor has failed */
+    ISOLA_MAIL_PACE,      /* its origin is to be told when dst is not crowded (pace.c); without
+                              one, when src has room in the outbox */
     ISOLA_MAIL_NUDGE,     /* the actor has come to this realm with work to do */
     /* Part of something else, and not counted as mail of the actor's: */
     ISOLA_MAIL_READ,      /* in a struct isola_read */
@@ -48,21 +53,60 @@ struct isola_mail {
     uint8_t kind;                /* enum isola_msg_kind, or one of the above */
     bool pooled;                 /* its memory goes back to a list (mail.c) */
     bool passed_on;              /* came from another actor-host: not to be sent to a third */
-    uint32_t timeout_ms;
+    bool durable : 1;            /* it is, or speaks of, a durable message: dst is its own */
+    bool hidden : 1;             /* `event` is none of a script's: it begins with \1 */
+    bool traced : 1;             /* it has a trace context: isola_mail_trace */
+    bool around : 1;             /* its args lie in memory of which it has the address (mail.c) */
+    uint32_t timeout_ms;         /* EMIT: not 0: a PACE is to say that it has come (pace.c) */
     uint64_t
         deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
     struct isola_origin origin;
     /* Into the mail itself. dst: empty while it is `actor`'s (isola_mail_dst). */
     struct isola_slice args, event, chain, src;
     struct isola_slice dst;
-    uint32_t ref;       /* the receiver's number in a table of refs (refs.c), or 0 */
-    uint64_t ref_table; /* its id */
+    union {
+        struct {
+            uint32_t ref;       /* the receiver's number in a table of refs (refs.c), or 0 */
+            uint64_t ref_table; /* its id */
+        };
+        struct {             /* durable: */
+            uint64_t seq;    /* its number, or of what it speaks of; 0: it has none yet */
+            uint64_t before; /* of the one of its pair before it that is not acknowledged; or 0 */
+        };
+    };
 };
 
 /* Copies all slices. NULL when there is no memory. Free with isola_mail_free. */
 ANY_THREAD struct isola_mail *isola_mail_new(int kind, struct isola_slice src,
                                              struct isola_slice dst, struct isola_slice event,
                                              struct isola_slice chain, struct isola_slice args);
+/* The same with a trace context: ISOLA_TRACE_SIZE bytes, which are copied too, or empty. */
+ANY_THREAD struct isola_mail *isola_mail_new_in(struct isola_slice trace, int kind,
+                                                struct isola_slice src, struct isola_slice dst,
+                                                struct isola_slice event, struct isola_slice chain,
+                                                struct isola_slice args);
+/* It lies where the mail's own bytes begin; empty when there is none. */
+static inline struct isola_slice isola_mail_trace(const struct isola_mail *m)
+{
+    return m->traced ? isola_slice(m + 1, ISOLA_TRACE_SIZE) : (struct isola_slice){0};
+}
+/* Copies nothing but the trace context: all other slices lie in `memory`, which it takes, to be
+ * freed with free(). NULL when there is no memory; then `memory` is freed too. */
+ANY_THREAD struct isola_mail *isola_mail_around(void *memory, struct isola_slice trace, int kind,
+                                                struct isola_slice src, struct isola_slice dst,
+                                                struct isola_slice event, struct isola_slice chain,
+                                                struct isola_slice args);
+/* The memory that the args of a mail lie in, if it has some besides its own bytes; NULL: it has
+ * not. */
+ANY_THREAD void *isola_mail_memory(const struct isola_mail *m);
+/* In a mail that is not to be freed, and has ISOLA_MAIL_OWN bytes behind it: its args lie there. */
+ANY_THREAD void isola_mail_lend_memory(struct isola_mail *m, void *memory);
+#define ISOLA_MAIL_OWN (ISOLA_TRACE_SIZE + sizeof(void *))
+/* That is somebody else's from now on, with all that lay in it. */
+ANY_THREAD void isola_mail_lost_memory(struct isola_mail *m);
+/* A copy that holds all of `m` and `dst` in its own bytes, and has its origin, which `m` has no
+ * more. NULL when there is no memory; then it has it still. */
+ANY_THREAD struct isola_mail *isola_mail_copy(struct isola_mail *m, struct isola_slice dst);
 /* A copy that holds `dst` in its own bytes; takes the mail, whose dst may have been borrowed. NULL
  * when there is no memory. */
 ANY_THREAD struct isola_mail *isola_mail_readdress(struct isola_mail *m, struct isola_slice dst);

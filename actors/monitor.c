@@ -39,6 +39,22 @@ void isola__down(struct isola_actor *a, const char *reason, struct isola_slice m
         isola__gate_follow(a, m); /* after what it has caused before */
 }
 
+void isola__ended(struct isola_actor *a)
+{
+    struct isola_slice none = {0}, event = isola_slice_str(ISOLA_ENDED);
+    if (!isola__subs_heard(a->host, a->address, event))
+        return;
+    struct isola_buf args = {0};
+    bool crashed = a->crash.len > 0;
+    down_args(&args, a->address, crashed ? "crashed" : "ended",
+              crashed ? isola__first_line(isola_buf_slice(&a->crash)) : none);
+    struct isola_mail *m =
+        isola_mail_new(ISOLA_MAIL_PUBLISH, a->address, none, event, none, isola_buf_slice(&args));
+    isola_buf_free(&args);
+    if (m != NULL)
+        isola__gate_follow(a, m);
+}
+
 void isola_host_down(struct isola_host *h, const struct isola_mail *sub, const char *reason,
                      struct isola_slice message)
 {
@@ -60,7 +76,8 @@ void isola_host_down(struct isola_host *h, const struct isola_mail *sub, const c
 
 bool isola_is_monitor(const struct isola_mail *sub)
 {
-    return isola_slice_is(sub->event, ISOLA_DOWN);
+    return sub->hidden &&
+           (isola_slice_is(sub->event, ISOLA_DOWN) || isola_slice_is(sub->event, ISOLA_ENDED));
 }
 
 void isola__down_read(const struct isola_mail *event, struct isola_slice *reason,

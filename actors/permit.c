@@ -42,7 +42,7 @@ static bool is_asked_for(int kind)
 int isola__permit_from(struct isola_host *h, const struct isola_mail *m, struct isola_err *err)
 {
     struct isola_address from, to;
-    if (m->src.len == 0 || !is_asked_for(m->kind))
+    if (m->src.len == 0 || !is_asked_for(m->kind) || isola__stream_permits(m))
         return 0;
     int e = isola_address_parse(m->src, &from, err);
     if (e == 0)

@@ -171,7 +171,7 @@ static bool is_free(const struct isola_actor *a)
 
 static bool is_message(const struct isola_mail *m)
 {
-    return m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_EMIT;
+    return (m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_EMIT) && !m->durable;
 }
 
 /* An answer. Takes it. */
@@ -311,6 +311,7 @@ struct isola_pending *isola__pending_at(struct isola_realm *r, int what, struct 
         a->pending = p;
     }
     p->generation = (p->generation + 1) & 0x1fffffff;
+    p->durable = false;
     p->period = 0;
     isola_heap_insert(&r->due, &p->due, at);
     return p;
@@ -476,14 +477,16 @@ static void drop_pending(struct isola_realm *r)
 }
 
 /* Hands out what has come. Messages and answers stay in their order; what comes from outside of
- * isolates goes to `io`. */
+ * isolates, or is part of a stream, goes to `io`. */
 static void hand_out(struct isola_realm *r, struct isola_mailq *io)
 {
     struct isola_mail *m;
     take_inbox(r, &r->held);
     while ((m = isola_mailq_pop(&r->held)) != NULL) {
         struct isola_actor *a = m->actor;
-        if (a == NULL) {
+        if (a != NULL && m->hidden && isola__stream_is(m)) {
+            isola_mailq_push(io, m); /* no turn: it may be what one waits for */
+        } else if (a == NULL) {
             bool outside = m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END;
             isola_mailq_push(outside ? io : &r->direct, m);
         } else if (is_message(m) && (a->ndirect > 0 || a->type->def.reentrant || is_free(a))) {
@@ -501,8 +504,23 @@ static void settle_io(struct isola_realm *r, struct isola_mailq *io)
 {
     struct isola_mail *m;
     while ((m = isola_mailq_pop(io)) != NULL) {
+        if (m->actor != NULL) {
+            ran(r, isola__stream_take(r, m));
+            continue;
+        }
         ran(r, isola__io_event(r, m));
         isola_mail_free(m);
+    }
+}
+
+static void drop_io(struct isola_mailq *io)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(io)) != NULL) {
+        if (m->actor != NULL)
+            isola__stream_drop(m);
+        else
+            isola_mail_free(m);
     }
 }
 
@@ -587,9 +605,7 @@ static void in_visit(struct isola_js *js, void *arg)
  * this realm. */
 static void visit_dead(struct isola_realm *r, struct visit *visit)
 {
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&visit->io)) != NULL)
-        isola_mail_free(m);
+    drop_io(&visit->io);
     give_back_direct(r, NULL);
     settle_touched(r);
     struct isola_pending *p;
@@ -623,9 +639,7 @@ static bool is_open(struct isola_realm *r, struct isola_err *err)
 /* An isolate cannot be made: all its actors fail. */
 static void cannot_open(struct isola_realm *r, struct visit *visit, const struct isola_err *err)
 {
-    struct isola_mail *m;
-    while ((m = isola_mailq_pop(&visit->io)) != NULL)
-        isola_mail_free(m);
+    drop_io(&visit->io);
     give_back_direct(r, NULL);
     struct isola_mail *why =
         isola_mail_failure((struct isola_origin){0}, ISOLA_EFAILED, "%s", err->text);

@@ -3,7 +3,7 @@
  * What a realm's scripts send to, by numbers: so that an address is looked at once, and not with
  * each message. When there are too many all numbers are given out anew.
  */
-#include "actors/internal.h"
+#include "actors/pace.h"
 
 #include "base/hash.h"
 
@@ -85,6 +85,42 @@ uint32_t isola__refs_number(struct isola_realm *r, struct isola_slice address)
     return t->count;
 }
 
+/* An emit goes to another node: each so-manieth tells when it has come. */
+static void count_away(struct isola_receiver *to, struct isola_mail *mail)
+{
+    if (mail->kind != ISOLA_MSG_EMIT)
+        return;
+    to->away += 1 + (uint32_t)(mail->args.len >> ISOLA_PACE_BYTES);
+    mail->timeout_ms = to->away >= ISOLA_PACE_EACH;
+    if (mail->timeout_ms != 0)
+        to->away = 0;
+}
+
+int isola__ref_node(const struct isola_realm *r, uint32_t number)
+{
+    const struct isola_host *h = r->host;
+    return r->refs_of.receivers[number - 1].actor != NULL
+               ? 0
+               : h->ops->locate(h->arg, isola__ref_address(&r->refs_of.all[number - 1]));
+}
+
+void isola__ref_send_away(struct isola_realm *r, uint32_t number, int node, struct isola_mail *mail)
+{
+    struct isola_host *h = r->host;
+    count_away(&r->refs_of.receivers[number - 1], mail);
+    if (mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0)
+        isola__pace_ask(h, mail->dst);
+    if (h->ops->send != NULL && h->ops->send(h->arg, node, mail))
+        return;
+    struct isola_mail *m = isola_mail_copy(mail, mail->dst);
+    if (m == NULL) {
+        if (mail->kind == ISOLA_MSG_ASK)
+            isola__gate_fail(h, mail, ISOLA_ENOMEM, "no memory for a message");
+        return;
+    }
+    h->ops->forward(h->arg, node, m);
+}
+
 void isola__ref_send(struct isola_realm *r, uint32_t number, struct isola_mail *mail)
 {
     struct isola_host *h = r->host;
@@ -104,6 +140,9 @@ void isola__ref_send(struct isola_realm *r, uint32_t number, struct isola_mail *
         to->actor = NULL;
     }
     mail = isola_mail_readdress(mail, isola__ref_address(ref));
-    if (mail != NULL)
-        isola_host_post(h, mail);
+    if (mail == NULL)
+        return;
+    if (to->actor == NULL && h->ops->locate(h->arg, mail->dst) > 0)
+        count_away(to, mail);
+    isola_host_post(h, mail);
 }

@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/pace.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 
@@ -97,6 +97,28 @@ static void forget_subscription(struct isola_actor *a, uint64_t id)
     }
 }
 
+/* A mail that keeps `*memory`, where its args are, and the rest of it before them. NULL: there is
+ * no room for that, and nothing has changed; or no memory, and it is gone. */
+static struct isola_mail *mail_in(void **memory, struct isola_slice trace, int kind,
+                                  struct isola_slice src, struct isola_slice dst,
+                                  struct isola_slice event, struct isola_slice chain,
+                                  struct isola_slice args)
+{
+    uint8_t *at = *memory;
+    if (src.len + dst.len + event.len + chain.len > (size_t)(args.data - at))
+        return NULL;
+    struct isola_slice *all[] = {&src, &dst, &event, &chain};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        if (all[i]->len > 0)
+            memcpy(at, all[i]->data, all[i]->len);
+        all[i]->data = at;
+        at += all[i]->len;
+    }
+    struct isola_mail *m = isola_mail_around(*memory, trace, kind, src, dst, event, chain, args);
+    *memory = NULL;
+    return m;
+}
+
 /* ASK, EMIT. */
 static int send_message(struct isola_realm *r, struct isola_actor *a, const struct isola_v8_send *s,
                         struct isola_err *err)
@@ -116,10 +138,38 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
         e = isola__limits_send(a, s->kind, open ? 0 : s->event.len + s->args.len, err);
     if (e != 0)
         return e;
-    struct isola_mail *m =
-        isola_mail_new(s->kind, a != NULL ? a->address : none,
-                       open ? none : isola__ref_address(&r->refs_of.all[s->to - 1]), s->event,
-                       isola_buf_slice(chain), s->args);
+    struct isola_slice src = a != NULL ? a->address : none, dst = none,
+                       trace = a != NULL ? isola__turn_trace(a, s->turn) : none;
+    int node = open ? isola__ref_node(r, s->to) : 0;
+    if (!open || node > 0) /* else the actor is known: its address is in no cache */
+        dst = isola__ref_address(&r->refs_of.all[s->to - 1]);
+    union {
+        struct isola_mail mail;
+        uint8_t bytes[sizeof(struct isola_mail) + ISOLA_MAIL_OWN];
+    } away;
+    struct isola_mail *m = &away.mail;
+    bool own = s->memory != NULL;
+    isola__note_large(r->host, s->args.len);
+    if (node > 0) {
+        *m = (struct isola_mail){.kind = (uint8_t)s->kind,
+                                 .traced = trace.len > 0,
+                                 .src = src,
+                                 .dst = dst,
+                                 .event = s->event,
+                                 .chain = isola_buf_slice(chain),
+                                 .args = s->args};
+        if (trace.len > 0)
+            memcpy(away.bytes + sizeof(*m), trace.data, trace.len);
+        if (own)
+            isola_mail_lend_memory(m, *s->memory);
+    } else {
+        m = own ? mail_in(s->memory, trace, s->kind, src, dst, s->event, isola_buf_slice(chain),
+                          s->args)
+                : NULL;
+        if (m == NULL && (!own || *s->memory != NULL))
+            m = isola_mail_new_in(trace, s->kind, src, dst, s->event, isola_buf_slice(chain),
+                                  s->args);
+    }
     if (m == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
     if (ask) {
@@ -131,7 +181,11 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
         m->origin.realm = isola__realm_ref(r);
         m->origin.id = s->id;
     }
-    if (open) {
+    if (node > 0) {
+        isola__ref_send_away(r, s->to, node, m);
+        if (own && !m->around)
+            *s->memory = NULL;
+    } else if (open) {
         isola__ref_send(r, s->to, m);
     } else {
         m->ref = s->to;
@@ -141,14 +195,66 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
     return 0;
 }
 
-/* SUB, UNSUB. */
+/* ASK, EMIT, to be carried out whatever becomes of this activation (durable.c). */
+static int send_durable(struct isola_realm *r, struct isola_actor *a, const struct isola_v8_send *s,
+                        uint64_t *congested, struct isola_err *err)
+{
+    struct isola_address to;
+    struct isola_buf *chain = &r->scratch;
+    bool ask = s->kind == ISOLA_MSG_ASK, much = false;
+    uint32_t timeout = s->timeout_ms;
+    chain->len = 0;
+    int e = isola_address_parse(s->dst, &to, err);
+    if (e == 0)
+        e = isola__permit(r->release, to.app, err);
+    if (e == 0 && a == NULL)
+        e = isola_fail(err, ISOLA_EINVAL,
+                       "a durable message is kept with the state of the actor that sends it; this "
+                       "code is of none");
+    if (e == 0 && a->no_state.len > 0)
+        e = isola_fail(err, ISOLA_EUNREACHABLE, "%.*s", ISOLA_FMT(isola_buf_slice(&a->no_state)));
+    if (e == 0 && ask)
+        e = chain_of(a, s->turn, chain, err);
+    if (e == 0 && ask)
+        e = time_left(a, s->turn, &timeout, err);
+    if (e == 0)
+        e = isola__limits_send(a, s->kind, s->event.len + s->args.len, err);
+    if (e != 0)
+        return e;
+    struct isola_mail *m = isola_mail_new_in(isola__turn_trace(a, s->turn), s->kind, a->address,
+                                             s->dst, s->event, isola_buf_slice(chain), s->args);
+    if (m == NULL)
+        return isola_fail(err, ISOLA_ENOMEM, "no memory for a message of %zu bytes", s->args.len);
+    m->durable = true;
+    e = isola__outbox_reserve(r->host, a->address, m, &much, err);
+    if (e != 0) {
+        isola_mail_free(m);
+        return e;
+    }
+    if (ask) {
+        struct isola_pending *p = isola__pending_at(r, ISOLA_PENDING_ASK, a, r->now + timeout);
+        p->turn = s->turn;
+        p->durable = true;
+        isola__pending_name(r, p, s->id);
+        m->deadline = p->due.key;
+        m->origin.realm = isola__realm_ref(r);
+        m->origin.id = s->id;
+    }
+    *congested = much;
+    isola__durable_sent(a);
+    isola__gate_put(r, a, m);
+    return 0;
+}
+
+/* SUB, UNSUB. Those of streams (`ended`) need no permission. */
 static int send_interest(struct isola_realm *r, struct isola_actor *a,
-                         const struct isola_v8_send *s, uint64_t *id, struct isola_err *err)
+                         const struct isola_v8_send *s, bool ended, uint64_t *id,
+                         struct isola_err *err)
 {
     struct isola_address to;
     struct isola_slice none = {0};
     int e = isola_address_parse(s->dst, &to, err);
-    if (e == 0)
+    if (e == 0 && !ended)
         e = isola__permit(r->release, to.app, err);
     if (e == 0 && a != NULL)
         e = isola__limits_send(a, s->kind, s->event.len, err);
@@ -179,8 +285,34 @@ static int script_send(void *arg, const struct isola_v8_send *s, uint64_t *id,
     if (a == NULL &&
         s->actor != 0) /* what a crash or a stop has ended goes on in an isolate others share */
         return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
-    return s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT ? send_message(r, a, s, err)
-                                                                 : send_interest(r, a, s, id, err);
+    if (s->durable)
+        return send_durable(r, a, s, id, err);
+    return s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT
+               ? send_message(r, a, s, err)
+               : send_interest(r, a, s, false, id, err);
+}
+
+static int stream_send(void *arg, uint32_t actor, struct isola_slice dst, struct isola_slice args,
+                       struct isola_err *err)
+{
+    return isola__stream_send(arg, actor, dst, args, err);
+}
+
+static int stream_watch(void *arg, uint32_t actor, struct isola_slice dst, uint64_t *id,
+                        struct isola_err *err)
+{
+    static const uint8_t no_args[] = {0x90};
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__realm_actor(r, actor);
+    struct isola_v8_send s = {.actor = actor,
+                              .kind = *id == 0 ? ISOLA_MSG_SUB : ISOLA_MSG_UNSUB,
+                              .dst = dst,
+                              .event = isola_slice_str(ISOLA_ENDED),
+                              .args = isola_slice(no_args, sizeof(no_args)),
+                              .id = *id};
+    if (a == NULL)
+        return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
+    return send_interest(r, a, &s, true, id, err);
 }
 
 static void cancel(void *arg, uint64_t ask, struct isola_slice dst)
@@ -203,13 +335,30 @@ static bool congested(void *arg, uint32_t to)
 {
     struct isola_realm *r = arg;
     return to - 1 < r->refs_of.count &&
-           isola__directory_congested(r->host, isola__ref_address(&r->refs_of.all[to - 1]));
+           isola__pace_crowded(r->host, isola__ref_address(&r->refs_of.all[to - 1]));
 }
 
 static bool crowded(void *arg)
 {
     struct isola_realm *r = arg;
     return atomic_load_explicit(&r->host->crowded, memory_order_relaxed) > 0;
+}
+
+/* However long it takes: the activation's end ends it. */
+#define PACE_MS (24u * 3600 * 1000)
+
+static void pace(void *arg, uint32_t actor, uint64_t id, struct isola_slice dst)
+{
+    struct isola_realm *r = arg;
+    struct isola_actor *a = isola__batch_actor(r, actor);
+    struct isola_pending *p = isola__pending_at(r, ISOLA_PENDING_ASK, a, r->now + PACE_MS);
+    isola__pending_name(r, p, id);
+    struct isola_slice none = {0};
+    struct isola_slice src = dst.len == 0 && a != NULL ? a->address : none;
+    struct isola_mail *m = isola_mail_new(ISOLA_MAIL_PACE, src, dst, none, none, none);
+    ISOLA_CHECK(m != NULL);
+    m->origin = (struct isola_origin){.realm = isola__realm_ref(r), .id = id};
+    isola__gate_put(r, a, m); /* behind what it has emitted */
 }
 
 static void drains(void *arg, bool last)
@@ -273,13 +422,24 @@ static bool heard(void *arg, uint32_t actor, struct isola_slice event)
     return a != NULL && isola__subs_heard(r->host, a->address, event);
 }
 
-static void publish(void *arg, uint32_t actor, struct isola_slice event, struct isola_slice args)
+static bool trace(void *arg, uint32_t actor, uint32_t turn, struct isola_buf *out)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    struct isola_slice t = a != NULL ? isola__turn_trace(a, turn) : (struct isola_slice){0};
+    isola_buf_append(out, t.data, t.len);
+    return t.len > 0;
+}
+
+static void publish(void *arg, uint32_t actor, uint32_t turn, struct isola_slice event,
+                    struct isola_slice args)
 {
     struct isola_realm *r = arg;
     struct isola_actor *a = isola__realm_actor(r, actor);
     struct isola_slice none = {0};
-    struct isola_mail *m =
-        a != NULL ? isola_mail_new(ISOLA_MAIL_PUBLISH, a->address, none, event, none, args) : NULL;
+    struct isola_mail *m = a != NULL
+                               ? isola_mail_new_in(isola__turn_trace(a, turn), ISOLA_MAIL_PUBLISH,
+                                                   a->address, none, event, none, args)
+                               : NULL;
     if (m == NULL)
         return;
     isola__gate_put(r, a, m);
@@ -447,14 +607,18 @@ const struct isola_v8_ops isola__v8_ops = {
     .refer = refer,
     .congested = congested,
     .crowded = crowded,
+    .pace = pace,
     .drains = drains,
     .drained = drained,
     .expects = expects,
     .send = script_send,
+    .stream_send = stream_send,
+    .stream_watch = stream_watch,
     .cancel = cancel,
     .watch = watch,
     .runs = runs,
     .spawn = spawn,
+    .trace = trace,
     .heard = heard,
     .publish = publish,
     .unheard = unheard,

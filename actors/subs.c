@@ -150,6 +150,7 @@ static void drop_empty(struct isola_host *h)
 
 void isola_host_drop_link(struct isola_host *h, uint64_t link)
 {
+    isola__durable_drop_link(h, link);
     pthread_rwlock_wrlock(&h->subs_lock);
     ISOLA_MAP_EACH(&h->subs, e)
     {
@@ -207,8 +208,8 @@ void isola__subs_publish(struct isola_host *h, struct isola_mail *mail)
     pthread_rwlock_rdlock(&h->subs_lock);
     struct list *list = isola_map_get(&h->subs, isola_buf_slice(&key));
     for (struct sub *sub = list != NULL ? list->first : NULL; sub != NULL; sub = sub->next) {
-        struct isola_mail *m = isola_mail_new(ISOLA_MSG_EVENT, mail->src, sub->subscriber,
-                                              mail->event, none, mail->args);
+        struct isola_mail *m = isola_mail_new_in(isola_mail_trace(mail), ISOLA_MSG_EVENT, mail->src,
+                                                 sub->subscriber, mail->event, none, mail->args);
         if (m == NULL)
             break;
         m->origin.link = sub->link;

@@ -202,7 +202,8 @@ int isola__family_spawn(struct isola_realm *r, uint32_t actor, uint32_t turn,
         f->count++;
     }
     c->mode = mode;
-    struct isola_mail *m = isola_mail_new(ISOLA_MSG_START, a->address, dst, none, none, none);
+    struct isola_mail *m = isola_mail_new_in(isola__turn_trace(a, turn), ISOLA_MSG_START,
+                                             a->address, dst, none, none, none);
     if (m != NULL)
         isola_mailq_push(&a->effects, m);
     isola__realm_touch(r, a);

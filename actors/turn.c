@@ -17,6 +17,15 @@ struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id)
     return t;
 }
 
+struct isola_slice isola__turn_trace(struct isola_actor *a, uint32_t id)
+{
+    if (a->realm->traced == 0 && !a->activating)
+        return (struct isola_slice){0};
+    const struct isola_turn *t = isola__turn_find(a, id);
+    const struct isola_mail *m = t != NULL ? t->mail : a->activating ? a->waiting.head : NULL;
+    return m != NULL ? isola_mail_trace(m) : (struct isola_slice){0};
+}
+
 void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
 {
     struct isola_realm *r = a->realm;
@@ -40,11 +49,13 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     atomic_store_explicit(&a->state, ISOLA_ACTOR_RUNNING, memory_order_release);
     atomic_store_explicit(&a->turns, atomic_load_explicit(&a->turns, memory_order_relaxed) + 1,
                           memory_order_relaxed); /* nobody else writes it */
+    r->traced += mail->traced;
     uint32_t id = t->id;
     if (mail->kind == ISOLA_MSG_STOP || mail->kind == ISOLA_MAIL_UPGRADE ||
         mail->kind == ISOLA_MAIL_HIBERNATE) {
         a->stopping = mail;
         t->mail = NULL;
+        r->traced -= mail->traced;
         isola_js_hibernate(r->js, a->serial, id);
     } else if (mail->kind == ISOLA_MSG_EVENT) {
         if (a->nrunning > 1) /* not before messages that have come before it */
@@ -67,6 +78,7 @@ static void take(struct isola_actor *a, struct isola_turn *t)
     if (--a->nrunning == 0)
         atomic_store_explicit(&a->state, ISOLA_ACTOR_IDLE, memory_order_release);
     a->realm->running--;
+    a->realm->traced -= t->mail != NULL && t->mail->traced;
     if (t->queued != 0)
         isola__batch_forget(a->realm, t);
     if (t->watched)
@@ -105,7 +117,15 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
     struct isola_mail *m = t->mail;
     struct isola_realm *r = a->realm;
     bool open = r->settled && isola__gate_open(a);
-    if (m != NULL && isola_msg_is_ask(m->kind)) {
+    if (m != NULL && m->durable) {
+        open = false; /* that it is done is to be written */
+        if (ok || m->kind == ISOLA_MSG_ASK) {
+            isola__durable_done(a, m, ok, args);
+        } else {
+            note_crash(a, args);
+            isola__durable_crashed(a, m, isola__first_line(isola_buf_slice(&a->crash)));
+        }
+    } else if (m != NULL && isola_msg_is_ask(m->kind)) {
         struct isola_mail *answer = open ? isola_mail_turn_round(m, ok, args) : NULL;
         if (answer != NULL) {
             m = NULL;
@@ -136,9 +156,12 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
     while (a->running != NULL) {
         struct isola_turn *t = a->running;
         take(a, t);
-        if (t->mail != NULL)
+        bool durable = t->mail != NULL && t->mail->durable; /* comes again */
+        if (durable && a->crash.len > 0 && !a->bystander)
+            isola__durable_crashed(a, t->mail, isola__first_line(isola_buf_slice(&a->crash)));
+        if (t->mail != NULL && !durable)
             isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
-        if (t->mail != NULL && isola_msg_is_ask(t->mail->kind))
+        if (t->mail != NULL && !durable && isola_msg_is_ask(t->mail->kind))
             isola__gate_fail(a->host, t->mail, code, why);
         isola_mail_free(t->mail);
         put_back(a->realm, t);

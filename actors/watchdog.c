@@ -19,8 +19,10 @@
 #define IDLE_LOOKS 50
 /* Sleep when the kernel has no membarrier: an entry could miss that it must wake us. */
 #define NAP_NS (500 * MS)
-/* CPU time after a kill by which it must have taken. */
-#define GRACE_NS (1000 * (uint64_t)MS)
+/* CPU time after a kill by which it must have taken: a worker is held up by one call that ends by
+ * itself (compiling a pattern of a million groups takes a second), its end would hold up all of
+ * them. */
+#define GRACE_NS (3000 * (uint64_t)MS)
 
 /* `state` of a slot: 0 outside of scripts, else the number of the entry shifted by two, whether it
  * is being stopped, and whether the watchdog looks at it: the thread does not leave meanwhile. */

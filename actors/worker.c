@@ -19,6 +19,8 @@
  * a queue looks at `sleep` after it: one of the two sees the other. Locks of two workers are never
  * held at once.
  */
+#include <sched.h>
+
 #include "actors/internal.h"
 #include "actors/watchdog.h"
 
@@ -46,6 +48,13 @@
 #define LINGER_SHORT (2 * LINGER_NS)
 #define LINGER_VAIN  3
 #define LINGER_EACH  20000000 /* ns in which it may be in vain that often */
+/* For so long after a large message nobody does: one that follows takes longer than to sleep and to
+ * be woken, and who encrypts and copies it has more use for the processor. ns */
+#define LARGE_NS 2000000
+/* Likewise for what other nodes send, which takes longer; there it is the time of an idle core. */
+#define LOOK_NS     200000
+#define LOOK_SHARE  8
+#define LOOK_YIELDS 64 /* in how many looks it gives way once */
 
 enum isola_sleep {
     AWAKE,
@@ -150,14 +159,20 @@ void isola__worker_ready(struct isola_realm *r)
 {
     struct isola_worker *w = home(r);
     isola__realm_ref(r);
+    int sleep = atomic_load(&w->sleep);
+    if (here != NULL && here->looks && sleep != AWAKE && atomic_load(&r->pins) == 0) {
+        w = here; /* it has nothing else to do */
+        atomic_store(&r->worker, w);
+    }
     push(w, r);
     /* `r` may be gone from here on. */
-    int sleep = atomic_load(&w->sleep);
+    bool at_once = w == here && w->looks; /* is when it comes to it */
+    sleep = at_once ? AWAKE : atomic_load(&w->sleep);
     if (sleep == WATCHING && here != NULL && atomic_load(&here->visit_since) != 0 && w->number < 64)
         here->owed |= (uint64_t)1 << w->number;
     else if (sleep != AWAKE)
         wake(w);
-    else if (atomic_load(&w->backlog) > 1 || (w != here && in_long_visit(w)))
+    else if ((atomic_load(&w->backlog) > 1 && !at_once) || (w != here && in_long_visit(w)))
         wake_another(w);
     else
         see_to_watch(w);
@@ -175,6 +190,10 @@ void isola__worker_between(unsigned turns)
 {
     if (here->owed != 0 && (here->owed_turns += turns) >= OWED_TURNS)
         pay(here);
+    if (here->host->ops->batch != NULL) {
+        here->host->ops->batch(here->host->arg, false);
+        here->host->ops->batch(here->host->arg, true);
+    }
 }
 
 /* --- taking from others --- */
@@ -326,11 +345,19 @@ void isola__worker_wake_at(struct isola_realm *r)
 
 /* --- the thread --- */
 
+static void batch(const struct isola_worker *w, bool begin)
+{
+    if (w->host->ops->batch != NULL)
+        w->host->ops->batch(w->host->arg, begin);
+}
+
 static void visit(struct isola_worker *w, struct isola_realm *r)
 {
     atomic_store(&r->worker, w);
     atomic_store(&w->visit_since, isola_clock_ns());
+    batch(w, true);
     isola__realm_visit(r);
+    batch(w, false);
     atomic_store(&w->visit_since, 0);
     if (w->owed != 0)
         pay(w);
@@ -362,24 +389,85 @@ static bool others_work(const struct isola_worker *w)
     return false;
 }
 
-/* Looks for work a little longer while others work, or are about to, who may make some: for as long
- * as it may take to be put to sleep and woken (Karlin et al., "Competitive snoopy caching", 1988,
- * say why). What it has looked for in vain it must save up again: a small part of all time is all
- * that is lost by it. */
+static bool look_as(const struct isola_worker *w, enum isola_look look)
+{
+    return w->host->ops->look != NULL && w->host->ops->look(w->host->arg, look);
+}
+
+/* Delivers what has come from other nodes: it has nothing else to do. */
+static void look(struct isola_worker *w, enum isola_look how)
+{
+    w->looks = true;
+    (void)look_as(w, how);
+    w->looks = false;
+}
+
+/* Whoever else would run goes first now and then, so that it is the time nobody needs that is spent
+ * on this: not each time, since the kernel has who gives way again and again wait for tens of
+ * milliseconds. */
+static void look_on(struct isola_worker *w, unsigned times)
+{
+    look(w, ISOLA_LOOK_ON);
+    if (times % LOOK_YIELDS == LOOK_YIELDS / 4 && atomic_load(&w->backlog) == 0)
+        sched_yield();
+}
+
+static void on_gate(uv_poll_t *gate, int status, int events)
+{
+    (void)status, (void)events;
+    look(gate->data, ISOLA_LOOK_ON);
+}
+
+void isola__note_large(struct isola_host *h, size_t bytes)
+{
+    if (bytes >= ISOLA_LARGE)
+        atomic_store_explicit(&h->large_ns, isola_clock_ns(), memory_order_relaxed);
+}
+
+/* May it look for what comes from other nodes? It either looks for long enough or not at all. */
+static bool look_begin(struct isola_worker *w, uint64_t now)
+{
+    w->look_ns += (now - w->looked) / LOOK_SHARE;
+    w->looked = now;
+    if (w->look_ns > LOOK_NS)
+        w->look_ns = LOOK_NS;
+    return w->look_ns == LOOK_NS && look_as(w, ISOLA_LOOK_BEGIN);
+}
+
+static void look_end(struct isola_worker *w, uint64_t now, bool found)
+{
+    if (!found)
+        w->look_ns = 0;
+    w->looked = now;
+    (void)look_as(w, ISOLA_LOOK_END);
+}
+
+/* Looks for work a little longer while others work, or are about to, who may make some, or other
+ * nodes may send some: for as long as it may take to be put to sleep and woken (Karlin et al.,
+ * "Competitive snoopy caching", 1988, say why). What it has looked for in vain it must save up
+ * again: a small part of all time is all that is lost by it. */
 static struct isola_realm *linger(struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns(), saved = (now - w->lingered) / LINGER_SHARE;
     struct isola_realm *r = NULL;
+    if (now < atomic_load_explicit(&w->host->large_ns, memory_order_relaxed) + LARGE_NS)
+        return NULL;
     w->linger_ns = w->linger_ns + saved < LINGER_NS ? w->linger_ns + saved : LINGER_NS;
-    uint64_t until = now + w->linger_ns;
-    while (r == NULL && now < until && others_work(w)) {
+    bool looks = look_begin(w, now);
+    unsigned times = 0;
+    uint64_t until = now + w->linger_ns, look_until = looks ? now + LOOK_NS : 0;
+    while (r == NULL && (now < look_until || (now < until && others_work(w)))) {
         atomic_store(&w->lingers, true);
+        if (looks)
+            look_on(w, times++);
         for (int i = 0; i < LINGER_LOOKS && atomic_load(&w->backlog) == 0; i++)
             isola_cpu_relax();
         atomic_store(&w->lingers, false); /* before what has come is taken: somebody relies on it */
         r = next(w);
         now = isola_clock_ns();
     }
+    if (looks)
+        look_end(w, now, r != NULL);
     w->lingered = now;
     if (r != NULL) {
         w->linger_ns = LINGER_NS;
@@ -436,6 +524,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
         long_ago = !watch;
         fire_for_others(w);
+        look(w, ISOLA_LOOK_SLEEP);
         r = next(w);
         if (r != NULL)
             break;
@@ -446,10 +535,20 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         uv_run(&w->loop, UV_RUN_ONCE);
     }
     atomic_store(&w->sleep, AWAKE);
+    (void)look_as(w, ISOLA_LOOK_WAKE);
     slept(w);
     if (long_ago && keeps_deadlines(w)) /* should this visit last */
         see_to_watch(w);
     return r;
+}
+
+static void open_gate(struct isola_worker *w)
+{
+    const struct isola_host_ops *ops = w->host->ops;
+    int fd = ops->gate != NULL ? ops->gate(w->host->arg) : -1;
+    w->gate.data = w;
+    if (fd >= 0 && uv_poll_init(&w->loop, &w->gate, fd) == 0)
+        (void)uv_poll_start(&w->gate, UV_READABLE, on_gate);
 }
 
 static void *run(void *arg)
@@ -457,6 +556,7 @@ static void *run(void *arg)
     struct isola_worker *w = arg;
     here = w;
     isola__watchdog_join(w->host, w->number);
+    open_gate(w);
     for (unsigned visits = 0;; visits++) {
         struct isola_realm *r = next(w);
         if (r == NULL)
@@ -468,6 +568,7 @@ static void *run(void *arg)
             fire_for_others(w);
         }
         visit(w, r);
+        look(w, ISOLA_LOOK_GLANCE);
     }
     return NULL;
 }

@@ -19,8 +19,8 @@ static uint8_t *place(uint8_t *to, struct isola_slice *out, struct isola_slice f
 
 struct isola_msg *isola_msg_copy(const struct isola_msg *from)
 {
-    size_t bytes =
-        from->src.len + from->dst.len + from->event.len + from->chain.len + from->args.len;
+    size_t bytes = from->src.len + from->dst.len + from->event.len + from->trace.len +
+                   from->chain.len + from->args.len;
     struct isola_msg *m = malloc(sizeof(*m) + bytes);
     if (m == NULL)
         return NULL;
@@ -31,6 +31,7 @@ struct isola_msg *isola_msg_copy(const struct isola_msg *from)
     to = place(to, &m->src, from->src);
     to = place(to, &m->dst, from->dst);
     to = place(to, &m->event, from->event);
+    to = place(to, &m->trace, from->trace);
     to = place(to, &m->chain, from->chain);
     place(to, &m->args, from->args);
     return m;
@@ -78,16 +79,25 @@ void isola_msgq_clear(struct isola_msgq *q)
         free(m);
 }
 
+/* Letters, digits, '_' and '-' of ASCII, a bit each. */
+static const uint32_t plain_ones[8] = {0, 0x03ff2000, 0x87fffffe, 0x07fffffe};
+
 static bool plain(struct isola_slice s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.data[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '_' || c == '-';
-        if (!ok)
-            return false;
-    }
-    return true;
+    uint32_t all = 1;
+    for (size_t i = 0; i < s.len; i++)
+        all &= plain_ones[s.data[i] >> 5] >> (s.data[i] & 31);
+    return all != 0;
+}
+
+/* Eight characters, each of printing ASCII? */
+static bool eight_print(const uint8_t *p)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    uint64_t del = v ^ ones * 0x7f; /* a zero where there is one */
+    return ((v | (v - ones * 0x20) | (del - ones)) & tops) == 0;
 }
 
 /* The length of the well-formed UTF-8 sequence at `p` (Unicode 15, table 3-7), 0 when there is none
@@ -124,13 +134,37 @@ static bool split(struct isola_slice *rest, struct isola_slice *part)
     return true;
 }
 
+bool isola_is_trace(struct isola_slice bytes)
+{
+    uint8_t trace = 0, span = 0;
+    for (size_t i = 0; i < bytes.len && i < 16; i++)
+        trace |= bytes.data[i];
+    for (size_t i = 16; i < bytes.len && i < 24; i++)
+        span |= bytes.data[i];
+    return bytes.len == ISOLA_TRACE_SIZE && trace != 0 && span != 0;
+}
+
+#define PROGRAM_LEN 23
+
+bool isola_is_program(struct isola_slice name)
+{
+    bool ok = name.len == PROGRAM_LEN && name.data[0] == '~';
+    for (size_t i = 1; ok && i < name.len; i++) {
+        uint8_t c = name.data[i];
+        ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '-' || c == '_';
+    }
+    return ok;
+}
+
 int isola_address_parse(struct isola_slice text, struct isola_address *out, struct isola_err *err)
 {
     if (text.len > ISOLA_ADDRESS_MAX)
         return isola_fail(err, ISOLA_EINVAL, "an address of %zu bytes is too long; %d are allowed",
                           text.len, ISOLA_ADDRESS_MAX);
     for (size_t i = 0, n; i < text.len; i += n) {
-        n = sequence(text.data + i, text.len - i);
+        n = text.len - i >= 8 && eight_print(text.data + i) ? 8
+                                                            : sequence(text.data + i, text.len - i);
         if (n == 0)
             return isola_fail(err, ISOLA_EINVAL,
                               "the address has a control character or is not UTF-8 at byte %zu", i);

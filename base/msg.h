@@ -28,8 +28,26 @@ enum isola_msg_kind {
     ISOLA_MSG_START = 9,   /* an ask: activate dst if it is not; REPLY [true] when it is */
     ISOLA_MSG_CANCEL = 10, /* nobody waits any more for the answer to the ask with this id; dst is
                               that of the ask */
+    ISOLA_MSG_ACK = 11,    /* src has received the durable message `seq` of dst for good, and all of
+                              dst's before it */
+    ISOLA_MSG_PACE = 12,   /* of the mailbox of src; id: ISOLA_PACE_… */
 };
-#define ISOLA_MSG_LAST ISOLA_MSG_CANCEL
+#define ISOLA_MSG_LAST ISOLA_MSG_PACE
+
+/* What a PACE says; the numbers are the wire format. */
+#define ISOLA_PACE_ROOM    0u /* senders may go on */
+#define ISOLA_PACE_CROWDED 1u /* senders should wait for one with room */
+#define ISOLA_PACE_ASKED   2u /* and an emit that asked for this has come */
+/* From this bit on: so many such emits may be on the way to it from now on; 0: as before. */
+#define ISOLA_PACE_WINDOW 8
+
+/* Flags; the numbers are the wire format. */
+#define ISOLA_MSG_DURABLE                                                                          \
+    1u /* an ASK or EMIT that is sent until there is an ACK: `seq` is not 0                        \
+        */
+#define ISOLA_MSG_PASSED_ON 2u /* another node has sent it on: it goes no further */
+#define ISOLA_MSG_TELL      4u /* an EMIT: a PACE is to say that it has come */
+#define ISOLA_MSG_FLAGS     7u
 
 /* Does a REPLY or FAIL follow? */
 static inline bool isola_msg_is_ask(int kind)
@@ -37,19 +55,35 @@ static inline bool isola_msg_is_ask(int kind)
     return kind == ISOLA_MSG_ASK || kind == ISOLA_MSG_STOP || kind == ISOLA_MSG_START;
 }
 
+/* Trace id (16 bytes), id of the span that sent it (8), flags (1):
+ * https://www.w3.org/TR/trace-context/
+ */
+#define ISOLA_TRACE_SIZE 25
+/* Is it that, with neither id all zeros? */
+ANY_THREAD bool isola_is_trace(struct isola_slice bytes);
+
 struct isola_msg {
     struct isola_msg *next; /* the owner's, for queues */
     void *context;          /* the owner's */
+    uint32_t order; /* of an answer: whose it is, for the order of what leaves; 0: no one's */
+    bool bulk;      /* an EMIT to the peer itself that gives way to whatever else is to be sent */
     enum isola_msg_kind kind;
     uint32_t
         timeout_ms; /* how long the asker waits from when the message was sent; 0: no limit known */
     uint64_t id;    /* correlation, chosen by the asker and unique on that connection; 0: none */
+    uint64_t seq;   /* durable messages of one sender to one receiver count from 1; 0: it is not */
+    uint32_t flags; /* ISOLA_MSG_DURABLE … */
     struct isola_slice src;   /* address of the sender, or "" */
     struct isola_slice dst;   /* address "app/Type/key", or "" for the peer itself */
     struct isola_slice event; /* event or method name */
+    struct isola_slice trace; /* W3C trace context: ISOLA_TRACE_SIZE bytes, or empty */
     struct isola_slice chain; /* msgpack array of the addresses that wait on this call, or empty */
     struct isola_slice args;  /* msgpack array */
 };
+
+/* Before the args of a large message that are in memory of their own: room for the rest of it, as a
+ * rule. */
+#define ISOLA_MSG_BEFORE 1024
 
 /* A copy of all of `from`'s fields and bytes (`next`, `context` are NULL), or NULL when there is no
  * memory. Free with free(). */
@@ -70,6 +104,10 @@ struct isola_address {
  * bytes, control characters, or app and type not of [A-Za-z0-9_-]. */
 ANY_THREAD ISOLA_MUST_USE int isola_address_parse(struct isola_slice text,
                                                   struct isola_address *out, struct isola_err *err);
+
+/* Is it what a program that sends durable messages calls itself: `~` and 22 characters of
+ * base64url? */
+ANY_THREAD bool isola_is_program(struct isola_slice name);
 
 /* A queue of messages: first in, first out, not thread-safe. Zero is empty. */
 struct isola_msgq {

@@ -10,6 +10,8 @@
 
 #include <endian.h>
 
+#include "base/check.h"
+
 static inline uint16_t get16(const uint8_t *p)
 {
     uint16_t v;
@@ -207,6 +209,20 @@ int isola_mp_next(struct isola_mp_reader *r, struct isola_mp_item *out)
     return next(r, out);
 }
 
+bool isola_mp_take(struct isola_mp_reader *r, enum isola_mp_type type, struct isola_mp_item *out)
+{
+    return next(r, out) == 0 && out->type == type;
+}
+
+bool isola_mp_take_bytes(struct isola_mp_reader *r, void *to, size_t n)
+{
+    struct isola_mp_item item;
+    if (!isola_mp_take(r, ISOLA_MP_BIN, &item) || item.bytes.len != n)
+        return false;
+    memcpy(to, item.bytes.data, n);
+    return true;
+}
+
 /* Counts the items still owed instead of recursing. Each is a byte at least, so owing more than is
  * left ends it early, which also bounds the sum of nested counts. */
 static inline int skip(struct isola_mp_reader *r, struct isola_slice *whole)
@@ -234,6 +250,66 @@ static inline int skip(struct isola_mp_reader *r, struct isola_slice *whole)
 int isola_mp_skip(struct isola_mp_reader *r, struct isola_slice *whole)
 {
     return skip(r, whole);
+}
+
+static size_t put_utf8(uint8_t *p, uint32_t c)
+{
+    if (c < 0x80) {
+        p[0] = (uint8_t)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        p[0] = (uint8_t)(0xc0 | c >> 6);
+        p[1] = (uint8_t)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        p[0] = (uint8_t)(0xe0 | c >> 12);
+        p[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+        p[2] = (uint8_t)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    p[0] = (uint8_t)(0xf0 | c >> 18);
+    p[1] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
+    p[2] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+    p[3] = (uint8_t)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+bool isola_mp_utf8(const struct isola_mp_item *item, struct isola_buf *out)
+{
+    const uint8_t *p = item->bytes.data;
+    size_t n = item->bytes.len;
+    if (item->type == ISOLA_MP_STR) {
+        isola_buf_append(out, p, n);
+        return true;
+    }
+    if (item->type != ISOLA_MP_EXT ||
+        (item->ext != ISOLA_EXT_LATIN1 && (item->ext != ISOLA_EXT_UTF16 || n % 2 != 0)))
+        return false;
+    size_t begun = out->len;
+    size_t most = item->ext == ISOLA_EXT_LATIN1 ? 2 * n : n / 2 * 3;
+    uint8_t *to = isola_buf_extend(out, most);
+    if (to == NULL)
+        return true;
+    if (item->ext == ISOLA_EXT_LATIN1) {
+        for (size_t i = 0; i < n; i++)
+            to += put_utf8(to, p[i]);
+    } else {
+        for (size_t i = 0; i < n; i += 2) {
+            uint32_t c = (uint32_t)(p[i] | p[i + 1] << 8);
+            if ((c & 0xf800) == 0xd800) {
+                uint32_t low = c < 0xdc00 && i + 3 < n ? (uint32_t)(p[i + 2] | p[i + 3] << 8) : 0;
+                bool pair = (low & 0xfc00) == 0xdc00;
+                c = pair ? 0x10000 + ((c & 0x3ff) << 10) + (low & 0x3ff) : 0xfffd;
+                i += pair ? 2 : 0;
+            }
+            to += put_utf8(to, c);
+        }
+    }
+    out->len = (size_t)(to - out->data);
+    ISOLA_CHECK(out->len <= begun + most);
+    return true;
 }
 
 bool isola_mp_find(struct isola_slice map, const char *key, struct isola_slice *value)

@@ -28,7 +28,14 @@ enum isola_ext {
     ISOLA_EXT_BACKREF = 9,
     ISOLA_EXT_REF = 10,
     ISOLA_EXT_ARRAY_BUFFER = 11,
+    ISOLA_EXT_LATIN1 = 12, /* strings as V8 has them: a byte for each unit, */
+    ISOLA_EXT_UTF16 = 13,  /* two, little-endian */
+    ISOLA_EXT_STREAM = 14,
 };
+/* From so many units on a string that is not ASCII is sent as one of these, and as UTF-16 only when
+ * so many of its first ones do not take less as UTF-8. */
+#define ISOLA_TEXT_LONG  64
+#define ISOLA_TEXT_TRIED 128
 
 /* Element kinds of ISOLA_EXT_TYPED_ARRAY. Uint8Array itself travels as msgpack bin. */
 enum isola_typed_array {
@@ -120,8 +127,17 @@ static inline struct isola_mp_reader isola_mp_reader(struct isola_slice s)
  * array or map that claims more items than bytes are left is refused here, so counts may be trusted
  * for allocation. */
 ANY_THREAD ISOLA_MUST_USE int isola_mp_next(struct isola_mp_reader *r, struct isola_mp_item *out);
+/* For what is read strictly: the next item, if it is of this type; a bin of just `n` bytes, copied
+ * to `to`. False: it is not, or malformed. */
+ANY_THREAD bool isola_mp_take(struct isola_mp_reader *r, enum isola_mp_type type,
+                              struct isola_mp_item *out);
+ANY_THREAD bool isola_mp_take_bytes(struct isola_mp_reader *r, void *to, size_t n);
 /* Skips one whole value; `whole`, unless NULL, gets its bytes. Does not recurse. */
 ANY_THREAD ISOLA_MUST_USE int isola_mp_skip(struct isola_mp_reader *r, struct isola_slice *whole);
+
+/* Appends a string, whichever of its forms it came in, as UTF-8, half a surrogate pair as U+FFFD.
+ * False: it is no string, nothing was appended. */
+ANY_THREAD bool isola_mp_utf8(const struct isola_mp_item *item, struct isola_buf *out);
 
 /* Looks up a string key in a value that should be a map: true when found, with the value's whole
  * bytes. False also when `map` is no map or malformed. */

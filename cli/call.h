@@ -33,6 +33,10 @@ LOOP_THREAD json_t *isola__result(struct isola__cli *cli, const struct isola_msg
 LOOP_THREAD json_t *isola__call(struct isola__cli *cli, const char *method,
                                 struct isola_buf *params, const char *list);
 
+/* Appends a line with the nodes that did not answer, and what that means; nothing when all have. */
+ANY_THREAD void isola__list_unreachable(const json_t *names, const char *meaning, bool colour,
+                                        struct isola_buf *out);
+
 /* The text of a JSON string, empty for anything else. Borrowed from `v`. */
 ANY_THREAD struct isola_slice isola__text_of(const json_t *v);
 

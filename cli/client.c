@@ -17,10 +17,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/msgpack.h"
 #include "transport/envelope.h"
 #include "transport/link.h"
@@ -36,7 +38,9 @@ struct isola__client {
     struct isola_link *link; /* NULL once it is down */
     uint64_t last_id;
 
+    unsigned wire;    /* the agent's version of the protocol */
     uint64_t awaited; /* id of the call under way; 0: none */
+    const char *name; /* of the program whose durable message is under way, or NULL */
     struct isola_msg *answer;
     struct isola_msgq kept;
     bool keep, polling;
@@ -71,7 +75,7 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     (void)link;
     if (c->down != 0)
         return;
-    int rc = isola_envelope_decode(frame, &m, &err);
+    int rc = isola_link_decode(link, frame, &m, &err);
     if (rc != 0) {
         char why[sizeof(err.text) + 200];
         snprintf(why, sizeof(why), "what listens at %.150s does not speak Isola's protocol: %s",
@@ -81,6 +85,8 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     }
     bool answers = (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL) && m.id == c->awaited &&
                    m.id != 0 && c->answer == NULL;
+    if (m.seq != 0)
+        answers = c->name != NULL && isola_slice_is(m.dst, c->name) && c->answer == NULL;
     if (!answers && !c->keep)
         return;
     struct isola_msg *copy = isola_msg_copy(&m);
@@ -222,6 +228,15 @@ int isola__client_call(struct isola__client *c, const char *method, struct isola
     return rc;
 }
 
+int isola__client_pause(struct isola__client *c, uint32_t ms, struct isola_err *err)
+{
+    const void *never = NULL;
+    run_until(c, &never, ms);
+    if (c->down == ISOLA_ECLOSED)
+        return isola_fail(err, c->down, "the agent at %.300s closed the connection", c->path);
+    return c->down != 0 ? isola_fail(err, c->down, "%s", c->why.text) : 0;
+}
+
 static int hello(struct isola__client *c, struct isola_err *err)
 {
     struct isola_buf params = {0};
@@ -240,16 +255,19 @@ static int hello(struct isola__client *c, struct isola_err *err)
         return rc;
     }
     struct isola_slice result;
-    uint64_t wire = 0;
+    uint64_t wire = 0, oldest;
     if (answer->kind != ISOLA_MSG_REPLY || !isola_mp_at(answer->args, 0, &result) ||
         !isola_mp_find_uint(result, "wire", &wire))
         rc = isola_fail(err, ISOLA_EPROTO,
                         "what listens at %.300s is no agent: it did not say hello", c->path);
-    else if (wire != ISOLA_WIRE_VERSION)
+    else if ((isola_mp_find_uint(result, "wire_oldest", &oldest) ? oldest : wire) >
+                 ISOLA_WIRE_VERSION ||
+             wire < ISOLA_WIRE_OLDEST)
         rc = isola_fail(err, ISOLA_EPROTO,
                         "the agent at %.300s speaks version %" PRIu64
-                        " of the protocol, this ctl version %d; use the ctl it came with",
-                        c->path, wire, ISOLA_WIRE_VERSION);
+                        " of the protocol, this ctl versions %d to %d; use the ctl it came with",
+                        c->path, wire, ISOLA_WIRE_OLDEST, ISOLA_WIRE_VERSION);
+    c->wire = (unsigned)wire;
     free(answer);
     return rc;
 }
@@ -268,7 +286,7 @@ int isola__client_open(const char *path, struct isola__client **out, struct isol
     c->path = isola_strdup(path);
 
     char *url = isola_format("unix:%s", path);
-    rc = isola_link_dial(&c->loop, url, &ops, c, &c->link, err);
+    rc = isola_link_dial(&c->loop, url, NULL, NULL, &ops, c, &c->link, err);
     free(url);
     if (rc == 0)
         rc = hello(c, err);
@@ -314,6 +332,87 @@ int isola__client_send(struct isola__client *c, struct isola_msg *m, struct isol
                           isola_error_text(rc));
     /* frames are read in order: once this is answered, `m` has been read */
     return hello(c, err);
+}
+
+/* --- durable messages --- */
+
+#define PAUSE_FIRST 200 /* ms without an acknowledgement, doubled each time */
+#define PAUSE_MAX   5000
+
+/* "~" and 128 random bits in base64url. */
+static int random_name(char out[24], struct isola_err *err)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint8_t bytes[18] = {0}; /* 16, and room to take three at a time */
+    if (getrandom(bytes, 16, 0) != 16)
+        return isola_fail(err, ISOLA_EIO, "the system has no random numbers: %s", strerror(errno));
+    char text[25], *p = text;
+    for (size_t i = 0; i < sizeof(bytes); i += 3) {
+        unsigned v = (unsigned)bytes[i] << 16 | (unsigned)bytes[i + 1] << 8 | bytes[i + 2];
+        for (int shift = 18; shift >= 0; shift -= 6)
+            *p++ = digits[v >> shift & 63];
+    }
+    *p = '\0';
+    snprintf(out, 24, "~%.22s", text);
+    return 0;
+}
+
+/* In the version that has it: the link speaks what all agents do. */
+static int send_durable(struct isola__client *c, const struct isola_msg *m, struct isola_err *err)
+{
+    struct isola_buf frame = {0};
+    isola_envelope_encode(m, ISOLA_WIRE_VERSION, &frame);
+    int rc = isola_link_send(c->link, &frame);
+    isola_buf_free(&frame);
+    if (rc == ISOLA_ETOOBIG)
+        return isola_fail(err, rc, "the message is too big: %u MiB are allowed",
+                          ISOLA_FRAME_MAX >> 20);
+    return rc != 0 ? isola_fail(err, rc, "cannot send to the agent at %.300s: %s", c->path,
+                                isola_error_text(rc))
+                   : 0;
+}
+
+int isola__client_deliver(struct isola__client *c, struct isola_msg *m, uint32_t wait_ms,
+                          struct isola_msg **answer, struct isola_err *err)
+{
+    char name[24];
+    uint64_t until = isola_clock_ms() + wait_ms;
+    uint32_t pause = PAUSE_FIRST;
+    if (c->wire < 2)
+        return isola_fail(err, ISOLA_EPROTO,
+                          "the agent at %.300s is of the release before this ctl: it knows no "
+                          "durable messages",
+                          c->path);
+    int rc = random_name(name, err);
+    m->src = isola_slice_str(name);
+    m->seq = 1;
+    m->flags = ISOLA_MSG_DURABLE;
+    c->name = name;
+    while (rc == 0 && c->answer == NULL && c->down == 0 && !c->interrupted) {
+        uint64_t now = isola_clock_ms();
+        if (now >= until)
+            break;
+        rc = send_durable(c, m, err);
+        if (rc == 0)
+            run_until(c, (const void *const *)&c->answer,
+                      until - now < pause ? (uint32_t)(until - now) : pause);
+        pause = 2 * pause < PAUSE_MAX ? 2 * pause : PAUSE_MAX;
+    }
+    c->name = NULL;
+    *answer = c->answer;
+    c->answer = NULL;
+    if (rc != 0 || *answer != NULL)
+        return rc;
+    if (c->down != 0)
+        return isola_fail(err, c->down, "%s before it was acknowledged; it may still be handled",
+                          c->down == ISOLA_ECLOSED ? "the agent closed the connection"
+                                                   : c->why.text);
+    if (c->interrupted)
+        return isola_fail(err, ISOLA_ECLOSED, "interrupted; it may still be handled");
+    return isola_fail(err, ISOLA_ETIMEDOUT,
+                      "%.*s has not acknowledged it within %" PRIu32
+                      " ms; it may still be handled. Wait longer with --timeout MS",
+                      ISOLA_FMT(m->dst), wait_ms);
 }
 
 void isola__client_listen(struct isola__client *c)

@@ -32,10 +32,22 @@ LOOP_THREAD ISOLA_MUST_USE int isola__client_request(struct isola__client *c, st
 LOOP_THREAD ISOLA_MUST_USE int isola__client_call(struct isola__client *c, const char *method,
                                                   struct isola_slice params, uint32_t wait_ms,
                                                   struct isola_msg **answer, struct isola_err *err);
+/* Lets so much time pass; the connection is kept. Ends early, and fails as a call does, with the
+ * connection. */
+LOOP_THREAD ISOLA_MUST_USE int isola__client_pause(struct isola__client *c, uint32_t ms,
+                                                   struct isola_err *err);
 /* Sends `m` (a fresh id is written to it unless its kind is EMIT) and waits until the agent has
  * read it. */
 LOOP_THREAD ISOLA_MUST_USE int isola__client_send(struct isola__client *c, struct isola_msg *m,
                                                   struct isola_err *err);
+
+/* Sends `m`, an EMIT, as a durable message of a program of its own, again and again until it is
+ * acknowledged or refused: then *answer is an ACK or a FAIL, for the caller to free.
+ * ISOLA_ETIMEDOUT after `wait_ms`, and as above; ISOLA_EPROTO also when the agent's release knows
+ * no such messages. */
+LOOP_THREAD ISOLA_MUST_USE int isola__client_deliver(struct isola__client *c, struct isola_msg *m,
+                                                     uint32_t wait_ms, struct isola_msg **answer,
+                                                     struct isola_err *err);
 
 /* From now on messages that answer no call are kept, and SIGINT or a reader of stdout that goes
  * away ends the waiting. */

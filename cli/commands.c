@@ -30,12 +30,18 @@ static const struct isola__command commands[] = {
     {"emit", "ADDRESS EVENT [JSON…]", "send an event to an actor, one way",
      "Sends EVENT with the given arguments to the actor and ends when the agent has it. Prints\n"
      "nothing, or with --json {\"sent\":true}. No such app or type is a failure;\n"
-     "whether an actor handled it is not known: 'ask' for that.\n"
+     "whether an actor handled it is not known: 'ask' for that, or --durable.\n"
      "\n"
-     "Examples:\n"
-     "  ctl emit shop/Counter/user-42 add 5\n"
-     "  ctl emit shop/Session/u-42 note '\"seen\"' '[1, 2, 3]'\n",
-     2, 900, 0, isola__run_emit},
+     "Options:\n"
+     "  --durable        send it until the actor has handled it and its state is on disk, and\n"
+     "                   end then: exactly once, whatever is restarted meanwhile. With --json\n"
+     "                   {\"handled\":true}\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl emit shop/Counter/user-42 add 5\n"
+                  "  ctl emit shop/Counter/user-42 add 5 --durable\n"
+                  "  ctl emit shop/Session/u-42 note '\"seen\"' '[1, 2, 3]'\n",
+     2, 900, ISOLA__OPT_TIMEOUT | ISOLA__OPT_DURABLE, isola__run_emit},
     {"on", "ADDRESS EVENT", "print the events an actor emits, one a line",
      "Subscribes to EVENT of the actor and prints the arguments of each as a JSON array on a line\n"
      "of its own; with --json as {\"address\",\"event\",\"args\"}. \"ctl: listening …\" on stderr\n"
@@ -63,14 +69,32 @@ static const struct isola__command commands[] = {
                   "  ctl --json ps shop | jq '.actors[] | select(.mailbox > 0)'\n",
      0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_LINES, isola__run_ps},
     {"nodes", "", "list the nodes of the cluster",
-     "Lists the nodes: name, state (up, starting or down), url of the mesh, process ids of the\n"
-     "agent and of its actor-host, actors, threads, uptime and version.\n"
+     "Lists the nodes: name, state (up, starting, down, or removed), url of the mesh, process ids\n"
+     "of the agent and of its actor-host, actors, threads, uptime and version; and which cluster\n"
+     "they are in.\n"
      "\n"
      "Options:\n" TIMEOUT_HELP("10000") "\n"
                                         "Examples:\n"
                                         "  ctl nodes\n"
                                         "  ctl --json nodes | jq -r '.nodes[].name'\n",
      0, 0, ISOLA__OPT_TIMEOUT, isola__run_nodes},
+    {"links", "[NODE]", "list the links between nodes, and what goes over them",
+     "Lists the links of all nodes, or of one, as each end sees its own: peer, kind (control: "
+     "between\n"
+     "agents; data: between actor-hosts), who dialled (out, in), state, round trip of the last "
+     "ping,\n"
+     "messages and bytes a second each way, what waits to be sent, messages refused as the queue "
+     "was\n"
+     "full, version of the wire, the peer's release, for how long it is up, and the cipher. Rates\n"
+     "are those of the second in which it looks.\n"
+     "\n"
+     "Options:\n"
+     "  --seconds N      look for so long, 1 to 600 (default 1)\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl links\n"
+                  "  ctl --json links west | jq '.links[] | select(.queued > 0)'\n",
+     0, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS, isola__run_links},
     {"logs", "[ADDRESS or APP]", "print what actors logged",
      "Prints the last lines that all actors, those of one app, or one actor wrote with console.*:\n"
      "time, level, node, address, text. With --json {\"lines\":[…]}, with -f one JSON line each.\n"
@@ -144,6 +168,48 @@ static const struct isola__command commands[] = {
      "  ctl heap shop/Counter/user-42\n"
      "  ctl heap shop/Counter/user-42 -o before.heapsnapshot\n",
      1, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_OUTPUT, isola__run_heap},
+    {"init", "", "make a cluster of this node",
+     "Makes a new cluster, of which this node is the first: it gets a key that certifies nodes, "
+     "and\n"
+     "the node begins to listen for others. The key stays in the folder \"cluster\" of this "
+     "node's\n"
+     "data directory; without it no node can be let in or put out, so keep a copy in a safe "
+     "place.\n"
+     "A node alone needs none of this.\n"
+     "\n"
+     "Options:\n"
+     "  --name NAME      of the cluster, for people (default: isola)\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl init\n"
+                  "  ctl --json init --name production | jq -r .id\n",
+     0, 0, ISOLA__OPT_TIMEOUT | ISOLA__OPT_NAME, isola__run_init},
+    {"token", "", "make a token that lets one node in",
+     "Prints a join token: one line, which lets one node into the cluster, once, until it "
+     "expires.\n"
+     "Whoever has it can join, so hand it over as you would a password. It is made where the\n"
+     "cluster's key is.\n"
+     "\n"
+     "Options:\n"
+     "  --expires TIME   how long it is good: 90s, 10m, 2h, up to 7d (default 1h)\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl token\n"
+                  "  ctl token --expires 10m > token; node-agent --name west --join @token\n",
+     0, 0, ISOLA__OPT_TIMEOUT | ISOLA__OPT_EXPIRES, isola__run_token},
+    {"remove", "NODE", "put a node out of the cluster, for good",
+     "Removes a node: every node closes its links with it and refuses it from then on, also those\n"
+     "that are down now and hear of it later. Its name may be used again by a new node. What its\n"
+     "actors had as state is not to be had any more: they start anew elsewhere, without it. For a\n"
+     "node that is only to be stopped for a while, stop it.\n"
+     "\n"
+     "Options:\n"
+     "  --force          also when the node is up\n" TIMEOUT_HELP(
+         "10000") "\n"
+                  "Examples:\n"
+                  "  ctl remove west\n"
+                  "  ctl remove west --force    # stolen, or taken over: out at once\n",
+     1, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_FORCE, isola__run_remove},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

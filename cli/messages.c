@@ -145,18 +145,24 @@ void isola__run_emit(struct isola__cli *cli)
         !read_arguments(cli, &args) || !isola__find(cli, cli->options.operands[0]))
         goto out;
     struct isola_msg m = message(cli, ISOLA_MSG_EMIT, &args);
+    struct isola_msg *answer = NULL;
+    bool durable = cli->options.durable;
     int rc = isola__client_open(cli->socket, &client, &err);
     if (rc == 0) {
-        rc = isola__client_send(client, &m, &err);
+        rc = durable ? isola__client_deliver(client, &m, isola__wait_ms(cli, ASK_MS), &answer, &err)
+                     : isola__client_send(client, &m, &err);
         isola__client_close(client);
     }
     if (rc != 0) {
         isola__fail(cli, &err);
+    } else if (answer != NULL && answer->kind == ISOLA_MSG_FAIL) {
+        isola__fail_remote(cli, answer->args);
     } else if (cli->options.json) {
-        json_t *done = json_pack("{s:b}", "sent", 1);
+        json_t *done = json_pack("{s:b}", durable ? "handled" : "sent", 1);
         isola__out_json(cli, done, false);
         json_decref(done);
     }
+    free(answer);
 out:
     isola_buf_free(&args);
 }

@@ -24,7 +24,18 @@
 #define MAX_COUNT      UINT64_C(1000000000000)
 
 /* Values over the characters, so that only -h, -f, -n and -o have short forms. */
-enum { LONG_NODE = 256, LONG_JSON, LONG_VERSION, LONG_TIMEOUT, LONG_COUNT, LONG_SECONDS };
+enum {
+    LONG_NODE = 256,
+    LONG_JSON,
+    LONG_VERSION,
+    LONG_TIMEOUT,
+    LONG_COUNT,
+    LONG_SECONDS,
+    LONG_NAME,
+    LONG_EXPIRES,
+    LONG_FORCE,
+    LONG_DURABLE
+};
 
 static const struct option longs[] = {
     {"node", required_argument, NULL, LONG_NODE},
@@ -37,6 +48,10 @@ static const struct option longs[] = {
     {"lines", required_argument, NULL, 'n'},
     {"seconds", required_argument, NULL, LONG_SECONDS},
     {"output", required_argument, NULL, 'o'},
+    {"name", required_argument, NULL, LONG_NAME},
+    {"expires", required_argument, NULL, LONG_EXPIRES},
+    {"force", no_argument, NULL, LONG_FORCE},
+    {"durable", no_argument, NULL, LONG_DURABLE},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -59,6 +74,27 @@ static int number(const char *option, const char *text, uint64_t least, uint64_t
                           (unsigned long long)least, (unsigned long long)most, text);
     *out = v;
     return 0;
+}
+
+/* "90s", "10m", "2h", "7d" in milliseconds. */
+static int duration(const char *option, const char *text, uint64_t *out, struct isola_err *err)
+{
+    static const struct {
+        char letter;
+        uint64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60 * 1000}, {'h', 3600 * 1000}, {'d', 86400 * 1000}};
+    uint64_t v = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9' && v < 100000000; p++)
+        v = v * 10 + (uint64_t)(*p - '0');
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (p != text && v > 0 && p[0] == units[i].letter && p[1] == '\0') {
+            *out = v * units[i].ms;
+            return 0;
+        }
+    }
+    return isola_fail(err, ISOLA_EINVAL,
+                      "option '%s' needs a time such as 10m, 1h or 7d, not '%.60s'", option, text);
 }
 
 static int unknown_option(const char *arg, struct isola_err *err)
@@ -121,6 +157,21 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->timeout_ms = (uint32_t)v;
         seen->bits |= ISOLA__OPT_TIMEOUT;
         return rc;
+    case LONG_NAME:
+        o->name = optarg;
+        seen->bits |= ISOLA__OPT_NAME;
+        return 0;
+    case LONG_FORCE:
+        o->force = true;
+        seen->bits |= ISOLA__OPT_FORCE;
+        return 0;
+    case LONG_DURABLE:
+        o->durable = true;
+        seen->bits |= ISOLA__OPT_DURABLE;
+        return 0;
+    case LONG_EXPIRES:
+        seen->bits |= ISOLA__OPT_EXPIRES;
+        return duration("--expires", optarg, &o->expires_ms, err);
     case LONG_COUNT:
         rc = number("--count", optarg, 1, MAX_COUNT, &v, err);
         o->count = v;
@@ -185,7 +236,7 @@ static int scan(int argc, char **argv, struct isola__options *o, struct seen *se
 
 static int unknown_command(const char *name, struct isola_err *err)
 {
-    const char *names[32];
+    const char *names[40];
     size_t n = isola__command_names(names, sizeof(names) / sizeof(names[0]));
     const char *near = isola__text_nearest(name, names, n);
     if (near != NULL)
@@ -201,6 +252,10 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_FOLLOW  ? "--follow"
            : bit == ISOLA__OPT_SECONDS ? "--seconds"
            : bit == ISOLA__OPT_OUTPUT  ? "--output"
+           : bit == ISOLA__OPT_NAME    ? "--name"
+           : bit == ISOLA__OPT_EXPIRES ? "--expires"
+           : bit == ISOLA__OPT_FORCE   ? "--force"
+           : bit == ISOLA__OPT_DURABLE ? "--durable"
                                        : "--lines";
 }
 

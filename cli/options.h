@@ -17,7 +17,11 @@ enum isola__option {
     ISOLA__OPT_LINES = 8,
     ISOLA__OPT_SECONDS = 16,
     ISOLA__OPT_OUTPUT = 32,
-    ISOLA__OPT_END = 64, /* behind the last */
+    ISOLA__OPT_NAME = 64,
+    ISOLA__OPT_EXPIRES = 128,
+    ISOLA__OPT_FORCE = 256,
+    ISOLA__OPT_DURABLE = 512,
+    ISOLA__OPT_END = 1024, /* behind the last */
 };
 
 struct isola__command;
@@ -25,14 +29,16 @@ struct isola__command;
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
-    bool json, help, version, follow;
+    bool json, help, version, follow, force, durable;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;
-    uint32_t seconds;   /* 0: not given */
-    const char *output; /* a file's name, or NULL */
-    uint64_t count;     /* 0: no end */
-    char **operands;    /* owned array of borrowed strings: what follows the command */
+    uint32_t seconds;    /* 0: not given */
+    const char *output;  /* a file's name, or NULL */
+    uint64_t count;      /* 0: no end */
+    const char *name;    /* or NULL */
+    uint64_t expires_ms; /* 0: not given */
+    char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };
 

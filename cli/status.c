@@ -19,7 +19,7 @@ static enum isola__tone tone_of(const char *state)
 {
     if (state == NULL)
         return ISOLA__PLAIN;
-    if (strcmp(state, "failed") == 0 || strcmp(state, "down") == 0)
+    if (strcmp(state, "failed") == 0 || strcmp(state, "down") == 0 || strcmp(state, "removed") == 0)
         return ISOLA__BAD;
     if (strcmp(state, "starting") == 0)
         return ISOLA__WARN;
@@ -86,7 +86,8 @@ static const json_t **sorted(const json_t *actors)
     return rows;
 }
 
-static void list_unreachable(const json_t *names, bool colour, struct isola_buf *out)
+void isola__list_unreachable(const json_t *names, const char *meaning, bool colour,
+                             struct isola_buf *out)
 {
     size_t i;
     const json_t *name;
@@ -98,7 +99,7 @@ static void list_unreachable(const json_t *names, bool colour, struct isola_buf 
         isola_buf_puts(&line, i == 0 ? "unreachable: " : ", ");
         isola__text_clean(&line, isola__text_of(name));
     }
-    isola_buf_puts(&line, " (the actors there are not listed)");
+    isola_buf_puts(&line, meaning);
     isola__tone(out, ISOLA__WARN, colour, isola_buf_slice(&line));
     isola_buf_puts(out, "\n");
     isola_buf_free(&line);
@@ -190,9 +191,29 @@ void isola__run_ps(struct isola__cli *cli)
     if (total > (json_int_t)listed)
         isola_buf_printf(&out, "%zu of %" JSON_INTEGER_FORMAT " actors; --lines lists more\n",
                          listed, total);
-    list_unreachable(json_object_get(value, "unreachable"), cli->colour, &out);
+    isola__list_unreachable(json_object_get(value, "unreachable"),
+                            " (the actors there are not listed)", cli->colour, &out);
     isola__out(cli, &out);
     json_decref(value);
+}
+
+static void name_cluster(const json_t *cluster, bool colour, struct isola_buf *out)
+{
+    struct isola_buf line = {0};
+    if (json_is_object(cluster)) {
+        isola_buf_puts(&line, "cluster ");
+        isola__text_clean(&line, isola__text_of(json_object_get(cluster, "name")));
+        isola_buf_puts(&line, " (");
+        isola__text_clean(&line, isola__text_of(json_object_get(cluster, "id")));
+        isola_buf_puts(&line, ")");
+    } else if (json_is_null(cluster)) {
+        isola_buf_puts(&line, "in no cluster; `ctl init` makes one");
+    }
+    if (line.len > 0) {
+        isola__tone(out, ISOLA__DIM, colour, isola_buf_slice(&line));
+        isola_buf_puts(out, "\n");
+    }
+    isola_buf_free(&line);
 }
 
 void isola__run_nodes(struct isola__cli *cli)
@@ -233,6 +254,7 @@ void isola__run_nodes(struct isola__cli *cli)
     struct isola_buf out = {0};
     isola__table_print(&t, cli->colour, &out);
     isola__table_free(&t);
+    name_cluster(json_object_get(value, "cluster"), cli->colour, &out);
     isola__out(cli, &out);
     json_decref(value);
 }

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 
-#define ISOLA__TABLE_COLUMNS 12
+#define ISOLA__TABLE_COLUMNS 20
 
 /* Colours by meaning. */
 enum isola__tone { ISOLA__PLAIN, ISOLA__BOLD, ISOLA__DIM, ISOLA__GOOD, ISOLA__WARN, ISOLA__BAD };

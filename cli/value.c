@@ -365,6 +365,9 @@ static int read_numbered_ext(struct decoder *d, const struct isola_mp_item *item
         return read_ref(d, item->bytes, out);
     case ISOLA_EXT_ARRAY_BUFFER:
         return leaf(d, isola__scalar_base64(item->bytes), item->bytes.len / 3 * 4, out);
+    case ISOLA_EXT_STREAM:
+        return isola_fail(d->err, ISOLA_ECLONE,
+                          "a stream cannot be shown: streams go between actors alone");
     default:
         return malformed(d, "an extension of an unknown type");
     }
@@ -387,6 +390,21 @@ static int read_numbered(struct decoder *d, struct isola_mp_reader *r,
         rc = read_numbered_ext(d, item, depth, out);
     if (rc == 0)
         end_object(d, index, out);
+    return rc;
+}
+
+/* A string that did not come as UTF-8. */
+static int read_text(struct decoder *d, const struct isola_mp_item *item, struct tree *out)
+{
+    struct isola_buf utf8 = {0};
+    if (item->bytes.len > ISOLA__VALUE_WEIGHT)
+        return too_big(d);
+    if (!isola_mp_utf8(item, &utf8))
+        return malformed(d, "a string that ends within a character");
+    int rc = utf8.failed ? no_memory(d) : text(d, isola_buf_slice(&utf8), out);
+    isola_buf_free(&utf8);
+    if (rc == 0)
+        out->is_str = true;
     return rc;
 }
 
@@ -413,6 +431,8 @@ static int read_item(struct decoder *d, struct isola_mp_reader *r, const struct 
     case ISOLA_MP_EXT:
         if (item->ext == ISOLA_EXT_UNDEFINED)
             return leaf(d, json_null(), 0, out);
+        if (item->ext == ISOLA_EXT_LATIN1 || item->ext == ISOLA_EXT_UTF16)
+            return read_text(d, item, out);
         if (item->ext == ISOLA_EXT_BIGINT) {
             if (item->bytes.len == 0 || item->bytes.data[0] > 1)
                 return malformed(d, "a BigInt without its sign");

@@ -20,7 +20,8 @@
 /* About how many bytes it may have, counted in the same way. */
 #define ISOLA__VALUE_WEIGHT (256u << 20)
 /* A whole args array to a JSON array (the numbers of objects count from its start). The caller owns
- * `*out`. ISOLA_EPROTO: malformed. ISOLA_ETOOBIG: over the bounds above. ISOLA_ENOMEM. */
+ * `*out`. ISOLA_EPROTO: malformed. ISOLA_ETOOBIG: over the bounds above. ISOLA_ECLONE: a stream is
+ * in it, which cannot be shown. ISOLA_ENOMEM. */
 ANY_THREAD ISOLA_MUST_USE int isola__value_to_json(struct isola_slice args, json_t **out,
                                                    struct isola_err *err);
 

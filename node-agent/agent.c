@@ -18,7 +18,9 @@ static void stop(struct isola__agent *agent)
     agent->state = ISOLA_AGENT_STOPPING;
     uv_close((uv_handle_t *)&agent->sigterm, NULL);
     uv_close((uv_handle_t *)&agent->sigint, NULL);
-    isola_listener_close(agent->control);
+    isola__enter_close(&agent->enter);
+    if (agent->control != NULL)
+        isola_listener_close(agent->control);
     isola_listener_close(agent->socket);
     agent->control = agent->socket = NULL;
     /* The mesh first: peers must not send their actors' messages to a host that is about to end. */
@@ -53,20 +55,21 @@ void isola__agent_check_ready(struct isola__agent *agent)
     if (agent->state != ISOLA_AGENT_STARTING || agent->host.state != ISOLA_HOST_READY)
         return;
     struct isola__members *members = &agent->members;
-    /* Only now, so that those who take us in learn of a node that is whole. */
-    if (agent->opt.join != NULL && !members->joining) {
-        isola__members_join(members, agent->opt.join);
-        return;
+    if (agent->cluster.member) {
+        if (agent->host.url == NULL)
+            return; /* its listener is not there yet */
+        /* Only now, so that others learn of a node that is whole. */
+        if (!members->begun)
+            isola__members_begin(members);
+        if (!isola__members_settled(members) || agent->releases.fetching)
+            return;
     }
-    if (agent->opt.join != NULL &&
-        (!members->joined || !isola__members_settled(members) || agent->releases.fetching))
-        return;
     if (agent->releases.untold > 0)
         return;
     agent->state = ISOLA_AGENT_READY;
     isola__host_check_open(&agent->host);
-    printf("node-agent %s is ready: socket %s, mesh %s\n", agent->opt.name, agent->opt.socket,
-           isola_listener_url(agent->control));
+    printf("node-agent %s is ready: socket %s%s%s\n", agent->opt.name, agent->opt.socket,
+           agent->url != NULL ? ", mesh " : "", agent->url != NULL ? agent->url : "");
     if (fflush(stdout) != 0)
         isola_log(ISOLA_LOG_WARN, "the ready line could not be written to stdout");
 }
@@ -91,20 +94,56 @@ static void make_absolute(char **path)
     *path = whole;
 }
 
+/* A node has one name, and is in one cluster, for as long as its data directory says so. */
+static int open_cluster(struct isola__agent *agent, struct isola_err *err)
+{
+    struct isola__cluster *c = &agent->cluster;
+    struct isola__options *opt = &agent->opt;
+    char when[ISOLA_DATE_SIZE], other[ISOLA_CLUSTER_ID];
+    int rc = isola__cluster_open(c, opt->data, err);
+    if (rc != 0 || !c->member)
+        return rc;
+    if (opt->named && strcmp(opt->name, c->own.name) != 0)
+        return isola_fail(err, ISOLA_EEXIST,
+                          "the data directory %s is that of node %s in cluster %s; start it with "
+                          "--name %s, or another with a --data of its own",
+                          opt->data, c->own.name, c->name, c->own.name);
+    const struct isola_removal *gone = isola__cluster_removed(c);
+    if (gone != NULL)
+        return isola_fail(err, ISOLA_EPERM,
+                          "node %s was removed from cluster %s (%s); to start it as a new node, "
+                          "give it another --data, or move %s away",
+                          c->own.name, c->name, isola_identity_date(gone->removed_ms, when),
+                          c->dir);
+    if (opt->token != NULL && memcmp(opt->token->cluster_key, c->key, ISOLA_KEY_SIZE) != 0) {
+        isola_cluster_id(opt->token->cluster_key, other);
+        return isola_fail(err, ISOLA_EEXIST,
+                          "the data directory %s is that of node %s in cluster %s (%s), and the "
+                          "token is for cluster %s; give that node a --data of its own, or move %s "
+                          "away to leave the first cluster",
+                          opt->data, c->own.name, c->name, c->id, other, c->dir);
+    }
+    if (opt->token != NULL)
+        isola_log(ISOLA_LOG_INFO, "node %s is in cluster %s already; --join is not needed",
+                  c->own.name, c->name);
+    free(opt->name);
+    opt->name = isola_strdup(c->own.name);
+    return 0;
+}
+
 /* What may fail before the loop runs, each with its sentence in `err`; undone in reverse by
  * close_resources. */
 static int open_resources(struct isola__agent *agent, struct isola_err *err)
 {
-    int rc = isola_listener_open(&agent->loop, agent->opt.listen, &isola__control_listener_ops,
-                                 agent, &agent->control, err);
+    int rc = isola_datadir_open(agent->opt.data, &agent->datadir, err);
     if (rc != 0)
         return rc;
-    rc = isola_datadir_open(agent->opt.data, &agent->datadir, err);
+    rc = open_cluster(agent, err);
     if (rc != 0)
         return rc;
     char *url = isola_format("unix:%s", agent->opt.socket);
-    rc = isola_listener_open(&agent->loop, url, &isola__clients_listener_ops, agent, &agent->socket,
-                             err);
+    rc = isola_listener_open(&agent->loop, url, NULL, &isola__clients_listener_ops, agent,
+                             &agent->socket, err);
     free(url);
     if (rc != 0)
         return rc;
@@ -121,6 +160,8 @@ static int open_resources(struct isola__agent *agent, struct isola_err *err)
 
 static void close_resources(struct isola__agent *agent)
 {
+    free(agent->url);
+    isola__cluster_free(&agent->cluster);
     isola__logs_free(&agent->logs);
     isola__releases_free(&agent->releases);
     if (agent->catalog != NULL)
@@ -139,6 +180,119 @@ static void close_listeners(struct isola__agent *agent)
     agent->socket = agent->control = NULL;
 }
 
+/* --- the network --- */
+
+void isola__agent_advertised(const struct isola__agent *agent, const char *url, bool control,
+                             char out[ISOLA_TCP_URL])
+{
+    const struct isola_tcp *advertise = &agent->opt.advertise;
+    struct isola_tcp at;
+    ISOLA_CHECK(isola_tcp_parse(url, &at));
+    if (advertise->host[0] != '\0')
+        memcpy(at.host, advertise->host, sizeof(at.host));
+    if (control && advertise->port != 0)
+        at.port = advertise->port;
+    isola_tcp_format(&at, out);
+}
+
+/* A free port is that of the last time if it can be: others remember it. */
+static int listen_for_nodes(struct isola__agent *agent, struct isola_err *err)
+{
+    struct isola_tcp at = agent->opt.listen;
+    char url[ISOLA_TCP_URL];
+    int rc = ISOLA_EBUSY;
+    isola__security_set(agent);
+    if (at.port == 0 && agent->members.last_port != 0) {
+        at.port = agent->members.last_port;
+        isola_tcp_format(&at, url);
+        rc = isola_listener_open(&agent->loop, url, &agent->security.listening,
+                                 &isola__control_listener_ops, agent, &agent->control, err);
+    }
+    if (rc != 0) {
+        isola_tcp_format(&agent->opt.listen, url);
+        rc = isola_listener_open(&agent->loop, url, &agent->security.listening,
+                                 &isola__control_listener_ops, agent, &agent->control, err);
+    }
+    if (rc != 0)
+        return rc;
+    isola__agent_advertised(agent, isola_listener_url(agent->control), true, url);
+    agent->url = isola_strdup(url);
+    if (isola_tcp_parse(isola_listener_url(agent->control), &at))
+        agent->members.last_port = at.port;
+    return 0;
+}
+
+static void stop_listening(struct isola__agent *agent)
+{
+    isola_listener_close(agent->control);
+    agent->control = NULL;
+    free(agent->url);
+    agent->url = NULL;
+}
+
+int isola__agent_found(struct isola__agent *agent, const char *name, struct isola_err *err)
+{
+    const struct isola__cluster *c = &agent->cluster;
+    if (c->member)
+        return isola_fail(err, ISOLA_EEXIST, "node %s is in a cluster already: %s (%s)",
+                          agent->opt.name, c->name, c->id);
+    int rc = isola__cluster_make_keys(&agent->cluster, err);
+    if (rc == 0)
+        rc = listen_for_nodes(agent, err); /* a port that is taken is no reason for a cluster */
+    if (rc != 0)
+        return rc;
+    rc = isola__cluster_found(&agent->cluster, name, agent->opt.name, err);
+    if (rc != 0) {
+        stop_listening(agent);
+        return rc;
+    }
+    isola__security_set(agent); /* before anybody that has dialled since is looked at */
+    isola_log(ISOLA_LOG_INFO, "node %s is the first of cluster %s (%s) and listens on %s",
+              agent->opt.name, c->name, c->id, agent->url);
+    isola__members_keep(&agent->members);
+    isola__members_begin(&agent->members);
+    isola__host_credentials(&agent->host);
+    return 0;
+}
+
+static void begin(struct isola__agent *agent)
+{
+    struct isola_err err;
+    if (agent->cluster.member && listen_for_nodes(agent, &err) != 0) {
+        isola__agent_start_failed(agent, "%s", err.text);
+        return;
+    }
+    if (agent->cluster.member)
+        isola__members_keep(&agent->members);
+    isola__host_start(&agent->host);
+}
+
+void isola__agent_entered(struct isola__agent *agent)
+{
+    const struct isola__cluster *c = &agent->cluster;
+    isola_log(ISOLA_LOG_INFO, "node %s is a member of cluster %s (%s) from now on", c->own.name,
+              c->name, c->id);
+    begin(agent);
+}
+
+void isola__agent_removed(struct isola__agent *agent)
+{
+    const struct isola__cluster *c = &agent->cluster;
+    isola_log(ISOLA_LOG_ERROR,
+              "this node, %s, was removed from cluster %s: its actors end, and nothing is served "
+              "any more. Stop it; to start it as a new node, give it another --data, or move %s "
+              "away",
+              c->own.name, c->name, c->dir);
+    if (agent->control != NULL)
+        isola_listener_close(agent->control);
+    agent->control = NULL;
+    isola__members_bury_all(&agent->members);
+    isola__host_retire(&agent->host);
+    if (agent->state == ISOLA_AGENT_STARTING)
+        isola__agent_start_failed(agent, "node %s was removed from cluster %s", c->own.name,
+                                  c->name);
+}
+
 static void start(struct isola__agent *agent)
 {
     uv_loop_t *loop = &agent->loop;
@@ -153,7 +307,11 @@ static void start(struct isola__agent *agent)
     agent->clients.agent = agent;
     isola__members_init(&agent->members, agent);
     isola__host_init(&agent->host, agent);
-    isola__host_start(&agent->host);
+    isola__members_load(&agent->members);
+    if (agent->opt.token != NULL && !agent->cluster.member)
+        isola__enter(agent);
+    else
+        begin(agent);
 }
 
 int isola__agent_run(struct isola__options *opt)
@@ -177,6 +335,7 @@ int isola__agent_run(struct isola__options *opt)
     uv_run(&agent->loop, UV_RUN_DEFAULT);
     if (agent->state != ISOLA_AGENT_STARTING) {
         isola__asks_free(&agent->asks);
+        isola_map_free(&agent->clients.programs);
         isola__host_free(&agent->host);
         isola__members_free(&agent->members);
     }

@@ -8,9 +8,11 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/msgpack.h"
+#include "node-agent/admin.h"
 #include "node-agent/agent.h"
 #include "node-agent/inspect.h"
 #include "node-agent/letters.h"
+#include "node-agent/links.h"
 #include "node-agent/status.h"
 #include "transport/envelope.h"
 
@@ -148,6 +150,78 @@ static void forward_emit(struct isola__client *c, const struct isola_msg *m)
     fail_send(c, m->id, rc);
 }
 
+/* --- durable messages: not answered here, as the client sends them until they are --- */
+
+#define CLIENT_PROGRAMS_MAX 1000
+
+/* A name belongs to who has used it last: a client that has come back may do so before its old
+ * connection has ended. */
+static bool name_client(struct isola__client *c, struct isola_slice name)
+{
+    struct isola_map *programs = &c->conn.agent->clients.programs;
+    struct isola__client *before = isola_map_get(programs, name);
+    if (before == c)
+        return true;
+    if (c->nprograms >= CLIENT_PROGRAMS_MAX)
+        return false;
+    if (before != NULL)
+        before->nprograms--;
+    isola_map_set(programs, name, c);
+    c->nprograms++;
+    return true;
+}
+
+static void forget_names(struct isola__client *c)
+{
+    struct isola_map *programs = &c->conn.agent->clients.programs;
+    while (c->nprograms > 0) {
+        ISOLA_MAP_EACH(programs, e)
+        {
+            if (e->value != c)
+                continue;
+            (void)isola_map_del(programs, isola_slice(e->key, e->len));
+            c->nprograms--;
+            break;
+        }
+    }
+}
+
+static void fail_durable(struct isola__client *c, const struct isola_msg *m, int code,
+                         const char *why)
+{
+    struct isola_msg *f = isola_msg_fail(0, code, "%s", why);
+    if (f != NULL) {
+        f->flags = ISOLA_MSG_DURABLE;
+        f->seq = m->seq;
+        f->src = m->dst;
+        f->dst = m->src;
+        (void)isola__conn_send(&c->conn, f);
+    }
+    free(f);
+}
+
+static void forward_durable(struct isola__client *c, const struct isola_msg *m)
+{
+    struct isola_address address;
+    struct isola_err err;
+    if (!isola_is_program(m->src) || (m->kind != ISOLA_MSG_ASK && m->kind != ISOLA_MSG_EMIT))
+        isola__conn_refuse(&c->conn, "a durable message of a program has a `src` of `~` and 22 "
+                                     "characters of base64url");
+    else if (isola_address_parse(m->dst, &address, &err) != 0)
+        fail_durable(c, m, ISOLA_EINVAL, err.text);
+    else if (!name_client(c, m->src))
+        isola__conn_refuse(&c->conn, "it has more than %d names", CLIENT_PROGRAMS_MAX);
+    else
+        (void)!isola__host_send(&c->conn.agent->host, m, NULL); /* else it comes again */
+}
+
+void isola__clients_durable(struct isola__clients *clients, const struct isola_msg *m)
+{
+    struct isola__client *c = isola_map_get(&clients->programs, m->dst);
+    if (c != NULL)
+        (void)isola__conn_send(&c->conn, m);
+}
+
 /* --- subscriptions --- */
 
 static struct isola_slice sub_key(const uint64_t *id)
@@ -273,10 +347,11 @@ static void hello(struct isola__conn *from, const struct isola_msg *m, struct is
                  clean);
     }
     struct isola_buf out = {0};
-    isola_mp_map(&out, 4);
+    isola_mp_map(&out, 5);
     isola_mp_kstr(&out, "node", from->agent->opt.name);
     isola_mp_kstr(&out, "version", ISOLA_VERSION);
     isola_mp_kuint(&out, "wire", ISOLA_WIRE_VERSION);
+    isola_mp_kuint(&out, "wire_oldest", ISOLA_WIRE_OLDEST);
     isola_mp_kuint(&out, "pid", (uint64_t)getpid());
     isola__reply_buf(from, m->id, &out);
 }
@@ -284,8 +359,12 @@ static void hello(struct isola__conn *from, const struct isola_msg *m, struct is
 static const struct isola__method methods[] = {
     {"hello", hello},
     {"deploy", isola__deploy},
+    {"init", isola__init},
+    {"token", isola__token},
+    {"remove", isola__remove},
     {"ps", isola__ps},
     {"nodes", isola__nodes},
+    {"links", isola__links},
     {"find", isola__find},
     {"logs", isola__logs_method},
     {"dead-letters", isola__letters},
@@ -300,6 +379,12 @@ static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t 
     struct isola_err err;
     if (isola_address_parse(m->dst, &address, &err) != 0) {
         isola__fail(&c->conn, m->id, ISOLA_EINVAL, "%s", err.text);
+        return;
+    }
+    if (c->conn.agent->host.retired) {
+        isola__fail(&c->conn, m->id, ISOLA_EPERM,
+                    "node %s was removed from its cluster and has no actors any more; ask another",
+                    c->conn.agent->opt.name);
         return;
     }
     switch (m->kind) {
@@ -334,9 +419,10 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     struct isola__agent *agent = c->conn.agent;
     struct isola_msg m;
     struct isola_err err;
-    (void)link;
-    if (isola_envelope_decode(frame, &m, &err) != 0) {
+    if (isola_link_decode(link, frame, &m, &err) != 0) {
         isola__conn_refuse(&c->conn, "%s", err.text);
+    } else if (m.seq != 0) {
+        forward_durable(c, &m);
     } else if (agent->state == ISOLA_AGENT_STOPPING) {
         isola__fail(&c->conn, m.id, ISOLA_EUNREACHABLE, "node %s is stopping", agent->opt.name);
     } else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL || m.kind == ISOLA_MSG_EVENT) {
@@ -375,6 +461,7 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
         sub_release(s);
     }
     isola_map_free(&c->subs);
+    forget_names(c);
     isola__follow_end(&c->follow);
     if (c->prev != NULL)
         c->prev->next = c->next;

@@ -187,7 +187,8 @@ void isola__follow_end(struct isola__follow *follow)
 
 static void follow_one(struct isola__follow *follow, const char *node, struct isola_slice args)
 {
-    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = args};
+    struct isola_msg m = {
+        .kind = ISOLA_MSG_EMIT, .bulk = true, .event = isola_slice_str("log"), .args = args};
     if (follow->gather == NULL) {
         (void)isola__conn_send(follow->conn, &m);
         return;

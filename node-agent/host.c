@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -61,15 +62,20 @@ static uint64_t backoff(struct isola__host *host)
 static void gone(struct isola__host *host)
 {
     struct isola__agent *agent = host->agent;
-    bool was_ready = host->url != NULL;
+    bool was_ready = host->pid != 0;
     free(host->url);
     host->url = NULL;
     host->open = false;
+    host->removals_told = 0;
     host->pid = 0;
     uv_timer_stop(&host->timer);
     if (host->stopping) {
         host->state = ISOLA_HOST_STOPPED;
         isola__agent_host_stopped(agent);
+        return;
+    }
+    if (host->retired) {
+        host->state = ISOLA_HOST_NONE;
         return;
     }
     if (!host->was_ready) {
@@ -105,7 +111,7 @@ static void half_gone(struct isola__host *host)
         if (!host->stopping)
             set_timer(host, LINGER_MS);
     }
-    if (host->stopping && host->conn != NULL)
+    if ((host->stopping || host->retired) && host->conn != NULL)
         isola__conn_close(host->conn);
 }
 
@@ -120,7 +126,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int sig)
 {
     struct isola__host *host = process->data;
     host->alive = false;
-    if (!host->stopping || sig != 0 || status != 0) {
+    if (!(host->stopping || host->retired) || sig != 0 || status != 0) {
         if (sig != 0)
             isola_log(ISOLA_LOG_ERROR, "the actor-host (pid %d) was ended by signal %d (%s)",
                       process->pid, sig, strsignal(sig));
@@ -134,7 +140,7 @@ static void on_process_exit(uv_process_t *process, int64_t status, int sig)
 static void on_timer(uv_timer_t *timer)
 {
     struct isola__host *host = timer->data;
-    if (host->stopping) {
+    if (host->stopping || host->retired) {
         isola_log(ISOLA_LOG_WARN, "the actor-host did not end within %d ms and is killed",
                   STOP_LIMIT_MS);
         kill_host(host);
@@ -155,8 +161,9 @@ static void flush_waiting(struct isola__host *host)
     struct isola__agent *agent = host->agent;
     struct isola_msg *m;
     while (host->state == ISOLA_HOST_READY && (m = isola_msgq_pop(&host->waiting)) != NULL) {
-        struct isola__ask *ask = m->id ? isola__asks_find(&agent->asks, m->id) : NULL;
-        bool wants_answer = isola_msg_is_ask((int)m->kind);
+        struct isola__ask *ask =
+            m->id != 0 && m->seq == 0 ? isola__asks_find(&agent->asks, m->id) : NULL;
+        bool wants_answer = isola_msg_is_ask((int)m->kind) && m->seq == 0;
         /* An ask that has timed out, or whose client has left, is not worth carrying out. */
         if (!wants_answer || ask != NULL) {
             if (wants_answer && ask->deadline_ms != 0) {
@@ -181,7 +188,7 @@ void isola__host_check_open(struct isola__host *host)
 {
     struct isola__agent *agent = host->agent;
     if (host->open || host->state != ISOLA_HOST_READY || agent->state != ISOLA_AGENT_READY ||
-        agent->releases.untold > 0)
+        agent->releases.untold > 0 || (agent->cluster.member && host->url == NULL))
         return;
     host->open = true;
     isola__members_changed(&agent->members);
@@ -191,15 +198,14 @@ static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct
 {
     struct isola__agent *agent = conn->agent;
     struct isola__host *host = &agent->host;
-    struct isola_slice url;
     uint64_t pid;
     uint64_t threads;
     (void)m;
     if (host->state != ISOLA_HOST_STARTING)
         return;
-    if (!isola_mp_find_str(params, "url", &url) || !isola_mp_find_uint(params, "pid", &pid) ||
+    if (!isola_mp_find_uint(params, "pid", &pid) || pid == 0 ||
         !isola_mp_find_uint(params, "threads", &threads)) {
-        isola__conn_refuse(conn, "its `ready` lacks url, pid or threads");
+        isola__conn_refuse(conn, "its `ready` lacks pid or threads");
         return;
     }
     uv_timer_stop(&host->timer);
@@ -209,17 +215,89 @@ static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct
                   (unsigned long long)pid);
     host->was_ready = true;
     host->ready_at = isola_clock_ms();
-    host->url = isola_strndup((const char *)url.data, url.len);
     host->pid = pid;
     host->threads = threads;
-    /* In this order: who is there, what may run, who listens, what has been asked; other nodes hear
-     * of it when it has taken what may run. */
+    if (agent->cluster.member)
+        isola__host_credentials(host);
+    /* In this order: who it is, who is there, what may run, who listens, what has been asked; other
+     * nodes hear of it when it has taken what may run. */
     isola__members_changed(&agent->members);
     isola__releases_to_host(&agent->releases);
     isola__clients_resubscribe(&agent->clients);
     flush_waiting(host);
     isola__agent_check_ready(agent);
     isola__host_check_open(host);
+}
+
+/* --- its identity --- */
+
+static void credentials_answered(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola__host *host =
+        (struct isola__host *)((char *)ask - offsetof(struct isola__host, credentials));
+    struct isola__agent *agent = host->agent;
+    struct isola_slice url = {0};
+    struct isola_tcp at;
+    struct isola_err err;
+    char text[ISOLA_TCP_URL] = "";
+    if (host->conn == NULL || host->stopping || host->retired)
+        return;
+    int rc = 0;
+    if (answer->kind == ISOLA_MSG_FAIL)
+        rc = isola__answer_error(answer, &err);
+    else if (isola_mp_find_str(isola__value(answer), "url", &url) && url.len < sizeof(text))
+        memcpy(text, url.data, url.len);
+    if (rc == 0 && !isola_tcp_parse(text, &at))
+        rc = isola_fail(&err, ISOLA_EPROTO, "it does not say where it listens");
+    if (rc != 0 && agent->state == ISOLA_AGENT_STARTING) {
+        isola__agent_start_failed(agent, "the actor-host cannot listen for others: %s", err.text);
+    } else if (rc != 0) {
+        isola_log(ISOLA_LOG_ERROR,
+                  "the actor-host cannot listen for others: %s; it is started again", err.text);
+        kill_host(host);
+    } else {
+        isola__agent_advertised(agent, text, false, text);
+        free(host->url);
+        host->url = isola_strdup(text);
+        isola__members_changed(&agent->members);
+        isola__agent_check_ready(agent);
+        isola__host_check_open(host);
+    }
+}
+
+/* A fresh key for each process: what a script could find in its memory is worth nothing when it has
+ * ended, and never the node's own. */
+void isola__host_credentials(struct isola__host *host)
+{
+    struct isola__agent *agent = host->agent;
+    const struct isola__cluster *cluster = &agent->cluster;
+    struct isola_buf cert = {0}, chain = {0}, params = {0};
+    char listen[ISOLA_TCP_URL];
+    if (host->state != ISOLA_HOST_READY || host->conn == NULL || host->retired)
+        return;
+    struct isola_static_keys *keys = isola_secret_alloc(sizeof(*keys));
+    isola_static_keys_new(keys);
+    host->certified_ms = isola_clock_wall_ms();
+    isola_host_certify(&cluster->keys->sign, keys->public_key, host->certified_ms, &cert);
+    isola_chain_write(isola_buf_slice(&cluster->cert), isola_buf_slice(&cert), &chain);
+    isola_tcp_format(&agent->opt.data_listen, listen);
+    memcpy(host->key, keys->public_key, sizeof(host->key));
+    isola_mp_map(&params, 4);
+    isola_mp_cstr(&params, "cluster");
+    isola_mp_bin(&params, isola_slice(cluster->key, sizeof(cluster->key)));
+    isola_mp_cstr(&params, "secret");
+    isola_mp_bin(&params, isola_slice(keys->secret_key, sizeof(keys->secret_key)));
+    isola_mp_cstr(&params, "chain");
+    isola_mp_bin(&params, isola_buf_slice(&chain));
+    isola_mp_kstr(&params, "listen", listen);
+    ISOLA_CHECK(!params.failed);
+    host->credentials = (struct isola__ask){.cb = credentials_answered};
+    isola__ask(host->conn, &host->credentials, "credentials", isola_buf_slice(&params), NO_TIMEOUT);
+    sodium_memzero(params.data, params.len);
+    isola_secret_free(keys);
+    isola_buf_free(&params);
+    isola_buf_free(&chain);
+    isola_buf_free(&cert);
 }
 
 static void on_log(struct isola__conn *conn, const struct isola_msg *m, struct isola_slice params)
@@ -248,9 +326,12 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     struct isola__agent *agent = conn->agent;
     struct isola_msg m;
     struct isola_err err;
-    (void)link;
-    if (isola_envelope_decode(frame, &m, &err) != 0) {
+    if (isola_link_decode(link, frame, &m, &err) != 0) {
         isola__conn_refuse(conn, "%s", err.text);
+        return;
+    }
+    if (m.seq != 0) {
+        isola__clients_durable(&agent->clients, &m);
         return;
     }
     switch (m.kind) {
@@ -422,6 +503,32 @@ static void on_shutdown_answer(struct isola__ask *ask, const struct isola_msg *a
     (void)answer; /* its exit is what counts */
 }
 
+static void ask_shutdown(struct isola__host *host)
+{
+    set_timer(host, STOP_LIMIT_MS);
+    host->shutdown = (struct isola__ask){.cb = on_shutdown_answer};
+    isola__ask(host->conn, &host->shutdown, "shutdown", isola_slice(NULL, 0), NO_TIMEOUT);
+}
+
+void isola__host_retire(struct isola__host *host)
+{
+    struct isola__asks *asks = &host->agent->asks;
+    struct isola_msg *m;
+    if (host->stopping || host->retired)
+        return;
+    host->retired = true;
+    while ((m = isola_msgq_pop(&host->waiting)) != NULL) {
+        struct isola__ask *ask = m->id ? isola__asks_find(asks, m->id) : NULL;
+        if (ask != NULL)
+            isola__asks_fail(asks, ask, ISOLA_EPERM, "this node was removed from its cluster");
+        free(m);
+    }
+    host->waiting_bytes = 0;
+    uv_timer_stop(&host->timer);
+    if (host->conn != NULL)
+        ask_shutdown(host);
+}
+
 void isola__host_stop(struct isola__host *host)
 {
     if (host->stopping)
@@ -434,11 +541,10 @@ void isola__host_stop(struct isola__host *host)
         isola__agent_host_stopped(host->agent);
         return;
     }
-    set_timer(host, STOP_LIMIT_MS);
-    if (host->conn != NULL) {
-        host->shutdown = (struct isola__ask){.cb = on_shutdown_answer};
-        isola__ask(host->conn, &host->shutdown, "shutdown", isola_slice(NULL, 0), NO_TIMEOUT);
-    }
+    if (host->conn != NULL && !host->retired)
+        ask_shutdown(host);
+    else
+        set_timer(host, STOP_LIMIT_MS);
 }
 
 void isola__host_free(struct isola__host *host)

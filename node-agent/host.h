@@ -15,6 +15,7 @@
 
 #include "base/msg.h"
 #include "node-agent/asks.h"
+#include "transport/identity.h"
 
 struct isola__agent;
 
@@ -34,15 +35,18 @@ struct isola__host {
     bool alive;               /* the process has not ended: its pid is its own */
     bool was_ready;           /* once since the agent started */
     bool stopping;
-    bool open; /* it has its releases: other nodes may know where it is */
+    bool retired; /* the node was removed from its cluster: none is started any more */
+    bool open;    /* it has its releases: other nodes may know where it is */
     uv_process_t process;
     uv_timer_t timer; /* start again, or give up waiting: by state */
     unsigned failures;
     uint64_t ready_at;
-    struct isola__ask shutdown;
-    /* What it said when it became ready. */
-    char *url;
-    uint64_t pid, threads;
+    struct isola__ask shutdown, credentials;
+    uint64_t pid, threads;       /* what it said when it became ready */
+    char *url;                   /* what others dial; NULL: it does not listen, or not yet */
+    uint8_t key[ISOLA_KEY_SIZE]; /* of its channels, with url */
+    int64_t certified_ms;        /* as its certificate says */
+    size_t removals_told;        /* of the cluster's list of removed nodes, so many */
     /* Messages that wait for it. */
     struct isola_msgq waiting;
     size_t waiting_bytes;
@@ -54,6 +58,10 @@ LOOP_THREAD void isola__host_start(struct isola__host *host);
 /* Lets other nodes know where it is if it has all its releases now: a message that came sooner
  * would find no app, and a subscription be refused for good. */
 LOOP_THREAD void isola__host_check_open(struct isola__host *host);
+/* Gives it a key of its own, certified, and has it listen; in a cluster. */
+LOOP_THREAD void isola__host_credentials(struct isola__host *host);
+/* Ends it as below, and the agent goes on without. */
+LOOP_THREAD void isola__host_retire(struct isola__host *host);
 /* Asks it to end, kills it when it takes over five seconds; then calls isola__agent_host_stopped.
  */
 LOOP_THREAD void isola__host_stop(struct isola__host *host);

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "transport/identity.h"
 
 /* Beside the time a profile is to take: for its start, its end, and a heap to be walked. */
 #define MORE_MS 120000u

@@ -12,31 +12,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgpack.h"
+#include "node-agent/admin.h"
 #include "node-agent/agent.h"
 #include "node-agent/members.h"
 #include "transport/envelope.h"
 
 #define JOIN_LIMIT_MS 3000
 
-static void write_others(struct isola__agent *agent, bool live, struct isola_buf *out)
-{
-    size_t n = 0;
-    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
-        n += (m->peer != NULL) == live;
-    isola_mp_cstr(out, live ? "nodes" : "down");
-    isola_mp_array(out, n);
-    for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
-        if ((m->peer != NULL) == live)
-            isola__record_write(&m->record, out);
-    }
-}
-
-/* {node, nodes, down, releases} and, in the question, {wire, version}. */
+/* {node, nodes, down, removed, releases} and, in the question, {wire, version}. */
 static void write_self(struct isola__agent *agent, bool question, struct isola_buf *out)
 {
     struct isola__record own;
     isola__record_own(agent, &own);
-    isola_mp_map(out, question ? 6 : 4);
+    isola_mp_map(out, question ? 7 : 5);
     isola_mp_cstr(out, "node");
     isola__record_write(&own, out);
     isola__record_free(&own);
@@ -44,8 +32,9 @@ static void write_self(struct isola__agent *agent, bool question, struct isola_b
         isola_mp_kuint(out, "wire", ISOLA_WIRE_VERSION);
         isola_mp_kstr(out, "version", ISOLA_VERSION);
     }
-    write_others(agent, true, out);
-    write_others(agent, false, out);
+    isola__members_write(&agent->members, out);
+    isola_mp_cstr(out, "removed");
+    isola_removals_write(&agent->cluster.removals, out);
     isola_mp_cstr(out, "releases");
     isola__releases_list(&agent->releases, out);
 }
@@ -66,8 +55,12 @@ static void learn_nodes(struct isola__agent *agent, struct isola_slice params, b
     struct isola_slice map;
     for (uint32_t i = 0; i < head.n && isola_mp_skip(&r, &map) == 0; i++) {
         struct isola__record record;
-        if (isola__record_read(map, &record, NULL) != 0)
+        if (isola__record_read(&agent->cluster, map, &record, NULL) != 0)
             continue;
+        if (isola_removals_find(&agent->cluster.removals, record.id.node_key) != NULL) {
+            isola__record_free(&record);
+            continue;
+        }
         struct isola__member *m = isola__member_find(members, record.name);
         bool ours = strcmp(record.name, agent->opt.name) == 0;
         bool news =
@@ -80,6 +73,35 @@ static void learn_nodes(struct isola__agent *agent, struct isola_slice params, b
         }
         isola__record_free(&record);
     }
+}
+
+/* Whom the other knows to be removed we know from then on; and it may be the other, or we. */
+static int check_member(const struct isola__peer *peer, struct isola_slice value,
+                        const struct isola__record *record, struct isola_err *err)
+{
+    struct isola__agent *agent = peer->conn.agent;
+    struct isola_slice entries;
+    if (memcmp(record->id.node_key, peer->who.node_key, ISOLA_KEY_SIZE) != 0)
+        return isola_fail(err, ISOLA_EPERM, "it is node %s, and joins with the record of node %s",
+                          peer->who.name, record->name);
+    if (isola_mp_find(value, "removed", &entries))
+        isola__removed_learn(agent, entries);
+    if (isola__cluster_removed(&agent->cluster) != NULL)
+        return isola_fail(err, ISOLA_EPERM, "node %s was removed from the cluster",
+                          agent->opt.name);
+    if (isola_removals_find(&agent->cluster.removals, record->id.node_key) != NULL)
+        return isola_fail(err, ISOLA_EPERM, "node %s was removed from the cluster", record->name);
+    /* A name that was given to another key since: the entry that says so may still be on its way.
+     */
+    struct isola__member *known = isola__member_find(&agent->members, record->name);
+    if (known == NULL ||
+        memcmp(known->record.id.node_key, record->id.node_key, ISOLA_KEY_SIZE) == 0)
+        return 0;
+    if (known->record.id.serial > record->id.serial)
+        return isola_fail(err, ISOLA_EPERM, "the name %s belongs to another node now",
+                          record->name);
+    isola__member_bury(&agent->members, known);
+    return 0;
 }
 
 /* The link has joined. */
@@ -133,15 +155,19 @@ static int check(struct isola__peer *peer, struct isola_slice params, struct iso
         return isola_fail(err, ISOLA_EINVAL, "join: \"node\" is missing");
     if (!isola_mp_find_uint(params, "wire", &wire))
         return isola_fail(err, ISOLA_EINVAL, "join: \"wire\" is missing");
-    int rc = isola__record_read(map, record, err);
-    if (rc != 0)
-        return rc;
-    if (wire != ISOLA_WIRE_VERSION)
+    /* First, as a record of another release may be another. The link speaks a version of both. */
+    if (wire + 1 < ISOLA_WIRE_VERSION || wire > ISOLA_WIRE_VERSION + 1)
         return isola_fail(
             err, ISOLA_EPROTO,
-            "node %s speaks wire version %llu, node %s speaks %d; run the same release "
-            "on both",
-            record->name, (unsigned long long)wire, agent->opt.name, ISOLA_WIRE_VERSION);
+            "it speaks wire version %llu, node %s speaks %d; run releases that are at "
+            "most one apart",
+            (unsigned long long)wire, agent->opt.name, ISOLA_WIRE_VERSION);
+    int rc = isola__record_read(&agent->cluster, map, record, err);
+    if (rc != 0)
+        return rc;
+    rc = check_member(peer, params, record, err);
+    if (rc != 0)
+        return rc;
     struct isola__member *live = isola__member_find(&agent->members, record->name);
     bool taken = strcmp(record->name, agent->opt.name) == 0 ||
                  (live != NULL && live->peer != NULL && !isola__record_same(&live->record, record));
@@ -165,6 +191,8 @@ void isola__join(struct isola__conn *from, const struct isola_msg *m, struct iso
         if (member == NULL)
             rc = isola_fail(&err, ISOLA_EOVERLOAD, "this mesh has %d nodes already",
                             ISOLA_MEMBERS_MAX);
+    } else {
+        isola__removed_tell(from, record.id.node_key);
     }
     isola__record_free(&record);
     if (rc != 0) {
@@ -194,9 +222,13 @@ static int take_answer(struct isola__peer *peer, const struct isola_msg *answer,
     struct isola_slice map = {0};
     struct isola__record record;
     (void)isola_mp_find(value, "node", &map);
-    int rc = isola__record_read(map, &record, err);
-    if (rc != 0)
+    int rc = isola__record_read(&agent->cluster, map, &record, err);
+    if (rc == 0)
+        rc = check_member(peer, value, &record, err);
+    if (rc != 0) {
+        isola__record_free(&record);
         return rc;
+    }
     struct isola__member *member = isola__member_find(&agent->members, record.name);
     if (peer->target != NULL && strcmp(peer->target->record.name, record.name) != 0)
         rc = isola_fail(err, ISOLA_EUNREACHABLE, "node %s answers there", record.name);
@@ -214,8 +246,6 @@ static int take_answer(struct isola__peer *peer, const struct isola_msg *answer,
         peer->target->initial = false;
     }
     attach(peer, member);
-    if (peer->seed)
-        agent->members.joined = true;
     learn(agent, member, value);
     isola__agent_check_ready(agent);
     return 0;
@@ -232,10 +262,7 @@ static void answered(struct isola__ask *ask, const struct isola_msg *answer)
         return;
     peer->refused = true;
     isola__conn_close(&peer->conn);
-    if (peer->seed) {
-        isola__agent_start_failed(members->agent, "cannot join %s: %s", members->agent->opt.join,
-                                  err.text);
-    } else if (peer->target != NULL && peer->target->dialling == peer) {
+    if (peer->target != NULL && peer->target->dialling == peer) {
         peer->target->dialling = NULL;
         isola__member_failed(members, peer->target, err.text);
     }

@@ -10,6 +10,7 @@
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
 #include "node-agent/status.h"
+#include "transport/identity.h"
 
 #define WAIT_MAX_MS 60000
 

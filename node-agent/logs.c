@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "transport/identity.h"
 
 #define LOG_FILE_MAX ((size_t)16 << 20)
 #define TEXT_MAX     ((size_t)64 << 10) /* a longer line is cut */

@@ -24,8 +24,10 @@ static void tell_host(struct isola__agent *agent)
     for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
         live += m->peer != NULL;
     struct isola_buf view = {0};
-    isola_mp_map(&view, 3);
+    isola_mp_map(&view, 5);
     isola_mp_kstr(&view, "self", agent->opt.name);
+    isola_mp_cstr(&view, "open");
+    isola_mp_bool(&view, agent->host.open);
     isola_mp_cstr(&view, "nodes");
     isola_mp_array(&view, live);
     isola_mp_map(&view, 2);
@@ -34,10 +36,21 @@ static void tell_host(struct isola__agent *agent)
     for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
         if (m->peer == NULL)
             continue;
-        isola_mp_map(&view, 2);
+        isola_mp_map(&view, m->record.host_url != NULL ? 5 : 3);
+        isola_mp_kstr(&view, "version", m->record.version);
         isola_mp_kstr(&view, "name", m->record.name);
         isola_mp_kstr(&view, "url", m->record.host_url);
+        if (m->record.host_url != NULL) {
+            isola_mp_cstr(&view, "key");
+            isola_mp_bin(&view, isola_slice(m->record.host_key, ISOLA_KEY_SIZE));
+            isola_mp_kuint(&view, "started", m->record.host_started);
+        }
     }
+    isola_mp_cstr(&view, "removed");
+    const struct isola_removals *removed = &agent->cluster.removals;
+    isola_mp_array(&view, removed->n - agent->host.removals_told);
+    for (size_t i = agent->host.removals_told; i < removed->n; i++)
+        isola_mp_bin(&view, isola_buf_slice(&removed->entries[i]->bytes));
     isola_mp_cstr(&view, "down");
     isola_mp_array(&view, 1 + agent->members.count - live);
     for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
@@ -46,6 +59,8 @@ static void tell_host(struct isola__agent *agent)
     }
     if (view.failed || isola__emit(agent->host.conn, "view", isola_buf_slice(&view)) != 0)
         isola_log(ISOLA_LOG_ERROR, "the actor-host could not be told which nodes are live");
+    else
+        agent->host.removals_told = removed->n;
     isola_buf_free(&view);
 }
 
@@ -75,12 +90,14 @@ void isola__members_changed(struct isola__members *members)
     if (members->stopping)
         return;
     tell_host(members->agent);
-    tell_peers(members);
+    if (members->agent->cluster.member)
+        tell_peers(members);
 }
 
 void isola__peers_log(struct isola__members *members, struct isola_slice args)
 {
-    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = args};
+    struct isola_msg m = {
+        .kind = ISOLA_MSG_EMIT, .bulk = true, .event = isola_slice_str("log"), .args = args};
     for (struct isola__member *member = members->first; member != NULL; member = member->next) {
         if (member->peer != NULL && member->peer->follow)
             (void)isola__conn_send(&member->peer->conn, &m);
@@ -98,6 +115,15 @@ struct isola__member *isola__member_find(struct isola__members *members, const c
 {
     struct isola__member *m = members->first;
     while (m != NULL && strcmp(m->record.name, name) != 0)
+        m = m->next;
+    return m;
+}
+
+struct isola__member *isola__member_of_key(struct isola__members *members,
+                                           const uint8_t node_key[ISOLA_KEY_SIZE])
+{
+    struct isola__member *m = members->first;
+    while (m != NULL && memcmp(m->record.id.node_key, node_key, ISOLA_KEY_SIZE) != 0)
         m = m->next;
     return m;
 }
@@ -126,9 +152,9 @@ struct isola__member *isola__member_take(struct isola__members *members,
 void isola__member_dial(struct isola__members *members, struct isola__member *member)
 {
     struct isola_err err;
-    if (members->stopping || member->peer != NULL || member->dialling != NULL)
+    if (members->stopping || !members->begun || member->peer != NULL || member->dialling != NULL)
         return;
-    member->dialling = isola__peer_dial(members, member->record.url, member, &err);
+    member->dialling = isola__peer_dial(members, member, &err);
     if (member->dialling == NULL)
         isola__member_failed(members, member, err.text);
 }
@@ -140,6 +166,7 @@ void isola__member_up(struct isola__member *member, struct isola__peer *peer)
     member->peer = peer;
     member->failures = 0;
     member->complained = false;
+    isola__members_keep(&agent->members);
     if (was_up)
         return;
     isola_log(ISOLA_LOG_INFO, "node %s (%s) is up", member->record.name, member->record.url);
@@ -156,6 +183,7 @@ void isola__member_lost(struct isola__member *member, const char *why)
     isola__offers_clear(&member->offers);
     if (members->stopping)
         return;
+    isola_link_past_note(&member->past, true, why);
     isola_log(ISOLA_LOG_WARN, "node %s (%s) is down: %s", member->record.name, member->record.url,
               why);
     isola__members_changed(members);
@@ -167,6 +195,7 @@ void isola__member_failed(struct isola__members *members, struct isola__member *
     if (members->stopping)
         return;
     bool first = !member->complained;
+    isola_link_past_note(&member->past, false, why);
     if (first)
         isola_log(ISOLA_LOG_WARN, "node %s cannot be reached at %s: %s; trying again",
                   member->record.name, member->record.url, why);
@@ -182,6 +211,122 @@ void isola__member_failed(struct isola__members *members, struct isola__member *
         member->initial = false;
         isola__agent_check_ready(members->agent);
     }
+}
+
+/* --- those that were removed --- */
+
+void isola__member_bury(struct isola__members *members, struct isola__member *member)
+{
+    struct isola__member **at = &members->first;
+    while (*at != member)
+        at = &(*at)->next;
+    *at = member->next;
+    member->next = members->buried;
+    members->buried = member;
+    members->count--;
+    member->peer = member->dialling = NULL; /* their ends concern nobody any more */
+    member->initial = false;
+    isola__offers_clear(&member->offers);
+    for (struct isola__peer *p = members->peers; p != NULL; p = p->next) {
+        if (p->member == member || p->target == member) {
+            p->refused = true;
+            isola__asks_fail_conn(&members->agent->asks, &p->conn, ISOLA_EUNREACHABLE,
+                                  "the node was removed from the cluster");
+            isola__conn_close(&p->conn);
+        }
+    }
+}
+
+void isola__members_bury_all(struct isola__members *members)
+{
+    while (members->first != NULL)
+        isola__member_bury(members, members->first);
+    for (struct isola__peer *p = members->peers; p != NULL; p = p->next) {
+        p->refused = true;
+        isola__conn_close(&p->conn);
+    }
+}
+
+/* --- kept on disk --- */
+
+void isola__members_write(struct isola__members *members, struct isola_buf *out)
+{
+    for (int live = 1; live >= 0; live--) {
+        size_t n = 0;
+        for (struct isola__member *m = members->first; m != NULL; m = m->next)
+            n += (m->peer != NULL) == live;
+        isola_mp_cstr(out, live ? "nodes" : "down");
+        isola_mp_array(out, n);
+        for (struct isola__member *m = members->first; m != NULL; m = m->next) {
+            if ((m->peer != NULL) == live)
+                isola__record_write(&m->record, out);
+        }
+    }
+}
+
+/* What changes with every start of theirs is left out: it is of no use after one of ours. */
+void isola__members_keep(struct isola__members *members)
+{
+    struct isola_buf out = {0};
+    isola_mp_map(&out, 2);
+    isola_mp_kuint(&out, "port", members->last_port);
+    isola_mp_cstr(&out, "nodes");
+    isola_mp_array(&out, members->count);
+    for (const struct isola__member *m = members->first; m != NULL; m = m->next) {
+        struct isola__record r = m->record;
+        r.pid = r.host_pid = r.started_ms = 0;
+        r.host_url = NULL;
+        isola__record_write(&r, &out);
+    }
+    isola__cluster_keep_peers(&members->agent->cluster, &out);
+}
+
+static void load(struct isola__members *members, struct isola_slice list)
+{
+    const struct isola__cluster *cluster = &members->agent->cluster;
+    struct isola_slice map;
+    for (size_t i = 0; isola_mp_at(list, i, &map); i++) {
+        struct isola__record record;
+        struct isola_err err;
+        if (isola__record_read(cluster, map, &record, &err) != 0) {
+            isola_log(ISOLA_LOG_WARN, "a node is not known any more: %s", err.text);
+            continue;
+        }
+        bool known = isola_removals_find(&cluster->removals, record.id.node_key) == NULL &&
+                     strcmp(record.name, members->agent->opt.name) != 0;
+        if (known)
+            (void)isola__member_take(members, &record);
+        isola__record_free(&record);
+    }
+}
+
+void isola__members_load(struct isola__members *members)
+{
+    struct isola_slice kept = isola_buf_slice(&members->agent->cluster.peers), nodes;
+    uint64_t port = 0;
+    if (isola_mp_find(kept, "nodes", &nodes))
+        load(members, nodes);
+    if (isola_mp_find_uint(kept, "port", &port) && port <= UINT16_MAX)
+        members->last_port = (uint16_t)port;
+}
+
+void isola__members_learn(struct isola__members *members, struct isola_slice value)
+{
+    struct isola_slice list;
+    if (isola_mp_find(value, "nodes", &list))
+        load(members, list);
+    if (isola_mp_find(value, "down", &list))
+        load(members, list);
+    isola__members_keep(members);
+}
+
+void isola__members_begin(struct isola__members *members)
+{
+    members->begun = true;
+    for (struct isola__member *m = members->first; m != NULL; m = m->next)
+        m->initial = m->peer == NULL;
+    for (struct isola__member *m = members->first; m != NULL; m = m->next)
+        isola__member_dial(members, m);
 }
 
 /* --- all of them --- */
@@ -232,14 +377,21 @@ void isola__members_close(struct isola__members *members)
         isola__conn_close(&p->conn);
 }
 
-void isola__members_free(struct isola__members *members)
+static void free_list(struct isola__member *first)
 {
-    while (members->first != NULL) {
-        struct isola__member *m = members->first;
-        members->first = m->next;
+    while (first != NULL) {
+        struct isola__member *m = first;
+        first = m->next;
         isola__record_free(&m->record);
         isola__offers_clear(&m->offers);
         free(m);
     }
+}
+
+void isola__members_free(struct isola__members *members)
+{
+    free_list(members->first);
+    free_list(members->buried);
+    members->first = members->buried = NULL;
     isola_buf_free(&members->told);
 }

@@ -3,9 +3,10 @@
  * The other nodes of the mesh: who they are, which are live, and the links to them.
  *
  * A member is live while a joined link to it is up. A link joins by the ask `join` of the side that
- * dialled; both then know each other's record, the nodes each knows, and the releases each has. A
- * member that is lost leaves the view and is dialled again, with a growing, jittered delay, for
- * ever. Members are never forgotten while the agent runs.
+ * dialled; both then know each other's record, the nodes each knows, those that were removed, and
+ * the releases each has. A member that is lost leaves the view and is dialled again, with a
+ * growing, jittered delay, for ever. Members are kept on disk and so are known after a restart,
+ * until they are removed from the cluster.
  *
  * Two links between the same pair: the one dialled by the node whose name sorts first stays. That
  * node closes the other, a second after both are up, so that neither side is ever without a joined
@@ -20,6 +21,7 @@
 #include "node-agent/deploy.h"
 #include "node-agent/record.h"
 #include "node-agent/releases.h"
+#include "transport/link_report.h"
 
 #define ISOLA_MEMBERS_MAX 1000
 
@@ -33,17 +35,19 @@ struct isola__member {
     unsigned failures;
     uint64_t redial_at;
     struct isola__offers offers; /* releases it has */
+    struct isola_link_past past; /* of the control links with it */
 };
 
 struct isola__peer {
     struct isola__conn conn; /* first */
     struct isola__peer *prev, *next;
+    struct isola_identity who;    /* proven by the link; no name: it shows no certificate */
     bool dialled;                 /* by us */
-    bool seed;                    /* the one --join names */
-    struct isola__member *target; /* whom we dialled; NULL: the seed, or we were dialled */
+    struct isola__member *target; /* whom we dialled; NULL: we were dialled */
     struct isola__member *member; /* joined as */
     bool retired;                 /* the pair has a better link */
     bool refused;                 /* has been told why it is closed */
+    bool certified;               /* has asked for a certificate, which one may once */
     uint64_t since_ms;            /* opened; later: joined; later: retired */
     uint64_t heard_ms, pinged_ms;
     bool pinging;
@@ -56,14 +60,15 @@ struct isola__members {
     struct isola__agent *agent;
     struct isola__member *first;
     size_t count;
+    struct isola__member *buried; /* removed from the cluster; links may end later than that */
     struct isola__peer *peers;
     size_t nstrangers; /* links that have not joined */
     uint64_t numbers;
     uv_timer_t tick;
     uint64_t ticked_ms;
     bool stopping;
-    bool joining;          /* the seed has been dialled */
-    bool joined;           /* the seed has taken us in */
+    bool begun;            /* others are dialled */
+    uint16_t last_port;    /* what the agent before us listened on; 0: not known */
     struct isola_buf told; /* our record as peers know it */
 };
 
@@ -72,8 +77,20 @@ extern const struct isola_listener_ops isola__control_listener_ops; /* arg: the 
 LOOP_THREAD void isola__members_init(struct isola__members *members, struct isola__agent *agent);
 LOOP_THREAD void isola__members_close(struct isola__members *members);
 LOOP_THREAD void isola__members_free(struct isola__members *members);
-/* Joins through the agent at `url`; a failure ends the start-up. */
-LOOP_THREAD void isola__members_join(struct isola__members *members, const char *url);
+/* Takes in the members that were kept. */
+LOOP_THREAD void isola__members_load(struct isola__members *members);
+/* Takes in records as a certificate's giver knows them: a value with "nodes" and "down". */
+LOOP_THREAD void isola__members_learn(struct isola__members *members, struct isola_slice value);
+/* Dials the members known, from now on. */
+LOOP_THREAD void isola__members_begin(struct isola__members *members);
+/* Keeps the members as they are now on disk. */
+LOOP_THREAD void isola__members_keep(struct isola__members *members);
+/* The member has been removed from the cluster: its links end, it is not known any more. */
+LOOP_THREAD void isola__member_bury(struct isola__members *members, struct isola__member *member);
+/* This node has: all links end, nobody is known. */
+LOOP_THREAD void isola__members_bury_all(struct isola__members *members);
+/* Appends keys "nodes" and "down": who is live, and who is not. */
+LOOP_THREAD void isola__members_write(struct isola__members *members, struct isola_buf *out);
 /* The view or our own record has changed: tells the actor-host and the peers. */
 LOOP_THREAD void isola__members_changed(struct isola__members *members);
 /* Nobody is being reached for the first time. */
@@ -82,6 +99,8 @@ LOOP_THREAD bool isola__members_settled(const struct isola__members *members);
 LOOP_THREAD struct isola__conn *isola__member_conn(const struct isola__member *member);
 LOOP_THREAD struct isola__member *isola__member_find(struct isola__members *members,
                                                      const char *name);
+LOOP_THREAD struct isola__member *isola__member_of_key(struct isola__members *members,
+                                                       const uint8_t node_key[ISOLA_KEY_SIZE]);
 /* A line of ours to the peers that follow; args is [line]. */
 LOOP_THREAD void isola__peers_log(struct isola__members *members, struct isola_slice args);
 LOOP_THREAD void isola__peer_follow(struct isola__conn *conn, bool follow);
@@ -99,7 +118,7 @@ LOOP_THREAD void isola__member_lost(struct isola__member *member, const char *wh
 LOOP_THREAD void isola__member_failed(struct isola__members *members, struct isola__member *member,
                                       const char *why);
 /* NULL with a sentence when the url is none. */
-LOOP_THREAD struct isola__peer *isola__peer_dial(struct isola__members *members, const char *url,
+LOOP_THREAD struct isola__peer *isola__peer_dial(struct isola__members *members,
                                                  struct isola__member *target,
                                                  struct isola_err *err);
 /* Once every tick: silence, pings, links that are not needed any more. */

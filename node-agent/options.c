@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/options.h"
 
+#include <errno.h>
 #include <getopt.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 
 #include "base/check.h"
 #include "node-agent/budget.h"
+#include "transport/identity.h"
 
 #define THREADS_MAX 1024
 
@@ -17,13 +20,20 @@ static const char help_text[] =
     "Usage: node-agent [OPTION]…\n"
     "Runs one node of Isola on this host: its actors, and its place in the mesh.\n"
     "\n"
-    "  --name NAME            of this node, unique in the mesh (default: the host's name)\n"
+    "  --name NAME            of this node, unique in the cluster (default: the host's name)\n"
     "  --data DIR             where everything is kept (default: $ISOLA_DATA, or ~/.isola)\n"
     "  --socket PATH          unix socket for ctl and client programs (default: DIR/agent.sock)\n"
     "  --listen tcp://HOST:PORT\n"
-    "                         for other agents; loopback only, port 0 takes a free one\n"
-    "                         (default: tcp://127.0.0.1:0)\n"
-    "  --join TOKEN           join the mesh of a live agent: its tcp:// url\n"
+    "                         where other agents find this one, once it is in a cluster;\n"
+    "                         port 0 takes a free one (default: tcp://127.0.0.1:0)\n"
+    "  --data-listen tcp://HOST:PORT\n"
+    "                         the same for its actor-host (default: the host of --listen, a free\n"
+    "                         port)\n"
+    "  --advertise HOST[:PORT]\n"
+    "                         what others dial, when it is not what is listened on: behind NAT,\n"
+    "                         or with --listen tcp://0.0.0.0:PORT\n"
+    "  --join TOKEN           join a cluster, with what `ctl token` printed on one of its nodes;\n"
+    "                         @FILE reads it from a file. Not needed again afterwards\n"
     "  --threads N            worker threads of the actor-host (default: one for each CPU)\n"
     "  --memory SIZE          beyond it the actor-host lets idle actors hibernate, e.g. 2GB\n"
     "                         (default: four fifths of what the machine or cgroup has)\n"
@@ -33,16 +43,21 @@ static const char help_text[] =
     "\n"
     "Examples:\n"
     "  node-agent --name east --data /var/lib/isola\n"
-    "  node-agent --name west --data ./west --join tcp://127.0.0.1:4711\n";
+    "  node-agent --name west --data ./west --join isola_lgHEI…\n"
+    "  node-agent --listen tcp://10.0.0.2:4711 --join @token\n"
+    "\n"
+    "A node begins alone, and listens to nobody on the network. `ctl init` makes a cluster of "
+    "it.\n";
 
 enum { OPT_HELP = 256, OPT_VERSION };
 
 static const struct option long_options[] = {
-    {"name", required_argument, NULL, 'n'},      {"data", required_argument, NULL, 'd'},
-    {"socket", required_argument, NULL, 's'},    {"listen", required_argument, NULL, 'l'},
-    {"join", required_argument, NULL, 'j'},      {"threads", required_argument, NULL, 't'},
-    {"memory", required_argument, NULL, 'm'},    {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},        {"data", required_argument, NULL, 'd'},
+    {"socket", required_argument, NULL, 's'},      {"listen", required_argument, NULL, 'l'},
+    {"join", required_argument, NULL, 'j'},        {"threads", required_argument, NULL, 't'},
+    {"memory", required_argument, NULL, 'm'},      {"advertise", required_argument, NULL, 'a'},
+    {"data-listen", required_argument, NULL, 'D'}, {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},   {NULL, 0, NULL, 0},
 };
 
 static int wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -63,22 +78,6 @@ static void set(char **field, const char *value)
     *field = isola_strdup(value);
 }
 
-static int alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-int isola__node_name_ok(const char *name, unsigned long len)
-{
-    if (len == 0 || len > ISOLA_NODE_NAME_MAX || !alnum(name[0]))
-        return 0;
-    for (unsigned long i = 1; i < len; i++) {
-        if (!alnum(name[i]) && name[i] != '.' && name[i] != '_' && name[i] != '-')
-            return 0;
-    }
-    return 1;
-}
-
 /* The option getopt stumbled over, as the user wrote it. */
 static int bad_option(int argc, char **argv, int result)
 {
@@ -90,6 +89,53 @@ static int bad_option(int argc, char **argv, int result)
     return wrong("unknown option %s", argv[at]);
 }
 
+/* Who listens on all addresses must say which one others are to dial. */
+static int addresses(struct isola__options *opt)
+{
+    if (opt->listen.host[0] == '\0')
+        strcpy(opt->listen.host, "127.0.0.1");
+    if (opt->data_listen.host[0] == '\0')
+        strcpy(opt->data_listen.host, opt->listen.host);
+    bool wildcard = isola_tcp_wildcard(&opt->listen) || isola_tcp_wildcard(&opt->data_listen);
+    if (wildcard && opt->advertise.host[0] == '\0')
+        return wrong("%s listens on all addresses of this machine; say with --advertise HOST which "
+                     "of them other nodes are to dial",
+                     isola_tcp_wildcard(&opt->listen) ? "--listen" : "--data-listen");
+    return 0;
+}
+
+/* A token, or the file that has it: what stands on a command line others may see. */
+static int take_token(struct isola__options *opt, const char *value)
+{
+    struct isola_err err;
+    char text[ISOLA_TOKEN_TEXT_MAX + 16];
+    if (value[0] == '@') {
+        FILE *f = fopen(value + 1, "re");
+        size_t n = f != NULL ? fread(text, 1, sizeof(text) - 1, f) : 0;
+        int failed = f == NULL || ferror(f) ? errno : 0;
+        if (f != NULL)
+            fclose(f);
+        if (f == NULL || failed != 0)
+            return wrong("--join %s: the file cannot be read: %s", value, strerror(failed));
+        text[n] = '\0';
+        value = text;
+    }
+    if (opt->token == NULL)
+        opt->token = isola_secret_alloc(sizeof(*opt->token));
+    int rc = isola_token_read(value, opt->token, &err);
+    sodium_memzero(text, sizeof(text));
+    return rc == 0 ? 0 : wrong("--join: %s", err.text);
+}
+
+static int take_url(struct isola_tcp *out, const char *option, const char *value)
+{
+    if (isola_tcp_parse(value, out))
+        return 0;
+    return wrong("%s \"%s\": write tcp://HOST:PORT with a numeric address, IPv6 in brackets, e.g. "
+                 "tcp://127.0.0.1:4711",
+                 option, value);
+}
+
 static int defaults(struct isola__options *opt)
 {
     if (opt->name == NULL) {
@@ -97,7 +143,7 @@ static int defaults(struct isola__options *opt)
         if (gethostname(host, sizeof(host) - 1) != 0)
             return wrong("the host has no name; give one with --name");
         host[strcspn(host, ".")] = '\0';
-        if (!isola__node_name_ok(host, strlen(host)))
+        if (!isola_node_name_ok(host, strlen(host)))
             return wrong("the host's name \"%s\" cannot name a node; give one with --name", host);
         opt->name = isola_strdup(host);
     }
@@ -113,8 +159,8 @@ static int defaults(struct isola__options *opt)
     }
     if (opt->socket == NULL)
         opt->socket = isola_format("%s/agent.sock", opt->data);
-    if (opt->listen == NULL)
-        opt->listen = isola_strdup("tcp://127.0.0.1:0");
+    if (addresses(opt) != 0)
+        return 2;
     if (opt->threads == 0) {
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
         opt->threads = cpus < 1 ? 1 : cpus > THREADS_MAX ? THREADS_MAX : (unsigned)cpus;
@@ -134,11 +180,12 @@ static int take(struct isola__options *opt, int option, const char *value)
     }
     switch (option) {
     case 'n':
-        if (!isola__node_name_ok(value, strlen(value)))
+        if (!isola_node_name_ok(value, strlen(value)))
             return wrong("--name \"%s\": a name is 1 to %d letters, digits, '.', '_' or '-', the "
                          "first a letter or digit",
                          value, ISOLA_NODE_NAME_MAX);
         set(&opt->name, value);
+        opt->named = true;
         return 0;
     case 'd':
         set(&opt->data, value);
@@ -147,18 +194,17 @@ static int take(struct isola__options *opt, int option, const char *value)
         set(&opt->socket, value);
         return 0;
     case 'l':
-        if (strncmp(value, "tcp://", 6) != 0)
-            return wrong("--listen \"%s\": write tcp://HOST:PORT, e.g. tcp://127.0.0.1:4711",
+        return take_url(&opt->listen, "--listen", value);
+    case 'D':
+        return take_url(&opt->data_listen, "--data-listen", value);
+    case 'a':
+        if (!isola_tcp_parse_host(value, &opt->advertise) || isola_tcp_wildcard(&opt->advertise))
+            return wrong("--advertise \"%s\": give the numeric address others dial, and the port "
+                         "when it differs, e.g. 10.0.0.1 or [fd00::1]:4711",
                          value);
-        set(&opt->listen, value);
         return 0;
     case 'j':
-        if (strncmp(value, "tcp://", 6) != 0)
-            return wrong("--join \"%s\": give the url a live agent printed when it was ready, e.g. "
-                         "tcp://127.0.0.1:4711",
-                         value);
-        set(&opt->join, value);
-        return 0;
+        return take_token(opt, value);
     case 'm':
         opt->memory = isola__memory_parse(value);
         if (opt->memory == 0)
@@ -209,7 +255,6 @@ void isola__options_free(struct isola__options *opt)
     free(opt->name);
     free(opt->data);
     free(opt->socket);
-    free(opt->listen);
-    free(opt->join);
+    isola_secret_free(opt->token);
     *opt = (struct isola__options){0};
 }

@@ -5,17 +5,22 @@
 #ifndef ISOLA_NODE_AGENT_OPTIONS_H
 #define ISOLA_NODE_AGENT_OPTIONS_H
 
-#include "base/annotate.h"
+#include <stdbool.h>
 
-#define ISOLA_NODE_NAME_MAX 64
+#include "base/annotate.h"
+#include "transport/tcp.h"
+#include "transport/token.h"
 
 /* All owned. */
 struct isola__options {
     char *name;
+    bool named; /* --name was given */
     char *data;
-    char *socket; /* path */
-    char *listen; /* url */
-    char *join;   /* url, or NULL */
+    char *socket;                 /* path */
+    struct isola_tcp listen;      /* of the agent, once the node is in a cluster */
+    struct isola_tcp data_listen; /* of its actor-host */
+    struct isola_tcp advertise;   /* what others dial instead; no host: what is listened on */
+    struct isola_token *token;    /* to join with; NULL: none. Of isola_secret_alloc */
     unsigned threads;
     unsigned long long memory; /* bytes the actor-host should not have more of; 0: no bound */
 };
@@ -23,8 +28,5 @@ struct isola__options {
 /* 0: go on. 1: --help or --version was printed, exit with 0. 2: wrong usage, said on stderr. */
 ISOLA_MUST_USE int isola__options_parse(int argc, char **argv, struct isola__options *out);
 void isola__options_free(struct isola__options *opt);
-/* True when `name` can be a node's name: 1 to 64 of letters, digits, '.', '_' and '-', a letter or
- * digit first. */
-int isola__node_name_ok(const char *name, unsigned long len);
 
 #endif

@@ -11,9 +11,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgpack.h"
+#include "node-agent/admin.h"
 #include "node-agent/agent.h"
 #include "node-agent/inspect.h"
 #include "node-agent/letters.h"
+#include "node-agent/links.h"
 #include "node-agent/members.h"
 #include "node-agent/status.h"
 #include "transport/envelope.h"
@@ -39,7 +41,7 @@ static void node_changed(struct isola__conn *from, const struct isola_msg *m,
     struct isola__record record;
     struct isola_err err;
     (void)isola_mp_find(params, "node", &map);
-    if (isola__record_read(map, &record, &err) != 0) {
+    if (isola__record_read(&from->agent->cluster, map, &record, &err) != 0) {
         isola__fail(from, m->id, ISOLA_EINVAL, "node: %s", err.text);
         return;
     }
@@ -62,10 +64,14 @@ static const struct isola__method methods[] = {
     {"ping", ping},
     {"node", node_changed},
     {"join", isola__join},
+    {"certify", isola__certify},
+    {"remove", isola__remove_peer},
+    {"removed", isola__removed},
     {"prepare", isola__prepare},
     {"commit", isola__commit},
     {"fetch", isola__fetch},
     {"ps", isola__ps_local},
+    {"links", isola__links_local},
     {"dead-letters", isola__letters_local},
     {"logs", isola__logs_peer},
     {"log", log_line},
@@ -81,12 +87,38 @@ void isola__peer_follow(struct isola__conn *conn, bool follow)
 
 /* --- the link --- */
 
+/* The other end is proven now. False: it has no business here any more, and knows why. */
+static bool identified(struct isola__peer *peer, struct isola_link *link)
+{
+    struct isola__agent *agent = peer->conn.agent;
+    const struct isola_identity *who = isola_link_identity(link);
+    if (who != NULL)
+        peer->who = *who;
+    if (isola_removals_find(&agent->cluster.removals, peer->who.node_key) == NULL)
+        return true;
+    isola__removed_tell(&peer->conn, peer->who.node_key);
+    peer->refused = true;
+    isola__conn_refuse(&peer->conn, "it is node %s, which was removed from the cluster",
+                       peer->who.name);
+    return false;
+}
+
 static void on_up(struct isola_link *link, void *arg)
 {
     struct isola__peer *peer = arg;
-    (void)link;
     peer->heard_ms = peer->since_ms = isola_clock_ms();
+    if (!identified(peer, link))
+        return;
     isola__join_ask(peer);
+}
+
+/* Before it has joined: a member that, or to be told by whom we dialled that we are out; one that
+ * has shown no certificate for one. */
+static bool may_ask(const struct isola__peer *peer, struct isola_slice method)
+{
+    if (peer->who.name[0] == '\0')
+        return isola_slice_is(method, "certify");
+    return isola_slice_is(method, "join") || (peer->dialled && isola_slice_is(method, "removed"));
 }
 
 static void on_frame(struct isola_link *link, struct isola_slice frame, void *arg)
@@ -99,7 +131,7 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     peer->heard_ms = isola_clock_ms();
     if (peer->refused)
         return;
-    if (isola_envelope_decode(frame, &m, &err) != 0) {
+    if (isola_link_decode(link, frame, &m, &err) != 0) {
         peer->refused = true;
         isola__conn_refuse(&peer->conn, "%s", err.text);
     } else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL) {
@@ -107,9 +139,11 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     } else if (m.dst.len > 0 || (m.kind != ISOLA_MSG_ASK && m.kind != ISOLA_MSG_EMIT)) {
         isola__fail(&peer->conn, m.id, ISOLA_EINVAL,
                     "a control link carries no messages for actors");
-    } else if (peer->member == NULL && !isola_slice_is(m.event, "join")) {
+    } else if (peer->member == NULL && !may_ask(peer, m.event)) {
         peer->refused = true;
-        isola__conn_refuse(&peer->conn, "it did not begin with `join`");
+        isola__conn_refuse(&peer->conn, peer->who.name[0] == '\0'
+                                            ? "it shows no certificate, and may only ask for one"
+                                            : "it did not begin with `join`");
     } else if (agent->state == ISOLA_AGENT_STOPPING) {
         isola__fail(&peer->conn, m.id, ISOLA_EUNREACHABLE, "node %s is stopping", agent->opt.name);
     } else {
@@ -130,7 +164,9 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     struct isola__members *members = &peer->conn.agent->members;
     struct isola__member *member = peer->member;
     struct isola__member *target = peer->target;
-    (void)link;
+    bool bad = peer->refused || code == ISOLA_EPROTO;
+    if (bad && !peer->dialled && peer->conn.agent->control != NULL)
+        isola_listener_refused(peer->conn.agent->control, link, NULL);
     if (peer->prev != NULL)
         peer->prev->next = peer->next;
     else
@@ -151,11 +187,6 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
         if (target->peer == NULL)
             isola__member_failed(members, target, why);
     }
-    if (peer->seed && !members->joined && !members->stopping && !peer->refused)
-        isola__agent_start_failed(members->agent,
-                                  "cannot join %s: %s; is an agent running there? give the url it "
-                                  "printed when it was ready",
-                                  members->agent->opt.join, why);
     struct isola_err err;
     isola_fail(&err, ISOLA_EUNREACHABLE, "node %s is down: %s",
                member != NULL ? member->record.name : "(not joined)", why);
@@ -177,14 +208,17 @@ static struct isola__peer *peer_new(struct isola__members *members)
     return peer;
 }
 
-struct isola__peer *isola__peer_dial(struct isola__members *members, const char *url,
-                                     struct isola__member *target, struct isola_err *err)
+struct isola__peer *isola__peer_dial(struct isola__members *members, struct isola__member *target,
+                                     struct isola_err *err)
 {
     struct isola__peer *peer = peer_new(members);
     peer->dialled = true;
     peer->target = target;
-    snprintf(peer->conn.label, sizeof(peer->conn.label), "node at %.80s", url);
-    if (isola_link_dial(&members->agent->loop, url, &link_ops, peer, &peer->conn.link, err) == 0)
+    snprintf(peer->conn.label, sizeof(peer->conn.label), "node %s at %.80s", target->record.name,
+             target->record.url);
+    if (isola_link_dial(&members->agent->loop, target->record.url,
+                        &members->agent->security.dialling, target->record.id.node_static,
+                        &link_ops, peer, &peer->conn.link, err) == 0)
         return peer;
     members->peers = peer->next;
     if (peer->next != NULL)
@@ -204,6 +238,11 @@ static void accepted(struct isola_listener *listener, struct isola_link *link, v
              ++members->numbers, isola_link_peer(link));
     peer->conn.link = link;
     isola_link_accept(link, &link_ops, peer);
+    if (!identified(peer, link))
+        return;
+    if (peer->who.name[0] != '\0')
+        snprintf(peer->conn.label, sizeof(peer->conn.label), "node %s (%s)", peer->who.name,
+                 isola_link_peer(link));
     if (members->nstrangers > STRANGERS_MAX || members->stopping) {
         peer->refused = true;
         isola__conn_refuse(&peer->conn, "too many connections that have not joined");
@@ -211,17 +250,6 @@ static void accepted(struct isola_listener *listener, struct isola_link *link, v
 }
 
 const struct isola_listener_ops isola__control_listener_ops = {.accepted = accepted};
-
-void isola__members_join(struct isola__members *members, const char *url)
-{
-    struct isola_err err;
-    members->joining = true;
-    struct isola__peer *peer = isola__peer_dial(members, url, NULL, &err);
-    if (peer == NULL)
-        isola__agent_start_failed(members->agent, "cannot join %s: %s", url, err.text);
-    else
-        peer->seed = true;
-}
 
 /* --- time passes --- */
 
@@ -240,7 +268,7 @@ void isola__peer_tick(struct isola__peer *peer, uint64_t now)
     struct isola__agent *agent = peer->conn.agent;
     if (peer->member == NULL) {
         if (now - peer->since_ms > SILENT_MS) {
-            peer->refused = !peer->seed; /* the seed's end is still to be told as a failed start */
+            peer->refused = true;
             isola__conn_refuse(&peer->conn, "it has not joined within %d ms", SILENT_MS);
         }
         return;

@@ -7,8 +7,10 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "transport/identity.h"
 
 struct isola__agent;
+struct isola__cluster;
 
 struct isola__record {
     char *name;
@@ -16,10 +18,17 @@ struct isola__record {
     char *host_url; /* data; NULL while its actor-host restarts */
     char *version;
     uint64_t pid, host_pid, threads, started_ms;
+    struct isola_buf cert;            /* its certificate, which was checked */
+    struct isola_identity id;         /* what that says */
+    bool keeper;                      /* the cluster's key is there */
+    uint8_t host_key[ISOLA_KEY_SIZE]; /* of its actor-host's channels; with host_url */
+    uint64_t host_started;            /* as that one's certificate says; with host_url */
 };
 
-/* Checks and copies; ISOLA_EINVAL names what is wrong. */
-ANY_THREAD ISOLA_MUST_USE int isola__record_read(struct isola_slice map, struct isola__record *out,
+/* Checks and copies; ISOLA_EINVAL names what is wrong, ISOLA_EPERM: it has no certificate of this
+ * cluster for that name. */
+ANY_THREAD ISOLA_MUST_USE int isola__record_read(const struct isola__cluster *cluster,
+                                                 struct isola_slice map, struct isola__record *out,
                                                  struct isola_err *err);
 ANY_THREAD void isola__record_write(const struct isola__record *r, struct isola_buf *out);
 ANY_THREAD void isola__record_free(struct isola__record *r);

@@ -229,10 +229,11 @@ static void node(struct isola_buf *out, struct isola__gather *g, const struct is
     bool down = strcmp(state, "down") == 0;
     const struct isola__part *part = isola__gather_part(g, record->name);
     int64_t up = isola_clock_wall_ms() - (int64_t)record->started_ms;
-    isola_mp_map(out, 9);
+    isola_mp_map(out, 10);
+    isola_mp_kbool(out, "keeper", record->keeper);
     isola_mp_kstr(out, "name", record->name);
     isola_mp_kstr(out, "state", state);
-    isola_mp_kstr(out, "url", record->url);
+    isola_mp_kstr(out, "url", record->url[0] != '\0' ? record->url : NULL);
     isola_mp_kuint(out, "pid", record->pid);
     isola_mp_kuint(out, "host_pid", record->host_pid);
     isola_mp_kuint(out, "actors", part != NULL ? total_of(part) : 0);
@@ -247,10 +248,21 @@ static void nodes_done(struct isola__gather *g)
     struct isola_buf out = {0};
     struct isola__record own;
     isola__record_own(agent, &own);
-    isola_mp_map(&out, 1);
+    isola_mp_map(&out, 2);
+    isola_mp_cstr(&out, "cluster");
+    if (agent->cluster.member) {
+        isola_mp_map(&out, 2);
+        isola_mp_kstr(&out, "name", agent->cluster.name);
+        isola_mp_kstr(&out, "id", agent->cluster.id);
+    } else {
+        isola_mp_nil(&out);
+    }
     isola_mp_cstr(&out, "nodes");
     isola_mp_array(&out, 1 + agent->members.count);
-    node(&out, g, &own, own.host_url != NULL ? "up" : "starting");
+    node(&out, g, &own,
+         agent->host.retired                                         ? "removed"
+         : agent->host.state == ISOLA_HOST_READY && agent->host.open ? "up"
+                                                                     : "starting");
     isola__record_free(&own);
     for (struct isola__member *m = agent->members.first; m != NULL; m = m->next)
         node(&out, g, &m->record,

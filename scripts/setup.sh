@@ -3,7 +3,7 @@
 #
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
-# `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd into tests/bench/peers/workerd.
+# `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd and Moleculer into tests/bench/peers.
 # `setup.sh fuzz` installs clang, too, whose libFuzzer drives `make fuzz`.
 #
 # Happy path: everything is there, one dpkg-query and one checksum say so, nothing is printed.
@@ -31,10 +31,11 @@ ccache              makes building again quick
 clang-format        checks the format of the sources (make test)
 libuv1-dev          event loop of agent and ctl
 libnng-dev          network links between nodes
-libsodium-dev       hashing of releases
+libsodium-dev       encryption between nodes, hashing of releases
 libsqlite3-dev      the state of actors, the catalog of releases
 libjansson-dev      JSON of manifests and of ctl
 libcmocka-dev       the C tests (make test)
+util-linux          nsenter and setpriv: hosts in network namespaces (make test)
 libmsgpack-dev      a second opinion on msgpack in the tests
 END
     [ "$what" != bench ] || cat <<END
@@ -151,18 +152,23 @@ if ! current; then
     fi
 fi
 
-# --- the benchmarks' npm package, apart from the rest ---
+# --- the benchmarks' npm packages, apart from the rest ---
 
-peers=tests/bench/peers/workerd
+# peer NAME
+peer() {
+    dir=tests/bench/peers/$1
+    sum="$(cat $dir/package.json $dir/package-lock.json | sha256sum) $arch"
+    [ "$(cat $dir/node_modules/.isola-lock 2>/dev/null)" != "$sum" ] || return 0
+    say "a peer of the benchmarks into $dir/node_modules (npm ci): $1"
+    log=${log:-$(mktemp)}
+    (cd $dir && npm ci --loglevel=error) >"$log" 2>&1 || {
+        head -n 15 "$log" >&2
+        die "npm ci in $dir failed: see above"
+    }
+    printf '%s' "$sum" >$dir/node_modules/.isola-lock
+}
+
 if [ "$what" = bench ]; then
-    sum="$(cat $peers/package.json $peers/package-lock.json | sha256sum) $arch"
-    if [ "$(cat $peers/node_modules/.isola-lock 2>/dev/null)" != "$sum" ]; then
-        say "a peer of the benchmarks into $peers/node_modules (npm ci): workerd"
-        log=${log:-$(mktemp)}
-        (cd $peers && npm ci --loglevel=error) >"$log" 2>&1 || {
-            head -n 15 "$log" >&2
-            die "npm ci in $peers failed: see above"
-        }
-        printf '%s' "$sum" >$peers/node_modules/.isola-lock
-    fi
+    peer workerd
+    peer moleculer
 fi

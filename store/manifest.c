@@ -85,7 +85,7 @@ static int read_limits(struct isola__manifest_reader *r, const json_t *object,
     FIELD(isola__manifest_duration(r, v, "10ms", "1h", &out->cpu_ms), "cpu");
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->mailbox), "mailbox");
     FIELD(isola__manifest_size(r, v, "64KB", "4GB", &out->mailbox_bytes), "mailboxBytes");
-    FIELD(isola__manifest_size(r, v, "1KB", "63MB", &out->message), "message");
+    FIELD(isola__manifest_size(r, v, "1KB", "1GB", &out->message), "message");
     FIELD(isola__manifest_size(r, v, "64KB", "4GB", &out->output), "output");
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->asks), "asks");
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->timers), "timers");

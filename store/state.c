@@ -50,14 +50,38 @@
 #define SLOW_EACH 16 /* fast reads make up for a slow one */
 #define AVOID_NS  200000000u
 
+/* An address with rows in `kept` has one in `state`, whose value may be empty: so that who looks
+ * for an address looks into one table. `written` is ms since 1970. */
 static const char *const migrations[ISOLA__STATE_SCHEMA] = {
     "CREATE TABLE state (address TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE kept (address TEXT NOT NULL, part INTEGER NOT NULL, peer TEXT NOT NULL,"
+    " seq INTEGER NOT NULL, value BLOB NOT NULL, written INTEGER NOT NULL,"
+    " PRIMARY KEY (address, part, peer, seq)) WITHOUT ROWID;"
+    "CREATE INDEX outboxes ON kept (address) WHERE part = 2;"
+    "CREATE INDEX forgettable ON kept (written) WHERE part = 4 OR (part = 3 AND peer >= '~')",
 };
 static const struct isola__schema schema = {ISOLA__STATE_SCHEMA, migrations, .exclusive = true};
 
-enum op { OP_GET, OP_PUT, OP_DEL };
+enum op { OP_GET, OP_PUT, OP_DEL, OP_OUTBOXES, OP_FORGET };
 
-enum statement { BEGIN, COMMIT, ROLLBACK, GET, PUT, DEL, SCAN, STATEMENTS };
+enum statement {
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    GET,
+    PUT,
+    TOUCH,
+    DEL,
+    SCAN,
+    ANY_ROWS,
+    GET_ROWS,
+    PUT_ROW,
+    DEL_ROWS,
+    CLEAR_ROWS,
+    OUTBOXES,
+    FORGET,
+    STATEMENTS
+};
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -65,8 +89,20 @@ static const char *const sql[STATEMENTS] = {
     [GET] = "SELECT value FROM state WHERE address = ?1",
     [PUT] = ("INSERT INTO state (address, value) VALUES (?1, ?2)"
              " ON CONFLICT (address) DO UPDATE SET value = excluded.value"),
+    [TOUCH] = "INSERT INTO state (address, value) VALUES (?1, x'') ON CONFLICT DO NOTHING",
     [DEL] = "DELETE FROM state WHERE address = ?1",
     [SCAN] = "SELECT address FROM state WHERE address > ?1 ORDER BY address LIMIT ?2",
+    [ANY_ROWS] = "SELECT EXISTS (SELECT 1 FROM kept)",
+    [GET_ROWS] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1"
+                  " ORDER BY part, peer, seq"),
+    [PUT_ROW] = ("INSERT INTO kept (address, part, peer, seq, value, written)"
+                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (address, part, peer, seq)"
+                 " DO UPDATE SET value = excluded.value, written = excluded.written"),
+    [DEL_ROWS] = "DELETE FROM kept WHERE address = ?1 AND part = ?2 AND peer = ?3 AND seq <= ?4",
+    [CLEAR_ROWS] = "DELETE FROM kept WHERE address = ?1",
+    [OUTBOXES] = "SELECT DISTINCT address FROM kept WHERE part = 2 ORDER BY address",
+    [FORGET] = ("DELETE FROM kept WHERE (part = 4 OR (part = 3 AND peer >= '~'))"
+                " AND written <= ?1"),
 };
 
 struct queue {
@@ -96,6 +132,7 @@ struct isola_state {
         int code; /* why it cannot be committed, or 0 */
         uint64_t filter[FILTER_BITS / 64];
     } group;
+    bool any_rows;              /* there may be rows in `kept` */
     bool scanned;               /* the whole file has been looked through, or cannot be */
     struct isola_buf scan_from; /* the last address that was looked at */
     struct isola_err err;       /* of the last failure */
@@ -116,12 +153,22 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static void bind_address(sqlite3_stmt *stmt, struct isola_slice address)
+static void bind_text(sqlite3_stmt *stmt, int at, struct isola_slice text)
 {
     /* Borrowed bytes are bound without a copy; NULL would bind SQL's NULL. */
-    const char *p = address.len != 0 ? (const char *)address.data : "";
-    ISOLA_CHECK(sqlite3_bind_text64(stmt, 1, p, address.len, SQLITE_STATIC, SQLITE_UTF8) ==
+    const char *p = text.len != 0 ? (const char *)text.data : "";
+    ISOLA_CHECK(sqlite3_bind_text64(stmt, at, p, text.len, SQLITE_STATIC, SQLITE_UTF8) ==
                 SQLITE_OK);
+}
+
+static void bind_address(sqlite3_stmt *stmt, struct isola_slice address)
+{
+    bind_text(stmt, 1, address);
+}
+
+static void bind_int(sqlite3_stmt *stmt, int at, int64_t n)
+{
+    ISOLA_CHECK(sqlite3_bind_int64(stmt, at, n) == SQLITE_OK);
 }
 
 /* --- writes --- */
@@ -131,18 +178,79 @@ static int run(struct isola_state *s, enum statement which)
     return isola__db_run(&s->db, s->stmt[which], "write", &s->err);
 }
 
+static int run_bound(struct isola_state *s, enum statement which)
+{
+    int code = run(s, which);
+    sqlite3_clear_bindings(s->stmt[which]);
+    return code;
+}
+
+static int run_at(struct isola_state *s, enum statement which, struct isola_slice address)
+{
+    bind_address(s->stmt[which], address);
+    return run_bound(s, which);
+}
+
+static int bind_value(struct isola_state *s, enum statement which, int at, struct isola_slice value)
+{
+    const void *p = value.len != 0 ? (const void *)value.data : "";
+    int rc = sqlite3_bind_blob64(s->stmt[which], at, p, value.len, SQLITE_STATIC);
+    /* over SQLite's limit of 1,000,000,000 bytes */
+    return rc != SQLITE_OK ? isola__db_fail(&s->db, rc, "write", &s->err) : 0;
+}
+
+static int write_row(struct isola_state *s, struct isola_slice address,
+                     const struct isola_kept *row)
+{
+    enum statement which = row->gone ? DEL_ROWS : PUT_ROW;
+    sqlite3_stmt *stmt = s->stmt[which];
+    ISOLA_CHECK(row->seq <= INT64_MAX);
+    bind_address(stmt, address);
+    bind_int(stmt, 2, row->part);
+    bind_text(stmt, 3, row->peer);
+    bind_int(stmt, 4, (int64_t)row->seq);
+    if (!row->gone) {
+        int code = bind_value(s, which, 5, row->value);
+        if (code != 0)
+            return code;
+        bind_int(stmt, 6, isola_clock_wall_ms());
+        s->any_rows = true;
+    }
+    return run_bound(s, which);
+}
+
+/* Rows that stay have their address in the table of states. */
+static int write_rows(struct isola_state *s, const struct isola_state_req *req)
+{
+    bool stays = false;
+    int code = 0;
+    for (size_t i = 0; i < req->nrows && code == 0; i++) {
+        stays |= !req->rows[i].gone;
+        code = write_row(s, req->address, &req->rows[i]);
+    }
+    if (code == 0 && stays && !req->has_value)
+        code = run_at(s, TOUCH, req->address);
+    return code;
+}
+
 static int write_one(struct isola_state *s, const struct isola_state_req *req)
 {
-    sqlite3_stmt *stmt = s->stmt[req->op == OP_PUT ? PUT : DEL];
-    bind_address(stmt, req->address);
-    if (req->op == OP_PUT) {
-        const void *p = req->value.len != 0 ? (const void *)req->value.data : "";
-        int rc = sqlite3_bind_blob64(stmt, 2, p, req->value.len, SQLITE_STATIC);
-        if (rc != SQLITE_OK) /* over SQLite's limit of 1,000,000,000 bytes */
-            return isola__db_fail(&s->db, rc, "write", &s->err);
+    int code = 0;
+    if (req->op == OP_FORGET) {
+        bind_int(s->stmt[FORGET], 1, isola_clock_wall_ms() - (int64_t)req->forget_ms);
+        return run_bound(s, FORGET);
     }
-    int code = isola__db_run(&s->db, stmt, "write", &s->err);
-    sqlite3_clear_bindings(stmt);
+    if ((req->clear || req->op == OP_DEL) && s->any_rows)
+        code = run_at(s, CLEAR_ROWS, req->address);
+    if (code == 0 && req->op == OP_DEL)
+        return run_at(s, DEL, req->address);
+    if (code == 0 && req->has_value) {
+        code = bind_value(s, PUT, 2, req->value);
+        if (code == 0)
+            code = run_at(s, PUT, req->address);
+    }
+    if (code == 0 && req->nrows > 0)
+        code = write_rows(s, req);
     return code;
 }
 
@@ -233,6 +341,8 @@ static void add_to_group(struct isola_state *s, struct isola_state_req *req, uin
     s->group.filter[hash % FILTER_BITS / 64] |= UINT64_C(1) << hash % 64;
     s->group.count++;
     s->group.bytes += req->value.len;
+    for (size_t i = 0; i < req->nrows; i++)
+        s->group.bytes += req->rows[i].peer.len + req->rows[i].value.len;
     if (s->group.bytes >= GROUP_BYTES_MAX)
         finish_group(s);
 }
@@ -244,27 +354,75 @@ static bool maybe_in_group(const struct isola_state *s, uint64_t hash)
 
 /* --- reads --- */
 
+static struct isola_slice column(sqlite3_stmt *stmt, int at)
+{
+    const void *p = sqlite3_column_blob(stmt, at);
+    return isola_slice(p, (size_t)sqlite3_column_bytes(stmt, at));
+}
+
+/* What is kept at the address; copies, as each step of SQLite's takes the last row back. */
+static int read_rows(struct isola_state *s, struct isola_slice address, struct isola_kept_rows *out)
+{
+    sqlite3_stmt *stmt = s->stmt[GET_ROWS];
+    int rc;
+    bind_address(stmt, address);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct isola_kept row = {.part = (uint8_t)sqlite3_column_int(stmt, 0),
+                                 .peer = column(stmt, 1),
+                                 .seq = (uint64_t)sqlite3_column_int64(stmt, 2),
+                                 .value = column(stmt, 3)};
+        isola_kept_add(out, &row);
+    }
+    int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&s->db, rc, "read", &s->err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return code;
+}
+
 static void answer_get(struct isola_state *s, struct isola_state_req *req)
 {
     sqlite3_stmt *stmt = s->stmt[GET];
+    struct isola_kept_rows rows = {0};
     count(&s->reads, 1);
     bind_address(stmt, req->address);
     int rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW) {
-        const void *p = sqlite3_column_blob(stmt, 0);
-        size_t len = (size_t)sqlite3_column_bytes(stmt, 0);
-        if (p == NULL && sqlite3_errcode(s->db.handle) == SQLITE_NOMEM)
+    int bad = rc == SQLITE_ROW && s->any_rows ? read_rows(s, req->address, &rows) : 0;
+    req->rows = rows.row;
+    req->nrows = rows.n;
+    if (bad != 0) {
+        req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), s->err.text);
+    } else if (rc == SQLITE_ROW) {
+        struct isola_slice value = column(stmt, 0);
+        if (value.data == NULL && sqlite3_errcode(s->db.handle) == SQLITE_NOMEM)
             req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), "out of memory");
         else
-            req->cb(req, 0, isola_slice(p, len), NULL);
+            req->cb(req, 0, value, NULL);
     } else if (rc == SQLITE_DONE) {
         req->cb(req, ISOLA_ENOENT, isola_slice(NULL, 0), "no state is stored");
     } else {
         isola__db_fail(&s->db, rc, "read", &s->err);
         req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), s->err.text);
     }
+    isola_kept_free(&rows);
     sqlite3_reset(stmt);
     sqlite3_clear_bindings(stmt);
+}
+
+static void answer_outboxes(struct isola_state *s, struct isola_state_req *req)
+{
+    sqlite3_stmt *stmt = s->stmt[OUTBOXES];
+    struct isola_kept_rows rows = {0};
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct isola_kept row = {.part = ISOLA_KEPT_OUTBOX, .peer = column(stmt, 0)};
+        isola_kept_add(&rows, &row);
+    }
+    int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&s->db, rc, "read", &s->err);
+    sqlite3_reset(stmt);
+    req->rows = rows.row;
+    req->nrows = rows.n;
+    req->cb(req, code == 0 ? 0 : ISOLA_EIO, isola_slice(NULL, 0), code == 0 ? NULL : s->err.text);
+    isola_kept_free(&rows);
 }
 
 /* --- what is there already --- */
@@ -326,7 +484,14 @@ static void *work(void *arg)
         while (req != NULL) {
             struct isola_state_req *next = req->next;
             uint64_t hash = isola_hash(req->address.data, req->address.len, 0);
-            if (req->op != OP_GET) {
+            if (req->op == OP_OUTBOXES) {
+                finish_group(s);
+                answer_outboxes(s, req);
+            } else if (req->op == OP_FORGET) { /* of addresses the filter does not know */
+                finish_group(s);
+                add_to_group(s, req, hash);
+                finish_group(s);
+            } else if (req->op != OP_GET) {
                 add_to_group(s, req, hash);
             } else {
                 if (maybe_in_group(s, hash))
@@ -343,7 +508,7 @@ static void *work(void *arg)
 static void request(struct isola_state *s, struct isola_state_req *req, enum op op)
 {
     ISOLA_CHECK(req->cb != NULL);
-    req->op = (int)op;
+    req->op = (uint8_t)op;
     pthread_mutex_lock(&s->lock);
     bool was_empty = s->queue.head == NULL;
     push(&s->queue, req);
@@ -386,23 +551,52 @@ bool isola_state_absent(struct isola_state *s, struct isola_slice address)
     return isola__presence_absent(&s->presence, address);
 }
 
-void isola_state_get(struct isola_state *s, struct isola_state_req *req)
+void isola_state_write(struct isola_state *s, struct isola_state_req *req,
+                       const struct isola_state_change *change)
 {
-    req->value = isola_slice(NULL, 0);
-    request(s, req, OP_GET);
-}
-
-void isola_state_put(struct isola_state *s, struct isola_state_req *req, struct isola_slice value)
-{
-    req->value = value;
+    req->has_value = change->has_value;
+    req->clear = change->clear;
+    req->value = change->value;
+    req->rows = change->rows;
+    req->nrows = change->nrows;
     isola__presence_add(&s->presence, req->address);
     request(s, req, OP_PUT);
 }
 
+void isola_state_put(struct isola_state *s, struct isola_state_req *req, struct isola_slice value)
+{
+    isola_state_write(s, req, &(struct isola_state_change){.has_value = true, .value = value});
+}
+
+/* Nothing is written with it. */
+static void request_bare(struct isola_state *s, struct isola_state_req *req, enum op op)
+{
+    req->has_value = req->clear = false;
+    req->value = isola_slice(NULL, 0);
+    req->rows = NULL;
+    req->nrows = 0;
+    request(s, req, op);
+}
+
+void isola_state_get(struct isola_state *s, struct isola_state_req *req)
+{
+    request_bare(s, req, OP_GET);
+}
+
 void isola_state_del(struct isola_state *s, struct isola_state_req *req)
 {
-    req->value = isola_slice(NULL, 0);
-    request(s, req, OP_DEL);
+    request_bare(s, req, OP_DEL);
+}
+
+void isola_state_outboxes(struct isola_state *s, struct isola_state_req *req)
+{
+    request_bare(s, req, OP_OUTBOXES);
+}
+
+void isola_state_forget(struct isola_state *s, struct isola_state_req *req, uint64_t ms)
+{
+    req->forget_ms = ms;
+    request_bare(s, req, OP_FORGET);
 }
 
 void isola_state_stats(struct isola_state *s, struct isola_state_stats *out)
@@ -450,6 +644,11 @@ int isola_state_open(const char *path, struct isola_state **out, struct isola_er
     int code = isola__db_open(&s->db, path, &schema, err);
     for (int i = 0; code == 0 && i < STATEMENTS; i++)
         code = isola__db_prepare(&s->db, sql[i], &s->stmt[i], err);
+    /* Where that cannot be read, reads will say so. */
+    s->any_rows = code == 0 && (sqlite3_step(s->stmt[ANY_ROWS]) != SQLITE_ROW ||
+                                sqlite3_column_int(s->stmt[ANY_ROWS], 0) != 0);
+    if (code == 0)
+        sqlite3_reset(s->stmt[ANY_ROWS]);
     if (code != 0) {
         close_db(s);
         return code;

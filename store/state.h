@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What actors keep: one SQLite file (`DIR/state.db`, WAL, synchronous=FULL), one thread of its own
- * that reads and writes it.
+ * that reads and writes it. At an address there is a value, its state, and rows beside it
+ * (base/kept.h), which are written in the same transaction and read together with it.
  *
  * Requests are taken in order. All writes that wait when the thread comes back from a commit go
  * into the next transaction, and their callbacks fire only after that commit is on disk: this is
@@ -17,8 +18,8 @@
 #ifndef ISOLA_STORE_STATE_H
 #define ISOLA_STORE_STATE_H
 
-#include "base/buf.h"
 #include "base/error.h"
+#include "base/kept.h"
 
 struct isola_state;
 
@@ -31,8 +32,8 @@ POOL_THREAD void isola_state_close(struct isola_state *s);
 
 struct isola_state_req;
 /* code 0, ISOLA_ENOENT (a get of what is not there) or ISOLA_EIO (`why` is a sentence). `value` is
- * borrowed for the call and only for gets. The req is the caller's again before the callback is
- * entered. */
+ * borrowed for the call and only for gets, as are req->rows. The req is the caller's again before
+ * the callback is entered. */
 typedef void (*isola_state_cb)(struct isola_state_req *req, int code, struct isola_slice value,
                                const char *why);
 
@@ -40,11 +41,26 @@ typedef void (*isola_state_cb)(struct isola_state_req *req, int code, struct iso
 struct isola_state_req {
     isola_state_cb cb;
     void *arg;
-    struct isola_slice address; /* borrowed until cb */
+    struct isola_slice address;    /* borrowed until cb */
+    const struct isola_kept *rows; /* in the cb of a get: what is kept at the address, in the order
+                                      of part, peer and number; of a list: see there */
+    size_t nrows;
     /* --- */
-    int op;
+    uint8_t op;
+    bool has_value, clear;
+    uint64_t forget_ms;
     struct isola_slice value;
     struct isola_state_req *next;
+};
+
+/* All in one transaction. */
+struct isola_state_change {
+    bool has_value; /* `value` replaces the state; else that stays as it is, and is empty where
+                       there is none */
+    bool clear;     /* all rows there are go first */
+    struct isola_slice value;
+    const struct isola_kept *rows; /* put or, when `gone`, removed, in their order */
+    size_t nrows;
 };
 
 /* True when nothing is stored at `address` for certain, and no write was requested: a get would
@@ -56,10 +72,20 @@ ANY_THREAD void isola_state_get(struct isola_state *s, struct isola_state_req *r
  * this returns. It blocks for what a read takes: some ten microseconds, or once in a while, when
  * the disk is slow, that. Not to be called with a lock held that the callback takes. */
 POOL_THREAD void isola_state_get_here(struct isola_state *s, struct isola_state_req *req);
-/* Replaces the whole state of `req->address`. Borrows `value` until cb. */
+/* Copies `change`, but borrows its value and rows until cb. */
+ANY_THREAD void isola_state_write(struct isola_state *s, struct isola_state_req *req,
+                                  const struct isola_state_change *change);
+/* Replaces the whole state of `req->address`, and leaves the rows. Borrows `value` until cb. */
 ANY_THREAD void isola_state_put(struct isola_state *s, struct isola_state_req *req,
                                 struct isola_slice value);
+/* The state and all rows. */
 ANY_THREAD void isola_state_del(struct isola_state *s, struct isola_state_req *req);
+/* Which addresses have rows of ISOLA_KEPT_OUTBOX: in the cb there is a row for each of them, with
+ * the address as `peer`. req->address is not looked at. */
+ANY_THREAD void isola_state_outboxes(struct isola_state *s, struct isola_state_req *req);
+/* Forgets what programs (peers whose name begins with `~`) have sent and been answered, and all
+ * answers, that was written last `ms` ago or longer. req->address is not looked at. */
+ANY_THREAD void isola_state_forget(struct isola_state *s, struct isola_state_req *req, uint64_t ms);
 
 struct isola_state_stats {
     uint64_t reads, writes, commits, failed_commits;

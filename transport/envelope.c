@@ -11,7 +11,8 @@
 
 #include "base/msgpack.h"
 
-#define FIELDS 9
+/* By version. */
+static const unsigned fields_of[ISOLA_WIRE_VERSION + 1] = {0, 9, 12};
 
 static void array_or_none(struct isola_buf *out, struct isola_slice array)
 {
@@ -21,17 +22,29 @@ static void array_or_none(struct isola_buf *out, struct isola_slice array)
         isola_buf_append(out, array.data, array.len);
 }
 
-void isola_envelope_encode(const struct isola_msg *m, struct isola_buf *out)
+void isola_envelope_encode_head(const struct isola_msg *m, unsigned version, struct isola_buf *out)
 {
-    isola_mp_array(out, FIELDS);
-    isola_mp_uint(out, ISOLA_WIRE_VERSION);
+    bool all = version > 1;
+    isola_mp_array(out, fields_of[version]);
+    isola_mp_uint(out, version);
     isola_mp_uint(out, (uint64_t)m->kind);
+    if (all)
+        isola_mp_uint(out, m->flags);
     isola_mp_uint(out, m->id);
+    if (all)
+        isola_mp_uint(out, m->seq);
     isola_mp_str(out, m->src);
     isola_mp_str(out, m->dst);
     isola_mp_str(out, m->event);
     isola_mp_uint(out, m->timeout_ms);
+    if (all)
+        isola_mp_bin(out, m->trace);
     array_or_none(out, m->chain);
+}
+
+void isola_envelope_encode(const struct isola_msg *m, unsigned version, struct isola_buf *out)
+{
+    isola_envelope_encode_head(m, version, out);
     array_or_none(out, m->args);
 }
 
@@ -63,6 +76,17 @@ static int read_str(struct isola_mp_reader *r, const char *field, struct isola_s
         return malformed(err, field, "is cut off");
     if (item.type != ISOLA_MP_STR)
         return malformed(err, field, "is not a string");
+    *out = item.bytes;
+    return 0;
+}
+
+static int read_trace(struct isola_mp_reader *r, struct isola_slice *out, struct isola_err *err)
+{
+    struct isola_mp_item item;
+    if (isola_mp_next(r, &item) != 0)
+        return malformed(err, "trace", "is cut off");
+    if (item.type != ISOLA_MP_BIN || (item.bytes.len != 0 && !isola_is_trace(item.bytes)))
+        return malformed(err, "trace", "is no trace context");
     *out = item.bytes;
     return 0;
 }
@@ -144,44 +168,74 @@ static int read_args(struct isola_mp_reader *r, struct isola_slice *out, struct 
     return 0;
 }
 
-int isola_envelope_decode(struct isola_slice frame, struct isola_msg *out, struct isola_err *err)
+/* What is left of the envelope after version and kind. */
+static int read_fields(struct isola_mp_reader *r, bool all, struct isola_msg *m,
+                       struct isola_err *err)
+{
+    uint64_t flags = 0, timeout;
+    int rc;
+    if (all && (rc = read_uint(r, "flags", ISOLA_MSG_FLAGS, &flags, err)) != 0)
+        return rc;
+    if ((rc = read_uint(r, "id", UINT64_MAX, &m->id, err)) != 0 ||
+        (all && (rc = read_uint(r, "seq", INT64_MAX, &m->seq, err)) != 0) ||
+        (rc = read_str(r, "src", &m->src, err)) != 0 ||
+        (rc = read_str(r, "dst", &m->dst, err)) != 0 ||
+        (rc = read_str(r, "event", &m->event, err)) != 0 ||
+        (rc = read_uint(r, "timeout", UINT32_MAX, &timeout, err)) != 0 ||
+        (all && (rc = read_trace(r, &m->trace, err)) != 0) ||
+        (rc = read_chain(r, &m->chain, err)) != 0 || (rc = read_args(r, &m->args, err)) != 0)
+        return rc;
+    m->flags = (uint32_t)flags;
+    m->timeout_ms = (uint32_t)timeout;
+    bool durable = (m->flags & ISOLA_MSG_DURABLE) != 0;
+    bool counted = durable || m->kind == ISOLA_MSG_ACK;
+    if (durable && m->kind != ISOLA_MSG_ASK && m->kind != ISOLA_MSG_EMIT &&
+        m->kind != ISOLA_MSG_REPLY && m->kind != ISOLA_MSG_FAIL)
+        return malformed(err, "flags", "say durable of what cannot be");
+    if ((m->flags & ISOLA_MSG_TELL) != 0 && m->kind != ISOLA_MSG_EMIT)
+        return malformed(err, "flags", "ask to be told of what is no emit");
+    if (counted != (m->seq != 0))
+        return malformed(err, "seq", counted ? "is missing" : "is not for this kind of message");
+    return 0;
+}
+
+int isola_envelope_decode(struct isola_slice frame, struct isola_msg *out, unsigned *version,
+                          struct isola_err *err)
 {
     struct isola_mp_reader r = isola_mp_reader(frame);
     struct isola_mp_item item;
     struct isola_msg m = {0};
-    uint64_t version, kind, timeout;
+    uint64_t spoken, kind;
     int rc;
 
     if (isola_mp_next(&r, &item) != 0 || item.type != ISOLA_MP_ARRAY || item.n == 0)
         return isola_fail(err, ISOLA_EPROTO, "malformed envelope: it is not an array");
     /* The version first: another one may have another number of fields. */
     uint32_t fields = item.n;
-    if ((rc = read_uint(&r, "version", UINT64_MAX, &version, err)) != 0)
+    if ((rc = read_uint(&r, "version", UINT64_MAX, &spoken, err)) != 0)
         return rc;
-    if (version != ISOLA_WIRE_VERSION)
+    if (spoken < ISOLA_WIRE_OLDEST || spoken > ISOLA_WIRE_VERSION)
         return isola_fail(err, ISOLA_EPROTO,
-                          "the peer speaks wire version %llu, this program speaks version %d",
-                          (unsigned long long)version, ISOLA_WIRE_VERSION);
-    if (fields != FIELDS)
-        return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %u fields instead of %d", fields,
-                          FIELDS);
+                          "the peer speaks wire version %llu, this program speaks versions %d to "
+                          "%d; run releases that are at most one apart",
+                          (unsigned long long)spoken, ISOLA_WIRE_OLDEST, ISOLA_WIRE_VERSION);
+    if (fields != fields_of[spoken])
+        return isola_fail(err, ISOLA_EPROTO,
+                          "malformed envelope: %u fields, wire version %u has %u", fields,
+                          (unsigned)spoken, fields_of[spoken]);
     if ((rc = read_uint(&r, "kind", UINT64_MAX, &kind, err)) != 0)
         return rc;
-    if (kind < ISOLA_MSG_ASK || kind > ISOLA_MSG_LAST)
+    if (kind < ISOLA_MSG_ASK || kind > (spoken > 1 ? ISOLA_MSG_LAST : ISOLA_MSG_CANCEL))
         return isola_fail(err, ISOLA_EPROTO, "malformed envelope: kind %llu is unknown",
                           (unsigned long long)kind);
     m.kind = (enum isola_msg_kind)kind;
-    if ((rc = read_uint(&r, "id", UINT64_MAX, &m.id, err)) != 0 ||
-        (rc = read_str(&r, "src", &m.src, err)) != 0 ||
-        (rc = read_str(&r, "dst", &m.dst, err)) != 0 ||
-        (rc = read_str(&r, "event", &m.event, err)) != 0 ||
-        (rc = read_uint(&r, "timeout", UINT32_MAX, &timeout, err)) != 0 ||
-        (rc = read_chain(&r, &m.chain, err)) != 0 || (rc = read_args(&r, &m.args, err)) != 0)
+    if ((rc = read_fields(&r, spoken > 1, &m, err)) != 0)
         return rc;
     if (r.p != r.end)
         return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %zu bytes after its end",
                           (size_t)(r.end - r.p));
-    m.timeout_ms = (uint32_t)timeout;
+    if (version != NULL)
+        *version = (unsigned)spoken;
     *out = m;
     return 0;
 }

@@ -1,36 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The life of a link, whatever moves its bytes.
+ * The life of a link, whatever moves its bytes; and what arrives on it.
  *
  * Happy path: dial, `up`, frames both ways, close: the queue is flushed, the peer gets our goodbye
- * and ends its side, `down`. Frames of one turn leave together because the first one starts an idle
- * handle and the write happens in its callback: after all that the turn still does, before the loop
- * waits again.
+ * and ends its side, `down`. Frames of one turn of the loop leave together because the first one
+ * wakes the loop once more, and the write happens then: after all that the turn still does, before
+ * the loop waits again.
  *
- * Failure modes: the peer ends or breaks the stream (down ISOLA_ECLOSED), announces a frame over
- * the limit (ISOLA_EPROTO); a write fails (what the peer sent before is still read, then down); a
- * peer that does not take our bytes (the queue fills, send refuses; a close gives up after a
- * second).
+ * Failure modes: the peer ends or breaks the stream (down ISOLA_ECLOSED), sends what is not to be
+ * sent (ISOLA_EPROTO), or is not heard of any more (ISOLA_EUNREACHABLE); a write fails (what the
+ * peer sent before is still read, then down); a peer that does not take our bytes (the queue fills,
+ * send refuses; a close gives up after a second).
  *
  * Why a goodbye: closing a socket that has unread bytes resets the connection, and a reset destroys
  * what the peer has not read yet. So a close first says that nothing follows and then waits,
  * reading, for the peer to end the stream.
+ *
+ * Is the peer there? Each end of a stream sends a ping when it has heard nothing for a beat, and
+ * gives up when it has heard nothing for some: so a link of which only one direction works is
+ * noticed at both ends. Time in which our own loop stood still counts little (silence.h).
  */
 #include "transport/link.h"
 
-#include <endian.h>
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "transport/envelope.h"
 #include "transport/link_impl.h"
+#include "transport/secure.h"
 
-/* Queued this much within one turn, write at once rather than at the turn's end. */
-#define FLUSH_EARLY (256u << 10)
-/* More than the fixed part of an envelope. */
-#define ENVELOPE_ROOM 64
+#define BEAT_MS  250
+#define LEAST_NS 200000000ull
 
 /* --- the end --- */
+
+void isola__link_set_state(struct isola_link *link, enum isola__link_state state)
+{
+    pthread_mutex_lock(&link->lock);
+    atomic_store_explicit(&link->state, state, memory_order_release);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void isola_link_ref(struct isola_link *link)
+{
+    atomic_fetch_add_explicit(&link->refs, 1, memory_order_relaxed);
+}
+
+void isola_link_unref(struct isola_link *link)
+{
+    if (atomic_fetch_sub_explicit(&link->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    isola__inflow_free(&link->in);
+    isola__outflow_free(&link->out);
+    isola__fill_free(&link->fill);
+    isola_secret_free(link->secure);
+    pthread_mutex_destroy(&link->lock);
+    if (link->socket >= 0)
+        close(link->socket);
+    if (link->backend->release != NULL)
+        link->backend->release(link);
+    free(link);
+}
 
 static void closed(struct isola_link *link)
 {
@@ -38,9 +70,7 @@ static void closed(struct isola_link *link)
         return;
     if (link->ops.down != NULL)
         link->ops.down(link, link->code, link->why, link->arg);
-    isola__frames_in_free(&link->in);
-    isola__frames_out_free(&link->out);
-    free(link);
+    isola_link_unref(link);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -56,31 +86,34 @@ void isola__link_stopped(struct isola_link *link)
 /* `why` may be link->why itself. */
 static void end(struct isola_link *link, int code, const char *why)
 {
-    if (link->state == ISOLA__LINK_ENDING)
+    if (isola__link_state(link) == ISOLA__LINK_ENDING)
         return;
     link->code = link->close_asked ? 0 : code;
     if (why != link->why)
         snprintf(link->why, sizeof(link->why), "%s", why);
-    link->state = ISOLA__LINK_ENDING;
-    link->handles = 3;
+    isola__link_set_state(link, ISOLA__LINK_ENDING);
+    isola__link_left(link);
+    link->handles = 4;
     uv_close((uv_handle_t *)&link->flush, on_closed);
     uv_close((uv_handle_t *)&link->linger, on_closed);
+    uv_close((uv_handle_t *)&link->beat, on_closed);
     link->backend->stop(link);
 }
 
 static void on_linger(uv_timer_t *timer)
 {
     struct isola_link *link = timer->data;
-    if (link->broken) {
-        end(link, ISOLA_ECLOSED, link->why);
-    } else if (link->out.bytes > 0) {
-        char why[100];
-        snprintf(why, sizeof(why), "closed; %zu bytes could not be written in time",
-                 link->out.bytes);
-        end(link, 0, why);
-    } else {
-        end(link, 0, "closed; the peer did not answer the goodbye");
-    }
+    char why[sizeof(link->ended_why)];
+    pthread_mutex_lock(&link->lock);
+    bool broken = link->broken;
+    size_t left = link->out.bytes + (link->fill.bytes.len - link->written);
+    snprintf(why, sizeof(why), "%s", link->ended_why);
+    pthread_mutex_unlock(&link->lock);
+    if (!broken && left > 0)
+        snprintf(why, sizeof(why), "closed; %zu bytes could not be written in time", left);
+    else if (!broken)
+        snprintf(why, sizeof(why), "closed; the peer did not answer the goodbye");
+    end(link, broken ? ISOLA_ECLOSED : 0, why);
 }
 
 static void start_linger(struct isola_link *link)
@@ -91,175 +124,237 @@ static void start_linger(struct isola_link *link)
     uv_timer_start(&link->linger, on_linger, ISOLA__LINK_LINGER_MS, 0);
 }
 
-/* --- writing --- */
-
-static bool can_write(const struct isola_link *link)
+/* What follows from having written, or from what another thread has seen. */
+void isola__link_attend(struct isola_link *link)
 {
-    return (link->state == ISOLA__LINK_UP || link->state == ISOLA__LINK_CLOSING) &&
-           !link->writing && !link->broken;
-}
-
-/* What follows from having written; only from the loop, because it calls the user. */
-static void after_write(struct isola_link *link)
-{
-    if (link->state == ISOLA__LINK_CLOSING) {
-        if (link->broken) {
-            end(link, 0, link->why);
-        } else if (link->out.bytes == 0 && !link->writing && !link->said_goodbye) {
-            link->said_goodbye = true;
-            link->backend->goodbye(link);
-        }
-    } else if (link->state == ISOLA__LINK_UP && link->overloaded && !link->broken &&
-               link->out.bytes < ISOLA_LINK_QUEUE_MAX / 2) {
+    enum isola__link_state state = isola__link_state(link);
+    char why[sizeof(link->ended_why)];
+    if (state == ISOLA__LINK_ENDING)
+        return;
+    pthread_mutex_lock(&link->lock);
+    bool broken = link->broken, over = link->over;
+    bool idle = link->out.count == 0 && !link->writing;
+    bool room = !broken && isola__link_has_room(link);
+    int code = link->ended_code;
+    snprintf(why, sizeof(why), "%s", link->ended_why);
+    bool bye = state == ISOLA__LINK_CLOSING && idle && !broken && !link->said_goodbye;
+    link->said_goodbye |= bye;
+    link->attend = false;
+    if (state == ISOLA__LINK_UP && room)
         link->overloaded = false;
-        if (link->ops.drained != NULL)
-            link->ops.drained(link, link->arg);
+    pthread_mutex_unlock(&link->lock);
+    if (over) {
+        end(link, code, why);
+    } else if (broken && state == ISOLA__LINK_CLOSING) {
+        end(link, 0, why);
+    } else if (broken) {
+        start_linger(link);
+    } else if (bye && link->backend->goodbye != NULL) {
+        link->backend->goodbye(link);
+    } else if (bye) {
+        isola__link_item(link, ISOLA__ITEM_GOODBYE, NULL, 0);
+    } else if (state == ISOLA__LINK_UP && room && link->ops.drained != NULL) {
+        link->ops.drained(link, link->arg);
     }
-}
-
-static void flush(struct isola_link *link)
-{
-    if (link->out.bytes > 0 && can_write(link))
-        link->backend->write(link);
-    after_write(link);
 }
 
 static void on_flush(uv_idle_t *idle)
 {
+    struct isola_link *link = idle->data;
     uv_idle_stop(idle);
-    flush(idle->data);
+    isola__link_pump(link);
+    isola__link_attend(link);
 }
 
-void isola__link_wrote(struct isola_link *link, size_t n)
+void isola__link_soon(struct isola_link *link)
 {
-    link->stats.bytes_out += n;
-    isola__frames_written(&link->out, n);
-}
-
-void isola__link_broke(struct isola_link *link, const char *why)
-{
-    if (link->broken || link->state == ISOLA__LINK_ENDING)
-        return;
-    link->broken = true;
-    snprintf(link->why, sizeof(link->why), "writing to %s failed: %s", link->peer, why);
-    isola__frames_out_free(&link->out);
-    start_linger(link);
-}
-
-void isola__link_written(struct isola_link *link, size_t n, const char *why)
-{
-    link->writing = false;
-    if (link->state == ISOLA__LINK_ENDING)
-        return;
-    isola__link_wrote(link, n);
-    if (why != NULL)
-        isola__link_broke(link, why);
-    flush(link);
-}
-
-static int may_send(struct isola_link *link, size_t size)
-{
-    if (link->state > ISOLA__LINK_UP || link->close_asked || link->broken)
-        return ISOLA_ECLOSED;
-    if (link->out.bytes + size + ISOLA__FRAME_HEADER > ISOLA_LINK_QUEUE_MAX) {
-        link->overloaded = true;
-        return ISOLA_EOVERLOAD;
-    }
-    return 0;
-}
-
-static int sent(struct isola_link *link, int rc)
-{
-    if (rc != 0)
-        return rc;
-    link->stats.frames_out++;
-    if (link->state == ISOLA__LINK_UP && !link->writing) {
+    if (isola__link_state(link) != ISOLA__LINK_ENDING)
         uv_idle_start(&link->flush, on_flush);
-        if (link->out.bytes >= FLUSH_EARLY)
-            link->backend->write(link);
-    }
-    return 0;
-}
-
-int isola_link_send(struct isola_link *link, struct isola_buf *frame)
-{
-    if (frame->failed)
-        return ISOLA_ENOMEM;
-    if (frame->len == 0)
-        return ISOLA_EINVAL; /* it would be a goodbye */
-    if (frame->len > ISOLA_FRAME_MAX)
-        return ISOLA_ETOOBIG;
-    int rc = may_send(link, frame->len);
-    return rc != 0 ? rc : sent(link, isola__frames_push(&link->out, frame));
-}
-
-int isola_link_send_msg(struct isola_link *link, const struct isola_msg *m)
-{
-    size_t size =
-        ENVELOPE_ROOM + m->src.len + m->dst.len + m->event.len + m->chain.len + m->args.len;
-    if (size > ISOLA_FRAME_MAX + ENVELOPE_ROOM)
-        return ISOLA_ETOOBIG;
-    int rc = may_send(link, size);
-    if (rc != 0)
-        return rc;
-    struct isola_buf *b = isola__frames_begin(&link->out, size);
-    if (b == NULL)
-        return ISOLA_ENOMEM;
-    isola_envelope_encode(m, b);
-    return sent(link, isola__frames_end(&link->out));
 }
 
 /* --- reading --- */
 
-void isola__link_up(struct isola_link *link)
+int isola_link_decode(struct isola_link *link, struct isola_slice frame, struct isola_msg *out,
+                      struct isola_err *err)
 {
-    if (link->state != ISOLA__LINK_CONNECTING)
-        return;
-    link->state = link->close_asked ? ISOLA__LINK_CLOSING : ISOLA__LINK_UP;
-    if (!link->close_asked && link->ops.up != NULL)
-        link->ops.up(link, link->arg);
-    if (link->state != ISOLA__LINK_ENDING)
-        link->backend->read(link);
-    if (link->state != ISOLA__LINK_ENDING)
-        flush(link);
+    unsigned version;
+    int rc = isola_envelope_decode(frame, out, &version, err);
+    if (rc != 0)
+        return rc;
+    if (link->secure == NULL)
+        isola__link_speaks(link, version);
+    else if (version != link->secure->version)
+        return isola_fail(err, ISOLA_EPROTO,
+                          "a message of wire version %u came on a connection for which both ends "
+                          "have agreed on version %u",
+                          version, (unsigned)link->secure->version);
+    return 0;
 }
 
-void isola__link_arrived(struct isola_link *link, size_t n)
+void *isola_link_take(struct isola_link *link, struct isola_slice frame)
 {
-    struct isola_slice frame;
+    return isola__inflow_take(&link->in, frame);
+}
+
+void isola__link_speaks(struct isola_link *link, unsigned version)
+{
+    atomic_store_explicit(&link->wire, version, memory_order_relaxed);
+    if (version > 1)
+        atomic_store_explicit(&link->cuts, true, memory_order_relaxed);
+}
+
+static void pong(struct isola_link *link, struct isola_slice stamp)
+{
+    uint64_t sent, now = isola_clock_ns();
+    memcpy(&sent, stamp.data, sizeof(sent));
+    if (sent <= now)
+        atomic_store_explicit(&link->rtt_ns, now - sent, memory_order_relaxed);
+}
+
+bool isola__link_arrived(struct isola_link *link, size_t n)
+{
+    struct isola_slice bytes;
+    enum isola__item kind;
+    struct isola_err err;
     int rc = 0;
-    link->stats.bytes_in += n;
-    isola__frames_arrived(&link->in, n);
-    while (link->state != ISOLA__LINK_ENDING && (rc = isola__frames_next(&link->in, &frame)) == 1) {
-        if (frame.len == 0) {
-            end(link, ISOLA_ECLOSED, "closed by the peer");
-        } else if (link->state == ISOLA__LINK_UP) { /* not after a close */
-            link->stats.frames_in++;
-            link->ops.frame(link, frame, link->arg);
+    bool any = false, bye = false;
+    atomic_fetch_add_explicit(&link->bytes_in, n, memory_order_relaxed);
+    if (link->stream)
+        atomic_store_explicit(&link->heard_ns, isola_clock_ns(), memory_order_relaxed);
+    isola__inflow_arrived(&link->in, n);
+    if (isola__link_state(link) == ISOLA__LINK_SHAKING && !isola__link_shaken(link))
+        return isola__link_state(link) != ISOLA__LINK_ENDING;
+    while (isola__link_state(link) != ISOLA__LINK_ENDING && !link->deaf &&
+           (rc = isola__inflow_next(&link->in, &kind, &bytes, &err)) == 1) {
+        if (kind == ISOLA__ITEM_GOODBYE) {
+            link->in.len = link->in.start; /* nothing follows */
+            isola__link_ended(link, ISOLA_ECLOSED, "closed by the peer");
+            bye = true;
+            break;
+        }
+        if (kind == ISOLA__ITEM_PING) {
+            isola__link_pong(link, bytes);
+        } else if (kind == ISOLA__ITEM_PONG) {
+            pong(link, bytes);
+        } else if (isola__link_state(link) == ISOLA__LINK_UP) { /* not after a close */
+            atomic_fetch_add_explicit(&link->frames_in, 1, memory_order_relaxed);
+            link->ops.frame(link, bytes, link->arg);
+            any = true;
         }
     }
-    if (rc < 0) {
-        uint32_t length;
-        memcpy(&length, link->in.data + link->in.start, sizeof(length));
-        isola__link_ended(link, rc, "the peer announced a frame of %u bytes; %u are allowed",
-                          be32toh(length), ISOLA_FRAME_MAX);
-    }
+    if (any && link->ops.heard != NULL)
+        link->ops.heard(link, link->arg);
+    if (rc < 0)
+        isola__link_ended(link, rc, "%s", err.text);
+    return rc >= 0 && !bye && !link->deaf && isola__link_state(link) != ISOLA__LINK_ENDING;
 }
 
 void isola__link_ended(struct isola_link *link, int code, const char *fmt, ...)
 {
-    if (link->state == ISOLA__LINK_ENDING)
+    if (isola__link_state(link) == ISOLA__LINK_ENDING)
         return;
     char why[sizeof(link->why)];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
-    size_t partial = isola__frames_partial(&link->in);
-    if (code == ISOLA_ECLOSED && partial > 0 && n > 0 && (size_t)n < sizeof(why))
+    /* Said by who reads, so nobody else looks at what has arrived. */
+    size_t partial = code == ISOLA_ECLOSED ? isola__inflow_partial(&link->in) : 0;
+    if (partial > 0 && n > 0 && (size_t)n < sizeof(why))
         snprintf(why + n, sizeof(why) - (size_t)n,
                  " in the middle of a frame, after %zu bytes of it", partial);
-    end(link, code, why);
+    if (isola__link_on_loop(link)) {
+        end(link, code, why);
+        return;
+    }
+    link->deaf = true; /* not all that has arrived was looked at, and nothing of it is */
+    pthread_mutex_lock(&link->lock);
+    if (!link->over) {
+        link->over = true;
+        link->ended_code = code;
+        snprintf(link->ended_why, sizeof(link->ended_why), "%s", why);
+    }
+    pthread_mutex_unlock(&link->lock);
+    link->backend->wake(link);
+}
+
+/* --- is the peer there? --- */
+
+static void on_beat(uv_timer_t *timer)
+{
+    struct isola_link *link = timer->data;
+    uint64_t now = isola_clock_ns();
+    uint64_t heard = atomic_load_explicit(&link->heard_ns, memory_order_relaxed);
+    if (isola__silence_look(&link->silence, now, heard)) {
+        isola__link_ended(link, ISOLA_EUNREACHABLE, "not heard of for %llu ms",
+                          (unsigned long long)((now - heard) / 1000000));
+        return;
+    }
+    uint64_t silent = link->silence.ns, left = (ISOLA__SILENT_NS - silent) / 1000000 + 1;
+    uv_timer_start(timer, on_beat, left < BEAT_MS ? left : BEAT_MS, 0);
+    if (silent > 0 && silent < LEAST_NS && link->pinged_ns + 8 * LEAST_NS > now)
+        return;
+    link->pinged_ns = now;
+    isola__link_item(link, ISOLA__ITEM_PING, &now, sizeof(now));
+}
+
+static void start_beating(struct isola_link *link)
+{
+    uint64_t now = isola_clock_ns();
+    atomic_store_explicit(&link->heard_ns, now, memory_order_relaxed);
+    isola__silence_start(&link->silence, now);
+    link->pinged_ns = now;
+    /* At once, too: it tells whom we have dialled that we are there now. */
+    isola__link_item(link, ISOLA__ITEM_PING, &now, sizeof(now));
+    uv_update_time(link->loop);
+    uv_timer_start(&link->beat, on_beat, BEAT_MS, 0);
+}
+
+/* --- beginning --- */
+
+static void came_up(struct isola_link *link, enum isola__link_state state)
+{
+    pthread_mutex_lock(&link->lock);
+    link->up_ms = isola_clock_ms();
+    atomic_store_explicit(&link->state, state, memory_order_release);
+    pthread_mutex_unlock(&link->lock);
+}
+
+/* Frames may come and go. */
+static void go(struct isola_link *link)
+{
+    if (link->stream)
+        start_beating(link);
+    if (isola__link_state(link) != ISOLA__LINK_ENDING && link->secure == NULL)
+        link->backend->read(link);
+    if (isola__link_state(link) != ISOLA__LINK_ENDING)
+        on_flush(&link->flush);
+}
+
+void isola__link_up(struct isola_link *link)
+{
+    if (isola__link_state(link) != ISOLA__LINK_CONNECTING)
+        return;
+    if (link->security != NULL)
+        isola__link_shake(link);
+    else
+        isola__link_established(link, NULL);
+}
+
+void isola__link_established(struct isola_link *link, struct isola_listener *listener)
+{
+    link->security = NULL;
+    came_up(link, link->close_asked ? ISOLA__LINK_CLOSING : ISOLA__LINK_UP);
+    if (listener != NULL) {
+        listener->stats.accepted++;
+        listener->ops.accepted(listener, link, listener->arg);
+        if (!link->accepted)
+            isola_link_close(link);
+    } else if (!link->close_asked && link->ops.up != NULL) {
+        link->ops.up(link, link->arg);
+    }
+    if (isola__link_state(link) != ISOLA__LINK_ENDING)
+        go(link);
 }
 
 /* --- the user's calls --- */
@@ -268,15 +363,23 @@ void isola__link_init(struct isola_link *link, uv_loop_t *loop,
                       const struct isola__backend *backend)
 {
     link->loop = loop;
+    link->owner = pthread_self();
     link->backend = backend;
-    link->state = ISOLA__LINK_CONNECTING;
+    link->socket = -1;
+    atomic_store(&link->refs, 1);
+    atomic_store(&link->state, ISOLA__LINK_CONNECTING);
+    atomic_store(&link->wire, ISOLA_WIRE_OLDEST); /* which everyone understands */
+    ISOLA_CHECK(pthread_mutex_init(&link->lock, NULL) == 0);
     uv_idle_init(loop, &link->flush);
     uv_timer_init(loop, &link->linger);
+    uv_timer_init(loop, &link->beat);
     link->flush.data = link;
     link->linger.data = link;
+    link->beat.data = link;
 }
 
-int isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_ops *ops, void *arg,
+int isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_security *security,
+                    const uint8_t *peer_key, const struct isola_link_ops *ops, void *arg,
                     struct isola_link **out, struct isola_err *err)
 {
     struct isola__url parsed;
@@ -284,13 +387,20 @@ int isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_op
     int rc = isola__url_parse(url, &parsed, err);
     if (rc != 0)
         return rc;
-    if (parsed.kind == ISOLA__URL_TCP && parsed.port == 0)
+    bool tcp = parsed.kind == ISOLA__URL_TCP;
+    if (tcp && parsed.port == 0)
         return isola_fail(err, ISOLA_EINVAL, "%s has no port to connect to", url);
-    rc = parsed.kind == ISOLA__URL_UNIX ? isola__uv_dial(loop, &parsed, &link, err)
-                                        : isola__nng_dial(loop, &parsed, &link, err);
+    if (tcp && security == NULL)
+        return isola_fail(err, ISOLA_EPERM, "%s cannot be dialled without an identity", url);
+    rc = tcp ? isola__nng_dial(loop, &parsed, &link, err)
+             : isola__uv_dial(loop, &parsed, &link, err);
     if (rc != 0)
         return rc;
     isola__url_format(&parsed, link->peer);
+    link->security = tcp ? security : NULL;
+    link->knows_peer = tcp && peer_key != NULL;
+    if (link->knows_peer)
+        memcpy(link->peer_key, peer_key, sizeof(link->peer_key));
     isola_link_accept(link, ops, arg);
     *out = link;
     return 0;
@@ -305,10 +415,17 @@ int isola_link_open_fd(uv_loop_t *loop, int fd, const struct isola_link_ops *ops
         return rc;
     snprintf(link->peer, sizeof(link->peer), "fd:%d", fd);
     isola_link_accept(link, ops, arg);
-    link->state = ISOLA__LINK_UP;
-    link->backend->read(link);
+    came_up(link, ISOLA__LINK_UP);
+    isola__link_speaks(link, ISOLA_WIRE_VERSION); /* the same release has made both ends */
+    go(link);
     *out = link;
     return 0;
+}
+
+void isola_link_direct(struct isola_link *link)
+{
+    ISOLA_CHECK(link->stream);
+    link->direct = true;
 }
 
 void isola_link_accept(struct isola_link *link, const struct isola_link_ops *ops, void *arg)
@@ -320,25 +437,53 @@ void isola_link_accept(struct isola_link *link, const struct isola_link_ops *ops
 
 void isola_link_close(struct isola_link *link)
 {
-    if (link->close_asked || link->state == ISOLA__LINK_ENDING)
+    enum isola__link_state state = isola__link_state(link);
+    if (link->close_asked || state == ISOLA__LINK_ENDING)
         return;
     link->close_asked = true;
     snprintf(link->why, sizeof(link->why), "closed");
-    if (link->broken || (link->state == ISOLA__LINK_CONNECTING && link->out.bytes == 0)) {
+    pthread_mutex_lock(&link->lock);
+    bool broken = link->broken, empty = link->out.count == 0;
+    pthread_mutex_unlock(&link->lock);
+    if (broken || (state < ISOLA__LINK_UP && empty)) {
         end(link, 0, link->why);
         return;
     }
+    if (state == ISOLA__LINK_SHAKING)
+        uv_timer_stop(&link->linger); /* it was to bound the handshake */
     start_linger(link);
-    if (link->state == ISOLA__LINK_UP) {
-        link->state = ISOLA__LINK_CLOSING;
-        uv_idle_start(&link->flush, on_flush); /* flushes, then says goodbye */
+    if (state == ISOLA__LINK_UP) {
+        isola__link_set_state(link, ISOLA__LINK_CLOSING);
+        link->backend->wake(link); /* flushes, then says goodbye */
     }
 }
 
-void isola_link_stats(const struct isola_link *link, struct isola_link_stats *out)
+void isola_link_refuse(struct isola_link *link, const char *fmt, ...)
 {
-    *out = link->stats;
-    out->queued_bytes = link->out.bytes;
+    char why[sizeof(link->why)];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    isola__link_ended(link, ISOLA_EPROTO, "%s", why);
+}
+
+void isola_link_stats(struct isola_link *link, struct isola_link_stats *out)
+{
+    pthread_mutex_lock(&link->lock);
+    *out = (struct isola_link_stats){
+        .frames_in = atomic_load_explicit(&link->frames_in, memory_order_relaxed),
+        .bytes_in = atomic_load_explicit(&link->bytes_in, memory_order_relaxed),
+        .frames_out = link->frames_out,
+        .bytes_out = link->bytes_out,
+        .refused = link->refused,
+        .queued_bytes = link->out.bytes + (link->fill.bytes.len - link->written),
+        .queued_frames = link->out.count,
+        .rtt_ns = atomic_load_explicit(&link->rtt_ns, memory_order_relaxed),
+        .up_ms = link->up_ms,
+        .wire = atomic_load_explicit(&link->wire, memory_order_relaxed),
+    };
+    pthread_mutex_unlock(&link->lock);
 }
 
 const char *isola_link_peer(const struct isola_link *link)
@@ -348,23 +493,39 @@ const char *isola_link_peer(const struct isola_link *link)
 
 /* --- listening --- */
 
-int isola_listener_open(uv_loop_t *loop, const char *url, const struct isola_listener_ops *ops,
-                        void *arg, struct isola_listener **out, struct isola_err *err)
+int isola_listener_open(uv_loop_t *loop, const char *url,
+                        const struct isola_link_security *security,
+                        const struct isola_listener_ops *ops, void *arg,
+                        struct isola_listener **out, struct isola_err *err)
 {
     struct isola__url parsed;
     struct isola_listener *listener;
     int rc = isola__url_parse(url, &parsed, err);
     if (rc != 0)
         return rc;
-    rc = parsed.kind == ISOLA__URL_UNIX ? isola__uv_listen(loop, &parsed, &listener, err)
-                                        : isola__nng_listen(loop, &parsed, &listener, err);
+    bool tcp = parsed.kind == ISOLA__URL_TCP;
+    if (tcp && security == NULL)
+        return isola_fail(err, ISOLA_EPERM, "%s cannot be listened on without an identity", url);
+    rc = tcp ? isola__nng_listen(loop, &parsed, &listener, err)
+             : isola__uv_listen(loop, &parsed, &listener, err);
     if (rc != 0)
         return rc;
     isola__url_format(&parsed, listener->url);
+    listener->security = tcp ? security : NULL;
     listener->ops = *ops;
     listener->arg = arg;
     *out = listener;
     return 0;
+}
+
+void isola_listener_stats(const struct isola_listener *listener, struct isola_listener_stats *out)
+{
+    *out = listener->stats;
+}
+
+const struct isola_identity *isola_link_identity(const struct isola_link *link)
+{
+    return link->secure != NULL ? &link->who : NULL;
 }
 
 const char *isola_listener_url(const struct isola_listener *listener)
@@ -377,15 +538,6 @@ void isola_listener_close(struct isola_listener *listener)
     if (listener->closing)
         return;
     listener->closing = true;
+    isola__listener_leave(listener);
     listener->close(listener);
-}
-
-void isola__listener_offer(struct isola_listener *listener, struct isola_link *link)
-{
-    link->state = ISOLA__LINK_UP;
-    listener->ops.accepted(listener, link, listener->arg);
-    if (!link->accepted)
-        isola_link_close(link);
-    if (link->state != ISOLA__LINK_ENDING)
-        link->backend->read(link);
 }

@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between link.c (the life of a link, its queues, its callbacks to the user) and the backends
- * link_uv.c and link_nng.c (moving bytes). All of it on the loop's thread.
+ * Between link.c (the life of a link, its queues, its callbacks to the user), link_send.c (what
+ * leaves) and the backends link_uv.c and link_nng.c (moving bytes).
  *
- *     CONNECTING ──up──▶ UP ──close──▶ CLOSING (flush, goodbye, wait for the peer's end) ──▶ ENDING
- * ──▶ down, freed └───────────────┴── failure, end of the peer, a second is over
- * ──────────────────────┘
+ *     CONNECTING ──▶ SHAKING ──up──▶ UP ──close──▶ CLOSING (flush, goodbye, wait for the peer's
+ * end) └─────────────┴───────────┴── failure, end of the peer, a second is over ──┴──▶ ENDING ──▶
+ * down, freed
+ *
+ * Threads. The life of a link is the loop's. What leaves has a lock: any thread may put frames, and
+ * who finds nobody writing writes (`writing` is a property with one owner: a thread, or an
+ * operation of the backend's that is under way, whose end passes it on). What arrives is seen to by
+ * one thread at a time: the loop, or, where the link is direct and up, that on which the backend
+ * reports it.
  *
  * Invariants: CONNECTING with close asked for lasts only while something is queued. In ENDING
- * nothing is delivered and nothing is sent. `down` and the freeing happen in the last handle's
- * close callback, so never inside a call of the user's.
+ * nothing is delivered and nothing is sent. `down` and the end of the link happen in the last
+ * handle's close callback, so never inside a call of the user's; the memory goes with the last
+ * reference. The lock is not held across a call of the user's, or of the backend's but for `wake`:
+ * after `writing` was given up the link may be gone.
  */
 #ifndef ISOLA_TRANSPORT_LINK_IMPL_H
 #define ISOLA_TRANSPORT_LINK_IMPL_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
-#include "transport/frames.h"
+#include "transport/inflow.h"
 #include "transport/link.h"
+#include "transport/outflow.h"
+#include "transport/silence.h"
 #include "transport/url.h"
 
 /* How long a close may take to flush and to see the peer's end. */
@@ -25,46 +37,86 @@
 
 enum isola__link_state {
     ISOLA__LINK_CONNECTING,
+    ISOLA__LINK_SHAKING,
     ISOLA__LINK_UP,
     ISOLA__LINK_CLOSING,
     ISOLA__LINK_ENDING,
 };
 
 struct isola__backend {
-    /* Begins to read: bytes go to isola__frames_room, then isola__link_arrived; the end to
+    /* Loop. Begins to read: bytes go to isola__inflow_room, then isola__link_arrived; the end to
      * isola__link_ended. Once. */
     void (*read)(struct isola_link *link);
-    /* Writes what is queued, as much as goes: isola__link_wrote for what went at once, then, unless
-     * that was all, sets `writing` until isola__link_written. Called only when up, with something
-     * queued and not `writing`. Never calls the user. */
-    void (*write)(struct isola_link *link);
-    /* All is written: tells the peer that nothing follows. Once. Never calls the user. */
+    /* By the owner of `writing`. Writes what goes at once and returns how much: less than `n` only
+     * when 0, and then all of it is under way and isola__link_written follows, from any thread.
+     * Negative: writing failed for good, `why` says how. */
+    ssize_t (*write)(struct isola_link *link, const uint8_t *data, size_t n, const char **why);
+    /* As isola_link_poll and isola_link_rest. NULL: it cannot be polled. */
+    int (*poll)(struct isola_link *link, bool take);
+    void (*rest)(struct isola_link *link);
+    /* Loop. All is written: tells the peer that nothing follows. Once. NULL: a goodbye is an item.
+     */
     void (*goodbye)(struct isola_link *link);
-    /* Stops everything, then isola__link_stopped, later, from the loop. Once. */
+    /* Any thread, with the lock or without. Has the loop call isola__link_attend soon. */
+    void (*wake)(struct isola_link *link);
+    /* Loop. Stops everything, and when nothing is under way any more and `writing` is over,
+     * isola__link_stopped, later. Once. */
     void (*stop)(struct isola_link *link);
+    /* By whoever gives back the last reference, just before the memory is freed. NULL: nothing. */
+    void (*release)(struct isola_link *link);
 };
 
 struct isola_link {
     uv_loop_t *loop;
+    pthread_t owner; /* the loop's thread */
     const struct isola__backend *backend;
     struct isola_link_ops ops;
     void *arg;
-    enum isola__link_state state;
+    atomic_uint refs;
+    _Atomic(enum isola__link_state) state; /* changed by the loop, with the lock */
+    atomic_uint wire;                      /* the version of envelopes we send */
     bool close_asked;
-    bool accepted; /* ops are set */
-    bool writing;  /* a write is under way */
-    bool broken;   /* a write failed: what is still queued never leaves */
-    bool said_goodbye;
-    bool overloaded; /* a send was refused; `drained` is owed */
-    int handles;     /* still to be closed */
-    int code;        /* for down */
+    bool accepted;    /* ops are set */
+    bool knows_peer;  /* peer_key: who must answer */
+    bool direct;      /* frames are delivered on the thread they arrive on */
+    bool stream;      /* leaves the machine, or could: it is kept alive */
+    int socket;       /* set by the backend before it is up; closed with the memory; or -1 */
+    bool deaf;        /* of who sees to what arrives: it has said that the link is to end */
+    atomic_bool cuts; /* the peer takes large frames in parts: once, and for all */
+    atomic_bool much; /* waits; changed with the lock */
+    int handles;      /* still to be closed */
+    int code;         /* for down */
     char why[400];
     char peer[ISOLA__URL_SIZE];
-    struct isola__frames_in in;
-    struct isola__frames_out out;
-    struct isola_link_stats stats;
+    const struct isola_link_security *security; /* until it is known who the peer is */
+    uint8_t peer_key[ISOLA_KEY_SIZE];
+    struct isola_identity who;
+    struct isola__secure *secure;
+    struct isola_listener *listener; /* of a stranger's link */
+    struct isola_link *next_stranger, **stranger_at;
+    struct isola__inflow in;
+    atomic_ullong frames_in, bytes_in, heard_ns, rtt_ns;
+    uint64_t pinged_ns;
+    struct isola__silence silence;
     uv_idle_t flush;   /* runs while something was sent that no write has taken */
     uv_timer_t linger; /* bounds a close, and a broken link that does not end */
+    uv_timer_t beat;   /* of a stream: is the peer there? */
+
+    pthread_mutex_t lock; /* of all that follows */
+    bool writing;         /* has an owner */
+    bool broken;          /* a write failed: what is still queued never leaves */
+    bool said_goodbye;
+    bool overloaded; /* a send was refused, or told to wait; `drained` is owed */
+    bool attend;     /* the loop has been told of room while the writing goes on */
+    bool over;       /* seen by another thread than the loop: it is to end, with ended_… */
+    int ended_code;
+    char ended_why[400];
+    unsigned pongs; /* were put since control last left */
+    struct isola__outflow out;
+    uint64_t frames_out, bytes_out, refused, up_ms;
+
+    struct isola__fill fill; /* what is being written: of the owner of `writing` */
+    size_t written;
 };
 
 /* Makes `link` (zeroed, the first member of the backend's own struct, from malloc) ready to start,
@@ -72,20 +124,73 @@ struct isola_link {
 void isola__link_init(struct isola_link *link, uv_loop_t *loop,
                       const struct isola__backend *backend);
 
+static inline bool isola__link_on_loop(const struct isola_link *link)
+{
+    return pthread_equal(link->owner, pthread_self()) != 0;
+}
+static inline enum isola__link_state isola__link_state(const struct isola_link *link)
+{
+    return atomic_load_explicit(&link->state, memory_order_acquire);
+}
+
+/* Is `drained` due? With the lock. */
+static inline bool isola__link_has_room(const struct isola_link *link)
+{
+    return link->overloaded && link->out.bytes < ISOLA_LINK_CROWDED / 2;
+}
+
 /* What backends report. Each may end the link, none frees it at once. */
 void isola__link_up(struct isola_link *link);
-void isola__link_arrived(struct isola_link *link, size_t n);
-/* `n` bytes of the queue left. Never calls the user. */
-void isola__link_wrote(struct isola_link *link, size_t n);
-/* Writing failed for good. What has arrived from the peer is still read until its end. Never calls
- * the user. */
-void isola__link_broke(struct isola_link *link, const char *why);
-/* The write that set `writing` is over: `n` bytes left. `why` NULL, or it failed for good. */
+/* By whom arrivals are seen to. False: nothing more is to be read. */
+bool isola__link_arrived(struct isola_link *link, size_t n);
+/* The write that did not go at once is over: `n` bytes left. `why` NULL, or it failed for good. Any
+ * thread; it has become the owner of `writing`. */
 void isola__link_written(struct isola_link *link, size_t n, const char *why);
 /* Nothing more will arrive: ISOLA_ECLOSED (the peer's end), or why. */
 void isola__link_ended(struct isola_link *link, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Loop: what other threads have left to it. */
+void isola__link_attend(struct isola_link *link);
 void isola__link_stopped(struct isola_link *link);
+
+/* Its peer is spoken to in this version from now on. Any thread. */
+void isola__link_speaks(struct isola_link *link, unsigned version);
+void isola__link_set_state(struct isola_link *link, enum isola__link_state state);
+/* The peer is known: `up`, or it is offered to the listener's user, and it goes on. */
+void isola__link_established(struct isola_link *link, struct isola_listener *listener);
+/* Loop. Pumps and attends, after all that this turn of the loop still does. */
+void isola__link_soon(struct isola_link *link);
+/* Answers a ping, unless many answers wait already. */
+void isola__link_pong(struct isola_link *link, struct isola_slice stamp);
+
+/* --- link_secure.c --- */
+
+/* Connected: the handshake begins. */
+void isola__link_shake(struct isola_link *link);
+/* Something has arrived while SHAKING. True: the peer is known, and what is left are records. */
+bool isola__link_shaken(struct isola_link *link);
+/* The link ends: if it was a stranger's, its listener is told. */
+void isola__link_left(struct isola_link *link);
+/* A connection of `peer` ends before anybody was given it: counts it, and logs `why`, unless NULL
+ * or too much is logged. */
+void isola__listener_turned_away(struct isola_listener *listener, const char *peer,
+                                 const char *why);
+/* The listener closes: its strangers go. */
+void isola__listener_leave(struct isola_listener *listener);
+
+/* --- link_send.c --- */
+
+/* By the owner of `writing`, with the lock, which it drops: writes what there is to be written. */
+void isola__link_run(struct isola_link *link);
+
+/* Writes what waits, if nobody does. Any thread. */
+void isola__link_pump(struct isola_link *link);
+/* Puts an item that is no frame. */
+void isola__link_item(struct isola_link *link, int kind, const void *data, size_t len);
+/* Encrypts what link->fill holds, to where it is written from. 0, or -1 and why. */
+ssize_t isola__link_seal(struct isola_link *link, const char **why);
+/* Is a write under way? */
+bool isola__link_writing(struct isola_link *link);
 
 /* The backends' ways in. As isola_link_dial and isola_listener_open, on a parsed url; `ops` and
  * `arg` are link.c's to set. */
@@ -104,6 +209,11 @@ struct isola_listener {
     void *arg;
     char url[ISOLA__URL_SIZE];
     bool closing;
+    const struct isola_link_security *security;
+    struct isola_link *strangers;
+    struct isola_listener_stats stats;
+    uint64_t told_ms; /* when a line about refusals was logged first in this second */
+    unsigned told, untold;
     void (*close)(struct isola_listener *listener); /* stops, and frees later from the loop */
 };
 ISOLA_MUST_USE int isola__uv_listen(uv_loop_t *loop, const struct isola__url *url,

@@ -15,14 +15,12 @@
 #include "transport/link_impl.h"
 #include "transport/unix_socket.h"
 
-#define SPANS 64
-
 struct uv_link {
     struct isola_link link; /* first: freed through it */
     uv_pipe_t pipe;
     uv_connect_t connect;
     uv_write_t write;
-    size_t write_size;
+    size_t write_size; /* of the write that is under way */
     uv_shutdown_t shutdown;
 };
 
@@ -44,7 +42,7 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     uint8_t *to;
     size_t room;
     (void)suggested;
-    if (isola__frames_room(&link->in, &to, &room) != 0)
+    if (isola__inflow_room(&link->in, &to, &room) != 0)
         *buf = uv_buf_init(NULL, 0); /* read as UV_ENOBUFS */
     else
         *buf = uv_buf_init((char *)to, room < INT32_MAX ? (unsigned)room : INT32_MAX);
@@ -55,7 +53,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
     struct isola_link *link = handle->data;
     (void)buf;
     if (n > 0)
-        isola__link_arrived(link, (size_t)n);
+        (void)isola__link_arrived(link, (size_t)n);
     else if (n == UV_EOF)
         isola__link_ended(link, ISOLA_ECLOSED, "closed by the peer");
     else if (n == UV_ECONNRESET)
@@ -84,40 +82,20 @@ static void on_written(uv_write_t *req, int status)
                         status == 0 ? NULL : uv_strerror(status));
 }
 
-static size_t gather(struct isola_link *link, uv_buf_t *bufs, size_t *total)
+/* At once what the socket takes; what it does not when it can be written. */
+static ssize_t write_some(struct isola_link *link, const uint8_t *data, size_t n, const char **why)
 {
-    struct isola__span spans[SPANS];
-    size_t n = isola__frames_gather(&link->out, spans, SPANS);
-    *total = 0;
-    for (size_t i = 0; i < n; i++) {
-        bufs[i] = uv_buf_init((char *)spans[i].data, (unsigned)spans[i].len); /* < 4 GiB: a chunk */
-        *total += spans[i].len;
+    struct uv_link *l = of(link);
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, n < INT32_MAX ? (unsigned)n : INT32_MAX);
+    int rc = uv_try_write(stream(link), &buf, 1);
+    if (rc == UV_EAGAIN) {
+        l->write_size = n;
+        buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)n); /* a write is less than 4 GiB */
+        rc = uv_write(&l->write, stream(link), &buf, 1, on_written);
     }
-    return n;
-}
-
-/* At once what the socket takes, the rest when it can be written. */
-static void write_queue(struct isola_link *link)
-{
-    uv_buf_t bufs[SPANS];
-    size_t total;
-    while (link->out.bytes > 0) {
-        size_t n = gather(link, bufs, &total);
-        int rc = uv_try_write(stream(link), bufs, (unsigned)n);
-        if (rc == UV_EAGAIN) {
-            rc = uv_write(&of(link)->write, stream(link), bufs, (unsigned)n, on_written);
-            if (rc == 0) {
-                of(link)->write_size = total;
-                link->writing = true;
-                return;
-            }
-        }
-        if (rc < 0) {
-            isola__link_broke(link, uv_strerror(rc));
-            return;
-        }
-        isola__link_wrote(link, (size_t)rc);
-    }
+    if (rc < 0)
+        *why = uv_strerror(rc);
+    return rc;
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status)
@@ -145,8 +123,11 @@ static void stop(struct isola_link *link)
     uv_close((uv_handle_t *)&of(link)->pipe, on_closed);
 }
 
-static const struct isola__backend backend = {
-    .read = start_reading, .write = write_queue, .goodbye = goodbye, .stop = stop};
+static const struct isola__backend backend = {.read = start_reading,
+                                              .write = write_some,
+                                              .goodbye = goodbye,
+                                              .wake = isola__link_soon,
+                                              .stop = stop};
 
 static struct uv_link *new_link(uv_loop_t *loop)
 {
@@ -197,6 +178,11 @@ int isola__uv_open_fd(uv_loop_t *loop, int fd, struct isola_link **out, struct i
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
         getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0)
         return isola_fail(err, ISOLA_EINVAL, "descriptor %d is not a connected stream socket", fd);
+    unsigned uid;
+    if (peer.ss_family == AF_UNIX && !isola__unix_peer_ok(fd, &uid))
+        return isola_fail(err, ISOLA_EPERM,
+                          "descriptor %d was made by user %u, not by user %u as whom this runs", fd,
+                          uid, (unsigned)geteuid());
     struct uv_link *l = new_link(loop);
     if (l == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for a link on descriptor %d", fd);
@@ -215,12 +201,24 @@ int isola__uv_open_fd(uv_loop_t *loop, int fd, struct isola_link **out, struct i
 struct uv_listener {
     struct isola_listener listener; /* first */
     uv_pipe_t pipe;
+    uv_pipe_t spare;   /* takes a connection there is no memory for, to end it */
+    bool turning_away; /* `spare` is closing */
+    bool waiting;      /* another one of these has come meanwhile, and is not taken yet */
+    bool closed;
     struct isola__unix_socket socket;
 };
 
+static void free_when_closed(struct uv_listener *l)
+{
+    if (l->closed && !l->turning_away)
+        free(l);
+}
+
 static void on_listener_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct uv_listener *l = handle->data;
+    l->closed = true;
+    free_when_closed(l);
 }
 
 static void close_listener(struct isola_listener *listener)
@@ -230,19 +228,58 @@ static void close_listener(struct isola_listener *listener)
     uv_close((uv_handle_t *)&l->pipe, on_listener_closed);
 }
 
+static void turn_away(struct uv_listener *l);
+
+static void on_turned_away(uv_handle_t *handle)
+{
+    struct uv_listener *l = handle->data;
+    bool waiting = l->waiting && !uv_is_closing((uv_handle_t *)&l->pipe);
+    l->turning_away = l->waiting = false;
+    if (waiting)
+        turn_away(l);
+    free_when_closed(l);
+}
+
+/* There is no memory for a link. libuv tells of no other connection before one is taken, so it is,
+ * and ended. */
+static void turn_away(struct uv_listener *l)
+{
+    if (l->turning_away) {
+        l->waiting = true;
+        return;
+    }
+    isola__listener_turned_away(&l->listener, l->listener.url, "no memory for another link");
+    ISOLA_CHECK(uv_pipe_init(l->listener.loop, &l->spare, 0) == 0);
+    l->spare.data = l;
+    l->turning_away = true;
+    (void)uv_accept((uv_stream_t *)&l->pipe, (uv_stream_t *)&l->spare);
+    uv_close((uv_handle_t *)&l->spare, on_turned_away);
+}
+
 static void on_connection(uv_stream_t *handle, int status)
 {
     struct uv_listener *l = handle->data;
-    struct uv_link *accepted = NULL;
     if (status == 0) {
-        accepted = new_link(l->listener.loop);
-        status = UV_ENOMEM;
-    }
-    if (accepted != NULL) {
+        struct uv_link *accepted = new_link(l->listener.loop);
+        if (accepted == NULL) {
+            turn_away(l);
+            return;
+        }
         memcpy(accepted->link.peer, l->listener.url, sizeof(accepted->link.peer));
+        uv_os_fd_t fd;
+        unsigned uid;
         status = uv_accept(handle, (uv_stream_t *)&accepted->pipe);
-        if (status == 0) {
+        if (status == 0)
+            status = uv_fileno((uv_handle_t *)&accepted->pipe, &fd);
+        if (status == 0 && isola__unix_peer_ok(fd, &uid)) {
             isola__listener_offer(&l->listener, &accepted->link);
+            return;
+        }
+        if (status == 0) {
+            isola_log(ISOLA_LOG_WARN, "%s: user %u is refused: only user %u and root may connect",
+                      l->listener.url, uid, (unsigned)geteuid());
+            l->listener.stats.refused++;
+            isola__link_ended(&accepted->link, ISOLA_EPERM, "another user's");
             return;
         }
         isola__link_ended(&accepted->link, ISOLA_EIO, "not accepted");

@@ -143,3 +143,12 @@ void isola__unix_remove(const struct isola__unix_socket *s)
     if (lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
         unlink(s->path);
 }
+
+bool isola__unix_peer_ok(int fd, unsigned *uid)
+{
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t len = sizeof(peer);
+    int rc = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    *uid = (unsigned)peer.uid;
+    return rc == 0 && len == sizeof(peer) && (peer.uid == geteuid() || peer.uid == 0);
+}

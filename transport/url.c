@@ -7,13 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool loopback(const char *host)
+static bool is_address(const char *host)
 {
     struct in_addr v4;
     struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+    return inet_pton(AF_INET, host, &v4) == 1 || inet_pton(AF_INET6, host, &v6) == 1;
 }
 
 static int parse_unix(const char *text, const char *path, struct isola__url *out,
@@ -34,7 +32,7 @@ static int parse_unix(const char *text, const char *path, struct isola__url *out
 static int bad_tcp(const char *text, struct isola_err *err)
 {
     return isola_fail(err, ISOLA_EINVAL,
-                      "\"%.200s\" is not an address; give tcp://127.0.0.1:PORT, with the port from "
+                      "\"%.200s\" is not an address; give tcp://ADDRESS:PORT, with the port from "
                       "0 to 65535 and IPv6 in brackets",
                       text);
 }
@@ -73,12 +71,11 @@ static int parse_tcp(const char *text, const char *rest, struct isola__url *out,
         strcpy(name, "127.0.0.1");
     if (bracketed != (strchr(name, ':') != NULL) && name[0] != '\0')
         return bad_tcp(text, err);
-    if (!loopback(name))
-        return isola_fail(
-            err, ISOLA_EPERM,
-            "%.200s is not on this machine's loopback; links are not encrypted yet, so "
-            "only 127.0.0.1, [::1] and localhost are allowed",
-            text);
+    if (!is_address(name))
+        return isola_fail(err, ISOLA_EINVAL,
+                          "\"%.200s\" does not name an address: give one of IPv4, one of IPv6 in "
+                          "brackets, or localhost",
+                          text);
     out->kind = ISOLA__URL_TCP;
     strcpy(out->host, name);
     return 0;
@@ -92,8 +89,7 @@ int isola__url_parse(const char *text, struct isola__url *out, struct isola_err 
     if (strncmp(text, "tcp://", 6) == 0)
         return parse_tcp(text, text + 6, out, err);
     return isola_fail(err, ISOLA_EINVAL,
-                      "\"%.200s\" is not an address; give unix:/path or tcp://127.0.0.1:PORT",
-                      text);
+                      "\"%.200s\" is not an address; give unix:/path or tcp://ADDRESS:PORT", text);
 }
 
 void isola__url_format(const struct isola__url *url, char out[ISOLA__URL_SIZE])

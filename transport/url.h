@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The addresses links are opened on: "unix:/path" and "tcp://127.0.0.1:port". Loopback only, until
- * the channel is encrypted.
+ * The addresses links are opened on: "unix:/path" and "tcp://address:port".
  */
 #ifndef ISOLA_TRANSPORT_URL_H
 #define ISOLA_TRANSPORT_URL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -23,8 +23,7 @@ struct isola__url {
     char host[64];                    /* tcp: a numeric address, IPv6 without brackets */
 };
 
-/* ISOLA_EINVAL: not a url, or a path too long for a unix socket. ISOLA_EPERM: tcp to anything but a
- * loopback address or "localhost" (which means 127.0.0.1). */
+/* ISOLA_EINVAL: not a url, or a path too long for a unix socket. "localhost" means 127.0.0.1. */
 ANY_THREAD ISOLA_MUST_USE int isola__url_parse(const char *text, struct isola__url *out,
                                                struct isola_err *err);
 /* The canonical text. */

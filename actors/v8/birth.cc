@@ -13,9 +13,9 @@ namespace
 {
 
 const char *const hook_names[HOOK_COUNT] = {
-    "makeRef", "load",      "activate", "deactivate", "run",     "use",   "named",
-    "event",   "settle",    "expire",   "cancelled",  "dropAsk", "abort", "timer",
-    "state",   "hibernate", "tick",     "builtin",    "io",      "watch", "lazy"};
+    "makeRef", "load",    "activate",  "deactivate", "run",   "use",   "named", "event",
+    "settle",  "expire",  "cancelled", "dropAsk",    "abort", "timer", "state", "hibernate",
+    "tick",    "builtin", "io",        "watch",      "lazy",  "stream"};
 
 // What the runtime may call while it is made: nobody is there yet.
 void wake(void *) {}
@@ -37,6 +37,7 @@ bool crowded(void *)
 {
     return false;
 }
+void pace(void *, uint32_t, uint64_t, Slice) {}
 void drains(void *, bool) {}
 void drained(void *) {}
 void expects(void *, const uint32_t *, uint32_t) {}
@@ -44,7 +45,11 @@ bool heard(void *, uint32_t, Slice)
 {
     return true;
 }
-void publish(void *, uint32_t, Slice, Slice) {}
+void publish(void *, uint32_t, uint32_t, Slice, Slice) {}
+bool trace(void *, uint32_t, uint32_t, isola_buf *)
+{
+    return false;
+}
 void unheard(void *, uint32_t, uint32_t) {}
 void done(void *, uint32_t, uint32_t, bool, Slice) {}
 void activated(void *, uint32_t, Slice) {}
@@ -183,12 +188,14 @@ const isola_v8_ops quiet_ops = {
     .refer = refer,
     .congested = congested,
     .crowded = crowded,
+    .pace = pace,
     .drains = drains,
     .drained = drained,
     .expects = expects,
     .send = send,
     .heard = heard,
     .publish = publish,
+    .trace = trace,
     .unheard = unheard,
     .done = done,
     .activated = activated,
@@ -304,6 +311,10 @@ void forget_handles(isola_v8 *v)
     for (auto &hook : v->hooks)
         hook.Reset();
     v->address_symbol.Reset();
+    v->object_prototype.Reset();
+    v->shapes.reset();
+    for (auto &model : v->models)
+        model.Reset();
     v->memory.Reset();
     v->ring.ahead.forget();
     v->builtins.clear();

@@ -34,8 +34,8 @@ class Text final : public v8::String::ExternalOneByteStringResource
 };
 
 const NativeGroup *const groups[] = {
-    &buffer_natives, &search_natives, &util_natives, &types_natives, &url_natives,
-    &crypto_natives, &io_natives,     &zlib_natives, &icu_natives,   &rare_natives};
+    &buffer_natives, &search_natives, &util_natives, &types_natives, &url_natives, &crypto_natives,
+    &io_natives,     &stream_natives, &zlib_natives, &icu_natives,   &rare_natives};
 
 const std::vector<std::unique_ptr<Text>> &texts()
 {

@@ -2,11 +2,21 @@
 //
 // The other half of the codec: from msgpack to V8 values (docs/wire.md).
 //
-// It trusts nothing: counts were checked by the reader, depth is bounded here, and a back reference
-// may only name an object that has begun.
+// It trusts nothing: counts are checked against the bytes that are left, depth is bounded, and a
+// back reference may only name an object that has begun.
+//
+// An array or a plain object is made when all that is in it has been, which takes V8 a fraction of
+// the time: objects from what is known of their names (shapes.hh), arrays of numbers written where
+// they lie (heap.hh). A back reference to one that is not made yet (a cycle) makes it all start
+// over once, with each object made first and filled then.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
+#include "actors/v8/heap.hh"
+#include "actors/v8/runs.hh"
+#include "actors/v8/shapes.hh"
 #include "actors/v8/values.hh"
 
 namespace isola
@@ -14,39 +24,70 @@ namespace isola
 namespace
 {
 
+// What V8 can hold, and ends the process beyond: the room of an array, the names of an object.
+constexpr uint32_t kMostItems = 64u << 20, kMostProperties = 8u << 20;
+constexpr uint32_t kMostTogether = 1u << 20; // items of an array that is made of all of them
+constexpr uint32_t kNumbers = 16;            // from so many on, an array of numbers is written
+constexpr uint32_t kChunk = 4096;            // of them, between looks at the clock
+
+// Values that are to be put together. They are handles; only these move.
+class Pile
+{
+  public:
+    Pile() = default;
+    Pile(const Pile &) = delete;
+    void push(v8::Local<v8::Value> value)
+    {
+        if (size_ == room_)
+            grow();
+        all_[size_++] = value;
+    }
+    size_t size() const { return size_; }
+    // In one piece; valid until the next push.
+    v8::Local<v8::Value> *from(size_t i) { return all_ + i; }
+    void cut(size_t size) { size_ = size; }
+
+  private:
+    static constexpr size_t kFew = 64;
+    ISOLA_OWN_FRAME void grow()
+    {
+        more_.resize(2 * room_);
+        if (all_ == few_)
+            std::copy(few_, few_ + kFew, more_.begin());
+        all_ = more_.data();
+        room_ = more_.size();
+    }
+
+    size_t size_ = 0, room_ = kFew;
+    v8::Local<v8::Value> *all_ = few_;
+    v8::Local<v8::Value> few_[kFew];
+    std::vector<v8::Local<v8::Value>> more_{}; // all of them, once there were more
+};
+
 class Decoder
 {
   public:
-    Decoder(isola_js *js, Reader reader)
-        : js_(js), isolate_(js->isolate()), context_(js->context), r_(reader)
+    Decoder(isola_js *js, Slice bytes, bool objects_first)
+        : js_(js), isolate_(js->isolate()), context_(js->context), r_(isola_mp_reader(bytes)),
+          first_(objects_first), readable_(heap::readable(isolate_))
     {
     }
+    Decoder(const Decoder &) = delete;
 
     v8::MaybeLocal<v8::Array> args()
     {
-        isola_mp_item item;
-        if (isola_mp_next(&r_, &item) != 0 || item.type != ISOLA_MP_ARRAY)
+        uint32_t n;
+        if (!args_header(&n) || !items(n, 1))
             return {};
-        objects_.emplace_back(); // the array itself
-        v8::Local<v8::Array> a;
-        if (item.n > kFew) {
-            a = v8::Array::New(isolate_, static_cast<int>(item.n));
-            for (uint32_t i = 0; i < item.n; i++) {
-                v8::Local<v8::Value> value;
-                if (!read(1).ToLocal(&value) ||
-                    a->CreateDataProperty(context_, i, value).IsNothing())
-                    return {};
-            }
-        } else {
-            v8::Local<v8::Value> values[kFew];
-            for (uint32_t i = 0; i < item.n; i++)
-                if (!read(1).ToLocal(&values[i]))
-                    return {};
-            a = v8::Array::New(isolate_, values, item.n);
-        }
-        if (r_.p != r_.end)
+        return v8::Array::New(isolate_, pile_.from(0), n);
+    }
+
+    v8::MaybeLocal<v8::Value> first()
+    {
+        uint32_t n;
+        if (!args_header(&n) || !items(n, 1))
             return {};
-        return a;
+        return n > 0 ? *pile_.from(0) : v8::Undefined(isolate_).As<v8::Value>();
     }
 
     v8::MaybeLocal<v8::Value> whole()
@@ -57,16 +98,61 @@ class Decoder
         return value;
     }
 
+    // It failed for a reference to what was not made yet.
+    bool cyclic() const { return cyclic_; }
+
   private:
-    static constexpr uint32_t kFew = 8;
     using Result = v8::MaybeLocal<v8::Value>;
 
-    bool ended(uint32_t i) const { return (i & 0xff) == 0xff && ending(js_->v); }
+    bool ended() { return (++looks_ & 0xff) == 0 && ending(js_->v); }
+    size_t left() const { return static_cast<size_t>(r_.end - r_.p); }
 
-    Result read(int depth)
+    bool args_header(uint32_t *n)
     {
         isola_mp_item item;
-        if (depth > ISOLA_VALUE_DEPTH || isola_mp_next(&r_, &item) != 0)
+        if (isola_mp_next(&r_, &item) != 0 || item.type != ISOLA_MP_ARRAY || item.n > kMostItems)
+            return false;
+        objects_.emplace_back(); // the array itself, which nothing refers to
+        *n = item.n;
+        return true;
+    }
+    // All there are, to the end.
+    bool items(uint32_t n, int depth) { return pile(n, depth) && r_.p == r_.end; }
+    bool pile(uint32_t n, int depth)
+    {
+        for (uint32_t i = 0; i < n; i++) {
+            v8::Local<v8::Value> value;
+            if (ended() || !read(depth).ToLocal(&value))
+                return false;
+            pile_.push(value);
+        }
+        return true;
+    }
+
+    Result small(int32_t i) { return v8::Integer::New(isolate_, i).As<v8::Value>(); }
+    Result read(int depth)
+    {
+        if (depth > ISOLA_VALUE_DEPTH || r_.p == r_.end)
+            return {};
+        uint8_t tag = *r_.p;
+        if (tag < 0x80 || tag >= 0xe0) {
+            r_.p++;
+            return small(static_cast<int8_t>(tag));
+        }
+        if (tag >= 0xa0 && tag < 0xc0) {
+            size_t n = tag & 0x1f;
+            const uint8_t *text = r_.p + 1;
+            if (left() < 1 + n)
+                return {};
+            r_.p = text + n;
+            return string(isola_slice(text, n));
+        }
+        if (tag == 0xcb && left() >= 9) {
+            double d = take_double();
+            return v8::Number::New(isolate_, d).As<v8::Value>();
+        }
+        isola_mp_item item;
+        if (isola_mp_next(&r_, &item) != 0)
             return {};
         switch (item.type) {
         case ISOLA_MP_NIL:
@@ -75,7 +161,7 @@ class Decoder
             return v8::Boolean::New(isolate_, item.b).As<v8::Value>();
         case ISOLA_MP_UINT:
             if (item.u <= 0x7fffffff)
-                return v8::Integer::New(isolate_, static_cast<int32_t>(item.u)).As<v8::Value>();
+                return small(static_cast<int32_t>(item.u));
             return v8::Number::New(isolate_, static_cast<double>(item.u)).As<v8::Value>();
         case ISOLA_MP_INT:
             return v8::Number::New(isolate_, static_cast<double>(item.i)).As<v8::Value>();
@@ -98,17 +184,86 @@ class Decoder
         }
         return {};
     }
+    double take_double()
+    {
+        uint64_t bits;
+        double d;
+        memcpy(&bits, r_.p + 1, sizeof(bits));
+        bits = __builtin_bswap64(bits);
+        memcpy(&d, &bits, sizeof(d));
+        r_.p += 9;
+        return d;
+    }
+
+    // --- strings ---
 
     ISOLA_OWN_FRAME Result string(Slice s)
     {
         v8::Local<v8::String> value;
-        if (s.len > static_cast<size_t>(v8::String::kMaxLength) ||
-            !v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(s.data),
-                                     v8::NewStringType::kNormal, static_cast<int>(s.len))
+        if (s.len > static_cast<size_t>(v8::String::kMaxLength))
+            return {};
+        if (is_ascii(s.data, s.len)
+                ? !v8::String::NewFromOneByte(isolate_, s.data, v8::NewStringType::kNormal,
+                                              static_cast<int>(s.len))
+                       .ToLocal(&value)
+                : !wide(s).ToLocal(&value))
+            return {};
+        return value.As<v8::Value>();
+    }
+    // Not ASCII. What is no UTF-8 gets U+FFFD for it, from V8.
+    ISOLA_OWN_FRAME v8::MaybeLocal<v8::String> wide(Slice s)
+    {
+        const auto *text = reinterpret_cast<const char *>(s.data);
+        if (s.len >= kLong) {
+            Scratch room(js_);
+            auto *bytes = reinterpret_cast<char *>(isola_buf_extend(room.buf(), 2 * s.len));
+            if (bytes == nullptr)
+                return {};
+            if (size_t n = simdutf::convert_utf8_to_latin1(text, s.len, bytes))
+                return v8::String::NewFromOneByte(isolate_, reinterpret_cast<uint8_t *>(bytes),
+                                                  v8::NewStringType::kNormal, static_cast<int>(n));
+            if (size_t n = simdutf::convert_utf8_to_utf16le(text, s.len,
+                                                            reinterpret_cast<char16_t *>(bytes)))
+                return v8::String::NewFromTwoByte(isolate_, reinterpret_cast<uint16_t *>(bytes),
+                                                  v8::NewStringType::kNormal, static_cast<int>(n));
+        }
+        return v8::String::NewFromUtf8(isolate_, text, v8::NewStringType::kNormal,
+                                       static_cast<int>(s.len));
+    }
+
+    // The units of a string as they are.
+    ISOLA_OWN_FRAME Result units(Slice s, bool two_bytes)
+    {
+        size_t n = two_bytes ? s.len / 2 : s.len;
+        v8::Local<v8::String> value;
+        if (n > static_cast<size_t>(v8::String::kMaxLength) || (two_bytes && s.len % 2 != 0))
+            return {};
+        if (!two_bytes) {
+            if (!v8::String::NewFromOneByte(isolate_, s.data, v8::NewStringType::kNormal,
+                                            static_cast<int>(n))
+                     .ToLocal(&value))
+                return {};
+            return value.As<v8::Value>();
+        }
+        Scratch aligned(js_);
+        const uint8_t *from = s.data;
+        // V8 looks at units one by one for the first that takes two bytes, and copies them then:
+        // only that look needs them to lie as they should.
+        if (reinterpret_cast<uintptr_t>(from) % 2 != 0 && (n == 0 || from[1] == 0)) {
+            uint8_t *to = isola_buf_extend(aligned.buf(), s.len);
+            if (to == nullptr)
+                return {};
+            copy_long(to, from, s.len);
+            from = to;
+        }
+        if (!v8::String::NewFromTwoByte(isolate_, reinterpret_cast<const uint16_t *>(from),
+                                        v8::NewStringType::kNormal, static_cast<int>(n))
                  .ToLocal(&value))
             return {};
         return value.As<v8::Value>();
     }
+
+    // --- objects ---
 
     Result keep(v8::Local<v8::Value> object)
     {
@@ -123,33 +278,205 @@ class Decoder
 
     ISOLA_OWN_FRAME Result array(uint32_t n, int depth)
     {
-        v8::Local<v8::Array> a = v8::Array::New(isolate_, static_cast<int>(n));
-        objects_.push_back(a);
-        for (uint32_t i = 0; i < n; i++) {
+        if (n >= kNumbers && readable_ && is_number(*r_.p))
+            return numbers(n, depth);
+        if (n > kMostItems)
+            return {};
+        if (first_ || n > kMostTogether) {
+            v8::Local<v8::Array> a = v8::Array::New(isolate_, static_cast<int>(n));
+            objects_.push_back(a);
+            return rest(a, 0, n, depth);
+        }
+        size_t number = objects_.size(), base = pile_.size();
+        objects_.emplace_back();
+        if (!pile(n, depth + 1))
+            return {};
+        v8::Local<v8::Array> a = v8::Array::New(isolate_, pile_.from(base), n);
+        pile_.cut(base);
+        objects_[number] = a;
+        return a.As<v8::Value>();
+    }
+    // The items from `i` on, of an array that is there.
+    ISOLA_OWN_FRAME Result rest(v8::Local<v8::Array> a, uint32_t i, uint32_t n, int depth)
+    {
+        for (; i < n; i++) {
             v8::Local<v8::Value> item;
-            if (ended(i) || !read(depth + 1).ToLocal(&item) ||
+            if (ended() || !read(depth + 1).ToLocal(&item) ||
                 a->CreateDataProperty(context_, i, item).IsNothing())
                 return {};
         }
         return a.As<v8::Value>();
     }
 
+    static bool is_number(uint8_t tag)
+    {
+        return tag < 0x80 || tag >= 0xe0 || (tag >= 0xca && tag <= 0xd3);
+    }
+    // Integers that V8 has no object for, from the `i`th of `n` items on: which is the first that
+    // is none? Nothing: the script is to end.
+    std::optional<uint32_t> take_small(int64_t *to, uint32_t i, uint32_t n)
+    {
+        while (i < n && r_.p != r_.end) {
+            uint32_t count, most = std::min(n - i, kChunk);
+            r_.p = isola::take_small(r_.p, r_.end, to + i, most, &count);
+            i += count;
+            if (ending(js_->v))
+                return {};
+            if (count == most || r_.p == r_.end)
+                continue;
+            Reader ahead = r_;
+            isola_mp_item item;
+            if (isola_mp_next(&ahead, &item) != 0 ||
+                (item.type == ISOLA_MP_UINT ? item.u > 0x7fffffff
+                                            : item.type != ISOLA_MP_INT || item.i < INT32_MIN))
+                break;
+            to[i++] = heap::as_small(static_cast<int32_t>(item.i));
+            r_ = ahead;
+        }
+        return i;
+    }
+    // A number, as the bits of a double, if that is what comes.
+    bool take_number(uint64_t *bits)
+    {
+        constexpr uint64_t kNaN = 0x7ff8000000000000u;
+        double d;
+        if (left() >= 9 && *r_.p == 0xcb) {
+            d = take_double();
+        } else {
+            Reader ahead = r_;
+            isola_mp_item item;
+            if (isola_mp_next(&ahead, &item) != 0 || item.type > ISOLA_MP_DOUBLE ||
+                item.type < ISOLA_MP_UINT)
+                return false;
+            d = item.type == ISOLA_MP_UINT  ? static_cast<double>(item.u)
+                : item.type == ISOLA_MP_INT ? static_cast<double>(item.i)
+                                            : item.d;
+            r_ = ahead;
+        }
+        if (std::isnan(d)) // V8 has one only, and others of its own that mean something
+            *bits = kNaN;
+        else
+            memcpy(bits, &d, sizeof(d));
+        return true;
+    }
+    // An array whose first item is a number: integers as long as there are, then doubles, then
+    // whatever comes. V8 makes it another kind of array with the first item that is not of a kind.
+    ISOLA_OWN_FRAME Result numbers(uint32_t n, int depth)
+    {
+        v8::Local<v8::Array> a;
+        auto &models = js_->v->models;
+        bool small = *r_.p != 0xcb && *r_.p != 0xca;
+        if (models[small].IsEmpty())
+            models[small].Reset(isolate_, heap::model(isolate_, context_, small ? "[0]" : "[0.5]"));
+        if (n > kMostItems || !heap::room_for(context_, models[small].Get(isolate_), n).ToLocal(&a))
+            return {};
+        objects_.push_back(a);
+        uint32_t i = 0;
+        if (int64_t *to = heap::small_store(a, n)) {
+            auto taken = take_small(to, i, n);
+            if (!taken)
+                return {};
+            i = *taken;
+            if (i < n && r_.p != r_.end && is_number(*r_.p)) {
+                v8::Local<v8::Value> item;
+                if (!read(depth + 1).ToLocal(&item) ||
+                    a->CreateDataProperty(context_, i++, item).IsNothing())
+                    return {};
+            }
+        }
+        if (i == n)
+            return a.As<v8::Value>();
+        if (uint64_t *to = heap::double_store(a, n))
+            for (uint64_t bits; i < n && take_number(&bits); i++) {
+                to[i] = bits;
+                if (i % kChunk == 0 && ending(js_->v))
+                    return {};
+            }
+        return rest(a, i, n, depth);
+    }
+
     ISOLA_OWN_FRAME Result object(uint32_t n, int depth)
     {
-        v8::Local<v8::Object> o = v8::Object::New(isolate_);
-        objects_.push_back(o);
+        if (n > kMostProperties)
+            return {};
+        if (first_ || n == 0 || n > Shapes::kMostNames || !shapes_ready()) {
+            v8::Local<v8::Object> o = v8::Object::New(isolate_);
+            objects_.push_back(o);
+            return properties(o, 0, n, depth);
+        }
+        Shapes &shapes = *js_->v->shapes;
+        Shapes::Shape *shape = shapes.root();
+        size_t number = objects_.size(), base = pile_.size();
+        objects_.emplace_back();
         for (uint32_t i = 0; i < n; i++) {
+            Shapes::Shape *next = nullptr;
+            if (r_.p != r_.end && *r_.p >= 0xa0 && *r_.p < 0xc0 && left() > (*r_.p & 0x1fu))
+                next = shapes.follow(isolate_, shape, r_.p, r_.end);
+            if (next == nullptr)
+                return one_by_one(shape, number, base, n, depth);
+            v8::Local<v8::Value> value;
+            r_.p += 1 + (*r_.p & 0x1f);
+            shape = next;
+            if (ended() || !read(depth + 1).ToLocal(&value))
+                return {};
+            pile_.push(value);
+        }
+        v8::Local<v8::DictionaryTemplate> maker = shapes.maker(isolate_, shape);
+        if (maker.IsEmpty())
+            return one_by_one(shape, number, base, n, depth);
+        return together(maker, number, base, n);
+    }
+    bool shapes_ready()
+    {
+        if (js_->v->making) // templates would be in the snapshot
+            return false;
+        if (js_->v->shapes == nullptr)
+            js_->v->shapes = std::make_unique<Shapes>();
+        return true;
+    }
+    ISOLA_OWN_FRAME Result together(v8::Local<v8::DictionaryTemplate> maker, size_t number,
+                                    size_t base, uint32_t n)
+    {
+        // Those that are there are the same as Local and as MaybeLocal.
+        using Values = v8::MemorySpan<v8::MaybeLocal<v8::Value>>;
+        static_assert(sizeof(v8::MaybeLocal<v8::Value>) == sizeof(v8::Local<v8::Value>));
+        v8::Local<v8::Object> o = maker->NewInstance(
+            context_, Values(reinterpret_cast<v8::MaybeLocal<v8::Value> *>(pile_.from(base)), n));
+        pile_.cut(base);
+        objects_[number] = o;
+        return o.As<v8::Value>();
+    }
+    // An object that has been read as far as `shape` says.
+    ISOLA_OWN_FRAME Result one_by_one(const Shapes::Shape *shape, size_t number, size_t base,
+                                      uint32_t n, int depth)
+    {
+        v8::Local<v8::Object> o = v8::Object::New(isolate_);
+        const Shapes::Shape *names[Shapes::kMostNames];
+        uint32_t there = shape->names;
+        for (uint32_t i = there; i-- > 0; shape = shape->parent)
+            names[i] = shape;
+        for (uint32_t i = 0; i < there; i++)
+            if (o->CreateDataProperty(context_, names[i]->name.Get(isolate_), pile_.from(base)[i])
+                    .IsNothing())
+                return {};
+        pile_.cut(base);
+        objects_[number] = o;
+        return properties(o, there, n, depth);
+    }
+    // The properties from the `i`th on.
+    ISOLA_OWN_FRAME Result properties(v8::Local<v8::Object> o, uint32_t i, uint32_t n, int depth)
+    {
+        for (; i < n; i++) {
             isola_mp_item key;
-            if (ended(i) || isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR)
+            if (ended() || isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR)
                 return {};
             v8::Local<v8::String> name;
+            v8::Local<v8::Value> value;
             if (!v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(key.bytes.data),
                                          v8::NewStringType::kInternalized,
                                          static_cast<int>(key.bytes.len))
-                     .ToLocal(&name))
-                return {};
-            v8::Local<v8::Value> value;
-            if (!read(depth + 1).ToLocal(&value) ||
+                     .ToLocal(&name) ||
+                !read(depth + 1).ToLocal(&value) ||
                 o->CreateDataProperty(context_, name, value).IsNothing())
                 return {};
         }
@@ -194,6 +521,9 @@ class Decoder
                 return read(depth + 1).ToLocal(&value) && !set->Add(context_, value).IsEmpty();
             });
         }
+        case ISOLA_EXT_LATIN1:
+        case ISOLA_EXT_UTF16:
+            return units(p, item.ext == ISOLA_EXT_UTF16);
         case ISOLA_EXT_REGEXP:
             return regexp(p);
         case ISOLA_EXT_ERROR:
@@ -212,8 +542,10 @@ class Decoder
             size_t number = 0;
             for (size_t i = 0; i < p.len; i++)
                 number = number << 8 | p.data[i];
-            if (number >= objects_.size() || objects_[number].IsEmpty())
+            if (number >= objects_.size())
                 return {};
+            if (objects_[number].IsEmpty())
+                cyclic_ = !first_; // it may be one of those that nothing refers to
             return objects_[number];
         }
         case ISOLA_EXT_REF: {
@@ -227,6 +559,12 @@ class Decoder
                 return {};
             return keep(ref);
         }
+        case ISOLA_EXT_STREAM: {
+            v8::Local<v8::Value> stream;
+            if (!stream_of(js_, p).ToLocal(&stream))
+                return {};
+            return keep(stream);
+        }
         default:
             return {};
         }
@@ -238,8 +576,8 @@ class Decoder
         Reader outer = r_;
         r_ = isola_mp_reader(payload);
         bool ok = true;
-        for (uint32_t i = 0; ok && r_.p != r_.end; i++)
-            ok = !ended(i) && each();
+        while (ok && r_.p != r_.end)
+            ok = !ended() && each();
         r_ = outer;
         if (!ok)
             return {};
@@ -372,35 +710,50 @@ class Decoder
         }
     }
 
+    static constexpr size_t kLong = 64; // bytes of text
+
     isola_js *js_;
     v8::Isolate *isolate_;
     v8::Local<v8::Context> context_;
     Reader r_;
-    Few<v8::Local<v8::Value>, 16> objects_;
+    bool first_;    // each object is made before what is in it
+    bool readable_; // and writable
+    bool cyclic_ = false;
+    uint32_t looks_ = 0;
+    Few<v8::Local<v8::Value>, 16> objects_; // empty: it is not made yet, or has but a number
+    Pile pile_;
 };
+
+// Once more for cycles.
+template <typename T, typename How> v8::MaybeLocal<T> decoded(isola_js *js, Slice bytes, How how)
+{
+    v8::TryCatch quiet(js->isolate());
+    Decoder decoder(js, bytes, false);
+    v8::MaybeLocal<T> result = how(decoder);
+    if (result.IsEmpty() && decoder.cyclic() && !ending(js->v)) {
+        Decoder again(js, bytes, true);
+        return how(again);
+    }
+    return result;
+}
 
 } // namespace
 
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes)
 {
-    v8::TryCatch quiet(js->isolate());
-    return Decoder(js, isola_mp_reader(bytes)).whole();
+    return decoded<v8::Value>(js, bytes, [](Decoder &d) { return d.whole(); });
 }
 
 v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args)
 {
-    v8::Local<v8::Array> values;
     if (args.len == 0)
         return v8::Undefined(js->isolate()).As<v8::Value>();
-    if (!decode_args(js, args).ToLocal(&values))
-        return {};
-    return values->Get(js->context, 0);
+    return decoded<v8::Value>(js, args, [](Decoder &d) { return d.first(); });
 }
 
 v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes)
 {
-    v8::TryCatch quiet(js->isolate());
-    return Decoder(js, isola_mp_reader(bytes)).args();
+    return decoded<v8::Array>(js, bytes, [](Decoder &d) { return d.args(); });
 }
 
 } // namespace isola

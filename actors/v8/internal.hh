@@ -15,6 +15,7 @@
 #include "actors/v8/limits.hh"
 #include "actors/v8/realm.h"
 #include "actors/v8/ring.hh"
+#include "actors/v8/shapes.hh"
 #include "base/msgpack.h"
 
 namespace isola
@@ -50,6 +51,7 @@ enum Hook {
     HOOK_IO,
     HOOK_WATCH,
     HOOK_LAZY,
+    HOOK_STREAM,
     HOOK_COUNT
 };
 
@@ -88,9 +90,14 @@ struct isola_v8 {
     v8::Global<v8::Context> context{};
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
     v8::Global<v8::Symbol> address_symbol{};
-    v8::Global<v8::ArrayBuffer> memory{}; // of the ring, as it is in snapshots
+    v8::Global<v8::Object> object_prototype{}; // when it was needed
+    uint32_t collections = 0;                  // of garbage: objects may have moved
+    std::unique_ptr<isola::Shapes> shapes{};   // of objects that were decoded
+    v8::Global<v8::Array> models[2]{};         // what arrays of doubles and of integers begin as
+    v8::Global<v8::ArrayBuffer> memory{};      // of the ring, as it is in snapshots
     isola::Ring ring{};
-    isola_buf scratch{}; // lent by Scratch
+    uint32_t receiver = 0; // whose message or answer is being decoded
+    uint32_t attempts = 0; // values with streams in them that were encoded
     // What scripts can import: "isola" and modules of Node.js', made when a script asks for them.
     struct Builtin {
         v8::Global<v8::Module> module;
@@ -157,21 +164,21 @@ Frame current_frame(v8::Isolate *isolate);
 Frame frame_of(v8::Isolate *isolate, v8::Local<v8::Value> value);
 void set_frame(v8::Isolate *isolate, uint32_t actor, uint32_t turn);
 
-// The isolate's buffer for what is encoded and copied on at once, or, when it is lent already (a
+// The thread's buffer for what is encoded and copied on at once, or, when it is lent already (a
 // getter of the script's sends while what it belongs to is encoded), one of its own.
 class Scratch
 {
   public:
-    explicit Scratch(isola_js *js) : v_(js->v), buf_(v_->scratch)
+    explicit Scratch(isola_js *) : buf_(kept.buf)
     {
-        v_->scratch = {};
+        kept.buf = {};
         buf_.len = 0;
         buf_.failed = false;
     }
     ~Scratch()
     {
-        if (v_->scratch.data == nullptr && buf_.cap <= kKept)
-            v_->scratch = buf_;
+        if (kept.buf.data == nullptr && buf_.cap <= kKept)
+            kept.buf = buf_;
         else
             isola_buf_free(&buf_);
     }
@@ -180,8 +187,12 @@ class Scratch
     Slice slice() const { return isola_buf_slice(&buf_); }
 
   private:
-    static constexpr size_t kKept = 4096;
-    isola_v8 *v_;
+    static constexpr size_t kKept = size_t{2} << 20;
+    struct Kept {
+        isola_buf buf{};
+        ~Kept() { isola_buf_free(&buf); }
+    };
+    static thread_local Kept kept;
     isola_buf buf_;
 };
 
@@ -202,13 +213,33 @@ class Utf8
 // ECLONE in the isolate, unless the isolate is terminating, and returns false; decode returns empty
 // and throws nothing. Value: an args array itself. ArgsOfOne: written as an args array around it;
 // OneArg: the same, and called so in errors. State: a value that stands alone.
+// `streams`: they may be in it; they are sent when all of it could be encoded.
 enum class Wrap { Value, ArgsOfOne, OneArg, State };
-bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out);
+bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out,
+            bool streams = false);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
 // The first of an args array; undefined when it has none.
 v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args);
 // An args array, to which nothing in it can refer.
 v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes);
+
+// streams.cc: ends of streams in values. What the hook is asked (lib/runtime/streams.js):
+enum StreamOp : uint32_t {
+    kStreamSaid,
+    kStreamEnded,
+    kStreamSend,
+    kStreamSent,
+    kStreamTake,
+};
+constexpr size_t kStreamId = 22;             // characters
+constexpr uint64_t kStreamCredit = 16 << 20; // bytes, at the most
+// What stands for a stream in a value: an array of what extension 12 has, or a string: why it
+// cannot be sent. Empty: thrown. `attempt`: of the value.
+v8::MaybeLocal<v8::Value> stream_end(isola_js *js, uint32_t attempt, v8::Local<v8::Object> stream);
+// Those of this attempt have been encoded with all the rest, or are not sent. False: thrown.
+bool stream_ends_sent(isola_js *js, uint32_t attempt, bool ok);
+// The stream, which is the receiver's (isola_v8::receiver). Empty: it is none.
+v8::MaybeLocal<v8::Value> stream_of(isola_js *js, Slice payload);
 
 // Encodes [error] for FAIL; whatever `error` holds, this succeeds.
 void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out);

@@ -67,6 +67,39 @@ void send(Info info)
         info.GetReturnValue().Set(static_cast<double>(id));
 }
 
+// durable(kind, dst, event, value, n, slot, number, ms) → has its sender room for more? n as in
+// encodeNext; the last three of an ask
+void durable(Info info)
+{
+    Call call(info);
+    touch(call.js.v, "it sends messages while it loads");
+    Scratch args(&call.js);
+    if (!encode(&call.js, info[3], call.integer(4) == 1 ? Wrap::OneArg : Wrap::Value, args.buf()))
+        return; // thrown
+    drain(&call.js);
+    Utf8 dst(call.isolate, info[1]), event(call.isolate, info[2]);
+    Frame frame = current_frame(call.isolate);
+    isola_v8_send s{};
+    s.actor = frame.actor;
+    s.turn = frame.turn;
+    s.kind = static_cast<int>(call.number(0));
+    s.durable = true;
+    s.dst = dst.slice();
+    s.event = event.slice();
+    s.args = args.slice();
+    s.timeout_ms = call.number(7);
+    s.id = static_cast<uint64_t>(call.number(6)) << ISOLA_ASK_SLOT_BITS | call.number(5);
+    uint64_t congested = 0;
+    isola_err err{};
+    int r = call.number(5) >> ISOLA_ASK_SLOT_BITS != 0
+                ? isola_fail(&err, ISOLA_EOVERLOAD, "too many asks are under way")
+                : call.js.v->ops->send(call.js.v->arg, &s, &congested, &err);
+    if (r != 0)
+        call.isolate->ThrowException(make_error(call.isolate, isola_error_name(r), err.text));
+    else
+        info.GetReturnValue().Set(congested == 0);
+}
+
 // refer(address) → its number, until [EPOCH] changes; throws EPERM
 void refer(Info info)
 {
@@ -90,6 +123,17 @@ void congested(Info info)
 {
     Call call(info);
     info.GetReturnValue().Set(call.js.v->ops->congested(call.js.v->arg, call.number(0)));
+}
+
+// pace(address, slot, number): an ask that is answered when the receiver is not congested any more
+void pace(Info info)
+{
+    Call call(info);
+    drain(&call.js);
+    Utf8 address(call.isolate, info[0]);
+    Frame frame = current_frame(call.isolate);
+    uint64_t id = static_cast<uint64_t>(call.number(2)) << ISOLA_ASK_SLOT_BITS | call.number(1);
+    call.js.v->ops->pace(call.js.v->arg, frame.actor, id, address.slice());
 }
 
 /* --- the ring (lib/runtime/ring.js) --- */
@@ -135,11 +179,13 @@ void decoded(Info info)
     v8::Local<v8::Array> values;
     if (k >= ring.queued)
         return;
+    call.js.v->receiver = ring.mails[k].actor;
     if (info[1]->IsTrue() && decode_first(&call.js, ring.mails[k].args).ToLocal(&value))
         info.GetReturnValue().Set(value);
     else if (!info[1]->IsTrue() && decode_args(&call.js, ring.mails[k].args).ToLocal(&values))
         info.GetReturnValue().Set(values);
-    else
+    call.js.v->receiver = 0;
+    if (value.IsEmpty() && values.IsEmpty())
         call.isolate->ThrowException(make_error(call.isolate, "EPROTO", kMalformed));
 }
 
@@ -150,16 +196,17 @@ void encode_next(Info info)
     Call call(info);
     Scratch bytes(&call.js);
     int64_t n = call.integer(1);
+    isola_buf_extend(bytes.buf(), ISOLA_MSG_BEFORE);
     if (n == -1)
         encode_error(&call.js, info[0], bytes.buf());
     else if (!encode(&call.js, info[0],
                      n == 1    ? Wrap::OneArg
                      : n == -2 ? Wrap::ArgsOfOne
                                : Wrap::Value,
-                     bytes.buf()))
+                     bytes.buf(), true))
         return; // thrown
     Utf8 name(call.isolate, info[2]);
-    keep_encoded(&call.js, name.slice(), bytes.slice());
+    keep_encoded(&call.js, name.slice(), bytes.buf());
 }
 
 // checkpoint(): what a message has left to do runs before the next one
@@ -211,6 +258,13 @@ void spawn(Info info)
         call.isolate->ThrowException(make_error(call.isolate, isola_error_name(r), err.text));
 }
 
+// The turn that code of this actor runs in; 0: none, or it is another's code
+uint32_t turn_of(v8::Isolate *isolate, uint32_t actor)
+{
+    Frame frame = current_frame(isolate);
+    return frame.actor == actor ? frame.turn : 0;
+}
+
 // publish(actor, event, args) → is there anyone who hears it
 void publish(Info info)
 {
@@ -222,7 +276,24 @@ void publish(Info info)
     info.GetReturnValue().Set(heard);
     Scratch args(&call.js);
     if (heard && encode(&call.js, info[2], Wrap::Value, args.buf()))
-        v->ops->publish(v->arg, call.number(0), event.slice(), args.slice());
+        v->ops->publish(v->arg, call.number(0), turn_of(call.isolate, call.number(0)),
+                        event.slice(), args.slice());
+}
+
+// trace(actor) → the trace context of what it sends now, as a W3C traceparent, or undefined
+void trace(Info info)
+{
+    Call call(info);
+    const isola_v8 *v = call.js.v;
+    Scratch bytes(&call.js);
+    if (!v->ops->trace(v->arg, call.number(0), turn_of(call.isolate, call.number(0)), bytes.buf()))
+        return;
+    const uint8_t *t = bytes.slice().data;
+    char text[60], *at = text + snprintf(text, sizeof(text), "00-");
+    for (int i = 0; i < ISOLA_TRACE_SIZE; i++)
+        at += snprintf(at, 4, i == 15 || i == 23 ? "%02x-" : "%02x", t[i]);
+    info.GetReturnValue().Set(
+        v8::String::NewFromUtf8(call.isolate, text).FromMaybe(v8::Local<v8::String>()));
 }
 
 // unheard(actor, turn): its message has no handler
@@ -348,10 +419,11 @@ const Native functions[] = {{"send", send},
 
 // What few isolates use, which are not born with it.
 const Native rare_functions[] = {
-    {"spawn", spawn},         {"watch", watch_turn},       {"runs", runs},
-    {"timerSet", timer_set},  {"timerClear", timer_clear}, {"encode", encode_value},
-    {"decode", decode_value}, {"touch", touch_text},       {"tick", tick},
-    {"ahead", ahead}};
+    {"durable", durable},     {"spawn", spawn},         {"watch", watch_turn},
+    {"runs", runs},           {"timerSet", timer_set},  {"timerClear", timer_clear},
+    {"encode", encode_value}, {"decode", decode_value}, {"touch", touch_text},
+    {"tick", tick},           {"ahead", ahead},         {"pace", pace},
+    {"trace", trace}};
 
 } // namespace
 

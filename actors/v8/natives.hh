@@ -37,6 +37,7 @@ extern const NativeGroup crypto_natives;  // node_crypto.cc
 extern const NativeGroup zlib_natives;    // node_zlib.cc
 extern const NativeGroup icu_natives;     // node_icu.cc
 extern const NativeGroup io_natives;      // io.cc
+extern const NativeGroup stream_natives;  // streams.cc
 
 // builtins.cc: every address the snapshot may refer to, ended by 0. Made by the first call, with
 // the text of the runtime.

@@ -7,6 +7,7 @@
 // Node.js is therefore started with
 // --no-node-snapshot, and the snapshot is made here, in process, from V8's built-in one with our
 // runtime evaluated in it.
+#include "actors/v8/heap.hh"
 #include "actors/v8/natives.hh"
 
 #include <malloc.h>
@@ -127,6 +128,14 @@ static void set_flags_for_actors()
         v8::V8::SetFlagsFromString(flag);
 }
 
+// Not with --jitless, which must not be given a compiler then. V8 does not tell its flags, but has
+// no WebAssembly with that one.
+static bool makes_machine_code(v8::Isolate *isolate)
+{
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    return context->Global()->Has(context, isola::text(isolate, "WebAssembly")).FromMaybe(true);
+}
+
 static bool evaluate(v8::Isolate *isolate, v8::Local<v8::Context> context, std::string *why)
 {
     v8::TryCatch caught(isolate);
@@ -165,10 +174,17 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
                               struct isola_err *err)
 {
     platform = static_cast<node::MultiIsolatePlatform *>(node_platform);
-    // For make_room: it comes from the arena, and stays there.
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    mallopt(M_TRIM_THRESHOLD, 2 << 20);
+    // For make_room, and for large messages: it comes from the arena, and a part stays there. To
+    // give a message's memory back to the kernel and have it again took a third of its time.
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
     allocator = v8::ArrayBuffer::Allocator::NewDefaultAllocator();
+    bool compiles = true;
+    if (v8::Isolate *isolate = v8::Isolate::TryGetCurrent()) {
+        v8::HandleScope scope(isolate);
+        heap::learn(isolate, isolate->GetCurrentContext());
+        compiles = makes_machine_code(isolate);
+    }
     runtime_text.set(runtime);
     isola_v8 v{&quiet_ops, nullptr, make_tasks(nullptr, nullptr)};
     v8::Isolate::CreateParams params;
@@ -179,7 +195,8 @@ extern "C" int isola_v8_start(void *node_platform, struct isola_slice runtime,
     // isolate.
     v8::V8::SetFlagsFromString("--no-sparkplug");
     snapshot = make_snapshot(&v, params, run_runtime, &why);
-    v8::V8::SetFlagsFromString("--sparkplug");
+    if (compiles)
+        v8::V8::SetFlagsFromString("--sparkplug");
     set_flags_for_actors();
     if (snapshot.data == nullptr)
         return isola_fail(err, ISOLA_ESCRIPT, "there is no snapshot of the runtime: %s",

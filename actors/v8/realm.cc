@@ -4,6 +4,7 @@
 #include "actors/v8/realm.h"
 
 #include "actors/v8/internal.hh"
+#include "actors/v8/runs.hh"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/msgpack.h"
@@ -33,10 +34,12 @@ bool ascii_only(Slice s)
 v8::MaybeLocal<v8::ArrayBuffer> copied(v8::Isolate *isolate, Slice s)
 {
     v8::Local<v8::ArrayBuffer> buffer;
-    if (!v8::ArrayBuffer::MaybeNew(isolate, s.len).ToLocal(&buffer))
+    if (!v8::ArrayBuffer::MaybeNew(isolate, s.len,
+                                   v8::BackingStoreInitializationMode::kUninitialized)
+             .ToLocal(&buffer))
         return {};
     if (s.len > 0)
-        memcpy(buffer->Data(), s.data, s.len);
+        copy_long(static_cast<uint8_t *>(buffer->Data()), s.data, s.len);
     return buffer;
 }
 
@@ -134,8 +137,15 @@ static void on_rejection(v8::PromiseRejectMessage message)
     }
 }
 
+static void count_collection(v8::Isolate *isolate, v8::GCType, v8::GCCallbackFlags)
+{
+    if (isola_v8 *v = from(isolate))
+        v->collections++;
+}
+
 void set_callbacks(v8::Isolate *isolate)
 {
+    isolate->AddGCEpilogueCallback(count_collection);
     isolate->SetMicrotasksPolicy(v8::MicrotasksPolicy::kExplicit);
     isolate->SetPromiseRejectCallback(on_rejection);
     set_module_callbacks(isolate);
@@ -271,7 +281,6 @@ void isola_v8_close(struct isola_v8 *v)
         forget_handles(v);
     }
     dispose_isolate(v->isolate);
-    isola_buf_free(&v->scratch);
     delete v;
 }
 
@@ -454,6 +463,23 @@ void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
     v8::Local<v8::Value> argv[] = {v8::Number::New(isolate, static_cast<double>(id)),
                                    v8::Boolean::New(isolate, last), said, bytes};
     (void)call_hook(js, HOOK_IO, 0, 4, argv);
+}
+
+bool isola_js_stream(struct isola_js *js, uint32_t actor, struct isola_slice src, bool ended,
+                     struct isola_slice args)
+{
+    Entry in(js, actor, 0);
+    if (!in)
+        return false;
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::Local<v8::Value> values, known;
+    if (!args_of(js, args).ToLocal(&values))
+        return false;
+    v8::Local<v8::Value> argv[] = {uint_of(js, ended ? kStreamEnded : kStreamSaid),
+                                   uint_of(js, actor), text(isolate, src), values};
+    set_frame(isolate, actor, 0);
+    return call_hook(js, HOOK_STREAM, actor, 4, argv).ToLocal(&known) && known->IsTrue();
 }
 
 void isola_js_tasks(struct isola_js *js)

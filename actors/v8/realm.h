@@ -46,9 +46,12 @@ struct isola_v8_send {
     uint32_t turn;  /* the turn it was sent in, as given to isola_js_deliver (at most 2^21 - 1); 0:
                        none */
     int kind;       /* enum isola_msg_kind: ASK, EMIT, SUB or UNSUB */
+    bool durable;   /* ASK, EMIT */
     uint32_t to;    /* ASK, EMIT: whom, as ops->refer has numbered it */
-    struct isola_slice dst; /* SUB, UNSUB */
+    struct isola_slice dst; /* SUB, UNSUB, and what is durable: whom */
     struct isola_slice event, args;
+    void **memory; /* ASK, EMIT: NULL, or args lie in this, from malloc(), behind ISOLA_MSG_BEFORE
+                      bytes that are nobody's. Who takes it leaves NULL */
     uint32_t timeout_ms; /* ASK */
     uint64_t id; /* ASK: what isola_js_settle is to name it by; UNSUB: what the SUB returned */
 };
@@ -81,15 +84,25 @@ struct isola_v8_ops {
     /* Is the mailbox of the actor with this number full? Is anyone's? */
     bool (*congested)(void *arg, uint32_t to);
     bool (*crowded)(void *arg);
+    /* An ask with this id of the actor with this serial, which is answered when the actor at `dst`
+     * is not congested any more. */
+    void (*pace)(void *arg, uint32_t actor, uint64_t id, struct isola_slice dst);
     /* Between drains and drained: what scripts have sent and ended before, some of it a little
      * late. `last`: nothing more comes in this entry, and what has crashed in it was reported.
      * expects: what follows is for these numbers, of which there are ISOLA_EXPECTED at the most. */
     void (*drains)(void *arg, bool last);
     void (*drained)(void *arg);
     void (*expects)(void *arg, const uint32_t *to, uint32_t n);
-    /* SUB: `id` gets what isola_js_event names it by. An ASK that cannot be sent fails in the
-     * isolate. */
+    /* SUB: `id` gets what isola_js_event names it by; what is durable: 1 when so much waits that
+     * its sender had better pause, else 0. An ASK that cannot be sent fails in the isolate. */
     int (*send)(void *arg, const struct isola_v8_send *s, uint64_t *id, struct isola_err *err);
+    /* What an end of a stream of this actor's says to the other, at `dst`. */
+    int (*stream_send)(void *arg, uint32_t actor, struct isola_slice dst, struct isola_slice args,
+                       struct isola_err *err);
+    /* Wants isola_js_stream when the activation at `dst` ends, or is lost: `*id` is 0 and gets what
+     * this is known by; or, with that, not any more. */
+    int (*stream_watch)(void *arg, uint32_t actor, struct isola_slice dst, uint64_t *id,
+                        struct isola_err *err);
     /* Nobody waits any more for this ask, which went to `dst`. */
     void (*cancel)(void *arg, uint64_t id, struct isola_slice dst);
     /* Wants isola_js_abort when nobody waits for this turn any more. 0: it does not run, 1: done,
@@ -102,7 +115,11 @@ struct isola_v8_ops {
                  struct isola_err *err);
     /* Does anyone subscribe to `event` of this actor? (So that nothing is encoded for nobody.) */
     bool (*heard)(void *arg, uint32_t actor, struct isola_slice event);
-    void (*publish)(void *arg, uint32_t actor, struct isola_slice event, struct isola_slice args);
+    void (*publish)(void *arg, uint32_t actor, uint32_t turn, struct isola_slice event,
+                    struct isola_slice args);
+    /* Appends the trace context of what code of this actor sends in this turn: ISOLA_TRACE_SIZE
+     * bytes. False: there is none. */
+    bool (*trace)(void *arg, uint32_t actor, uint32_t turn, struct isola_buf *out);
     /* The message of this turn has no handler. The turn goes on, and ends as others do. */
     void (*unheard)(void *arg, uint32_t actor, uint32_t turn);
     /* A turn has ended. `args`: [value] or, when not ok, [Error value]. */
@@ -263,6 +280,10 @@ JS_THREAD void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id);
 /* An answer to ops->io_start of `actor`: JSON (or nothing) and bytes (or none). */
 JS_THREAD void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
                            struct isola_slice head, struct isola_slice body);
+/* To the streams of `actor`: what an end at `src` says, or (`ended`) that its activation has ended:
+ * [{address, reason, message}]. False: there is no such stream. */
+JS_THREAD bool isola_js_stream(struct isola_js *js, uint32_t actor, struct isola_slice src,
+                               bool ended, struct isola_slice args);
 /* Runs what V8 posted and is due. */
 JS_THREAD void isola_js_tasks(struct isola_js *js);
 /* Appends the actor's state (one msgpack value) to `out`, if its script has looked at it

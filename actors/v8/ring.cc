@@ -15,6 +15,8 @@ namespace isola
 // Encoded values of what goes, beyond which it is handed on.
 static constexpr size_t kEncodedMax = 1u << 20;
 static constexpr size_t kEncodedKept = 64u << 10;
+// A value that is not copied from where it was encoded, and what may be left over there.
+static constexpr size_t kLarge = 32u << 10, kLeftOver = 4u << 10;
 // Records for what goes, for each for what comes: room for all a turn sends, as a rule, since what
 // does not fit waits for its end in larger ones. It is only memory once it is used.
 static constexpr uint32_t kOutgoing = 16;
@@ -65,6 +67,7 @@ Slice Names::name(uint32_t number) const
 
 Ring::~Ring()
 {
+    drop_own(own.size());
     isola_buf_free(&encoded);
     isola_buf_free(&coder);
 }
@@ -109,18 +112,59 @@ bool grow_ring(isola_js *js, uint32_t batch)
 
 /* --- what goes --- */
 
-void keep_encoded(isola_js *js, Slice name, Slice bytes)
+// The memory of a value that has been encoded, without what it does not use.
+static Ring::Own own(isola_buf *b)
+{
+    if (b->cap - b->len > kLeftOver)
+        if (void *less = realloc(b->data, b->len)) {
+            b->data = static_cast<uint8_t *>(less);
+            b->cap = b->len;
+        }
+    Ring::Own o{b->data, isola_slice(b->data + ISOLA_MSG_BEFORE, b->len - ISOLA_MSG_BEFORE)};
+    *b = {};
+    return o;
+}
+
+void Ring::drop_own(size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        own_bytes -= own[i].args.len;
+        free(own[i].memory);
+    }
+    own.erase(own.begin(), own.begin() + static_cast<ptrdiff_t>(n));
+}
+
+// Of a record whose value is large.
+Ring::Own *Ring::own_of(const int32_t *r)
+{
+    if (r[kTag] != kEncoded || static_cast<size_t>(r[kValue + 1]) < kLarge)
+        return nullptr;
+    uint32_t i;
+    memcpy(&i, encoded.data + r[kValue] + r[kEventLength], sizeof(i));
+    ISOLA_CHECK(i < own.size());
+    return &own[i];
+}
+
+void keep_encoded(isola_js *js, Slice name, isola_buf *b)
 {
     Ring &ring = js->v->ring;
+    size_t n = b->len > ISOLA_MSG_BEFORE ? b->len - ISOLA_MSG_BEFORE : 0;
     ring.ints[Ring::kWaits] = 0;
     if (static_cast<uint32_t>(ring.ints[Ring::kSent]) >= ring.outgoing ||
-        ring.encoded.len > kEncodedMax)
+        ring.encoded.len + ring.own_bytes > kEncodedMax)
         drain(js);
     ring.ints[Ring::kOffset] = static_cast<int32_t>(ring.encoded.len);
-    ring.ints[Ring::kLength] = static_cast<int32_t>(bytes.len);
+    ring.ints[Ring::kLength] = static_cast<int32_t>(n);
     ring.ints[Ring::kNameLength] = static_cast<int32_t>(name.len);
     isola_buf_append(&ring.encoded, name.data, name.len);
-    isola_buf_append(&ring.encoded, bytes.data, bytes.len);
+    if (n >= kLarge) {
+        auto place = static_cast<uint32_t>(ring.own.size());
+        isola_buf_append(&ring.encoded, &place, sizeof(place));
+        ring.own.push_back(own(b));
+        ring.own_bytes += n;
+    } else {
+        isola_buf_append(&ring.encoded, b->data + ISOLA_MSG_BEFORE, n);
+    }
     ring.ints[Ring::kWaits] = 1;
 }
 
@@ -134,6 +178,8 @@ static Slice args_of(Ring *ring, const int32_t *r)
     double d;
     switch (r[Ring::kTag]) {
     case Ring::kEncoded:
+        if (const Ring::Own *own = ring->own_of(r))
+            return own->args;
         return isola_slice(ring->encoded.data + r[Ring::kValue] + r[Ring::kEventLength],
                            static_cast<size_t>(r[Ring::kValue + 1]));
     case Ring::kNone:
@@ -180,6 +226,8 @@ static void send(isola_js *js, const int32_t *r)
         s.event = isola_slice(ring.encoded.data + r[Ring::kValue],
                               static_cast<size_t>(r[Ring::kEventLength]));
     s.args = args_of(&ring, r);
+    if (Ring::Own *own = ring.own_of(r))
+        s.memory = &own->memory;
     uint32_t slot = static_cast<uint32_t>(r[Ring::kSlot]),
              number = static_cast<uint32_t>(r[Ring::kAsk]);
     if (s.kind == ISOLA_MSG_ASK) {
@@ -206,6 +254,13 @@ static void forget_encoded(Ring *ring)
     size_t next = ring->ints[Ring::kWaits] != 0 ? ring->encoded.len - offset : 0;
     if (next > 0)
         memmove(ring->encoded.data, ring->encoded.data + offset, next);
+    bool large = next > 0 && static_cast<size_t>(ring->ints[Ring::kLength]) >= kLarge;
+    if (!ring->own.empty())
+        ring->drop_own(ring->own.size() - large);
+    if (large) {
+        uint32_t place = 0;
+        memcpy(ring->encoded.data + ring->ints[Ring::kNameLength], &place, sizeof(place));
+    }
     ring->ints[Ring::kOffset] = 0;
     ring->encoded.len = next;
     if (next == 0 && ring->encoded.cap > kEncodedKept)
@@ -253,6 +308,8 @@ void drain(isola_js *js, bool last)
     Ring &ring = v->ring;
     if (ring.ints == nullptr)
         return;
+    if (last)
+        ring.ints[Ring::kBurst] = 0;
     auto n = static_cast<uint32_t>(ring.ints[Ring::kSent]);
     uint32_t came = ran(ring);
     if (n == 0 && ring.seen >= came)
@@ -279,8 +336,9 @@ void drain(isola_js *js, bool last)
 
 /* --- what comes --- */
 
-// Puts the one value of an args array (or none) into a record; kEncoded: it does not fit.
-static Ring::Tag put_value(int32_t *r, Slice args, Ring::Tag nothing)
+// Puts the one value of an args array (or none) into a record, and its bytes into `place`; else how
+// it is to be decoded.
+static Ring::Tag put_value(int32_t *r, uint8_t *place, Slice args, Ring::Tag nothing)
 {
     Reader reader = isola_mp_reader(args);
     isola_mp_item item;
@@ -291,7 +349,7 @@ static Ring::Tag put_value(int32_t *r, Slice args, Ring::Tag nothing)
     if (item.n == 0)
         return reader.p == reader.end ? nothing : Ring::kEncoded;
     if (isola_mp_next(&reader, &item) != 0 || reader.p != reader.end)
-        return Ring::kEncoded;
+        return Ring::kEncoded1;
     double d;
     switch (item.type) {
     case ISOLA_MP_NIL:
@@ -303,22 +361,28 @@ static Ring::Tag put_value(int32_t *r, Slice args, Ring::Tag nothing)
             r[Ring::kValue] = static_cast<int32_t>(item.u);
             return Ring::kInteger;
         }
-        return Ring::kEncoded;
+        return Ring::kEncoded1;
     case ISOLA_MP_INT:
         if (item.i >= INT32_MIN) {
             r[Ring::kValue] = static_cast<int32_t>(item.i);
             return Ring::kInteger;
         }
-        return Ring::kEncoded;
+        return Ring::kEncoded1;
     case ISOLA_MP_DOUBLE:
         d = item.d;
         memcpy(r + Ring::kValue, &d, sizeof(d));
         return Ring::kDouble;
+    case ISOLA_MP_BIN:
+        if (item.bytes.len > Ring::kPlace)
+            return Ring::kEncoded1;
+        memcpy(place, item.bytes.data, item.bytes.len);
+        r[Ring::kValue] = static_cast<int32_t>(item.bytes.len);
+        return Ring::kBytes;
     case ISOLA_MP_EXT:
         return item.ext == ISOLA_EXT_UNDEFINED && item.bytes.len == 0 ? Ring::kUndefined
-                                                                      : Ring::kEncoded;
+                                                                      : Ring::kEncoded1;
     default:
-        return Ring::kEncoded;
+        return Ring::kEncoded1;
     }
 }
 
@@ -327,10 +391,11 @@ static int32_t *come(isola_js *js, Ring::Came kind, uint32_t actor, Slice args, 
     Ring &ring = js->v->ring;
     ISOLA_CHECK(ring.queued < ring.incoming);
     int32_t *r = ring.in(ring.queued);
-    ring.mails[ring.queued++].args = args;
     r[Ring::kKind] = kind;
-    r[Ring::kTag] = put_value(r, args, nothing);
+    r[Ring::kTag] = put_value(r, ring.place(ring.queued), args, nothing);
     r[Ring::kWhose] = static_cast<int32_t>(actor);
+    ring.mails[ring.queued].actor = actor;
+    ring.mails[ring.queued++].args = args;
     return r;
 }
 
@@ -418,7 +483,7 @@ bool isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
     int32_t *r = come(js, ok ? Ring::kReplied : Ring::kRefused, actor, args, Ring::kUndefined);
     r[Ring::kSerial] = static_cast<int32_t>(ISOLA_ASK_SLOT(id));
     r[Ring::kNumber] = static_cast<int32_t>(id >> ISOLA_ASK_SLOT_BITS);
-    return r[Ring::kTag] == Ring::kEncoded;
+    return r[Ring::kTag] == Ring::kEncoded || r[Ring::kTag] == Ring::kEncoded1;
 }
 
 void isola_js_forget(struct isola_js *js, uint32_t record)

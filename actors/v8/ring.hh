@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Messages between C and JavaScript, many at a time (lib/runtime/ring.js, which has the same
-// layout): a header of 16 fields, then the records of what comes, then those of what goes. A field
-// is 32 bits; a double takes two.
+// layout): a header of 16 fields, then the records of what comes, then those of what goes, then a
+// place for bytes for each of what comes. A field is 32 bits; a double takes two.
 #pragma once
 
 #include <v8.h>
@@ -49,7 +49,8 @@ struct Ring {
         kOffset,
         kLength,
         kNameLength,
-        kWaits
+        kWaits,
+        kBurst
     };
     enum In { kKind, kTag, kSerial, kNumber, kValue, kName = 6, kWhose = 7, kIn = 8 };
     enum Out {
@@ -66,8 +67,21 @@ struct Ring {
     enum Came { kEmitted = 1, kAsked, kReplied, kRefused, kFinished };
     static constexpr uint32_t kBefore = kName; // kFinished: records that were sent before it
     enum Goes { kAskSent = 1, kEmitSent, kDone, kFailed };
-    enum Tag { kNone, kUndefined, kNull, kFalse, kTrue, kInteger, kDouble, kEncoded };
+    enum Tag {
+        kNone,
+        kUndefined,
+        kNull,
+        kFalse,
+        kTrue,
+        kInteger,
+        kDouble,
+        kEncoded,
+        kBytes,   // of what comes: so many bytes, in the place of the record
+        kEncoded1 // of what comes: one value
+    };
     static constexpr uint32_t kHeader = 16;
+    // A place for bytes: V8 keeps arrays that are no larger in its heap, by default.
+    static constexpr uint32_t kPlace = 64;
 
     std::shared_ptr<v8::BackingStore> store;
     int32_t *ints = nullptr;
@@ -78,10 +92,17 @@ struct Ring {
     uint32_t seen = 0;   // of them, up to which ops know what has finished
     struct Mail {
         struct isola_slice event, args; // borrowed: what is not in the record
+        uint32_t actor;                 // whom it is for
     };
     std::vector<Mail> mails;
     struct isola_buf encoded {
-    }; // values of what goes
+    }; // values of what goes; of a large one its place in `own`
+    struct Own {
+        void *memory; // nullptr: it has been taken
+        struct isola_slice args;
+    };
+    std::vector<Own> own;
+    size_t own_bytes = 0;
     struct isola_buf coder {
     };
     // Asks that could not be sent: they fail with the next run.
@@ -98,16 +119,23 @@ struct Ring {
     int32_t *in(uint32_t k) const { return ints + kHeader + k * kIn; }
     int32_t *out(uint32_t k) const { return ints + kHeader + incoming * kIn + k * kOut; }
     void use(std::shared_ptr<v8::BackingStore> memory, uint32_t in, uint32_t out);
+    Own *own_of(const int32_t *record);
+    void drop_own(size_t n); // the first ones
+    uint8_t *place(uint32_t k) const
+    {
+        return reinterpret_cast<uint8_t *>(out(outgoing)) + size_t{k} * kPlace;
+    }
     static size_t bytes(uint32_t in, uint32_t out)
     {
-        return (kHeader + in * kIn + out * kOut) * sizeof(int32_t);
+        return (kHeader + in * kIn + out * kOut) * sizeof(int32_t) + size_t{in} * kPlace;
     }
 };
 
 // Hands what scripts have sent to ops, in its order. `last`: as in ops->drains.
 void drain(isola_js *js, bool last = false);
-// The part of native.encodeNext that knows the ring: `bytes` belong to the record that is put next.
-void keep_encoded(isola_js *js, struct isola_slice name, struct isola_slice bytes);
+// The part of native.encodeNext that knows the ring: what is in `bytes`, behind ISOLA_MSG_BEFORE of
+// them, belongs to the record that is put next. Takes them when they are many.
+void keep_encoded(isola_js *js, struct isola_slice name, struct isola_buf *bytes);
 // Takes the memory that is in the snapshot for it. False: that is none.
 bool take_ring(isola_js *js, v8::Local<v8::Value> memory);
 // In a new isolate: makes it so large that `batch` records can come at once.

@@ -42,10 +42,11 @@ template <typename T, size_t N> class Few
     }
     size_t size() const { return size_; }
     const T &operator[](size_t i) const { return i < N ? few_[i] : more_[i - N]; }
+    T &operator[](size_t i) { return i < N ? few_[i] : more_[i - N]; }
 
   private:
     size_t size_ = 0;
-    T few_[N]{};
+    T few_[N]; // those there are are set
     std::vector<T> more_;
 };
 

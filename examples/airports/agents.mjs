@@ -13,29 +13,32 @@ const START = 60_000, STOP = 20_000, CTL = 60_000; // ms at the most
 export class Agent {
   name;
   socket;
-  mesh; // tcp://…, what another agent joins
+  mesh; // tcp://…, where other agents find it; undefined: it was in no cluster when it was ready
   child;
   #log;
 
   get pid() { return this.child.pid; }
   get running() { return this.child.exitCode === null && this.child.signalCode === null; }
 
-  /** Starts a node-agent and waits for the line that says it is ready. `started` gets it before, to be stopped on failure; `more` are further arguments. */
-  static async start(bin, name, dir, join_, started, more = []) {
+  /**
+   * Starts a node-agent and waits for the line that says it is ready. `token` is one to join a cluster with; `started` gets it before, to be
+   * stopped on failure; `more` are further arguments; `listen` is where the mesh does, `on` a command line in front of the program's.
+   */
+  static async start(bin, name, dir, token, started, more = [], { listen = 'tcp://127.0.0.1:0', on = [] } = {}) {
     const agent = new Agent();
     const data = join(dir, name);
     mkdirSync(data, { recursive: true, mode: 0o700 }); // there already when a node is started again
     agent.name = name;
     agent.#log = join(dir, `${name}.log`);
     const log = openSync(agent.#log, 'a');
-    const args = ['--name', name, '--data', data, '--listen', 'tcp://127.0.0.1:0', ...(join_ === undefined ? [] : ['--join', join_]), ...more];
+    const [program, ...args] = [...on, join(bin, 'node-agent'), '--name', name, '--data', data, '--listen', listen, ...(token === undefined ? [] : ['--join', token]), ...more];
     // A group of its own: Ctrl-C comes to the tour alone, which then stops its agents in order.
-    agent.child = spawn(join(bin, 'node-agent'), args, { detached: true, stdio: ['ignore', 'pipe', log] });
+    agent.child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', log] });
     closeSync(log);
     agent.child.on('error', () => {}); // seen in firstLine
     if (agent.pid !== undefined) started.push(agent);
     const ready = await agent.#firstLine();
-    const match = /^node-agent \S+ is ready: socket (.+), mesh (tcp:\S+)$/.exec(ready);
+    const match = /^node-agent \S+ is ready: socket (.+?)(?:, mesh (tcp:\S+))?$/.exec(ready);
     if (match === null) throw new Error(`${name} said something else than that it is ready: ${ready}`);
     [, agent.socket, agent.mesh] = match;
     return agent;

@@ -74,8 +74,10 @@ async function tour(dir, agents) {
 
   say(`Two agents in ${dir}`);
   const east = await Agent.start(bin, 'east', dir, undefined, agents);
-  const west = await Agent.start(bin, 'west', dir, east.mesh, agents);
-  for (const agent of agents) say(`  ${agent.name}: pid ${agent.pid}, socket ${agent.socket}, mesh ${agent.mesh}`);
+  say((await ctl(bin, east, 'init', '--name', 'airports')).trimEnd().replace(/^/gm, '  '));
+  const token = (await ctl(bin, east, 'token')).trim();
+  await Agent.start(bin, 'west', dir, token, agents);
+  for (const agent of agents) say(`  ${agent.name}: pid ${agent.pid}, socket ${agent.socket}`);
 
   say('Deploy examples/airports');
   say((await ctl(bin, east, 'deploy', import.meta.dirname)).trimEnd().replace(/^/gm, '  '));

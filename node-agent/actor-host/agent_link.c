@@ -272,18 +272,38 @@ void agent_link_drained(void *arg)
     outbox_put(arg, p);
 }
 
+/* In a cluster: who this process is, and where it is to listen for others. */
+static void on_credentials(struct app *app, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola_err err;
+    struct isola_buf out = {0};
+    int r = data_links_listen(app, params, &err);
+    if (r != 0) {
+        agent_link_fail(app, m->id, r, err.text);
+        return;
+    }
+    isola_mp_map(&out, 1);
+    isola_mp_kstr(&out, "url", isola_listener_url(app->listener));
+    agent_link_reply(app, m->id, isola_buf_slice(&out));
+    isola_buf_free(&out);
+}
+
 static void on_method(struct app *app, const struct isola_msg *m)
 {
     struct isola_slice params = {0};
     isola_mp_at(m->args, 0, &params);
     if (isola_slice_is(m->event, "view"))
         peers_view(app, params);
+    else if (isola_slice_is(m->event, "credentials"))
+        on_credentials(app, m, params);
     else if (isola_slice_is(m->event, "release"))
         on_release(app, m, params, false);
     else if (isola_slice_is(m->event, "check"))
         on_release(app, m, params, true);
     else if (isola_slice_is(m->event, "ps"))
         on_ps(app, m, params);
+    else if (isola_slice_is(m->event, "links"))
+        links_asked(app, m);
     else if (isola_slice_is(m->event, "dead-letters"))
         letters_asked(app, m, params);
     else if (isola_slice_is(m->event, "inspect"))
@@ -301,13 +321,13 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     struct app *app = arg;
     struct isola_msg m;
     struct isola_err err;
-    if (isola_envelope_decode(frame, &m, &err) != 0) {
+    if (isola_link_decode(link, frame, &m, &err) != 0) {
         isola_log(ISOLA_LOG_ERROR, "the agent sent a malformed frame: %s", err.text);
         isola_link_close(link);
         return;
     }
     if (m.dst.len > 0)
-        conn_deliver(&app->agent_conn, &m, false);
+        conn_deliver(&app->agent_conn, &m, false, NULL);
     else
         on_method(app, &m);
 }
@@ -334,8 +354,7 @@ int agent_link_open(struct app *app, struct isola_err *err)
                           AGENT_FD);
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
-    isola_mp_map(&args, 3);
-    isola_mp_kstr(&args, "url", isola_listener_url(app->listener));
+    isola_mp_map(&args, 2);
     isola_mp_kuint(&args, "pid", (uint64_t)getpid());
     isola_mp_kuint(&args, "threads", app->options.threads);
     struct isola_msg ready = {
@@ -377,8 +396,10 @@ static void log_args(struct app *app, struct isola_buf *b, enum isola_log_level 
 /* False: there is no room for it. */
 static bool send_log(struct app *app, const struct isola_buf *args)
 {
-    struct isola_msg m = {
-        .kind = ISOLA_MSG_EMIT, .event = isola_slice_str("log"), .args = isola_buf_slice(args)};
+    struct isola_msg m = {.kind = ISOLA_MSG_EMIT,
+                          .bulk = true,
+                          .event = isola_slice_str("log"),
+                          .args = isola_buf_slice(args)};
     struct isola_link_stats stats = {0};
     if (app->agent == NULL || args->failed)
         return true;
@@ -426,24 +447,4 @@ void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice ad
     log_args(app, &l->args, level, address, text);
     atomic_fetch_add(&log_waiting, l->args.len);
     outbox_put(app, &l->parcel);
-}
-
-struct answer_parcel {
-    struct parcel parcel;
-    struct isola_mail *mail;
-};
-
-static void run_answer(struct app *app, struct parcel *parcel)
-{
-    struct answer_parcel *a = (struct answer_parcel *)parcel;
-    conn_answer(app, a->mail);
-    free(a);
-}
-
-void agent_link_answer(void *arg, struct isola_mail *mail)
-{
-    struct answer_parcel *a = isola_zalloc(sizeof(*a));
-    a->parcel.run = run_answer;
-    a->mail = mail;
-    outbox_put(arg, &a->parcel);
 }

@@ -13,9 +13,11 @@
 #include "actors/host.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "node-agent/actor-host/visits.h"
+#include "node-agent/actor-host/waiting.h"
 #include "scheduler/place.h"
 #include "store/state.h"
-#include "transport/link.h"
+#include "transport/link_report.h"
 
 struct app;
 struct isola_outside;
@@ -31,6 +33,12 @@ struct options {
 };
 int options_parse(int argc, char **argv, struct options *out, struct isola_err *err);
 
+/* The key of a map by numbers. */
+static inline struct isola_slice number_key(const uint64_t *number)
+{
+    return isola_slice(number, sizeof(*number));
+}
+
 /* --- outbox.c: what other threads hand to the loop --- */
 
 struct parcel {
@@ -45,7 +53,7 @@ struct outbox {
 int outbox_open(struct app *app, struct isola_err *err);
 ANY_THREAD void outbox_put(struct app *app, struct parcel *parcel);
 
-/* --- asks_out.c: asks and subscriptions this host has at another --- */
+/* --- asks_out.c: asks this host has at another --- */
 
 /* An ask on its way to a peer. */
 struct ask_out {
@@ -53,62 +61,134 @@ struct ask_out {
     uint64_t id; /* on the wire */
     struct isola_origin origin;
 };
+/* The lock of its peer guards it. */
 struct asks_out {
     struct isola_map by_id, by_origin;
     struct isola_heap due;
 };
-/* Notes an ask and returns the id it has on the wire. Takes the origin. */
-uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin,
-                      uint32_t timeout_ms);
+/* Notes an ask under this id. Takes the origin. */
+ANY_THREAD void asks_out_add(struct asks_out *asks, uint64_t id, struct isola_origin origin,
+                             uint32_t timeout_ms);
 /* Takes the ask with this id out; false when there is none. The origin is the caller's. */
-bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out);
+ANY_THREAD bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out);
 /* The id on the wire of the ask of this origin, which is forgotten; 0: there is none. */
-uint64_t asks_out_cancel(struct asks_out *asks, struct isola_origin origin);
-/* Fails all, or those that are due. */
-void asks_out_fail_all(struct app *app, struct asks_out *asks, int code, const char *why);
-void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now);
+ANY_THREAD uint64_t asks_out_cancel(struct asks_out *asks, struct isola_origin origin);
+/* Takes all out, or those that are due, as failures to be answered with isola_host_answer. */
+ANY_THREAD void asks_out_fail_all(struct asks_out *asks, int code, const char *why,
+                                  struct isola_mailq *out);
+ANY_THREAD void asks_out_expire(struct asks_out *asks, uint64_t now, struct isola_mailq *out);
 
-/* A subscription at a peer: of an actor here, or of a connection. */
-struct sub_out {
-    struct sub_out *next;
-    uint64_t id;             /* on the wire */
-    int node;                /* the peer it was last sent to, or 0 */
-    struct isola_mail *mail; /* the SUB: src is the subscriber, dst and event what it hears */
-};
+/* --- data_links.c: the links to other actor-hosts, and what is under way on them --- */
 
-/* --- peers.c --- */
+struct conn;
 
-/* Another node's actor-host. Once known, a peer keeps its number for the life of the process. */
+/* Another node's actor-host. Once known, a peer keeps its number and its memory for the life of the
+ * process. */
 struct peer {
     struct app *app;
     int number; /* > 0 */
     char *name;
-    char *url;               /* NULL while its actor-host is not there */
-    bool live;               /* in the view */
-    struct isola_link *link; /* ours to it, dialled when first needed */
-    bool up;
+    /* the loop's */
+    char *url;                   /* NULL while its actor-host is not there */
+    uint8_t key[ISOLA_KEY_SIZE]; /* its actor-host's; with url */
+    uint64_t started;            /* as that one's certificate says; with url */
+    char *version;               /* the release it runs; NULL: not known */
+    struct conn *dialling;
     uint64_t dial_at; /* not before, after a failure */
     unsigned failures;
+    /* anyone's, with the lock */
+    pthread_mutex_t lock;
+    bool live;         /* in the view */
+    struct conn *conn; /* the one link that messages take; NULL: there is none */
+    bool wanted;       /* the loop has been told that there should be one */
     struct asks_out asks;
-    struct isola_mailq waiting; /* for the peer's actor-host to come back */
+    struct waiting waiting; /* for the link */
+    struct isola_link_past past;
 };
 
-/* A connection some peer has dialled to us, or the agent's. */
+/* A connection: the agent's, or a link with a peer. */
 struct conn {
     struct app *app;
     struct isola_link *link;
-    uint64_t number; /* origin.link */
+    uint64_t number;   /* origin.link */
+    struct peer *peer; /* NULL: the agent */
+    bool dialled;      /* by us */
+    bool ready;        /* chosen, by us or the peer, and not closed; with the peer's lock */
+    uint64_t started;  /* accepted: when the peer's actor-host was, as its certificate says */
+    uint8_t node_key[ISOLA_KEY_SIZE];
 };
 
-int peers_listen(struct app *app, struct isola_err *err);
-void peers_view(struct app *app, struct isola_slice params);
-int peers_locate(void *arg, struct isola_slice address);
-void peers_forward(void *arg, int node, struct isola_mail *mail);
-/* A connection has ended: so have its subscriptions that were passed on to peers. */
-void peers_drop_conn(struct app *app, uint64_t conn);
-
+int data_links_open(struct app *app, struct isola_err *err);
+/* Listens for other actor-hosts, as the agent's `credentials` say (docs/protocol.md). Once. */
+int data_links_listen(struct app *app, struct isola_slice credentials, struct isola_err *err);
+/* The loop's: nodes that were removed, as `view` lists them. */
+void data_links_removed(struct app *app, struct isola_slice params);
+/* The loop's: where the peer's actor-host is now, and its key; `url` empty: it is not there. */
+void peer_set_url(struct peer *p, struct isola_slice url, const uint8_t *key);
+/* The loop's: it is not in the view any more. */
+void peer_leave(struct peer *p);
+/* The loop's: the view has changed. Links that have waited for it are used, others dialled. */
+void data_links_settle(struct app *app);
 /* Sends a mail to a peer, or fails it. Takes it. */
-void peer_send(struct peer *p, struct isola_mail *mail);
+ANY_THREAD void peer_send(struct peer *p, struct isola_mail *mail);
+/* Sends a mail if there is a link with room: then the origin of an ask is taken. Borrows the rest.
+ */
+ANY_THREAD bool peer_send_now(struct peer *p, struct isola_mail *mail);
+/* Sends a mail that is no ask, with this id, when there is a link; borrows it. False: there is
+ * none. */
+ANY_THREAD bool peer_tell(struct peer *p, const struct isola_mail *mail, uint64_t id);
+/* Has the loop see to a link with this peer. True: there is one. */
+ANY_THREAD bool peer_want(struct peer *p);
+/* Is there a link? */
+ANY_THREAD bool peer_linked(struct peer *p);
+/* An answer or event for the connection mail->origin.link. Takes it. */
+ANY_THREAD void conn_answer(struct app *app, struct isola_mail *mail);
+
+/* --- subs_out.c: subscriptions this host has at others --- */
+
+struct sub_out {
+    struct sub_out *next, **at;
+    struct sub_out *same;    /* an older one of the same origin: a connection may say one twice */
+    uint64_t id;             /* on the wire */
+    int node;                /* the peer it was last sent to, or 0 */
+    struct isola_mail *mail; /* the SUB: src is the subscriber, dst and event what it hears */
+};
+struct subs_out {
+    pthread_mutex_t lock;
+    struct sub_out *of_shard[ISOLA_SHARDS]; /* by the actors they are for */
+    struct isola_map by_id, by_origin;
+    bool again; /* a link there is did not take one */
+};
+/* SUB or UNSUB of an actor or connection here for an actor elsewhere; `node` 0: an UNSUB whose
+ * actor has come here, and the subscription perhaps as well. Takes the mail. */
+ANY_THREAD void subs_out_mail(struct app *app, int node, struct isola_mail *mail);
+/* An EVENT, or the refusal of a subscription, from this peer. */
+ANY_THREAD void subs_out_event(struct peer *p, const struct isola_msg *m);
+ANY_THREAD void subs_out_refused(struct peer *p, const struct isola_msg *m);
+/* The link to this peer is there: all of its are sent. With the lock, and that of the peer. */
+ANY_THREAD void subs_out_repeat(struct peer *p, struct isola_link *link);
+/* Tells the monitors of actors at this peer that they may be gone. */
+ANY_THREAD void subs_out_lost(struct peer *p, const char *why);
+/* The view has changed: they go to where their actors live now. The loop's. */
+void subs_out_settle(struct app *app);
+/* Those that a link had no room for are sent again. The loop's. */
+void subs_out_tick(struct app *app);
+/* Is there one for an actor at this peer? */
+ANY_THREAD bool subs_out_any(struct peer *p);
+/* A connection has ended: so have its subscriptions. The loop's. */
+void subs_out_drop_conn(struct app *app, uint64_t conn);
+
+/* --- peers.c: which nodes there are, and where actors live --- */
+
+void peers_view(struct app *app, struct isola_slice params);
+ANY_THREAD int peers_locate(void *arg, struct isola_slice address);
+ANY_THREAD void peers_forward(void *arg, int node, struct isola_mail *mail);
+/* ops->send. */
+ANY_THREAD bool peers_send(void *arg, int node, struct isola_mail *mail);
+/* Where the address lives, if elsewhere; else NULL. */
+ANY_THREAD struct peer *peers_of(struct app *app, struct isola_slice address);
+/* The peer of that name, made if need be. The loop's. */
+struct peer *peers_named(struct app *app, struct isola_slice name);
 
 /* --- claims.c: where the state of an actor that has moved is, and how it follows --- */
 
@@ -119,12 +199,18 @@ void peer_send(struct peer *p, struct isola_mail *mail);
 int claims_open(struct app *app, struct isola_err *err);
 ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
 ANY_THREAD bool claims_absent(void *arg, struct isola_slice address);
+/* At the start: what the actors whose state is here have sent is read, and sent again. */
+void claims_outboxes(struct app *app);
 /* A peer asks for the state of an address. */
 void claims_asked(struct conn *conn, const struct isola_msg *m);
 /* The answer to a mail of ours with one of the links above. Takes it. */
 void claims_answered(struct app *app, struct isola_mail *mail);
 /* The view has changed: claims that wait for it are tried again. */
 void claims_view(struct app *app);
+
+/* --- forget.c: what is too old to be kept --- */
+
+int forget_open(struct app *app, struct isola_err *err);
 
 /* --- outside.c: what scripts have done by the JavaScript of the main thread --- */
 
@@ -157,7 +243,6 @@ void blame_stuck(void *arg, struct isola_slice address, const char *why);
 int agent_link_open(struct app *app, struct isola_err *err);
 void agent_link_log(void *arg, enum isola_log_level level, struct isola_slice address,
                     struct isola_slice text);
-void agent_link_answer(void *arg, struct isola_mail *mail);
 void agent_link_drained(void *arg);
 /* Answers an ask of the agent's. */
 void agent_link_reply(struct app *app, uint64_t id, struct isola_slice value);
@@ -175,12 +260,19 @@ int letters_open(struct app *app, struct isola_err *err);
 void letters_asked(struct app *app, const struct isola_msg *m, struct isola_slice params);
 ANY_THREAD void letters_new(void *arg);
 
+/* --- links.c --- */
+
+void links_asked(struct app *app, const struct isola_msg *m);
+
 /* --- inspect.c: profiles and heap snapshots --- */
 
 void inspect_asked(struct app *app, uint64_t asked, struct isola_slice params);
 void inspect_read(struct app *app, uint64_t asked, struct isola_slice params);
 
 /* --- main.c --- */
+
+/* A node remembers as many others, at the most, as there were since it started. */
+#define ISOLA_PEERS_MAX 4096
 
 struct app {
     uv_loop_t *loop;
@@ -190,10 +282,18 @@ struct app {
     struct outbox outbox;
     struct isola_link *agent;
     struct conn agent_conn;
-    uint64_t shutdown_id; /* of the agent's `shutdown`, to be answered when drained */
-    struct isola_listener *listener;
-    struct isola_map conns; /* number (8 bytes) → struct conn */
-    uint64_t next_conn, next_wire_id;
+    uint64_t shutdown_id;            /* of the agent's `shutdown`, to be answered when drained */
+    struct isola_listener *listener; /* NULL: in no cluster, or not yet */
+    struct isola_link_security security;
+    struct isola_static_keys *keys; /* NULL as above; the following is set with them */
+    uint8_t cluster_key[ISOLA_KEY_SIZE];
+    struct isola_buf chain;
+    struct isola_removals removals;
+    pthread_mutex_t conns_lock;
+    struct isola_map conns; /* number (8 bytes) → struct conn; with conns_lock */
+    uint64_t next_conn;
+    atomic_ullong next_wire_id;
+    struct visits visits;
     _Atomic uint16_t places[ISOLA_SHARDS]; /* peer number, 0: here; written by the loop */
     uint16_t lost[ISOLA_SHARDS]; /* loop only: 1 + index into `down` of the node that would have the
                                     shard, 0: none */
@@ -203,10 +303,12 @@ struct app {
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
     struct isola_map missed; /* addresses of activations that had to start without their state */
     uint64_t next_claim;
-    uv_timer_t claim_retry;
-    size_t npeers;
-    struct peer **peers; /* [number - 1] */
-    struct sub_out *subs;
+    uv_timer_t claim_retry, forget;
+    struct isola_state_req outboxes, forget_req;
+    atomic_bool forgetting;
+    atomic_size_t npeers;
+    struct peer *peers[ISOLA_PEERS_MAX]; /* [number - 1]; written by the loop, before npeers */
+    struct subs_out subs;
     struct letters letters;
     uv_timer_t tick;
     struct preparer *preparer;
@@ -215,14 +317,23 @@ struct app {
     uint64_t next_job;
 };
 
-struct conn *conn_open(struct app *app, struct isola_link *link);
+void conn_add(struct app *app, struct conn *conn, struct isola_link *link);
+/* The loop's. */
 void conn_close(struct conn *conn);
 /* A message from a connection for an actor; origin.link will be `conn`. `passed_on`: it came from
- * another actor-host. */
-void conn_deliver(struct conn *conn, const struct isola_msg *m, bool passed_on);
-/* An answer or event for the connection mail->origin.link. Takes it. */
-void conn_answer(struct app *app, struct isola_mail *mail);
-/* Encodes a mail and sends it with this id. */
+ * another actor-host. `memory`: it lies there, and this is taken, for free(); NULL: it is copied.
+ */
+ANY_THREAD void conn_deliver(struct conn *conn, const struct isola_msg *m, bool passed_on,
+                             void *memory);
+/* What a peer says of a durable message. */
+ANY_THREAD void durable_deliver(struct app *app, const struct isola_msg *m);
+/* Encodes a mail and sends it with this id, on a link of the calling thread's, or a direct one. */
 int send_mail(struct isola_link *link, const struct isola_mail *mail, uint64_t id);
+/* The same for the last time: what is large leaves with the memory of its args
+ * (isola_mail_lost_memory), and is not copied. */
+int send_last(struct isola_link *link, struct isola_mail *mail, uint64_t id);
+/* As send_last, an answer to a peer: it says nobody's name, and a large one is not to hold up those
+ * to others. */
+int send_answer(struct isola_link *link, struct isola_mail *mail, uint64_t id);
 
 #endif

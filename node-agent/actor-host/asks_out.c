@@ -21,18 +21,17 @@ static struct origin_key key_of(struct isola_origin o)
     return (struct origin_key){(uint64_t)(uintptr_t)o.realm, o.link, o.id};
 }
 
-uint64_t asks_out_add(struct app *app, struct asks_out *asks, struct isola_origin origin,
-                      uint32_t timeout_ms)
+void asks_out_add(struct asks_out *asks, uint64_t id, struct isola_origin origin,
+                  uint32_t timeout_ms)
 {
     struct ask_out *a = isola_zalloc(sizeof(*a));
-    a->id = ++app->next_wire_id;
+    a->id = id;
     a->origin = origin;
     isola_map_set(&asks->by_id, isola_slice(&a->id, sizeof(a->id)), a);
     struct origin_key key = key_of(origin);
     isola_map_set(&asks->by_origin, isola_slice(&key, sizeof(key)), a);
     uint64_t wait = timeout_ms != 0 ? (uint64_t)timeout_ms + GRACE_MS : NO_TIMEOUT_MS;
     isola_heap_insert(&asks->due, &a->due, isola_clock_ms() + wait);
-    return a->id;
 }
 
 bool asks_out_take(struct asks_out *asks, uint64_t id, struct isola_origin *out)
@@ -60,26 +59,26 @@ uint64_t asks_out_cancel(struct asks_out *asks, struct isola_origin origin)
     return id;
 }
 
-static void fail_first(struct app *app, struct asks_out *asks, int code, const char *why)
+static void fail_first(struct asks_out *asks, int code, const char *why, struct isola_mailq *out)
 {
     struct ask_out *a = (struct ask_out *)(void *)isola_heap_min(&asks->due);
     struct isola_origin origin;
     if (asks_out_take(asks, a->id, &origin)) {
         struct isola_mail *m = isola_mail_failure(origin, code, "%s", why);
         if (m != NULL)
-            isola_host_answer(app->host, m);
+            isola_mailq_push(out, m);
     }
 }
 
-void asks_out_fail_all(struct app *app, struct asks_out *asks, int code, const char *why)
+void asks_out_fail_all(struct asks_out *asks, int code, const char *why, struct isola_mailq *out)
 {
     while (isola_heap_min(&asks->due) != NULL)
-        fail_first(app, asks, code, why);
+        fail_first(asks, code, why, out);
 }
 
-void asks_out_expire(struct app *app, struct asks_out *asks, uint64_t now)
+void asks_out_expire(struct asks_out *asks, uint64_t now, struct isola_mailq *out)
 {
     struct isola_heap_node *node;
     while ((node = isola_heap_min(&asks->due)) != NULL && node->key <= now)
-        fail_first(app, asks, ISOLA_ETIMEDOUT, "timed out");
+        fail_first(asks, ISOLA_ETIMEDOUT, "timed out", out);
 }

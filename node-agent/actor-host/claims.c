@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * An actor's state follows it when nodes come and go: it is claimed by the node the actor lives on
- * now.
+ * now. What is kept beside it goes with it, in the same steps: "state" below is all of that.
  *
  * Happy path: an activation reads its state here and finds it. If there is none, which the store
  * often knows without looking, and no other node, it starts without; if there are others, it asks
@@ -85,6 +85,7 @@ struct read {
     struct isola_buf note_key, note_value;
     struct note note;
     struct isola_buf value; /* what is stored here, then what was taken */
+    struct isola_kept_rows rows;
     bool have;
     int code;
     char why[300];
@@ -107,11 +108,14 @@ static void free_read(struct read *r)
     isola_buf_free(&r->gone_to);
     isola_buf_free(&r->note.taker);
     isola_buf_free(&r->value);
+    isola_kept_free(&r->rows);
     free(r);
 }
 
 static void finish(struct read *r, int code, const char *why)
 {
+    r->io->rows = r->rows.row;
+    r->io->nrows = code == 0 ? r->rows.n : 0;
     r->io->done(r->io, code, code == 0 ? isola_buf_slice(&r->value) : (struct isola_slice){0}, why);
     free_read(r);
 }
@@ -125,6 +129,7 @@ static void got_value(struct isola_state_req *req, int code, struct isola_slice 
         r->note.kind != NOTE_TAKING) { /* else it may be half of one and half of another move */
         r->have = true;
         isola_buf_append(&r->value, value.data, value.len);
+        isola_kept_copy(&r->rows, req->rows, req->nrows);
     }
     if (code != 0 && code != ISOLA_ENOENT)
         finish(r, code, why);
@@ -185,11 +190,6 @@ bool claims_absent(void *arg, struct isola_slice address)
 
 /* --- claiming: on the loop --- */
 
-static struct isola_slice id_key(const uint64_t *id)
-{
-    return isola_slice(id, sizeof(*id));
-}
-
 /* The peer of that name; NULL when it is not live. */
 static struct peer *live_peer(struct app *app, struct isola_slice name)
 {
@@ -202,7 +202,7 @@ static struct peer *live_peer(struct app *app, struct isola_slice name)
 static void finish_on_loop(struct read *r, int code, const char *why)
 {
     static char any;
-    isola_map_del(&r->app->claims, id_key(&r->id));
+    isola_map_del(&r->app->claims, number_key(&r->id));
     if (code == ISOLA_EUNREACHABLE)
         isola_map_set(&r->app->missed, r->io->address, &any);
     finish(r, code, why);
@@ -221,7 +221,7 @@ static void taken(struct isola_state_req *req, int code, struct isola_slice valu
 static void settle_here(struct read *r, uint64_t moves)
 {
     struct isola_slice none = {0};
-    isola_map_del(&r->app->claims, id_key(&r->id));
+    isola_map_del(&r->app->claims, number_key(&r->id));
     note_write(&r->note_value, NOTE_MINE, moves, none);
     r->req =
         (struct isola_state_req){.cb = taken, .arg = r, .address = isola_buf_slice(&r->note_key)};
@@ -264,7 +264,12 @@ static void taking_noted(struct isola_state_req *req, int code, struct isola_sli
         return;
     }
     r->req = (struct isola_state_req){.cb = value_kept, .arg = r, .address = r->io->address};
-    isola_state_put(r->app->state, &r->req, isola_buf_slice(&r->value));
+    isola_state_write(r->app->state, &r->req,
+                      &(struct isola_state_change){.has_value = true,
+                                                   .clear = true,
+                                                   .value = isola_buf_slice(&r->value),
+                                                   .rows = r->rows.row,
+                                                   .nrows = r->rows.n});
 }
 
 static void take(struct read *r)
@@ -347,7 +352,7 @@ static void run_decide(struct app *app, struct parcel *parcel)
 {
     struct read *r = (struct read *)parcel;
     r->id = ++app->next_claim;
-    isola_map_set(&app->claims, id_key(&r->id), r);
+    isola_map_set(&app->claims, number_key(&r->id), r);
     decide(r);
 }
 
@@ -405,16 +410,24 @@ static void concluded(struct read *r)
         finish_on_loop(r, ISOLA_ENOENT, NULL);
 }
 
-/* nil, or {moves, state} or {moves, taker}. */
+/* nil, or {moves, state, kept} or {moves, taker}. */
 static void heard(struct read *r, int from, struct isola_slice answer)
 {
-    struct isola_slice state, taker = {0};
+    struct isola_slice state, kept, taker = {0};
+    struct isola_kept_rows rows = {0};
     uint64_t moves;
     if (answer.len == 1 && answer.data[0] == 0xc0)
         return;
     if (!isola_mp_find_uint(answer, "moves", &moves)) {
         r->refused = true;
     } else if (isola_mp_find_bin(answer, "state", &state)) {
+        /* The release before this one kept nothing beside it. */
+        if (isola_mp_find(answer, "kept", &kept) && !isola_kept_read(kept, &rows)) {
+            r->refused = true;
+            return;
+        }
+        isola_kept_free(&r->rows);
+        r->rows = rows;
         r->found = r->have = true;
         r->note.moves = moves;
         r->value.len = 0;
@@ -496,6 +509,7 @@ struct give {
     uint64_t id;
     uint64_t link, ask; /* where the answer goes */
     struct isola_buf address, note_key, note_value, taker, value;
+    struct isola_kept_rows rows;
     struct note note;
     uint64_t again;
     struct isola_state_req req;
@@ -512,13 +526,17 @@ static void run_given(struct app *app, struct parcel *parcel)
     if (!g->have) {
         isola_mp_nil(&args);
     } else {
-        isola_mp_map(&args, 2);
+        bool given = g->note.kind == NOTE_GIVEN;
+        isola_mp_map(&args, given ? 2 : 3);
         isola_mp_kuint(&args, "moves", g->note.moves);
-        isola_mp_cstr(&args, g->note.kind == NOTE_GIVEN ? "taker" : "state");
-        if (g->note.kind == NOTE_GIVEN)
+        isola_mp_cstr(&args, given ? "taker" : "state");
+        if (given) {
             isola_mp_str(&args, isola_buf_slice(&g->note.taker));
-        else
+        } else {
             isola_mp_bin(&args, isola_buf_slice(&g->value));
+            isola_mp_cstr(&args, "kept");
+            isola_kept_write(&args, g->rows.row, g->rows.n);
+        }
     }
     struct isola_mail *m = g->code == 0
                                ? isola_mail_answer(to, true, isola_buf_slice(&args))
@@ -532,6 +550,7 @@ static void run_given(struct app *app, struct parcel *parcel)
     isola_buf_free(&g->note_value);
     isola_buf_free(&g->note.taker);
     isola_buf_free(&g->value);
+    isola_kept_free(&g->rows);
     free(g);
 }
 
@@ -564,6 +583,7 @@ static void give_value(struct isola_state_req *req, int code, struct isola_slice
     }
     g->note.moves++;
     isola_buf_append(&g->value, value.data, value.len);
+    isola_kept_copy(&g->rows, req->rows, req->nrows);
     note_write(&g->note_value, NOTE_GIVEN, g->note.moves, isola_buf_slice(&g->taker));
     g->req =
         (struct isola_state_req){.cb = noted, .arg = g, .address = isola_buf_slice(&g->note_key)};
@@ -589,6 +609,7 @@ static void give_note(struct isola_state_req *req, int code, struct isola_slice 
 
 static void activation_ended(struct give *g)
 {
+    isola_host_outbox_drop(g->app->host, isola_buf_slice(&g->address));
     g->req = (struct isola_state_req){
         .cb = give_note, .arg = g, .address = isola_buf_slice(&g->note_key)};
     isola_state_get(g->app->state, &g->req);
@@ -606,6 +627,87 @@ static bool claimed_here(const struct app *app, struct isola_slice address)
     return false;
 }
 
+/* --- what those before us have sent --- */
+
+struct sent {
+    struct parcel parcel;
+    struct app *app;
+    struct isola_state_req req;
+    struct isola_buf address, note_key;
+    struct isola_kept_rows rows;
+    bool here;
+};
+
+static void run_sent(struct app *app, struct parcel *parcel)
+{
+    struct sent *s = (struct sent *)parcel;
+    struct isola_slice address = isola_buf_slice(&s->address);
+    if (s->here)
+        isola_host_outbox_load(app->host, address, s->rows.row, s->rows.n);
+    else
+        isola_host_outbox_wake(app->host, address);
+    isola_buf_free(&s->address);
+    isola_buf_free(&s->note_key);
+    isola_kept_free(&s->rows);
+    free(s);
+}
+
+static void sent_read(struct isola_state_req *req, int code, struct isola_slice value,
+                      const char *why)
+{
+    struct sent *s = req->arg;
+    (void)value;
+    if (code == 0)
+        isola_kept_copy(&s->rows, req->rows, req->nrows);
+    else if (code != ISOLA_ENOENT)
+        isola_log(ISOLA_LOG_ERROR, "what %.*s has sent cannot be read: %s",
+                  ISOLA_FMT(isola_buf_slice(&s->address)), why);
+    outbox_put(s->app, &s->parcel);
+}
+
+static void sent_noted(struct isola_state_req *req, int code, struct isola_slice value,
+                       const char *why)
+{
+    struct sent *s = req->arg;
+    struct note note;
+    (void)why;
+    int bad = note_read(code, value, &note);
+    isola_buf_free(&note.taker);
+    s->here = bad == 0 && note.kind == NOTE_MINE;
+    if (!s->here) { /* it is elsewhere, or was on its way here: who lives there sends it */
+        outbox_put(s->app, &s->parcel);
+        return;
+    }
+    s->req = (struct isola_state_req){
+        .cb = sent_read, .arg = s, .address = isola_buf_slice(&s->address)};
+    isola_state_get(s->app->state, &s->req);
+}
+
+static void outboxes_listed(struct isola_state_req *req, int code, struct isola_slice value,
+                            const char *why)
+{
+    struct app *app = req->arg;
+    (void)value;
+    if (code != 0)
+        isola_log(ISOLA_LOG_ERROR, "what actors have sent cannot be read: %s", why);
+    for (size_t i = 0; code == 0 && i < req->nrows; i++) {
+        struct sent *s = isola_zalloc(sizeof(*s));
+        s->parcel.run = run_sent;
+        s->app = app;
+        isola_buf_append(&s->address, req->rows[i].peer.data, req->rows[i].peer.len);
+        note_key(&s->note_key, isola_buf_slice(&s->address));
+        s->req = (struct isola_state_req){
+            .cb = sent_noted, .arg = s, .address = isola_buf_slice(&s->note_key)};
+        isola_state_get(app->state, &s->req);
+    }
+}
+
+void claims_outboxes(struct app *app)
+{
+    app->outboxes = (struct isola_state_req){.cb = outboxes_listed, .arg = app};
+    isola_state_outboxes(app->state, &app->outboxes);
+}
+
 void claims_asked(struct conn *conn, const struct isola_msg *m)
 {
     struct app *app = conn->app;
@@ -618,6 +720,10 @@ void claims_asked(struct conn *conn, const struct isola_msg *m)
     if (!isola_mp_find_str(params, "address", &address) ||
         !isola_mp_find_str(params, "node", &node) || node.len == 0)
         refusal = isola_mail_failure(to, ISOLA_EINVAL, "a claim has an address and a node");
+    else if (!isola_slice_is(node, conn->peer->name))
+        refusal =
+            isola_mail_failure(to, ISOLA_EPERM, "node %s claims for node %.*s", conn->peer->name,
+                               (int)(node.len < 64 ? node.len : 64), (const char *)node.data);
     else if (isola_address_parse(address, &parts, &err) != 0)
         refusal = isola_mail_failure(to, ISOLA_EINVAL, "%s", err.text);
     else if (app->shutdown_id != 0)
@@ -640,7 +746,7 @@ void claims_asked(struct conn *conn, const struct isola_msg *m)
     note_key(&g->note_key, address);
     isola_buf_append(&g->taker, node.data, node.len);
     isola_mp_find_uint(params, "again", &g->again);
-    isola_map_set(&app->gives, id_key(&g->id), g);
+    isola_map_set(&app->gives, number_key(&g->id), g);
     stop->origin.link = GIVE_LINK;
     stop->origin.id = g->id;
     isola_host_stop(app->host, stop);
@@ -650,11 +756,11 @@ void claims_answered(struct app *app, struct isola_mail *mail)
 {
     if (mail->origin.link == CLAIM_LINK) {
         uint64_t claim = mail->origin.id >> PEER_BITS;
-        struct read *r = isola_map_get(&app->claims, id_key(&claim));
+        struct read *r = isola_map_get(&app->claims, number_key(&claim));
         if (r != NULL && r->waiting > 0)
             claim_answered(r, mail);
     } else {
-        struct give *g = isola_map_del(&app->gives, id_key(&mail->origin.id));
+        struct give *g = isola_map_del(&app->gives, number_key(&mail->origin.id));
         if (g != NULL)
             activation_ended(g);
     }

@@ -26,7 +26,7 @@ static void state_done(struct isola_state_req *req, int code, struct isola_slice
                        const char *why)
 {
     struct isola_state_io *io = req->arg;
-    io->done(io, code, value, why);
+    io->done(io, code, value, why); /* a write: no rows are read */
 }
 
 static struct isola_state_req *request(struct isola_state_io *io)
@@ -38,40 +38,65 @@ static struct isola_state_req *request(struct isola_state_io *io)
 
 static void state_write(void *arg, struct isola_state_io *io)
 {
-    isola_state_put(((struct app *)arg)->state, request(io), io->value);
+    isola_state_write(
+        ((struct app *)arg)->state, request(io),
+        &(struct isola_state_change){
+            .has_value = io->has_value, .value = io->value, .rows = io->rows, .nrows = io->nrows});
 }
 
 /* --- connections --- */
 
-static struct isola_slice number_key(const uint64_t *number)
-{
-    return isola_slice(number, sizeof(*number));
-}
-
-static void conn_add(struct app *app, struct conn *c, struct isola_link *link)
+void conn_add(struct app *app, struct conn *c, struct isola_link *link)
 {
     c->app = app;
     c->link = link;
     c->number = ++app->next_conn;
+    pthread_mutex_lock(&app->conns_lock);
     isola_map_set(&app->conns, number_key(&c->number), c);
-}
-
-struct conn *conn_open(struct app *app, struct isola_link *link)
-{
-    struct conn *c = isola_zalloc(sizeof(*c));
-    conn_add(app, c, link);
-    return c;
+    pthread_mutex_unlock(&app->conns_lock);
 }
 
 void conn_close(struct conn *c)
 {
+    pthread_mutex_lock(&c->app->conns_lock);
     isola_map_del(&c->app->conns, number_key(&c->number));
+    pthread_mutex_unlock(&c->app->conns_lock);
     isola_host_drop_link(c->app->host, c->number);
-    peers_drop_conn(c->app, c->number);
+    subs_out_drop_conn(c->app, c->number);
     free(c);
 }
 
-void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on)
+/* A message as a mail, which lies in `memory` that is to be the mail's, or is copied; NULL when
+ * there is no memory. */
+static struct isola_mail *mail_of(const struct isola_msg *m, void *memory)
+{
+    struct isola_mail *mail = memory != NULL
+                                  ? isola_mail_around(memory, m->trace, (int)m->kind, m->src,
+                                                      m->dst, m->event, m->chain, m->args)
+                                  : isola_mail_new_in(m->trace, (int)m->kind, m->src, m->dst,
+                                                      m->event, m->chain, m->args);
+    if (mail == NULL) {
+        isola_log(ISOLA_LOG_ERROR, "no memory for a message of %zu bytes", m->args.len);
+        return NULL;
+    }
+    mail->durable = m->seq != 0;
+    if (mail->durable) {
+        mail->seq = m->seq;
+        mail->before = m->id;
+    }
+    return mail;
+}
+
+void durable_deliver(struct app *app, const struct isola_msg *m)
+{
+    struct isola_mail *mail = m->dst.len > 0 ? mail_of(m, NULL) : NULL;
+    if (mail == NULL)
+        return;
+    mail->passed_on = true;
+    isola_host_post(app->host, mail);
+}
+
+static bool is_for_actors(const struct isola_msg *m)
 {
     switch (m->kind) {
     case ISOLA_MSG_ASK:
@@ -81,67 +106,118 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on)
     case ISOLA_MSG_STOP:
     case ISOLA_MSG_START:
     case ISOLA_MSG_CANCEL:
-        break;
+    case ISOLA_MSG_ACK:
+        return true;
+    case ISOLA_MSG_REPLY:
+    case ISOLA_MSG_FAIL: /* of a durable ask: to where that lives now, not to who asked here */
+        return m->seq != 0;
     default:
+        return false;
+    }
+}
+
+void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, void *memory)
+{
+    if (!is_for_actors(m)) {
+        free(memory);
         return;
     }
-    struct isola_mail *mail =
-        isola_mail_new((int)m->kind, m->src, m->dst, m->event, m->chain, m->args);
-    if (mail == NULL) {
-        isola_log(ISOLA_LOG_ERROR, "no memory for a message of %zu bytes", m->args.len);
+    bool asked = m->kind == ISOLA_MSG_EMIT && (m->flags & ISOLA_MSG_TELL) != 0;
+    char address[ISOLA_ADDRESS_MAX];
+    struct isola_slice dst = m->dst; /* which goes with the mail */
+    if (asked && memory != NULL && dst.len <= sizeof(address))
+        dst = isola_slice(memcpy(address, dst.data, dst.len), dst.len);
+    struct isola_mail *mail = mail_of(m, memory);
+    if (mail == NULL)
         return;
+    if (!mail->durable) {
+        mail->timeout_ms = m->kind != ISOLA_MSG_EMIT ? m->timeout_ms : 0;
+        mail->origin.id = m->id;
     }
-    mail->timeout_ms = m->timeout_ms;
-    if (m->kind == ISOLA_MSG_ASK && m->timeout_ms != 0)
+    if (m->kind == ISOLA_MSG_ASK && m->timeout_ms != 0 && !mail->durable)
         mail->deadline = isola_clock_ms() + m->timeout_ms;
     mail->passed_on = passed_on;
     mail->origin.link = c->number;
-    mail->origin.id = m->id;
     isola_host_post(c->app->host, mail);
+    if (asked && (memory == NULL || dst.data == (uint8_t *)address))
+        isola_host_pace_answer(c->app->host, dst, c->number);
 }
 
-void conn_answer(struct app *app, struct isola_mail *mail)
+static int send_as(struct isola_link *link, const struct isola_mail *mail, uint64_t id,
+                   uint32_t order, void **memory)
 {
-    if (mail->origin.link >= GIVE_LINK) {
-        claims_answered(app, mail);
-        return;
+    uint64_t now = mail->deadline != 0 ? isola_clock_ms() : 0;
+    uint32_t left = mail->deadline > now ? (uint32_t)(mail->deadline - now) : 1;
+    struct isola_msg m = {
+        .kind = (enum isola_msg_kind)mail->kind,
+        .id = id,
+        .order = order,
+        .timeout_ms = mail->deadline != 0            ? left
+                      : mail->kind != ISOLA_MSG_EMIT ? mail->timeout_ms
+                                                     : 0,
+        .flags = mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0 ? ISOLA_MSG_TELL : 0,
+        .src = mail->src,
+        .dst = mail->dst,
+        .event = mail->event,
+        .trace = isola_mail_trace(mail),
+        .chain = mail->chain,
+        .args = mail->args};
+    if (mail->durable) { /* `id` has no other use there (docs/wire.md) */
+        struct isola_link_stats stats;
+        isola_link_stats(link, &stats);
+        if (stats.wire < 2) /* it would be taken for a message like others: it waits for a newer
+                               release there */
+            return ISOLA_EPROTO;
+        m.id = mail->before;
+        m.seq = mail->seq;
+        m.flags = mail->kind == ISOLA_MSG_ACK ? 0 : ISOLA_MSG_DURABLE;
     }
-    struct conn *c = isola_map_get(&app->conns, number_key(&mail->origin.link));
-    int r = c != NULL && c->link != NULL ? send_mail(c->link, mail, mail->origin.id) : 0;
-    if (r != 0 && r != ISOLA_ECLOSED &&
-        mail->kind != ISOLA_MSG_EVENT) { /* too big, or too much waits: who asked is told */
-        struct isola_mail *f = isola_mail_failure(mail->origin, r, "the answer cannot be sent: %s",
-                                                  isola_error_text(r));
-        if (f != NULL)
-            r = send_mail(c->link, f, mail->origin.id);
-        isola_mail_free(f);
-        if (r != 0 && c != &app->agent_conn) /* not even that: the end of the link tells the peer */
-            isola_link_close(c->link);
-    }
-    isola_mail_free(mail);
+    return isola_link_send_own(link, &m, memory);
+}
+
+/* With its memory, unless it is sent again some time. */
+static int send_away(struct isola_link *link, struct isola_mail *mail, uint64_t id, uint32_t order)
+{
+    void *memory = mail->durable ? NULL : isola_mail_memory(mail);
+    bool had = memory != NULL;
+    int r = send_as(link, mail, id, order, &memory);
+    if (had && memory == NULL)
+        isola_mail_lost_memory(mail);
+    return r;
 }
 
 int send_mail(struct isola_link *link, const struct isola_mail *mail, uint64_t id)
 {
-    uint64_t now = mail->deadline != 0 ? isola_clock_ms() : 0;
-    uint32_t left = mail->deadline > now ? (uint32_t)(mail->deadline - now) : 1;
-    struct isola_msg m = {.kind = (enum isola_msg_kind)mail->kind,
-                          .id = id,
-                          .timeout_ms = mail->deadline != 0 ? left : mail->timeout_ms,
-                          .src = mail->src,
-                          .dst = mail->dst,
-                          .event = mail->event,
-                          .chain = mail->chain,
-                          .args = mail->args};
-    return isola_link_send_msg(link, &m);
+    void *none = NULL;
+    return send_as(link, mail, id, 0, &none);
+}
+
+int send_last(struct isola_link *link, struct isola_mail *mail, uint64_t id)
+{
+    return send_away(link, mail, id, 0);
+}
+
+int send_answer(struct isola_link *link, struct isola_mail *mail, uint64_t id)
+{
+    bool own = mail->src.len == 0 && !mail->durable;
+    return send_away(link, mail, id, own ? (uint32_t)id * 2654435761u | 1 : 0);
 }
 
 /* --- start --- */
 
+static void answer(void *arg, struct isola_mail *mail)
+{
+    conn_answer(arg, mail);
+}
+
 static const struct isola_host_ops host_ops = {
     .locate = peers_locate,
     .forward = peers_forward,
-    .answer = agent_link_answer,
+    .send = peers_send,
+    .answer = answer,
+    .batch = visits_batch,
+    .look = visits_look,
+    .gate = visits_gate,
     .state_read = claims_read,
     .state_absent = claims_absent,
     .state_write = state_write,
@@ -183,13 +259,19 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     if (r == 0)
         r = outbox_open(app, err);
     if (r == 0)
+        r = visits_open(&app->visits, loop, err);
+    if (r == 0)
         r = claims_open(app, err);
+    if (r == 0)
+        r = forget_open(app, err);
     if (r == 0)
         r = letters_open(app, err);
     if (r == 0)
-        r = peers_listen(app, err);
+        r = data_links_open(app, err);
     if (r == 0)
         r = isola_host_start(&host_ops, app, app->options.threads, &app->host, err);
+    if (r == 0)
+        claims_outboxes(app);
     if (r == 0)
         isola_host_set_memory(app->host, app->options.memory);
     if (r == 0)

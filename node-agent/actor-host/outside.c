@@ -26,15 +26,10 @@ static struct isola_slice key_slice(const struct job_key *key)
     return isola_slice(key, sizeof(*key));
 }
 
-static struct isola_slice number_slice(const uint64_t *number)
-{
-    return isola_slice(number, sizeof(*number));
-}
-
 static void end(struct app *app, struct job *job)
 {
     struct job_key key = {job->mail->origin.realm, job->mail->origin.id};
-    isola_map_del(&app->jobs, number_slice(&job->number));
+    isola_map_del(&app->jobs, number_key(&job->number));
     isola_map_del(&app->jobs_by_origin, key_slice(&key));
     isola_mail_free(job->mail);
     free(job);
@@ -53,7 +48,7 @@ static void start(struct app *app, struct isola_mail *m)
     }
     job->mail->origin = isola_mail_take_origin(m);
     struct job_key key = {job->mail->origin.realm, job->mail->origin.id};
-    isola_map_set(&app->jobs, number_slice(&job->number), job);
+    isola_map_set(&app->jobs, number_key(&job->number), job);
     isola_map_set(&app->jobs_by_origin, key_slice(&key), job);
     app->outside->start(app->outside->arg, job->number, m->event, m->src, m->dst, m->chain,
                         m->args);
@@ -88,7 +83,7 @@ void outside_io(void *arg, struct isola_mail *mail)
 void isola_actor_host_answer(struct app *app, uint64_t number, bool last, struct isola_slice head,
                              struct isola_slice body)
 {
-    struct job *job = isola_map_get(&app->jobs, number_slice(&number));
+    struct job *job = isola_map_get(&app->jobs, number_key(&number));
     if (job == NULL)
         return;
     struct isola_mail *m = isola_io_answer(job->mail, last, head, body);

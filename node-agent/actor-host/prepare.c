@@ -112,6 +112,7 @@ static void tell_agent(struct app *app, const struct isola_prepare *req, struct 
     isola_mp_cstr(&args, "cache");
     isola_mp_bin(&args, cache);
     struct isola_msg m = {.kind = ISOLA_MSG_EMIT,
+                          .bulk = true,
                           .event = isola_slice_str("prepared"),
                           .args = isola_buf_slice(&args)};
     if (app->agent != NULL && !args.failed)

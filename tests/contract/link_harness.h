@@ -25,6 +25,7 @@
 
 #include "base/msgpack.h"
 #include "transport/envelope.h"
+#include "transport/secure.h"
 
 #define DEADLINE_MS 30000
 
@@ -144,7 +145,45 @@ static inline void on_drained(struct isola_link *link, void *arg)
     e->drains++;
 }
 
-static const struct isola_link_ops ops = {on_up, on_frame, on_down, on_drained};
+static const struct isola_link_ops ops = {on_up, on_frame, on_down, on_drained, NULL};
+
+/* Both ends are one node of a cluster of its own. */
+static struct isola_node_keys node_keys;
+static struct isola_link_security security;
+static uint8_t cluster_key[ISOLA_KEY_SIZE];
+static struct isola_buf chain;
+static const uint8_t *dial_key; /* NULL: XX */
+static bool admit_none;
+
+static inline int on_admit(void *arg, struct isola_link *link, const uint8_t peer[ISOLA_KEY_SIZE],
+                           struct isola_slice shown, struct isola_identity *who,
+                           struct isola_err *err)
+{
+    (void)arg, (void)link;
+    if (admit_none)
+        return isola_fail(err, ISOLA_EPERM, "nobody is let in here");
+    return isola_identity_check(cluster_key, shown, peer, NULL, who, err);
+}
+
+static inline void make_identity(void)
+{
+    struct isola_sign_keys cluster;
+    struct isola_identity node = {.name = "north", .serial = 1, .issued_ms = 1};
+    struct isola_buf cert = {0};
+    isola_sign_keys_new(&cluster);
+    memcpy(cluster_key, cluster.public_key, sizeof(cluster_key));
+    isola_sign_keys_new(&node_keys.sign);
+    isola_static_keys_new(&node_keys.fixed);
+    memcpy(node.node_key, node_keys.sign.public_key, ISOLA_KEY_SIZE);
+    memcpy(node.node_static, node_keys.fixed.public_key, ISOLA_KEY_SIZE);
+    isola_node_certify(&cluster, &node, &cert);
+    isola_chain_write(isola_buf_slice(&cert), isola_slice(NULL, 0), &chain);
+    isola_buf_free(&cert);
+    security = (struct isola_link_security){.keys = &node_keys.fixed,
+                                            .chain = isola_buf_slice(&chain),
+                                            .purpose = ISOLA_LINK_CONTROL,
+                                            .admit = on_admit};
+}
 
 /* The listener hands its links to `offered`, one by one. */
 static struct isola_listener *listener;
@@ -172,14 +211,16 @@ static inline void start_listening(void)
     struct isola_err err;
     n_accepted = n_offered = 0;
     refuse = false;
-    if (isola_listener_open(&loop, listen_url, &listener_ops, NULL, &listener, &err) != 0)
+    if (isola_listener_open(&loop, listen_url, &security, &listener_ops, NULL, &listener, &err) !=
+        0)
         fail_msg("%s", err.text);
 }
 
 static inline void dial(struct end *e)
 {
     struct isola_err err;
-    if (isola_link_dial(&loop, isola_listener_url(listener), &ops, e, &e->link, &err) != 0)
+    if (isola_link_dial(&loop, isola_listener_url(listener), &security, dial_key, &ops, e, &e->link,
+                        &err) != 0)
         fail_msg("%s", err.text);
 }
 
@@ -197,8 +238,12 @@ static inline void connect_pair(struct end *client, struct end *server)
     WAIT_FOR(client->ups == 1 && server->link != NULL);
 }
 
+/* A peer that is no link: it holds the channel's own end, so it can say what a link would not. */
+static struct isola__secure raw_channel;
+static bool raw_shaken;
+
 /* A blocking socket connected to the listener. */
-static inline int raw_connect(void)
+static inline int raw_socket(void)
 {
     int fd;
     const char *url = isola_listener_url(listener);
@@ -207,12 +252,83 @@ static inline int raw_connect(void)
         sa.sin_port = htons((uint16_t)atoi(strrchr(url, ':') + 1));
         sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         fd = socket(AF_INET, SOCK_STREAM, 0);
-        assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+        if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0)
+            fail_msg("cannot connect: %s", strerror(errno));
     } else {
         struct sockaddr_un sa = {.sun_family = AF_UNIX};
         strcpy(sa.sun_path, url + strlen("unix:"));
         fd = socket(AF_UNIX, SOCK_STREAM, 0);
         assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    }
+    raw_shaken = false;
+    return fd;
+}
+
+static inline int raw_verify(void *arg, const uint8_t peer[ISOLA_KEY_SIZE],
+                             struct isola_slice payload, struct isola_err *err)
+{
+    struct isola_identity who;
+    (void)arg;
+    return isola_identity_check(cluster_key, payload, peer, NULL, &who, err);
+}
+
+static inline void raw_configure(struct isola__secure_config *config)
+{
+    *config = (struct isola__secure_config){.keys = &node_keys.fixed,
+                                            .pattern = ISOLA__NOISE_XX,
+                                            .least = ISOLA_WIRE_CHANNEL,
+                                            .greatest = ISOLA_WIRE_VERSION,
+                                            .purpose = ISOLA_LINK_CONTROL,
+                                            .payload = isola_buf_slice(&chain),
+                                            .verify = raw_verify};
+}
+
+/* Bytes, or the end. */
+static inline bool raw_readable(int fd)
+{
+    uint8_t byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN;
+}
+
+/* The handshake of `raw_channel` on `fd`. False: the listener has ended it. */
+static inline bool raw_shake(int fd)
+{
+    struct isola_buf out = {0};
+    struct isola_err err;
+    uint8_t in[20000];
+    size_t have = 0;
+    int rc = 0;
+    assert_int_equal(isola__secure_start(&raw_channel, &out, &err), 0);
+    for (;;) {
+        if (out.len > 0)
+            assert_int_equal(write(fd, out.data, out.len), out.len);
+        isola_buf_free(&out);
+        if (rc == 1)
+            break;
+        WAIT_FOR(raw_readable(fd));
+        ssize_t n = recv(fd, in + have, sizeof(in) - have, MSG_DONTWAIT);
+        if (n <= 0)
+            return false;
+        have += (size_t)n;
+        size_t used;
+        rc = isola__secure_shake(&raw_channel, in, have, &used, &out, &err);
+        if (rc < 0)
+            fail_msg("%s", err.text);
+        memmove(in, in + used, have -= used);
+    }
+    raw_shaken = true;
+    return true;
+}
+
+static inline int raw_connect(void)
+{
+    int fd = raw_socket();
+    if (tcp) {
+        struct isola__secure_config config;
+        struct isola_err err;
+        raw_configure(&config);
+        assert_int_equal(isola__secure_init(&raw_channel, &config, true, &err), 0);
+        assert_true(raw_shake(fd));
     }
     return fd;
 }
@@ -226,9 +342,19 @@ static inline int raw_pair(struct end *server)
     return fd;
 }
 
+/* As a record, where there are records. */
 static inline void raw_write(int fd, const void *data, size_t len)
 {
-    assert_int_equal(write(fd, data, len), len);
+    if (raw_shaken) {
+        uint8_t *record = malloc(len + ISOLA__SECURE_OVERHEAD);
+        struct isola_err err;
+        assert_int_equal(isola__secure_seal(&raw_channel, data, len, record, &err), 0);
+        len += ISOLA__SECURE_OVERHEAD;
+        assert_int_equal(write(fd, record, len), len);
+        free(record);
+    } else {
+        assert_int_equal(write(fd, data, len), len);
+    }
 }
 
 /* Reads from a raw socket as the loop finds something; `at_end` when it is at its end or was reset.
@@ -273,7 +399,7 @@ static inline void drain_stop(struct drain *d, int fd)
     close(fd);
 }
 
-static inline uint64_t bytes_out(const struct isola_link *link)
+static inline uint64_t bytes_out(struct isola_link *link)
 {
     struct isola_link_stats stats;
     isola_link_stats(link, &stats);
@@ -286,6 +412,10 @@ static inline int setup(void **state)
     if (uv_loop_init(&loop) != 0 || uv_timer_init(&loop, &deadline) != 0)
         return -1;
     listener = NULL;
+    dial_key = NULL;
+    admit_none = false;
+    if (security.keys == NULL)
+        make_identity();
     if (tcp)
         strcpy(listen_url, "tcp://127.0.0.1:0");
     else

@@ -17,15 +17,16 @@
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
 #include "tests/fuzz/fuzz.h"
+#include "transport/keyfile.h"
 #include "transport/link_impl.h"
 
 enum who {
     CLIENT,
     ANOTHER_CLIENT,
-    PEER,
-    ANOTHER_PEER,
+    PEER,         /* node a, as its link has proven */
+    ANOTHER_PEER, /* it shows no certificate */
     HOST,
-    DIALLED,        /* the node the agent dialled last */
+    DIALLED,        /* the node the agent dialled last: c */
     END,            /* of the one chosen before */
     WHO_LAST = END, /* larger numbers are frames, which no envelope is */
 };
@@ -44,9 +45,10 @@ static void link_read(struct isola_link *link)
 {
     (void)link;
 }
-static void link_write(struct isola_link *link)
+static ssize_t link_write(struct isola_link *link, const uint8_t *data, size_t n, const char **why)
 {
-    isola__link_wrote(link, link->out.bytes);
+    (void)link, (void)data, (void)why;
+    return (ssize_t)n;
 }
 static void link_goodbye(struct isola_link *link)
 {
@@ -63,7 +65,11 @@ static void link_stop(struct isola_link *link)
         *l->place = NULL;
     uv_close((uv_handle_t *)&l->handle, on_handle_closed);
 }
-static const struct isola__backend memory = {link_read, link_write, link_goodbye, link_stop};
+static const struct isola__backend memory = {.read = link_read,
+                                             .write = link_write,
+                                             .goodbye = link_goodbye,
+                                             .wake = isola__link_soon,
+                                             .stop = link_stop};
 
 static struct isola_link *link_new(uv_loop_t *loop, enum who who)
 {
@@ -87,21 +93,24 @@ static void arrive(struct memory_link *l, struct isola_slice frame)
     for (size_t at = 0; at < bytes.len && l->link.state != ISOLA__LINK_ENDING;) {
         uint8_t *to = NULL;
         size_t room = 0;
-        ISOLA_CHECK(isola__frames_room(&l->link.in, &to, &room) == 0);
+        ISOLA_CHECK(isola__inflow_room(&l->link.in, &to, &room) == 0);
         size_t n = bytes.len - at < room ? bytes.len - at : room;
         memcpy(to, bytes.data + at, n);
         at += n;
-        isola__link_arrived(&l->link, n);
+        (void)isola__link_arrived(&l->link, n);
     }
     isola_buf_free(&bytes);
 }
 
 /* --- in place of the network, and of other processes (the linker's --wrap) --- */
 
-int __wrap_isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_ops *ops,
-                           void *arg, struct isola_link **out, struct isola_err *err);
+int __wrap_isola_link_dial(uv_loop_t *loop, const char *url,
+                           const struct isola_link_security *security, const uint8_t *peer_key,
+                           const struct isola_link_ops *ops, void *arg, struct isola_link **out,
+                           struct isola_err *err);
 int __wrap_isola_link_open_fd(uv_loop_t *loop, int fd, const struct isola_link_ops *ops, void *arg,
                               struct isola_link **out, struct isola_err *err);
+const struct isola_identity *__wrap_isola_link_identity(const struct isola_link *link);
 int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options);
 int __wrap_uv_process_kill(uv_process_t *process, int number);
 void __wrap_isola_log(enum isola_log_level level, const char *fmt, ...)
@@ -118,10 +127,13 @@ void __wrap_isola_log(enum isola_log_level level, const char *fmt, ...)
     va_end(ap);
 }
 
-int __wrap_isola_link_dial(uv_loop_t *loop, const char *url, const struct isola_link_ops *ops,
-                           void *arg, struct isola_link **out, struct isola_err *err)
+int __wrap_isola_link_dial(uv_loop_t *loop, const char *url,
+                           const struct isola_link_security *security, const uint8_t *peer_key,
+                           const struct isola_link_ops *ops, void *arg, struct isola_link **out,
+                           struct isola_err *err)
 {
     struct isola__url parsed;
+    (void)security, (void)peer_key;
     int rc = isola__url_parse(url, &parsed, err);
     if (rc != 0)
         return rc;
@@ -139,6 +151,21 @@ int __wrap_isola_link_open_fd(uv_loop_t *loop, int fd, const struct isola_link_o
     isola_link_accept(*out, ops, arg);
     (*out)->state = ISOLA__LINK_UP;
     return 0;
+}
+
+const struct isola_identity *__wrap_isola_link_identity(const struct isola_link *link)
+{
+    static struct isola_identity who;
+    const struct memory_link *l = (const struct memory_link *)link;
+    uint8_t seed[ISOLA_KEY_SIZE];
+    struct isola_sign_keys keys;
+    who = (struct isola_identity){0};
+    if (l->place == &links[ANOTHER_PEER])
+        return &who;
+    who.name[0] = l->place == &links[PEER] ? 'a' : 'c';
+    isola_sign_keys_from(memset(seed, who.name[0], sizeof(seed)), &keys);
+    memcpy(who.node_key, keys.public_key, ISOLA_KEY_SIZE);
+    return &who;
 }
 
 static uv_process_t *host; /* while it runs */
@@ -193,20 +220,69 @@ static void catalog_make(const char *path)
     ISOLA_CHECK(fclose(f) == 0);
 }
 
+/* Node b of a cluster whose key is made of 'c'; seeds.mjs has certificates of it, and this token.
+ */
+static void cluster_make(struct isola__cluster *cluster, const char *dir)
+{
+    struct isola_identity own = {.name = "b", .serial = 1};
+    struct isola_sign_keys *key = isola_secret_alloc(sizeof(*key));
+    struct isola_buf file = {0}, cert = {0};
+    struct isola_err err = {0};
+    uint8_t seed[ISOLA_KEY_SIZE], secret[ISOLA_TOKEN_SECRET], hash[32];
+    char path[100];
+    ISOLA_CHECK(isola__cluster_open(cluster, dir, &err) == 0);
+    ISOLA_CHECK(isola_secret_dir(cluster->dir, &err) == 0);
+    cluster->keys = isola_secret_alloc(sizeof(*cluster->keys));
+    isola_sign_keys_from(memset(seed, 'b', sizeof(seed)), &cluster->keys->sign);
+    isola_static_keys_from(seed, &cluster->keys->fixed);
+    isola_sign_keys_from(memset(seed, 'c', sizeof(seed)), key);
+    memcpy(own.node_key, cluster->keys->sign.public_key, ISOLA_KEY_SIZE);
+    memcpy(own.node_static, cluster->keys->fixed.public_key, ISOLA_KEY_SIZE);
+    isola_node_certify(key, &own, &cert);
+    if (isola__cluster_enter(cluster, key->public_key, isola_slice_str("fuzz"),
+                             isola_buf_slice(&cert), &err) != 0)
+        isola_check_failed(err.text, __FILE__, __LINE__);
+    isola_mp_array(&file, 3);
+    isola_mp_uint(&file, 1);
+    isola_mp_cstr(&file, "isola cluster key");
+    isola_mp_bin(&file, isola_slice(seed, sizeof(seed)));
+    snprintf(path, sizeof(path), "%s/cluster.key", cluster->dir);
+    ISOLA_CHECK(isola_secret_write(path, isola_buf_slice(&file), &err) == 0);
+    file.len = 0;
+    isola_token_hash(memset(secret, 2, sizeof(secret)), hash);
+    isola_mp_array(&file, 4);
+    isola_mp_uint(&file, 1);
+    isola_mp_uint(&file, 1);
+    isola_mp_array(&file, 0);
+    isola_mp_array(&file, 1);
+    isola_mp_array(&file, 4);
+    isola_mp_bin(&file, isola_slice("\1\1\1\1\1\1\1\1", 8));
+    isola_mp_bin(&file, isola_slice(hash, sizeof(hash)));
+    isola_mp_uint(&file, INT64_MAX);
+    isola_mp_bin(&file, isola_slice(NULL, 0));
+    snprintf(path, sizeof(path), "%s/issuer", cluster->dir);
+    ISOLA_CHECK(isola_secret_write(path, isola_buf_slice(&file), &err) == 0);
+    if (isola__issuer_open(cluster->dir, &cluster->issuer, &err) != 0)
+        isola_check_failed(err.text, __FILE__, __LINE__);
+    isola_buf_free(&file);
+    isola_buf_free(&cert);
+    isola_secret_free(key);
+}
+
 static struct isola__agent *agent_new(const char *dir)
 {
-    static struct isola_listener control;
     struct isola__agent *agent = isola_zalloc(sizeof(*agent));
     struct isola_err err = {0};
     agent->opt = (struct isola__options){.name = isola_strdup("b"),
                                          .data = isola_strdup(dir),
                                          .socket = isola_format("%s/socket", dir),
-                                         .listen = isola_strdup("tcp://127.0.0.1:4000"),
+                                         .listen = {.host = "127.0.0.1", .port = 4000},
+                                         .data_listen = {.host = "127.0.0.1"},
                                          .threads = 1};
     agent->started_ms = isola_clock_wall_ms();
     agent->state = ISOLA_AGENT_READY;
-    snprintf(control.url, sizeof(control.url), "%s", agent->opt.listen);
-    agent->control = &control;
+    agent->url = isola_strdup("tcp://127.0.0.1:4000");
+    cluster_make(&agent->cluster, dir);
     ISOLA_CHECK(uv_loop_init(&agent->loop) == 0);
     char *path = isola_format("%s/catalog.db", dir);
     catalog_make(path);
@@ -218,6 +294,7 @@ static struct isola__agent *agent_new(const char *dir)
     isola__asks_init(&agent->asks, &agent->loop);
     agent->clients.agent = agent;
     isola__members_init(&agent->members, agent);
+    isola__members_begin(&agent->members);
     isola__host_init(&agent->host, agent);
     agent->host.was_ready = true; /* the start is over */
     isola__host_start(&agent->host);
@@ -239,6 +316,8 @@ static void agent_free(struct isola__agent *agent)
     isola__members_free(&agent->members);
     isola__logs_free(&agent->logs);
     isola__releases_free(&agent->releases);
+    isola__cluster_free(&agent->cluster);
+    free(agent->url);
     isola_catalog_close(agent->catalog);
     ISOLA_CHECK(uv_loop_close(&agent->loop) == 0);
     isola__options_free(&agent->opt);
@@ -305,9 +384,10 @@ static void feed(struct isola__agent *agent, struct isola_slice input)
 
 static void remove_all(const char *dir)
 {
-    static const char *const files[] = {"catalog.db",          "catalog.db-wal",
-                                        "catalog.db-shm",      "logs/actors.jsonl",
-                                        "logs/actors.jsonl.1", "logs"};
+    static const char *const files[] = {
+        "catalog.db",          "catalog.db-wal", "catalog.db-shm",      "logs/actors.jsonl",
+        "logs/actors.jsonl.1", "logs",           "cluster/cluster.key", "cluster/issuer",
+        "cluster/member",      "cluster/peers",  "cluster/removed",     "cluster"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         char *path = isola_format("%s/%s", dir, files[i]);
         (void)remove(path);

@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         shown(v);
         json_decref(v);
     } else {
-        ISOLA_CHECK((rc == ISOLA_EPROTO || rc == ISOLA_ETOOBIG) && err.text[0] != '\0');
+        ISOLA_CHECK((rc == ISOLA_EPROTO || rc == ISOLA_ETOOBIG || rc == ISOLA_ECLONE) &&
+                    err.text[0] != '\0');
     }
     char *text = isola_strndup((const char *)data, size);
     typed(text);

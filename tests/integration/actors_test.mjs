@@ -117,6 +117,7 @@ before(async () => {
         });
         self.on('interval', () => new Promise((done) => { let n = 0; const t = setInterval(() => { if (++n === 3) { clearInterval(t); done(n); } }, 2); }));
         self.on('cleared', async () => { let fired = false; const t = setTimeout(() => { fired = true; }, 1); clearTimeout(t); await new Promise((r) => setTimeout(r, 10)); return fired; });
+        self.on('filled', (bytes) => [bytes.length, bytes.buffer.byteLength, bytes.byteOffset, [...bytes.fill(9)]]);
         self.on('background', () => { setTimeout(() => { self.state.n = 77; }, 1); });
 self.on('globals', async () => {
           const order = [];
@@ -210,6 +211,13 @@ for (const type of ['Fn', 'Shared']) {
       const a = at('order');
       for (let i = 0; i < 100; i++) a.emit('set', i);
       assert.equal(await a.ask('get'), 99);
+    });
+    test('few bytes, and many, are each an array of their own', async () => {
+      const a = at('bytes'), made = (n, k) => Uint8Array.from({ length: n }, (_, i) => i * 7 + k);
+      const sizes = [0, 1, 7, 8, 63, 64, 65, 200], all = Array.from({ length: 50 }, (_, k) => sizes.map((n) => made(n, k))).flat();
+      assert.deepEqual(await Promise.all(all.map((bytes) => a.ask('echo', bytes))), all);
+      assert.deepEqual(await Promise.all(all.map((bytes) => a.ask('filled', bytes))), all.map(({ length }) => [length, length, 0, Array(length).fill(9)]));
+      assert.deepEqual(await a.ask('echo', made(64, 1), made(64, 2)), [made(64, 1), made(64, 2)]);
     });
     test('values of every kind arrive as they were', async () => {
       const a = at('values');

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "transport/envelope.h"
+#include "transport/token.h"
 
 struct world world;
 
@@ -148,9 +149,9 @@ void agent_wait_ready(struct agent *a)
     if (a->exited)
         fail_msg("the agent ended: %s", a->err);
     char name[80];
-    int n = sscanf(a->out, "node-agent %79s is ready: socket %159[^,], mesh %63s", name, a->socket,
-                   a->mesh);
-    assert_int_equal(n, 3);
+    int n = sscanf(a->out, "node-agent %79s is ready: socket %159[^,\n], mesh %63s", name,
+                   a->socket, a->mesh);
+    assert_true(n == 2 || n == 3); /* in no cluster, or in one */
 }
 
 void agent_wait_exit(struct agent *a)
@@ -184,8 +185,7 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     struct client *c = arg;
     struct isola_msg m;
     struct isola_err err;
-    (void)link;
-    if (isola_envelope_decode(frame, &m, &err) != 0)
+    if (isola_link_decode(link, frame, &m, &err) != 0)
         fail_msg("%s", err.text);
     isola_msgq_push(&c->got, isola_msg_copy(&m));
 }
@@ -199,16 +199,35 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     c->link = NULL;
 }
 
-void client_open(struct client *c, const char *url)
+static int admit_all(void *arg, struct isola_link *link, const uint8_t peer[ISOLA_KEY_SIZE],
+                     struct isola_slice chain, struct isola_identity *who, struct isola_err *err)
+{
+    (void)arg, (void)link, (void)peer, (void)chain, (void)err;
+    *who = (struct isola_identity){0};
+    return 0;
+}
+
+void client_dial(struct client *c, const char *url, const struct isola_node_keys *keys,
+                 struct isola_slice chain)
 {
     static const struct isola_link_ops ops = {.up = on_up, .frame = on_frame, .down = on_down};
     char whole[200];
     struct isola_err err;
     memset(c, 0, sizeof(*c));
+    c->security = (struct isola_link_security){.keys = keys != NULL ? &keys->fixed : NULL,
+                                               .chain = chain,
+                                               .purpose = ISOLA_LINK_CONTROL,
+                                               .admit = admit_all};
     snprintf(whole, sizeof(whole), "%s%s", url[0] == '/' ? "unix:" : "", url);
-    if (isola_link_dial(&world.loop, whole, &ops, c, &c->link, &err) != 0)
+    if (isola_link_dial(&world.loop, whole, keys != NULL ? &c->security : NULL, NULL, &ops, c,
+                        &c->link, &err) != 0)
         fail_msg("%s", err.text);
     WAIT_FOR(c->up || c->down);
+}
+
+void client_open(struct client *c, const char *url)
+{
+    client_dial(c, url, NULL, isola_slice(NULL, 0));
     assert_true(c->up);
 }
 
@@ -298,6 +317,34 @@ struct isola_msg *client_call(struct client *c, const char *method, struct isola
 struct isola_msg *client_ask(struct client *c, const char *dst, const char *event)
 {
     return client_answer(c, client_send(c, ISOLA_MSG_ASK, dst, event, NULL, 15000));
+}
+
+/* --- a cluster --- */
+
+void agent_init(struct agent *a)
+{
+    static struct client c;
+    struct isola_slice url;
+    client_open(&c, a->socket);
+    struct isola_msg *m = client_call(&c, "init", NULL);
+    assert_true(isola_mp_find_str(value_of(m), "url", &url));
+    snprintf(a->mesh, sizeof(a->mesh), "%.*s", ISOLA_FMT(url));
+    free(m);
+    client_close(&c);
+}
+
+const char *agent_token(struct agent *a)
+{
+    static struct client c;
+    static char text[ISOLA_TOKEN_TEXT_MAX];
+    struct isola_slice token;
+    client_open(&c, a->socket);
+    struct isola_msg *m = client_call(&c, "token", NULL);
+    assert_true(isola_mp_find_str(value_of(m), "token", &token));
+    snprintf(text, sizeof(text), "%.*s", ISOLA_FMT(token));
+    free(m);
+    client_close(&c);
+    return text;
 }
 
 /* --- looking at answers --- */

@@ -54,7 +54,7 @@ struct agent {
     int signal;
     char out[4096], err[65536]; /* what it has printed so far */
     size_t nout, nerr;
-    char socket[160], mesh[64]; /* from the ready line */
+    char socket[160], mesh[64]; /* from the ready line; mesh is "" in no cluster */
 };
 
 /* Starts build/bin/node-agent --name NAME --data DIR/NAME with more arguments up to NULL. */
@@ -66,6 +66,7 @@ void agent_stop(struct agent *a);
 
 struct client {
     struct isola_link *link;
+    struct isola_link_security security;
     bool up, down;
     int code;
     uint64_t last_id;
@@ -74,7 +75,15 @@ struct client {
 };
 
 void client_open(struct client *c, const char *url);
+/* As another agent: with these keys, showing that chain, to whoever answers. It may be refused. */
+void client_dial(struct client *c, const char *url, const struct isola_node_keys *keys,
+                 struct isola_slice chain);
 void client_close(struct client *c);
+
+/* Makes a cluster of a ready agent; its `mesh` is known from then on. */
+void agent_init(struct agent *a);
+/* A fresh token to join the cluster that was made there. Static storage. */
+const char *agent_token(struct agent *a);
 /* Sends; args NULL: []. Returns the id. */
 uint64_t client_send(struct client *c, enum isola_msg_kind kind, const char *dst, const char *event,
                      const struct isola_buf *args, uint32_t timeout_ms);

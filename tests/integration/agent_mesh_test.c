@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/msgpack.h"
+#include "transport/token.h"
 
 /* Their memory outlives a test that fails. */
 static struct agent east, west, north;
@@ -24,7 +25,8 @@ static void two_agents(void)
 {
     agent_start(&east, "east", NULL);
     agent_wait_ready(&east);
-    agent_start(&west, "west", "--join", east.mesh, NULL);
+    agent_init(&east);
+    agent_start(&west, "west", "--join", agent_token(&east), NULL);
     agent_wait_ready(&west);
     client_open(&ce, east.socket);
     client_open(&cw, west.socket);
@@ -76,8 +78,8 @@ static void joining(void **state)
     assert_false(host_knows(&ce, "view", ".down..west"));
     assert_true(host_knows(&cw, "view", "east"));
 
-    /* A third joins through the second and knows the first before it is ready. */
-    agent_start(&north, "north", "--join", west.mesh, NULL);
+    /* A third knows both before it is ready. */
+    agent_start(&north, "north", "--join", agent_token(&east), NULL);
     agent_wait_ready(&north);
     client_open(&cn, north.socket);
     assert_string_equal(node_state(&cn, "east"), "up");
@@ -107,14 +109,15 @@ static void name_collision(void **state)
     char other[128];
     two_agents();
     snprintf(other, sizeof(other), "%s/other", world.dir);
-    agent_start(&north, "west", "--data", other, "--join", east.mesh, NULL);
-    agent_wait_exit(&north);
-    assert_int_equal(north.status, 1);
-    assert_non_null(
-        strstr(north.err, "a live node is named west already; choose another with --name"));
-    agent_start(&north, "east", "--data", other, "--join", east.mesh, NULL);
-    agent_wait_exit(&north);
-    assert_int_equal(north.status, 1);
+    for (int i = 0; i < 2; i++) {
+        agent_start(&north, i == 0 ? "west" : "east", "--data", other, "--join", agent_token(&east),
+                    NULL);
+        agent_wait_exit(&north);
+        assert_int_equal(north.status, 1);
+        assert_non_null(strstr(north.err, i == 0 ? "a node named west is in this cluster already; "
+                                                   "choose another with --name"
+                                                 : "a node named east is in this cluster already"));
+    }
     assert_string_equal(node_state(&ce, "west"), "up");
     end_two();
 }
@@ -171,7 +174,7 @@ static void deploying(void **state)
     /* A late joiner has it before it is ready, and keeps it for its next life. */
     p = deploy_params("mail", "export default 2");
     free(client_call(&cw, "deploy", &p));
-    agent_start(&north, "north", "--join", east.mesh, NULL);
+    agent_start(&north, "north", "--join", agent_token(&east), NULL);
     agent_wait_ready(&north);
     client_open(&cn, north.socket);
     assert_true(host_knows(&cn, "releases", "shop "));
@@ -182,20 +185,28 @@ static void deploying(void **state)
     agent_wait_ready(&north);
     client_open(&cn, north.socket);
     assert_true(host_knows(&cn, "releases", "mail "));
-    /* Alone it gets a newer release, and brings it along when it comes back. */
+    /* It comes back by itself. */
+    assert_string_equal(node_state(&cn, "east"), "up");
+    /* Alone it gets a newer release, and brings it along when the others come back. */
+    client_close(&ce);
+    client_close(&cw);
+    agent_stop(&west);
+    agent_stop(&east);
+    wait_node_state(&cn, "east", "down");
+    wait_node_state(&cn, "west", "down");
     p = deploy_params("mail", "export default 3");
     m = client_call(&cn, "deploy", &p);
     assert_true(isola_mp_find_str(value_of(m), "release", &id));
     snprintf(first, sizeof(first), "mail %.*s", ISOLA_FMT(id));
     free(m);
-    client_close(&cn);
-    agent_stop(&north);
-    client_open(&cn, east.socket);
-    free(client_answer(&cn, client_send(&cn, ISOLA_MSG_SUB, "test/Watch/1", "release", NULL, 0)));
-    agent_start(&north, "north", "--join", west.mesh, NULL);
-    agent_wait_ready(&north);
-    free(client_next(&cn, ISOLA_MSG_EVENT));
+    agent_start(&east, "east", NULL);
+    agent_wait_ready(&east);
+    agent_start(&west, "west", NULL);
+    agent_wait_ready(&west);
+    client_open(&ce, east.socket);
+    client_open(&cw, west.socket);
     assert_true(host_knows(&ce, "releases", first));
+    assert_true(host_knows(&cw, "releases", first));
     client_close(&cn);
     agent_stop(&north);
     end_two();
@@ -286,7 +297,7 @@ static void logs_of_all(void **state)
     free(m);
 
     /* Who joins later is followed as well. */
-    agent_start(&north, "north", "--join", east.mesh, NULL);
+    agent_start(&north, "north", "--join", agent_token(&east), NULL);
     agent_wait_ready(&north);
     client_open(&cn, north.socket);
     say(&cn, "shop/Counter/c", "from the north");
@@ -339,32 +350,136 @@ static void hostile_peers(void **state)
         assert_int_equal(send(fd, cases[i].bytes, cases[i].n, MSG_NOSIGNAL), (ssize_t)cases[i].n);
         hung_up_on(fd); /* at once, and the one that says nothing after its time */
     }
-    /* Well-formed, but not who may ask this. */
-    client_open(&cn, east.mesh);
-    client_send(&cn, ISOLA_MSG_ASK, "", "ps", NULL, 0);
-    WAIT_FOR(cn.down);
-    client_close(&cn);
-    client_open(&cn, east.mesh);
-    assert_fail(client_call(&cn, "join", NULL), ISOLA_EINVAL, "\"node\" is missing");
-    WAIT_FOR(cn.down);
-    client_close(&cn);
-    client_open(&cn, east.mesh);
+    assert_string_equal(node_state(&cw, "east"), "up");
+    end_two();
+}
+
+static struct isola_node_keys *keys_new(void)
+{
+    struct isola_node_keys *keys = isola_secret_alloc(sizeof(*keys));
+    isola_sign_keys_new(&keys->sign);
+    isola_static_keys_new(&keys->fixed);
+    return keys;
+}
+
+/* Params of `certify`; those of a token that was not given when it is NULL. */
+static struct isola_buf request(const struct isola_node_keys *keys, const char *name,
+                                const char *text)
+{
+    struct isola_token token = {0};
     struct isola_buf p = {0};
+    struct isola_err err;
+    uint8_t signature[64];
+    if (text != NULL && isola_token_read(text, &token, &err) != 0)
+        fail_msg("%s", err.text);
+    struct isola_slice id = isola_slice(token.id, sizeof(token.id));
+    isola_request_sign(keys, name, id, signature);
+    isola_mp_map(&p, 6);
+    isola_mp_cstr(&p, "token");
+    isola_mp_bin(&p, id);
+    isola_mp_cstr(&p, "secret");
+    isola_mp_bin(&p, isola_slice(token.secret, sizeof(token.secret)));
+    isola_mp_kstr(&p, "name", name);
+    isola_mp_cstr(&p, "key");
+    isola_mp_bin(&p, isola_slice(keys->sign.public_key, ISOLA_KEY_SIZE));
+    isola_mp_cstr(&p, "static");
+    isola_mp_bin(&p, isola_slice(keys->fixed.public_key, ISOLA_KEY_SIZE));
+    isola_mp_cstr(&p, "signature");
+    isola_mp_bin(&p, isola_slice(signature, sizeof(signature)));
+    return p;
+}
+
+static void ended(struct client *c)
+{
+    WAIT_FOR(c->down);
+    client_close(c);
+}
+
+/* With keys of its own and no certificate, or one that is another cluster's, or not for its keys.
+ */
+static void strangers(void **state)
+{
+    (void)state;
+    struct isola_node_keys *keys = keys_new(), *others = keys_new();
+    struct isola_slice none = isola_slice(NULL, 0);
+    struct isola_buf cert = {0}, chain = {0};
+    two_agents();
+    client_dial(&cn, east.mesh, keys, none);
+    assert_true(cn.up);
+    client_send(&cn, ISOLA_MSG_ASK, "", "ps", NULL, 0);
+    ended(&cn);
+    client_dial(&cn, east.mesh, keys, none);
+    client_send(&cn, ISOLA_MSG_ASK, "", "join", NULL, 0);
+    ended(&cn);
+    client_dial(&cn, east.mesh, keys, none);
+    struct isola_buf p = request(keys, "south", NULL);
+    assert_fail(client_call(&cn, "certify", &p), ISOLA_EPERM, "the token is not known here");
+    client_send(&cn, ISOLA_MSG_ASK, "", "certify", NULL, 0); /* once is all */
+    ended(&cn);
+
+    /* Where the cluster's key is not, nobody may come without a certificate. */
+    client_dial(&cn, west.mesh, keys, none);
+    ended(&cn);
+    WAIT_FOR(strstr(west.err, "it shows no certificate, and this node, west, has none") != NULL);
+
+    struct isola_identity id = {.name = "south", .serial = 9};
+    memcpy(id.node_key, keys->sign.public_key, ISOLA_KEY_SIZE);
+    memcpy(id.node_static, keys->fixed.public_key, ISOLA_KEY_SIZE);
+    isola_node_certify(&others->sign, &id, &cert);
+    isola_chain_write(isola_buf_slice(&cert), none, &chain);
+    client_dial(&cn, east.mesh, keys, isola_buf_slice(&chain));
+    ended(&cn);
+    WAIT_FOR(strstr(east.err, "a certificate of node south in cluster") != NULL);
+
+    /* A true one, of who has other keys. */
+    client_dial(&cn, east.mesh, keys, none);
+    p = request(keys, "south", agent_token(&east));
+    struct isola_msg *m = client_call(&cn, "certify", &p);
+    struct isola_slice given;
+    assert_true(isola_mp_find_bin(value_of(m), "certificate", &given));
+    isola_buf_free(&chain);
+    isola_chain_write(given, none, &chain);
+    free(m);
+    client_close(&cn);
+    client_dial(&cn, east.mesh, others, isola_buf_slice(&chain));
+    ended(&cn);
+    WAIT_FOR(strstr(east.err, "node south, but the key of the channel is another's") != NULL);
+
+    /* A member that does not behave as one. */
+    client_dial(&cn, east.mesh, keys, isola_buf_slice(&chain));
+    assert_true(cn.up);
+    assert_fail(client_call(&cn, "join", NULL), ISOLA_EINVAL, "\"node\" is missing");
+    ended(&cn);
+    client_dial(&cn, east.mesh, keys, isola_buf_slice(&chain));
+    client_send(&cn, ISOLA_MSG_ASK, "", "ps", NULL, 0);
+    ended(&cn);
+    client_dial(&cn, east.mesh, keys, isola_buf_slice(&chain));
     isola_mp_map(&p, 2);
     isola_mp_kuint(&p, "wire", 77);
     isola_mp_cstr(&p, "node");
-    isola_mp_map(&p, 8);
-    isola_mp_kstr(&p, "name", "south");
-    isola_mp_kstr(&p, "url", "tcp://127.0.0.1:1");
-    isola_mp_kstr(&p, "host_url", NULL);
-    isola_mp_kstr(&p, "version", "9");
-    isola_mp_kuint(&p, "pid", 1);
-    isola_mp_kuint(&p, "host_pid", 1);
-    isola_mp_kuint(&p, "threads", 1);
-    isola_mp_kuint(&p, "started_ms", 1);
+    isola_mp_map(&p, 0);
     assert_fail(client_call(&cn, "join", &p), ISOLA_EPROTO, "wire version 77");
-    WAIT_FOR(cn.down);
-    client_close(&cn);
+    ended(&cn);
+
+    /* Once removed it is told so, and nothing else. */
+    isola_mp_map(&p, 1);
+    isola_mp_kstr(&p, "node", "south");
+    free(client_call(&ce, "remove", &p));
+    client_dial(&cn, east.mesh, keys, isola_buf_slice(&chain));
+    m = client_next(&cn, ISOLA_MSG_EMIT);
+    assert_true(isola_slice_is(m->event, "removed"));
+    assert_non_null(strstr(printable(m->args), "south"));
+    free(m);
+    ended(&cn);
+    WAIT_FOR(strstr(east.err, "it is node south, which was removed from the cluster") != NULL);
+    WAIT_FOR(strstr(west.err, "node south was removed from the cluster") != NULL);
+    client_dial(&cn, west.mesh, keys, isola_buf_slice(&chain));
+    ended(&cn);
+    WAIT_FOR(strstr(west.err, "it is node south, which was removed from the cluster") != NULL);
+    isola_buf_free(&cert);
+    isola_buf_free(&chain);
+    isola_secret_free(keys);
+    isola_secret_free(others);
     assert_string_equal(node_state(&ce, "south"), "");
     assert_string_equal(node_state(&ce, "west"), "up");
     assert_string_equal(node_state(&cw, "east"), "up");
@@ -376,7 +491,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
     const struct CMUnitTest tests[] = {
         TEST(joining),        TEST(name_collision), TEST(deploying),     TEST(loss_and_return),
-        TEST(host_of_a_peer), TEST(logs_of_all),    TEST(hostile_peers),
+        TEST(host_of_a_peer), TEST(logs_of_all),    TEST(hostile_peers), TEST(strangers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

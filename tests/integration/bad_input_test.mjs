@@ -144,21 +144,26 @@ function refused(args, { program = join(bin, 'node-agent'), uid } = {}) {
   });
 }
 
+const meshOf = async (agent) => (await nodes(agent)).find((n) => n.name === agent.name).url;
+
 describe('an agent', () => {
   for (const [what, args, says] of [
     ['whose data directory is taken', () => ['--data', join(cluster.dir, 'east')],
       () => `the data directory ${join(cluster.dir, 'east')} is in use by another agent (pid ${east.pid}): stop it, or use another directory`],
     ['whose socket is taken', (data) => ['--data', data, '--socket', east.socket],
       () => `${east.socket} is in use by another process; stop that one or choose another path`],
-    ['whose port is taken', (data) => ['--data', data, '--listen', east.mesh],
-      () => `${east.mesh} is in use by another process; stop that one or choose another port`],
-    ['whose name is taken', (data) => ['--data', data, '--name', 'east', '--join', east.mesh],
-      () => `cannot join ${east.mesh}: a live node is named east already; choose another with --name`],
+    ['whose port is taken', async (data) => ['--data', data, '--join', await cluster.token(east), '--listen', await meshOf(east)],
+      async () => `${await meshOf(east)} is in use by another process; stop that one or choose another port`],
+    ['whose name is taken', async (data) => ['--data', data, '--name', 'east', '--join', await cluster.token(east)],
+      async () => `cannot join the cluster of this token at ${await meshOf(east)}: a node named east is in this cluster already; choose another with --name, or, if that one is gone for good, \`ctl remove east\` first`],
   ]) {
     test(what, async () => {
+      const given = await args(join(cluster.dir, what));
       const then = await world();
-      const r = await refused(['--name', 'west', ...args(join(cluster.dir, 'west'))]);
-      assert.deepEqual(r, { status: 1, out: '', err: `node-agent: ${says()}\n` });
+      const r = await refused(['--name', 'west', ...given]);
+      assert.equal(r.status, 1);
+      assert.equal(r.out, '');
+      assert.equal(r.err.replace(/^\d.* info .*\n/gm, ''), `node-agent: ${await says()}\n`);
       assert.deepEqual(await world(), then); // through the socket that was in question
     });
   }
@@ -173,7 +178,7 @@ describe('an agent', () => {
     assert.deepEqual(r, { status: 1, out: '', err: `node-agent: cannot write to the data directory ${data}: Permission denied; choose another data directory\n` });
     assert.deepEqual(readdirSync(data), []);
   });
-  for (const [file, known] of [['state.db', 1], ['catalog.db', 2]]) {
+  for (const [file, known] of [['state.db', 2], ['catalog.db', 2]]) {
     test(`whose ${file} is of a newer schema`, async () => {
       const data = join(cluster.dir, `newer-${file}`);
       mkdirSync(data, { mode: 0o700 });

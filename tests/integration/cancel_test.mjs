@@ -13,7 +13,7 @@ let ref;
 
 before(async () => {
   one = await cluster.node('one');
-  await cluster.node('two', one.mesh);
+  await cluster.node('two', one);
   ref = (type, key) => one.client.actor(`app/${type}`, key);
   await cluster.deploy(one, 'cancel', {
     'isola.json': { name: 'app', actors: { A: { module: './a.js' }, S: { module: './a.js', isolation: 'shared' }, R: { module: './a.js', reentrant: true }, Log: { module: './log.js', isolation: 'shared' } } },
@@ -121,7 +121,7 @@ test('aborts when the activation of the asker ends', async () => {
 });
 
 test('aborts when the node of the asker is lost', async () => {
-  const three = await cluster.node('three', one.mesh);
+  const three = await cluster.node('three', one);
   const away = await until('an actor on three', async () => {
     for (let i = 0; i < 64; i++) await ref('A', `far${i}`).ask('ping');
     return JSON.parse((await ctl(one, '--json', 'ps', 'app')).out).actors.filter((a) => a.node === 'three' && a.address.startsWith('app/A/far'))[0];

@@ -3,12 +3,11 @@
 // State that moves more than once, and moves that death has cut short: what was acknowledged is found again, or missed by name; an
 // older copy is never used in its place.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, test } from 'node:test';
 
-import { actors, Cluster, nodes, until } from './cluster.mjs';
+import { actors, Cluster, killNode, nodes, until } from './cluster.mjs';
 
 const app = {
   'isola.json': { name: 'c', actors: { A: { module: './a.js' } } },
@@ -20,15 +19,6 @@ const app = {
 
 const placed = async (agent) => new Map((await actors(agent, 'c')).map((a) => [a.address, a.node]));
 
-async function kill(cluster, agent) {
-  const { host_pid: host } = (await nodes(agent)).find((n) => n.name === agent.name);
-  const ended = once(agent.child, 'exit');
-  process.kill(host, 'SIGKILL');
-  agent.child.kill('SIGKILL');
-  await ended;
-  cluster.agents.splice(cluster.agents.indexOf(agent), 1);
-}
-
 describe('moved twice', () => {
   const cluster = new Cluster();
   after(() => cluster.end());
@@ -38,14 +28,14 @@ describe('moved twice', () => {
     await cluster.deploy(east, 'c', app);
     const ref = (i) => east.client.actor('c/A', `k${i}`);
     for (let i = 0; i < KEYS; i++) assert.equal(await ref(i).ask('add'), 1);
-    const west = await cluster.node('west', east.mesh);
+    const west = await cluster.node('west', east);
     const acknowledged = [];
     for (let i = 0; i < KEYS; i++) acknowledged[i] = await ref(i).ask('add', 10);
     assert.ok(acknowledged.every((n) => n === 11));
     const before = await placed(east);
-    await kill(cluster, west);
+    await killNode(cluster, west);
     await until('west is down', async () => (await nodes(east)).find((n) => n.name === 'west')?.state === 'down');
-    await cluster.node('north', east.mesh);
+    await cluster.node('north', east);
     let missed = 0, moved = 0;
     for (let i = 0; i < KEYS; i++) {
       try {
@@ -58,10 +48,10 @@ describe('moved twice', () => {
       }
     }
     assert.ok(missed > 0 && moved > 0);
-    await cluster.node('west', east.mesh);
+    await cluster.node('west', east);
     for (let i = 0; i < KEYS; i++)
       await until(`k${i} is back`, async () => { try { return (await ref(i).ask('add')) === 12; } catch (e) { if (e.code !== 'EUNREACHABLE') throw e; return false; } });
-    await kill(cluster, cluster.agents.find((a) => a.name === 'north')); // and once more, the other way
+    await killNode(cluster, cluster.agents.find((a) => a.name === 'north')); // and once more, the other way
     await until('north is down', async () => (await nodes(east)).find((n) => n.name === 'north')?.state === 'down');
     for (let i = 0; i < KEYS; i++) await ref(i).ask('get').then((n) => assert.equal(n, 12), (e) => assert.match(e.message, /north/));
   });
@@ -84,7 +74,7 @@ describe('cut short', () => {
   after(() => cluster.end());
   test('a move is finished, or taken back, from whatever was written of it', async () => {
     const first = await cluster.node('east');
-    const west = await cluster.node('west', first.mesh);
+    const west = await cluster.node('west', first);
     await cluster.deploy(first, 'c', app);
     await until('west has it', async () => (await west.client.actor('c/A', 'probe').ask('get').then(() => true, () => false)));
     for (const client of cluster.clients.splice(0)) await client.close();
@@ -105,7 +95,7 @@ describe('cut short', () => {
       db.close();
     }
     const east = await cluster.node('east');
-    await cluster.node('west', east.mesh);
+    await cluster.node('west', east);
     for (const [c, [what, , truth]] of cases.entries()) {
       for (let i = 0; i < 12; i++) {
         const ref = east.client.actor('c/A', `case${c}-${i}`);

@@ -9,7 +9,7 @@ import test from 'node:test';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-import { ASK, EMIT, EVENT, Ext, STOP, SUB, encode, envelope, failure, fakeAgent, frame } from './fake_agent.mjs';
+import { ACK, ASK, EMIT, EVENT, Ext, FAIL, STOP, SUB, encode, envelope, failure, fakeAgent, frame } from './fake_agent.mjs';
 import { CTL, ctl, scratch, startCtl, until } from './ctl.mjs';
 
 const run = promisify(execFile);
@@ -182,10 +182,10 @@ test('an agent that is none', { concurrency: 8 }, async (t) => {
     'talks HTTP': [(s) => s.write('HTTP/1.1 400 Bad Request\r\n\r\n'), 'EPROTO', /does not speak Isola's protocol/],
     'sends a frame that is no envelope': [(s) => s.write(frame(Buffer.from('hello'))), 'EPROTO', /does not speak Isola's protocol/],
     'says goodbye at once': [(s) => s.write(frame(Buffer.alloc(0))), 'ECLOSED', /closed the connection/],
-    'claims a frame of 4 GB': [(s) => s.write(Buffer.from([255, 255, 255, 255])), 'EPROTO', /4294967295 bytes/],
+    'claims a frame of 2 GB': [(s) => s.write(Buffer.from([127, 255, 255, 255])), 'EPROTO', /2147483647 bytes/],
     'speaks another version': [(s) => s.write(envelope({ version: 9, kind: 3, id: 1 })), 'EPROTO', /version 9/],
     'does not know hello': [(s) => s.write(envelope({ kind: 4, id: 1, args: [failure('EINVAL', 'what?')] })), 'EPROTO', /no agent/],
-    'is of another wire': [(s) => s.write(envelope({ kind: 3, id: 1, args: [{ wire: 2 }] })), 'EPROTO', /version 2 of the protocol, this ctl version 1/],
+    'is of another wire': [(s) => s.write(envelope({ kind: 3, id: 1, args: [{ wire: 4, wire_oldest: 3 }] })), 'EPROTO', /version 4 of the protocol, this ctl versions 1 to 2/],
     'says nothing': [() => {}, 'ETIMEDOUT', /does not answer/],
   };
   const all = Object.entries(cases).map(([name, [connected, code, message]]) =>
@@ -240,6 +240,39 @@ test('emit and stop', { concurrency }, async (t) => {
     assert.equal(agent.to('reset').length, 0);
     assert.deepEqual(agent.to('find').map((m) => m.args[0].of), ['a/B/c', 'a/B/c', 'a/B/c', 'a/B/c', 'a', 'a']);
     assert.equal((await ctl(['ps'], { node: agent.path })).status, 0);
+  });
+  await t.test('emit --durable is sent until it is acknowledged, or refused', async (t) => {
+    let n = 0;
+    const say = (m, peer, more) => void peer.send({ version: 2, seq: m.seq, src: m.dst, dst: m.src, ...more });
+    const agent = await withAgent(t, {
+      hello: () => ({ node: 'a', version: '0.1.0', wire: 2, wire_oldest: 1, pid: 1 }),
+      actor: (m, peer) => {
+        if (m.dst === 'a/B/silent' || (m.dst === 'a/B/late' && ++n < 3)) return undefined;
+        if (m.dst !== 'a/B/bad') return say(m, peer, { kind: ACK });
+        return say(m, peer, { kind: FAIL, flags: 1, args: [failure('EFAILED', 'it was given up')] });
+      },
+    });
+    const emit = (to, ...more) => ctl(['emit', to, 'reset', '1', '--durable', ...more], { node: agent.path });
+    assert.deepEqual(await emit('a/B/late'), { status: 0, stdout: '', stderr: '' });
+    const all = agent.to('reset');
+    assert.deepEqual(all.map((m) => [m.version, m.kind, m.flags, m.id, m.seq, m.args]), Array.from({ length: 3 }, () => [2, EMIT, 1, 0, 1, [1]]));
+    assert.match(all[0].src, /^~[\w-]{22}$/);
+    assert.equal(new Set(all.map((m) => m.src)).size, 1);
+    assert.equal((await emit('a/B/c', '--json')).stdout, '{"handled":true}\n');
+    assert.notEqual(agent.to('reset').at(-1).src, all[0].src);
+    const bad = await emit('a/B/bad');
+    assert.equal(bad.status, 1);
+    assert.match(bad.stderr, /^ctl: EFAILED: it was given up\n/);
+    const { status, stderr } = await emit('a/B/silent', '--timeout', '300');
+    assert.equal(status, 1);
+    assert.match(stderr, /^ctl: (ETIMEDOUT: )?a\/B\/silent has not acknowledged it within 300 ms; it may still be handled/);
+  });
+  await t.test('emit --durable, to an agent of the release before', async (t) => {
+    const agent = await withAgent(t, {});
+    const { status, stderr } = await ctl(['emit', 'a/B/c', 'reset', '--durable'], { node: agent.path });
+    assert.equal(status, 1);
+    assert.match(stderr, /^ctl: .*release before this ctl: it knows no durable messages/);
+    assert.equal(agent.to('reset').length, 0);
   });
   await t.test('emit to an agent that hangs up', async (t) => {
     const agent = await withAgent(t, { actor: (m, peer) => void peer.socket.destroy() });

@@ -2,7 +2,8 @@
 //
 // Real agents with real actor-hosts for tests: a scratch directory, apps written from strings, conditions to wait for.
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -31,9 +32,26 @@ export class Cluster {
   agents = [];
   clients = [];
 
-  /** Starts a node, that joins the one whose mesh url is given, and connects to it. `more` are further arguments of node-agent. */
-  async node(name, join_, more) {
-    const agent = await Agent.start(bin, name, this.dir, join_, this.agents, more);
+  #founder; // the node where the cluster was made
+
+  /** A token to join the cluster that `agent` is in; makes one of it when it is in none. */
+  async token(agent) {
+    if (this.#founder === undefined) {
+      await ctlOk(agent, 'init');
+      this.#founder = agent.name;
+    }
+    const founder = this.agents.findLast((a) => a.name === this.#founder && a.running);
+    return (await ctlOk(founder, 'token')).trim();
+  }
+
+  /**
+   * Starts a node and connects to it. It joins the cluster of the agent given, unless it was in it before: then it knows that by itself. `more` are
+   * further arguments of node-agent, `where` as for Agent.start.
+   */
+  async node(name, other, more, where) {
+    const known = existsSync(join(this.dir, name, 'cluster', 'member'));
+    const token = other === undefined || known ? undefined : await this.token(other);
+    const agent = await Agent.start(bin, name, this.dir, token, this.agents, more, where);
     agent.client = await connect({ socket: agent.socket });
     this.clients.push(agent.client);
     return agent;
@@ -80,8 +98,17 @@ export function ctl(agent, ...args) {
   });
 }
 
+/** As ctl, but a failure is an error; resolves with what it printed. */
+export async function ctlOk(agent, ...args) {
+  const { status, out, err } = await ctl(agent, ...args);
+  if (status !== 0) throw new Error(`ctl ${args.join(' ')} failed: ${out}${err}`);
+  return out;
+}
+
 export const nodes = async (agent) => (await agent.client.call('nodes')).nodes;
 export const actors = async (agent, app) => (await agent.client.call('ps', app === undefined ? {} : { app })).actors;
+/** What has reached nobody. */
+export const deadLetters = async (agent, app) => JSON.parse((await ctl(agent, '--json', 'dead-letters', app)).out).letters;
 
 /** The lines an actor has logged. */
 export const logs = async (agent, address) => JSON.parse((await ctl(agent, '--json', 'logs', address)).out).lines.map((l) => l.text);
@@ -93,6 +120,16 @@ export const notebook = `export default (self) => {
   self.on('seen', (of = '') => all[of] ?? []);
   self.on('take', (of = '') => { const from = taken[of] ?? 0, list = all[of] ?? []; taken[of] = list.length; return list.slice(from); });
 };`;
+
+/** SIGKILLs an agent, and with it its actor-host, and waits for its end. */
+export async function killNode(cluster, agent) {
+  const { host_pid: host } = (await nodes(agent)).find((n) => n.name === agent.name);
+  const ended = once(agent.child, 'exit');
+  process.kill(host, 'SIGKILL');
+  agent.child.kill('SIGKILL');
+  await ended;
+  cluster.agents.splice(cluster.agents.indexOf(agent), 1);
+}
 
 /** SIGKILLs the actor-host of `agent` and waits until a new one is there. */
 export async function killHost(agent) {

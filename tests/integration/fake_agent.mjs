@@ -7,7 +7,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 
-export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, STOP = 8;
+export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, STOP = 8, ACK = 11;
 
 export class Ext {
   constructor(type, bytes) {
@@ -116,8 +116,9 @@ export function frame(body) {
   return Buffer.concat([length, body]);
 }
 
-export function envelope({ version = 1, kind, id = 0, src = '', dst = '', event = '', args = [] }) {
-  return frame(encode([version, kind, id, src, dst, event, 0, [], args]));
+export function envelope({ version = 1, kind, flags = 0, id = 0, seq = 0, src = '', dst = '', event = '', args = [] }) {
+  if (version === 1) return frame(encode([version, kind, id, src, dst, event, 0, [], args]));
+  return frame(encode([version, kind, flags, id, seq, src, dst, event, 0, Buffer.alloc(0), [], args]));
 }
 
 export function failure(code, message, stack) {
@@ -155,9 +156,12 @@ export async function fakeAgent(path, { connected, ...methods } = {}) {
       bytes = Buffer.concat([bytes, chunk]);
       while (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32BE()) {
         const end = 4 + bytes.readUInt32BE();
-        const [version, kind, id, src, dst, event, timeout, chain, args] = decode(bytes.subarray(4, end));
+        const [version, kind, ...rest] = decode(bytes.subarray(4, end));
         bytes = bytes.subarray(end);
-        const message = { version, kind, id, src, dst, event, timeout, chain, args };
+        const [flags, seq] = version === 1 ? [0, 0] : [rest.shift(), rest.splice(1, 1)[0]];
+        if (version > 1) rest.splice(5, 1); // trace
+        const [id, src, dst, event, timeout, chain, args] = rest;
+        const message = { version, kind, flags, id, seq, src, dst, event, timeout, chain, args };
         agent.messages.push(message);
         const answer = known[dst === '' ? event : 'actor']?.(message, peer);
         if (answer === undefined) continue;

@@ -220,6 +220,19 @@ static void for_host(const struct isola_msg *m)
             tell(&subs[i], "view", isola_buf_slice(&view));
     } else if (isola_slice_is(m->event, "release")) {
         release(m, params);
+    } else if (isola_slice_is(m->event, "links")) {
+        struct isola_buf b = {0};
+        isola_mp_map(&b, 1);
+        isola_mp_cstr(&b, "links");
+        isola_mp_array(&b, 0);
+        reply(m->id, isola_buf_slice(&b));
+        isola_buf_free(&b);
+    } else if (isola_slice_is(m->event, "credentials")) {
+        struct isola_buf b = {0};
+        isola_mp_map(&b, 1);
+        isola_mp_kstr(&b, "url", "tcp://127.0.0.1:9");
+        reply(m->id, isola_buf_slice(&b));
+        isola_buf_free(&b);
     } else if (isola_slice_is(m->event, "check")) {
         check(m, params);
     } else if (isola_slice_is(m->event, "ps")) {
@@ -234,7 +247,7 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
 {
     struct isola_msg m;
     (void)link, (void)arg;
-    if (isola_envelope_decode(frame, &m, NULL) != 0)
+    if (isola_link_decode(link, frame, &m, NULL) != 0)
         _exit(8);
     if (m.dst.len == 0) {
         for_host(&m);
@@ -290,8 +303,7 @@ int main(int argc, char **argv)
     if (isola_link_open_fd(loop, 3, &ops, NULL, &agent, &err) != 0)
         return 4;
     struct isola_buf ready = {0};
-    isola_mp_map(&ready, 3);
-    isola_mp_kstr(&ready, "url", "tcp://127.0.0.1:9");
+    isola_mp_map(&ready, 2);
     isola_mp_kuint(&ready, "pid", (uint64_t)getpid());
     isola_mp_kuint(&ready, "threads", strtoul(argv[6], NULL, 10));
     emit("ready", &ready);

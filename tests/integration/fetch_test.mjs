@@ -184,6 +184,20 @@ for (const type of ['I', 'S']) {
       assert.equal(await run(`const r = await fetch(base + '/trickle?2'); await r.body.cancel(); return r.bodyUsed;`), true);
       await opened(0);
     });
+    test('the trace context of the turn goes with it, unless the script says another', async () => {
+      const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', mine = '00-11111111111111111111111111111111-2222222222222222-00';
+      const code = `const [base, mine] = args, url = base + '/echo', sent = async (...how) => (await (await fetch(...how)).json()).headers.traceparent ?? null;
+        const kept = new Request(url), late = new ReadableStream({ async pull(c) { await 1; c.enqueue(new Uint8Array(1)); c.close(); } });
+        return [await sent(url), await sent(kept), kept.headers.has('traceparent'), await sent(url, { method: 'POST', body: late, duplex: 'half' }), await sent(base + '/redirect?to=/echo'),
+          await sent(url, { headers: { TraceParent: mine } }), await sent(new Request(url, { headers: { traceparent: mine } })), await sent(url, { headers: { traceparent: '' } })];`;
+      const ref = node.client.actor(`web/${type}`, 'traced');
+      assert.deepEqual(await ref.ask('run', code, base, mine, { traceparent }), [traceparent, traceparent, false, traceparent, traceparent, mine, mine, '']);
+      assert.deepEqual(await ref.ask('run', code, base, mine), [null, null, false, null, null, mine, mine, '']);
+      // of what began in a turn and goes on after it, nothing
+      const after = `const [base] = args; globalThis.late = new Promise((done) => setTimeout(async () => done((await (await fetch(base + '/echo')).json()).headers.traceparent ?? null), 1));`;
+      await ref.ask('run', after, base, { traceparent });
+      assert.equal(await ref.ask('run', 'return globalThis.late;'), null);
+    });
     test('turns of other actors go on, and the frame is kept', async () => {
       const slow = node.client.actor(`web/${type}`, 'slow').ask('run', `
         const { AsyncLocalStorage } = require('async_hooks'); const als = new AsyncLocalStorage();

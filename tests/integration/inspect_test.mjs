@@ -345,7 +345,7 @@ describe('what cannot be', () => {
 });
 
 test('an actor on another node', async () => {
-  const west = await cluster.node('west', east.mesh);
+  const west = await cluster.node('west', east);
   let key;
   for (let i = 0; key === undefined && i < 200; i++) {
     await ref('T', `w${i}`).ask('keep', 77);

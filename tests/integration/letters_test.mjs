@@ -12,7 +12,7 @@ let one;
 
 before(async () => {
   one = await cluster.node('one');
-  await cluster.node('two', one.mesh);
+  await cluster.node('two', one);
   await cluster.deploy(one, 'letters', {
     'isola.json': { name: 'app', actors: { A: { module: './a.js' } } },
     'a.js': `export default (self) => {

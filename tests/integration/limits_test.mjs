@@ -3,9 +3,11 @@
 // Scripts that loop, grow and recurse without end, in every way there is: each ends with its own actor crashed and a log line that
 // says of which limit, the actor starts again, others are answered all the while, and the same actor-host runs at the end.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, nodes, until } from './cluster.mjs';
+import { connect } from '../../actors/lib/client/index.js';
+import { actors, Cluster, ctl, nodes, sanitized, until } from './cluster.mjs';
 
 const LIMITS = { cpu: '300ms', heap: '512MB', external: '64MB', timers: 1000, subscriptions: 1000, asks: 1000, output: '4MB', logRate: 100, mailbox: 100, mailboxBytes: '1MB', message: '512KB' };
 const MEMORY = { ...LIMITS, cpu: '10s', heap: '32MB', external: '16MB' };
@@ -26,6 +28,7 @@ const files = {
       A: { module: './hostile.js', ...LIMITS },
       G: { module: './hostile.js', ...MEMORY },
       S: { module: './hostile.js', isolation: 'shared', ...LIMITS },
+      Large: { module: './hostile.js', message: '200MB', mailboxBytes: '400MB', external: '600MB', output: '400MB' },
       Top: { module: './top.js', ...LIMITS },
       TopAwait: { module: './top_await.js', ...LIMITS },
       Ctor: { module: './ctor.js', ...LIMITS },
@@ -232,6 +235,17 @@ describe('a script that uses too much of something', () => {
     assert.ok(codes.includes('EOVERLOAD') && codes.includes('answered'), codes.join());
     assert.equal(await ref.ask('echo', 'again'), 'again');
   });
+});
+
+test('a program sends and gets more than 64 MB at once, where an actor allows it', async () => {
+  const memory = (of) => +/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${of}/status`, 'latin1'))[1] * 1024;
+  await using client = await connect({ socket: node.socket }); // behind so much on the other one bystanders would find no room
+  const bytes = new Uint8Array(80e6).map((_, i) => i * 7 + (i >> 8)), before_ = memory(node.pid);
+  assert.ok(Buffer.compare(await client.actor('h/Large/one').ask('echo', bytes, { timeout: 20_000 }), bytes) === 0);
+  const small = client.actor('h/A/small');
+  await assert.rejects(small.ask('echo', bytes, { timeout: 20_000 }), { code: 'ETOOBIG', message: /has at most 524288 bytes.*limit "message"/ });
+  assert.equal(await small.ask('echo', 'still here'), 'still here');
+  if (!sanitized) await until('the agent has kept nothing of it', () => memory(node.pid) < before_ + (16 << 20));
 });
 
 describe('in an isolate that is shared', () => {

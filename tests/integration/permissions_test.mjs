@@ -3,9 +3,11 @@
 // What an app may do beside its own actors: send to other apps, see the environment. Nothing unless its manifest says so, refused
 // with the sentence that would permit it, and asked again where a message comes from another node.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { actors, Cluster, ctl, nodes, until } from './cluster.mjs';
+import { Authority } from './member.mjs';
 import { dataPort, Wire } from './wire.mjs';
 
 process.env.ISOLA_TEST_SEEN = 'a=b\nc';
@@ -38,7 +40,7 @@ const cluster = new Cluster();
 let one, two;
 before(async () => {
   one = await cluster.node('one');
-  two = await cluster.node('two', one.mesh);
+  two = await cluster.node('two', one);
   await cluster.deploy(one, 'none', app('none'));
   await cluster.deploy(one, 'some', app('some', { apps: ['other', 'target'], env: ['ISOLA_TEST_SEEN', 'ISOLA_TEST_UNSET'] }));
   await cluster.deploy(one, 'all', app('all', { apps: ['*'] }));
@@ -84,10 +86,10 @@ describe('other apps', () => {
     await assert.rejects(ref.ask('ask', 'target/I/x', 1), refusal('some'));
   });
   test('what another node claims an actor has sent is checked here again, and is a dead letter', async () => {
+    const three = new Authority(join(cluster.dir, 'one')).member('three').host();
     for (const node of [one, two]) {
       const { host_pid: pid } = (await nodes(node)).find((n) => n.name === node.name);
-      const wire = await Wire.open({ port: dataPort(pid) });
-      wire.send({ kind: 2, event: 'hello', args: [{ node: 'three', wire: 1 }] });
+      const wire = await Wire.open({ port: dataPort(pid), as: three });
       const mine = (await until('an actor here', async () => {
         for (let i = 0; i < 8; i++) await one.client.actor('target/I', `k${i}`).ask('echo', 1);
         return (await actors(one, 'target')).find((a) => a.node === node.name && /^target\/I\/k/.test(a.address));

@@ -266,7 +266,7 @@ test('a module that throws while it loads is refused with the place', async () =
 });
 
 test('an error crosses nodes with its stack', async () => {
-  west = await cluster.node('west', east.mesh);
+  west = await cluster.node('west', east);
   const where = async (name) => {
     for (let i = 0; i < 200; i++) {
       await ref('Main', `n${i}`).ask('own');

@@ -69,7 +69,7 @@ describe('ctl stop', { concurrency: true }, () => {
 });
 
 test('a node stops in order, whatever waits on it', async () => {
-  const two = await cluster.node('two', node.mesh);
+  const two = await cluster.node('two', node);
   const waits = [];
   for (let i = 0; i < 20; i++) waits.push(assert.rejects(ref(i % 2 ? 'Own' : 'Shared', `end${i}`).ask('wait', { timeout: 60000 })));
   await until('they run', async () => (await actors(node, 'app')).filter((a) => a.state === 'running' && a.address.includes('/end')).length === 20);

@@ -12,7 +12,7 @@ let ref;
 
 before(async () => {
   one = await cluster.node('one');
-  await cluster.node('two', one.mesh);
+  await cluster.node('two', one);
   ref = (type, key) => one.client.actor(`app/${type}`, key);
   const often = { max: 1000, within: '1s', backoff: '0ms' };
   const restart = { max: 3, within: '10m', backoff: '50ms', maxBackoff: '100ms' };
@@ -213,7 +213,7 @@ describe('parents and children', () => {
 });
 
 test('a lost node is told to monitors, and children start elsewhere', async () => {
-  const three = await cluster.node('three', one.mesh);
+  const three = await cluster.node('three', one);
   const keys = Array.from({ length: 12 }, (_, i) => `lost${i}`);
   const watch = ref('Watch', 'lost');
   await watch.ask('watch', ...keys.map((k) => `app/Child/${k}`));

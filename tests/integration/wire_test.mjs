@@ -4,12 +4,14 @@
 // that are not there. Each ends with an error, for the sender alone; no actor is started, none hears of it, and nobody else waits.
 // Inputs are made from fixed seeds: ISOLA_TEST_SEED makes others.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { encodeFrame } from '../../actors/lib/client/envelope.js';
 import { random } from '../chaos/crashes.mjs';
-import { actors, Cluster, nodes, until } from './cluster.mjs';
-import { dataPort, frameOf, Wire } from './wire.mjs';
+import { actors, Cluster, ctlOk, nodes, until } from './cluster.mjs';
+import { Authority } from './member.mjs';
+import { dataPort, envelopeOf, frameOf, Wire } from './wire.mjs';
 
 const seed = +(process.env.ISOLA_TEST_SEED ?? 0x15014);
 const LANES = 50; // connections side by side
@@ -28,12 +30,16 @@ const app = {
 };
 
 const cluster = new Cluster();
-let node, host;
+let node, host, port, hosts, opened = 0;
 before(async () => {
   console.log(`seed: ISOLA_TEST_SEED=${seed}`);
   node = await cluster.node('one');
+  await ctlOk(node, 'init');
   await cluster.deploy(node, 'w', app);
   host = (await nodes(node))[0].host_pid;
+  port = await until('the actor-host listens', () => dataPort(host));
+  const authority = new Authority(join(cluster.dir, 'one'));
+  hosts = Array.from({ length: LANES }, (_, i) => authority.member(`peer-${i}`).host());
   for (const type of ['A', 'S']) await node.client.actor(`w/${type}/x`).ask('heard');
 });
 after(() => cluster.end());
@@ -44,28 +50,50 @@ afterEach(async () => {
   assert.deepEqual([now.state, now.host_pid], ['up', host], 'the same actor-host runs');
 });
 
-const ways = {
-  'a client to the agent': { open: () => Wire.open({ path: node.socket }), mutants: 1000 },
-  'an actor-host to another': { open: () => Wire.open({ port: dataPort(host) }), mutants: 300 }, // ending such a link takes a second
-};
-
 // --- values, as the last field of an envelope that is otherwise well ---
 
 const str = (s) => Buffer.concat([Buffer.from([0xd9, s.length]), Buffer.from(s)]);
-const envelope = (args, { kind = ASK, id = 7, dst = 'w/A/x', event = 'hear', chain = Buffer.from([0x90]) } = {}) => Buffer.concat([
-  Buffer.from([0x99, 1, kind, id]), str(''), str(dst), str(event), Buffer.from([0xcd, 0x13, 0x88]), chain, args]);
 const b = (...bytes) => Buffer.from(bytes.flat(Infinity));
 const ext = (type, payload) => Buffer.concat([b(0xc9), (() => { const l = Buffer.alloc(4); l.writeUInt32BE(payload.length); return l; })(), b(type), payload]);
 const nested = (n, open, inner = b(0xc0)) => Buffer.concat([...Array(n).fill(open), inner]);
 
+// By the version of the wire: the envelope around them, and a whole one.
+const versions = {
+  1: {
+    envelope: (args, { kind = ASK, id = 7, dst = 'w/A/x', event = 'hear', chain = b(0x90) } = {}) =>
+      Buffer.concat([b(0x99, 1, kind, id), str(''), str(dst), str(event), b(0xcd, 0x13, 0x88), chain, args]),
+    encode: (m) => Buffer.from(encodeFrame(m).subarray(4)),
+    bare: (...head) => b(0x99, head, 0xa0, 0xa0, 0xa0, 0, 0x90, 0x90),
+    more: {},
+  },
+  2: {
+    envelope: (args, { kind = ASK, id = 7, dst = 'w/A/x', event = 'hear', chain = b(0x90) } = {}) =>
+      Buffer.concat([b(0x9c, 2, kind, 0, id, 0), str(''), str(dst), str(event), b(0xcd, 0x13, 0x88), b(0xc4, 0), chain, args]),
+    encode: envelopeOf,
+    bare: (version, kind, ...id) => b(0x9c, version, kind, 0, id, 0, 0xa0, 0xa0, 0xa0, 0, 0xc4, 0, 0x90, 0x90),
+    more: {
+      'flags that are not known': b(0x9c, 2, 1, 4, 1, 0, 0xa0, 0xa0, 0xa0, 0, 0xc4, 0, 0x90, 0x90),
+      'a durable message without a number': b(0x9c, 2, 2, 1, 0, 0, 0xa0, 0xa0, 0xa0, 0, 0xc4, 0, 0x90, 0x90),
+      'a number of what is not durable': b(0x9c, 2, 2, 0, 0, 9, 0xa0, 0xa0, 0xa0, 0, 0xc4, 0, 0x90, 0x90),
+      'an acknowledgement of nothing': b(0x9c, 2, 11, 0, 0, 0, 0xa0, 0xa0, 0xa0, 0, 0xc4, 0, 0x90, 0x90),
+      'a trace of three bytes': b(0x9c, 2, 2, 0, 0, 0, 0xa0, 0xa0, 0xa0, 0, 0xc4, 3, 1, 2, 3, 0x90, 0x90),
+    },
+  },
+};
+
+const ways = {
+  'a client to the agent': { version: 1, open: () => Wire.open({ path: node.socket }), mutants: 1000, unfinished: b(0, 0x10, 0, 0, 1) },
+  'an actor-host to another': { version: 2, open: () => Wire.open({ port, as: hosts[opened++ % LANES] }), mutants: 300, unfinished: b(0xff, 0xff, 1) },
+};
+
 // Which are refused as frames: the connection ends. Others reach the values' decoder: an error for the asker.
-const frames = {
+const framesOf = ({ envelope, bare, more }) => ({
   'nothing but a number': b(5),
   'an array of eight': b(0x98, 1, 1, 1, 0xa0, 0xa0, 0xa0, 0, 0x90),
-  'another version': b(0x99, 2, 1, 1, 0xa0, 0xa0, 0xa0, 0, 0x90, 0x90),
-  'no such kind': b(0x99, 1, 99, 1, 0xa0, 0xa0, 0xa0, 0, 0x90, 0x90),
-  'a negative id': b(0x99, 1, 1, 0xff, 0xa0, 0xa0, 0xa0, 0, 0x90, 0x90),
-  'an id that is text': b(0x99, 1, 1, 0xa1, 0x31, 0xa0, 0xa0, 0xa0, 0, 0x90, 0x90),
+  'another version': bare(3, 1, 1),
+  'no such kind': bare(envelope(b())[1], 99, 1),
+  'a negative id': bare(envelope(b())[1], 1, 0xff),
+  'an id that is text': bare(envelope(b())[1], 1, 0xa1, 0x31),
   'a map for the chain': envelope(b(0x90), { chain: b(0x80) }),
   'numbers in the chain': envelope(b(0x90), { chain: b(0x92, 1, 2) }),
   'no values': envelope(b()),
@@ -79,7 +107,8 @@ const frames = {
   'arrays a million deep': envelope(Buffer.concat([b(0x91), nested(1_000_000, b(0x91))])),
   'maps a million deep': envelope(Buffer.concat([b(0x91), nested(1_000_000, b(0x81, 0xa1, 0x61))])),
   'the byte msgpack never uses': envelope(b(0x91, 0xc1)),
-};
+  ...more,
+});
 const values = {
   'an unknown extension': ext(99, b(1)),
   'an Error that is no map': ext(7, b(0xc0)),
@@ -103,12 +132,13 @@ const values = {
   'an actor of 100,000 letters': ext(10, Buffer.from(`w/A/${'x'.repeat(100_000)}`)),
 };
 
-for (const [way, { open, mutants }] of Object.entries(ways)) {
+for (const [way, { version, open, mutants, unfinished }] of Object.entries(ways)) {
+  const { envelope, encode } = versions[version];
   describe(`from ${way}`, () => {
     test('a frame that is malformed ends the connection', async () => {
-      const taken = await Promise.all(Object.entries(frames).map(async ([name, frame]) => {
+      const taken = await Promise.all(Object.entries(framesOf(versions[version])).map(async ([name, frame]) => {
         const wire = await open();
-        wire.write(frameOf(frame));
+        wire.frame(frame);
         await wire.until('the end of the connection', () => wire.frames.some((f) => f.kind === REPLY));
         return wire.ended ? undefined : `${name}: ${JSON.stringify(wire.frames)}`;
       }));
@@ -121,14 +151,14 @@ for (const [way, { open, mutants }] of Object.entries(ways)) {
       for (const head of [[0xff, 0xff, 0xff, 0xff], [4, 0, 0, 1]]) {
         const wire = await open();
         wire.write(b(head, 1, 2, 3));
-        await wire.until('the end of the connection', () => false);
+        await wire.over();
       }
     });
     test('a value that is malformed is an error for who asks, or ends the connection', async () => {
       const taken = await Promise.all(Object.entries(values).map(async ([name, value], i) => {
         const wire = await open();
-        wire.write(frameOf(envelope(Buffer.concat([b(0x91), value]), { kind: EMIT, id: 0, event: 'echo' })));
-        wire.write(frameOf(envelope(Buffer.concat([b(0x91), value]), { id: 5, event: 'echo', dst: i % 2 ? 'w/A/x' : 'w/S/x' })));
+        wire.frame(envelope(Buffer.concat([b(0x91), value]), { kind: EMIT, id: 0, event: 'echo' }));
+        wire.frame(envelope(Buffer.concat([b(0x91), value]), { id: 5, event: 'echo', dst: i % 2 ? 'w/A/x' : 'w/S/x' }));
         const answer = await wire.answer(5);
         wire.end();
         return answer === undefined || (answer.kind === FAIL && ['EPROTO', 'EINVAL'].includes(answer.args[0]?.code)) ? undefined
@@ -139,12 +169,12 @@ for (const [way, { open, mutants }] of Object.entries(ways)) {
     test('well-meant messages, with bytes changed, left out and put in', async () => {
       const pick = random(seed);
       const good = [
-        encodeFrame({ kind: ASK, id: 1, dst: 'w/A/x', event: 'nobody', args: [1, 'two', { three: [4n, new Date(5), new Map([[6, new Set([7])]])] }, new Uint8Array(8), new Error('nine'), /ten/g, new Float64Array(3)], timeout: 1000 }),
-        encodeFrame({ kind: ASK, id: 2, dst: 'w/S/x', event: 'nobody', args: [[[[{ a: { b: { c: undefined } } }]]], 1.5, -1, 2 ** 40, null, true] }),
-        encodeFrame({ kind: 5, id: 3, dst: 'w/A/x', event: 'news' }),
-        encodeFrame({ kind: 10, id: 1, dst: 'w/A/x', event: '' }),
-        encodeFrame({ kind: 3, id: 1, args: [1] }),
-      ].map((f) => Buffer.from(f.subarray(4)));
+        encode({ kind: ASK, id: 1, dst: 'w/A/x', event: 'nobody', args: [1, 'two', { three: [4n, new Date(5), new Map([[6, new Set([7])]])] }, new Uint8Array(8), new Error('nine'), /ten/g, new Float64Array(3)], timeout: 1000 }),
+        encode({ kind: ASK, id: 2, dst: 'w/S/x', event: 'nobody', args: [[[[{ a: { b: { c: undefined } } }]]], 1.5, -1, 2 ** 40, null, true] }),
+        encode({ kind: 5, id: 3, dst: 'w/A/x', event: 'news' }),
+        encode({ kind: 10, id: 1, dst: 'w/A/x', event: '' }),
+        encode({ kind: 3, id: 1, args: [1] }),
+      ];
       let ends = 0;
       const mutant = () => {
         let f = Buffer.from(good[pick(good.length)]);
@@ -167,7 +197,7 @@ for (const [way, { open, mutants }] of Object.entries(ways)) {
         let wire = await open();
         for (let i = lane; i < all.length; i += LANES) {
           if (wire.ended) { wire = await open(); ends++; }
-          wire.write(frameOf(all[i]));
+          wire.frame(all[i]);
           wire.send({ kind: ASK, id: 1_000_000 + i, dst: 'w/A/x', event: 'heard' }); // in step with it
           await wire.answer(1_000_000 + i);
         }
@@ -178,10 +208,10 @@ for (const [way, { open, mutants }] of Object.entries(ways)) {
     });
     test('frames that come in pieces, and never come to their end', async () => {
       const slow = await Promise.all(Array.from({ length: 50 }, () => open()));
-      const whole = Buffer.from(encodeFrame({ kind: ASK, id: 9, dst: 'w/A/x', event: 'heard' }));
-      for (let at = 0; at < whole.length; at++) for (const w of slow) w.write(whole.subarray(at, at + 1));
+      const whole = slow.map((w) => w.sealed(frameOf(encode({ kind: ASK, id: 9, dst: 'w/A/x', event: 'heard' }))));
+      for (let at = 0; at < whole[0].length; at++) slow.forEach((w, i) => w.raw(whole[i].subarray(at, at + 1)));
       for (const w of slow) assert.deepEqual((await w.answer(9)).args, [0]);
-      for (const w of slow) w.write(b(0, 0x10, 0, 0, 1)); // a megabyte is promised
+      for (const w of slow) w.raw(unfinished); // more is promised
       assert.equal(await until('others are answered', () => node.client.actor('w/A/x').ask('echo', 'on', { timeout: 10_000 }).then(([v]) => v)), 'on');
       for (const w of slow) w.end();
     });

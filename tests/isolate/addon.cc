@@ -3,9 +3,22 @@
 // Isolates as actors/v8 makes them, in a plain Node.js process, for conformance tests and
 // measurements: no actors, no agent.
 //
-//   open() → id      close(id)      heap(id) → bytes of its heap in use
+//   open(heap, external) → id (limits in MB, or none)
+//
+//   close(id), heap(id) → bytes of its heap in use
+//
 //   run(id, name, code) → { error: string | undefined, log: [{ level, text }] }
-//   ahead(bytes)     looks at an object as actors/v8/ahead.cc does (unit/ahead_test.mjs)
+//
+//   encode(id, text, direct) → { bytes } or { code, message }: what `text` makes, a function of
+//   `ref(address)` that returns an args array, as bytes in hex (of more than a MB: how many, and a
+//   hash); not `direct`: by V8's interface alone
+//
+//   recode(id, bytes, direct) → the same of an args array that is decoded, or
+//   { message: "malformed" }
+//
+//   readable() → are plain values read where they lie (actors/v8/heap.hh)?
+//
+//   starve(n), ahead(bytes): below
 //
 // `run` loads `code` as an ES module and goes on until nothing is left to do. Time is virtual: when
 // an isolate waits for timers only, the clock of the timers jumps to the next one, so nothing here
@@ -21,10 +34,28 @@
 #include <vector>
 
 #include "actors/v8/ahead.hh"
+#include "actors/v8/heap.hh"
+#include "actors/v8/internal.hh"
 #include "actors/v8/realm.h"
 #include "base/msgpack.h"
 
 extern "C" const uint8_t isola_runtime_source[], isola_runtime_source_end[];
+
+// In place of what the codec grows its buffers with (CMakeLists.txt): see starve().
+extern "C" void *__real_realloc(void *p, size_t n);
+extern "C" void *__wrap_realloc(void *p, size_t n);
+
+static unsigned due;  // so many more, and one finds no memory; 0: none will
+static bool hungered; // one has found none
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    if (due > 0 && --due == 0) {
+        hungered = true;
+        return nullptr;
+    }
+    return __real_realloc(p, n);
+}
 
 namespace
 {
@@ -88,7 +119,11 @@ bool op_heard(void *, uint32_t, Slice)
 {
     return false;
 }
-void op_publish(void *, uint32_t, Slice, Slice) {}
+void op_publish(void *, uint32_t, uint32_t, Slice, Slice) {}
+bool op_trace(void *, uint32_t, uint32_t, isola_buf *)
+{
+    return false;
+}
 void op_done(void *, uint32_t, uint32_t, bool, Slice) {}
 void op_activated(void *, uint32_t, Slice) {}
 void op_crash(void *arg, uint32_t, Slice text)
@@ -141,6 +176,7 @@ const isola_v8_ops ops = {
     .send = op_send,
     .heard = op_heard,
     .publish = op_publish,
+    .trace = op_trace,
     .unheard = [](void *, uint32_t, uint32_t) {},
     .done = op_done,
     .activated = op_activated,
@@ -218,7 +254,12 @@ void open(Info info)
 {
     auto *p = new Probe;
     isola_err err{};
-    if (isola_v8_open(&ops, p, {0, 0}, nullptr, &p->v8, &err) != 0) {
+    isola_v8_limits limits{};
+    if (info[0]->IsUint32() && info[1]->IsUint32()) {
+        limits.heap = uint64_t{info[0].As<v8::Uint32>()->Value()} << 20;
+        limits.external = uint64_t{info[1].As<v8::Uint32>()->Value()} << 20;
+    }
+    if (isola_v8_open(&ops, p, limits, nullptr, &p->v8, &err) != 0) {
         delete p;
         info.GetIsolate()->ThrowException(v8::Exception::Error(text(info.GetIsolate(), err.text)));
         return;
@@ -281,6 +322,145 @@ void run(Info info)
     info.GetReturnValue().Set(result);
 }
 
+// --- values and bytes ---
+
+struct Coding {
+    std::string in;
+    bool direct, decode;
+    std::string bytes, code, message;
+};
+
+void make_ref(Info info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    isola_js js{isola::from(isolate), isolate->GetCurrentContext()};
+    v8::String::Utf8Value address(isolate, info[0]);
+    isola_buf bytes{};
+    v8::Local<v8::Value> ref;
+    isola_mp_ext(&bytes, ISOLA_EXT_REF,
+                 isola_slice(*address, static_cast<size_t>(address.length())));
+    if (isola::decode(&js, isola_buf_slice(&bytes)).ToLocal(&ref))
+        info.GetReturnValue().Set(ref);
+    isola_buf_free(&bytes);
+}
+
+void collect(Info info)
+{
+    info.GetIsolate()->RequestGarbageCollectionForTesting(
+        info[0]->IsTrue() ? v8::Isolate::kFullGarbageCollection
+                          : v8::Isolate::kMinorGarbageCollection);
+}
+
+v8::MaybeLocal<v8::Value> value_of(isola_js *js, const Coding &c)
+{
+    v8::Isolate *isolate = js->isolate();
+    Slice in = isola_slice(c.in.data(), c.in.size());
+    if (c.decode) {
+        v8::Local<v8::Array> args;
+        if (isola::decode_args(js, in).ToLocal(&args))
+            return args;
+        return {};
+    }
+    v8::Local<v8::Script> script;
+    v8::Local<v8::Value> make;
+    v8::Local<v8::Function> ref, gc;
+    if (!v8::Script::Compile(js->context, isola::text(isolate, in)).ToLocal(&script) ||
+        !script->Run(js->context).ToLocal(&make) || !make->IsFunction() ||
+        !v8::Function::New(js->context, make_ref).ToLocal(&ref) ||
+        !v8::Function::New(js->context, collect).ToLocal(&gc))
+        return {};
+    v8::Local<v8::Value> args[] = {ref, gc};
+    return make.As<v8::Function>()->Call(js->context, v8::Undefined(isolate), 2, args);
+}
+
+void code_value(isola_js *js, void *arg)
+{
+    auto *c = static_cast<Coding *>(arg);
+    v8::Isolate *isolate = js->isolate();
+    v8::HandleScope scope(isolate);
+    v8::TryCatch caught(isolate);
+    v8::Local<v8::Value> value;
+    isola_buf out{};
+    bool known = isola::heap::known.ok;
+    isola::heap::known.ok = known && c->direct;
+    bool made = value_of(js, *c).ToLocal(&value);
+    if (made && isola::encode(js, value, isola::Wrap::Value, &out)) {
+        c->bytes.assign(reinterpret_cast<const char *>(out.data), out.len);
+    } else if (caught.HasCaught() && caught.Exception()->IsObject()) {
+        auto error = caught.Exception().As<v8::Object>();
+        for (auto &[name, to] : {std::pair{"code", &c->code}, std::pair{"message", &c->message}}) {
+            v8::Local<v8::Value> said;
+            if (error->Get(js->context, isola::text(isolate, name)).ToLocal(&said))
+                *to = isola::utf8(isolate, said);
+        }
+    } else {
+        c->message = made ? "it failed, and nothing was thrown" : "malformed";
+    }
+    isola::heap::known.ok = known;
+    isola_buf_free(&out);
+}
+
+void result_of(Info info, const Coding &c)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    v8::Local<v8::Object> result = v8::Object::New(isolate);
+    constexpr size_t kShown = 1 << 20;
+    std::string hex;
+    if (c.bytes.size() > kShown)
+        hex = std::to_string(c.bytes.size()) + " bytes, " +
+              std::to_string(std::hash<std::string>{}(c.bytes));
+    for (char b : c.bytes.size() > kShown ? std::string() : c.bytes)
+        for (int half : {b >> 4 & 15, b & 15})
+            hex += "0123456789abcdef"[half];
+    const std::pair<const char *, const std::string &> parts[] = {
+        {"bytes", hex}, {"code", c.code}, {"message", c.message}};
+    for (auto &[name, part] : parts)
+        if (!part.empty())
+            result->Set(context, text(isolate, name), text(isolate, part)).Check();
+    info.GetReturnValue().Set(result);
+}
+
+void encode(Info info)
+{
+    Probe *p = of(info);
+    if (p == nullptr)
+        return;
+    Coding c{
+        *v8::String::Utf8Value(info.GetIsolate(), info[1]), info[2]->IsTrue(), false, {}, {}, {}};
+    isola_v8_visit(p->v8, code_value, &c);
+    result_of(info, c);
+}
+
+void recode(Info info)
+{
+    Probe *p = of(info);
+    if (p == nullptr)
+        return;
+    v8::String::Utf8Value hex(info.GetIsolate(), info[1]);
+    Coding c{{}, info[2]->IsTrue(), true, {}, {}, {}};
+    for (size_t i = 0; i + 1 < static_cast<size_t>(hex.length()); i += 2) {
+        const char digits[] = {(*hex)[i], (*hex)[i + 1], 0};
+        c.in += static_cast<char>(strtol(digits, nullptr, 16));
+    }
+    isola_v8_visit(p->v8, code_value, &c);
+    result_of(info, c);
+}
+
+void readable(Info info)
+{
+    info.GetReturnValue().Set(isola::heap::readable(info.GetIsolate()));
+}
+
+// starve(n): the nth buffer that grows from now on finds no memory; 0: none. Whether one has found
+// none since it was called last.
+void starve(Info info)
+{
+    due = info[0]->Uint32Value(info.GetIsolate()->GetCurrentContext()).FromJust();
+    info.GetReturnValue().Set(hungered);
+    hungered = false;
+}
+
 // ahead(bytes): a message for an actor whose handler has so many bytes, behind which memory ends.
 void ahead(Info info)
 {
@@ -335,8 +515,9 @@ NODE_MODULE_INIT()
     const struct {
         const char *name;
         v8::FunctionCallback function;
-    } functions[] = {
-        {"open", open}, {"close", close}, {"heap", heap}, {"run", run}, {"ahead", ahead}};
+    } functions[] = {{"open", open},     {"close", close},       {"heap", heap},
+                     {"run", run},       {"ahead", ahead},       {"encode", encode},
+                     {"recode", recode}, {"readable", readable}, {"starve", starve}};
     for (auto &f : functions)
         exports
             ->Set(context, text(isolate, f.name),

@@ -213,9 +213,41 @@ static void state_that_cannot_be_had_is_not_overwritten(void **state)
     world_end(w);
 }
 
+/* Wherever a script looks at it: in its start, in a turn of an ask, in one nobody waits for. */
+static void who_has_no_state_says_so_by_its_code(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    const struct isola_host_type types[] = {world_type("Start", "", "start add 1"),
+                                            world_type("T", "reentrant", "reentrant"),
+                                            world_type("Other", "", "start throw oh")};
+    world_release_types(w, "t", "1", 3, types);
+
+    world_fail_reads(w, 2, ISOLA_EUNREACHABLE);
+    uint64_t first = world_ask(w, "t/Start/a", "get");
+    struct outcome o = world_await(w, first);
+    assert_int_equal(o.code, ISOLA_EUNREACHABLE);
+    assert_non_null(strstr(o.text, "its state cannot be had now"));
+    must_fail(w, world_ask(w, "t/Start/a", "get"),
+              ISOLA_EUNREACHABLE); /* before it is tried again */
+    must_reply(w, world_stop(w, "t/Start/a"), true);
+    world_fail_reads(w, 0, 0);
+    must_reply(w, world_ask(w, "t/Start/a", "get"), 1);
+
+    world_fail_reads(w, 1, ISOLA_EUNREACHABLE);
+    uint64_t waits = world_ask(w, "t/T/b", "hold never");
+    world_emit(w, "t/T/b", "add 1");
+    must_fail(w, waits, ISOLA_EUNREACHABLE); /* the emit has crashed it */
+
+    world_fail_reads(w, 1, ISOLA_EUNREACHABLE);
+    must_fail(w, world_ask(w, "t/Other/c", "get"), ISOLA_EFAILED); /* not for that */
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_has_no_state_says_so_by_its_code),
         cmocka_unit_test(nothing_is_seen_before_it_is_stored),
         cmocka_unit_test(effects_leave_in_their_order),
         cmocka_unit_test(a_write_that_fails_takes_back_what_it_stood_for),

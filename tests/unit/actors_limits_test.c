@@ -449,8 +449,8 @@ static void a_full_mailbox_is_told_of(void **state)
 
         busy = world_ask(w, "t/T/c", "note in; block c");
         fake_await_note("t/T/c in", 1);
-        for (unsigned n = 0; n < full; n++)
-            must_reply(w, world_ask(w, "t/R/r", "emit t/T/c {note one}"), true);
+        for (unsigned n = 0; n < full; n++) /* half of it may be filled without a word */
+            must_reply(w, world_ask(w, "t/R/r", "emit t/T/c {note one}"), n <= full / 2);
         must_reply(w, world_ask(w, "t/R/r", "emit t/T/c {note last}"), false);
         must_reply(w, world_ask(w, "t/R/r", "emit t/T/a {get}"), true);
         fake_open("c");

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -160,6 +161,38 @@ static void wrong_usage(void **state)
     refuses("ctl stop a/B/c d", "unexpected argument 'd': ctl stop ADDRESS");
 }
 
+static void of_clusters(void **state)
+{
+    struct isola__options o;
+    struct isola_err err;
+    (void)state;
+    assert_int_equal(parse("ctl token --expires 10m", &o, &err), 0);
+    assert_int_equal(o.expires_ms, 600000);
+    isola__options_free(&o);
+    assert_int_equal(parse("ctl token --expires=7d", &o, &err), 0);
+    assert_int_equal(o.expires_ms, 7 * 86400000);
+    isola__options_free(&o);
+    assert_int_equal(parse("ctl remove west --force", &o, &err), 0);
+    assert_true(o.force);
+    assert_string_equal(o.operands[0], "west");
+    isola__options_free(&o);
+    assert_int_equal(parse("ctl init --name prod", &o, &err), 0);
+    assert_string_equal(o.name, "prod");
+    isola__options_free(&o);
+    static const char *const bad[] = {"10",   "m",    "0m",  "1y",
+                                      "1.5h", "10mm", "-1h", "999999999999d"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char line[60], says[120];
+        snprintf(line, sizeof(line), "ctl token --expires %s", bad[i]);
+        snprintf(says, sizeof(says),
+                 "option '--expires' needs a time such as 10m, 1h or 7d, not '%s'", bad[i]);
+        refuses(line, says);
+    }
+    refuses("ctl init --force",
+            "option '--force' does not belong to 'init'; see 'ctl init --help'");
+    refuses("ctl remove", "'remove' needs more arguments: ctl remove NODE");
+}
+
 static void json_is_seen_before_what_is_wrong(void **state)
 {
     struct isola__options o;
@@ -217,6 +250,7 @@ int main(void)
         cmocka_unit_test(help),
         cmocka_unit_test(every_command_has_help_with_examples),
         cmocka_unit_test(wrong_usage),
+        cmocka_unit_test(of_clusters),
         cmocka_unit_test(json_is_seen_before_what_is_wrong),
         cmocka_unit_test(the_socket),
     };

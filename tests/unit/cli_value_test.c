@@ -177,6 +177,7 @@ static void references(void **state)
     expect("92 82 a1 78 91 01 a1 78 02 d4 09 02", "[{\"x\":2},[1]]");
     refuses("91 d4 09 02", "EPROTO");
     refuses("91 c7 03 09 00 00 00", "EPROTO");
+    refuses("91 d4 0e 25", "ECLONE"); /* an end of a stream, or what would be one */
 }
 
 static void hostile(void **state)

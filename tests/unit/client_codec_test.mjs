@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import vm from 'node:vm';
 
 import { decodeArgs, encodeArgs, kAddress } from '../../actors/lib/client/codec.js';
-import { FrameParser, decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js';
+import { FrameParser, decodeEnvelope, encodeFrame, piecesOf } from '../../actors/lib/client/envelope.js';
 
 const hex = (s) => Buffer.from(s.replace(/\s/g, ''), 'hex');
 const trip = (value) => decodeArgs(encodeArgs([value]))[0];
@@ -151,7 +151,7 @@ test('what structuredClone takes goes round', () => {
 
 test('what changes on the way', () => {
   assert.deepStrictEqual(trip([, 1]), [undefined, 1]); // eslint-disable-line no-sparse-arrays
-  assert.equal(trip('a\ud800b'), 'a\ufffdb');
+  assert.deepEqual(trip({ 'a\ud800b': 1 }), { 'a\ufffdb': 1 }); // a value keeps it, a name cannot
   class Point { constructor() { this.x = 1; } get y() { return 2; } }
   assert.deepStrictEqual(trip(new Point()), { x: 1 });
   assert.deepStrictEqual(trip(Object.create(null, { a: { value: 1, enumerable: true } })), { a: 1 });
@@ -236,19 +236,49 @@ test('nesting is bounded alike on both sides', () => {
 });
 
 test('too big is refused before it is sent', () => {
-  assert.throws(() => encodeArgs([Array(70).fill('x'.repeat(1 << 20))]), { code: 'ETOOBIG' });
-  assert.throws(() => encodeArgs([new Array(2 ** 32 - 1)]), { code: 'ETOOBIG' }); // holes
+  const MB = 2 ** 20, tooBig = (n) => ({ code: 'ETOOBIG', message: `the message takes more than ${n} MiB` });
+  assert.throws(() => encodeArgs([Array(70).fill('x'.repeat(MB))], 64 * MB), tooBig(64));
+  assert.equal(encodeArgs([new Uint8Array(64 * MB - 6)], 64 * MB).length, 64 * MB);
+  assert.throws(() => encodeArgs([new Uint8Array(64 * MB - 5)], 64 * MB), tooBig(64));
+  // and before there is memory for it
+  const before = process.memoryUsage().arrayBuffers, much = new Uint8Array(1024 * MB); // of zeros, which nobody has written yet
+  assert.throws(() => encodeArgs([much]), tooBig(1024));
+  assert.throws(() => encodeFrame({ version: 2, kind: 2, args: [much] }), tooBig(1024));
+  assert.throws(() => encodeFrame({ version: 1, kind: 2, args: [much] }), tooBig(64));
+  assert.throws(() => encodeArgs([new Array(2 ** 32 - 1)]), tooBig(1024)); // holes
+  assert.ok(process.memoryUsage().arrayBuffers - before < 1100 * MB);
+});
+
+test('a frame that is too large for one goes in parts', () => {
+  const bytes = new Uint8Array(64 * 2 ** 20).fill(7), frame = encodeFrame({ version: 2, kind: 2, dst: 'a/B/c', event: 'e', args: [bytes, 'end'] });
+  const small = encodeFrame({ version: 2, kind: 2, dst: 'a/B/c', event: 'e', args: ['small'] });
+  assert.deepEqual([...piecesOf(small, 1)], [small]);
+  const pieces = [...piecesOf(frame, 0xfffffffe)];
+  assert.equal(pieces[0].toString('hex'), `82010000fffffffe${(frame.length - 4).toString(16).padStart(16, '0')}`);
+  assert.equal(pieces[2].toString('hex'), '81010000fffffffe');
+  const got = [], parser = new FrameParser();
+  for (const piece of pieces) parser.push(piece, (f) => got.push(f));
+  assert.equal(got.length, 1);
+  assert.ok(Buffer.compare(got[0], frame.subarray(4)) === 0);
+  const [b, end] = decodeArgs(decodeEnvelope(got[0]).args);
+  assert.ok(Buffer.compare(b, bytes) === 0 && end === 'end');
 });
 
 test('malformed values are refused', () => {
   const bad = ['', '00', '91', '9100ff00', 'c1', '91c1', '92 01', '91a5 6162', '91d9ff61', '91c4ff00', '91c6ffffffff00', '91dd ffffffff 00',
     '91df 7fffffff 00', '9181 01 01', '9181a161', '91c70101ff', '91d402 02', '91c70002', '91d60300000000', '91d40401', '91d40500 c1',
     '91c70306a161 00', '91c70406a128a0', '91c70406a161a178', '91c70007', '91d40700', '91d40800', '91d40801ff', '91d5080300', '91d408 0d', '91c70008',
-    '91d40901', '91d40905', '91c70009', '91c70309000000', '91d4 0c00', '91d4ff00', '91c7060781a56361757365', '91c70407 81 a161c0ff', '91c7020781a1'];
+    '91d40901', '91d40905', '91c70009', '91c70309000000', '91d4 0f00', '91d4 0d00', '91d4ff00', '91c7060781a56361757365', '91c70407 81 a161c0ff', '91c7020781a1'];
   for (const b of bad) assert.throws(() => decodeArgs(hex(b)), { code: 'EPROTO' }, b);
 });
 
-test('random bytes and flipped bits give a value or EPROTO, nothing else', () => {
+test('streams are refused both ways', () => {
+  const refused = { code: 'ECLONE', message: /streams go between actors alone/ };
+  for (const stream of [new ReadableStream(), new WritableStream()]) assert.throws(() => encodeArgs([{ stream }]), refused);
+  assert.throws(() => decodeArgs(hex('91d4 0e00')), refused);
+});
+
+test('random bytes and flipped bits give a value, EPROTO or the refusal of a stream, nothing else', () => {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
   let state = seed;
   const random = (n) => { // mulberry32
@@ -266,7 +296,7 @@ test('random bytes and flipped bits give a value or EPROTO, nothing else', () =>
     try {
       decodeArgs(b);
     } catch (error) {
-      assert.equal(error.code, 'EPROTO', `seed ${seed}: ${b.toString('hex')}: ${error.stack}`);
+      assert.ok(error.code === 'EPROTO' || error.code === 'ECLONE', `seed ${seed}: ${b.toString('hex')}: ${error.stack}`);
     }
   }
 });
@@ -276,7 +306,11 @@ test('the envelope, byte by byte', () => {
   assert.equal(frame.toString('hex'), '00000015 99 01 01 07 a0 a5612f422f63 a3616464 cd07d0 90 9105'.replace(/\s/g, ''));
   const m = decodeEnvelope(frame.subarray(4));
   assert.deepEqual({ ...m, args: decodeArgs(m.args) },
-    { kind: 1, id: 7, src: '', dst: 'a/B/c', event: 'add', timeout: 2000, chain: [], args: [5] });
+    { version: 1, kind: 1, flags: 0, id: 7, seq: 0, src: '', dst: 'a/B/c', event: 'add', timeout: 2000, trace: new Uint8Array(), chain: [], args: [5] });
+  const durable = encodeFrame({ version: 2, kind: 2, id: 1, seq: 3, src: 'a/A/1', dst: 'b/B/2', event: 'go' });
+  assert.equal(durable.toString('hex'), '0000001a 9c 02 02 01 01 03 a5612f412f31 a5622f422f32 a2676f 00 c400 90 90'.replace(/\s/g, ''));
+  const ack = decodeEnvelope(hex('9c 02 0b 00 00 03 a5622f422f32 a5612f412f31 a0 00 c400 90 90')); // docs/wire.md
+  assert.deepEqual([ack.kind, ack.flags, ack.seq, ack.src, ack.dst], [11, 0, 3, 'b/B/2', 'a/A/1']);
   const chained = decodeEnvelope(hex('99 01 01 07 a0 a0 a0 00 92a161a162 90'));
   assert.deepEqual(chained.chain, ['a', 'b']);
 });
@@ -284,7 +318,8 @@ test('the envelope, byte by byte', () => {
 test('a wrong envelope is refused', () => {
   for (const b of ['', '98 0101', '99 02 01 07 a0 a0 a0 00 90 90', '99 01 0b 07 a0 a0 a0 00 90 90', '99 01 00 07 a0 a0 a0 00 90 90',
     '99 01 01 ff a0 a0 a0 00 90 90', '99 01 01 07 c0 a0 a0 00 90 90', '99 01 01 07 a0 a0 a0 00 01 90', '99 01 01 07 a0 a0 a0 00 9101 90',
-    '99 01 01 cb3ff8000000000000 a0 a0 a0 00 90 90', '9a 01 01 07 a0 a0 a0 00 90 90'])
+    '99 01 01 cb3ff8000000000000 a0 a0 a0 00 90 90', '9a 01 01 07 a0 a0 a0 00 90 90',
+    '9c 01 01 07 a0 a0 a0 00 90 90', '9c 03 02 00 00 00 a0 a0 a0 00 c400 90 90', '9c 02 0d 00 00 00 a0 a0 a0 00 c400 90 90', '9c 02 02 00 00 00 a0 a0 a0 00 90 90 90'])
     assert.throws(() => decodeEnvelope(hex(b)), { code: 'EPROTO' }, b);
 });
 
@@ -300,4 +335,46 @@ test('frames are cut from a stream, however it arrives', () => {
   }
   assert.throws(() => new FrameParser().push(hex('00000000'), () => {}), { code: 'EPROTO' });
   assert.throws(() => new FrameParser().push(hex('04000001'), () => {}), { code: 'EPROTO' });
+});
+
+const item = (kind, ...parts) => {
+  const bytes = Buffer.concat(parts), header = Buffer.alloc(4);
+  header.writeUInt32BE(((0x80 | kind) << 24 | bytes.length) >>> 0);
+  return Buffer.concat([header, bytes]);
+};
+const opening = (number, total) => {
+  const head = Buffer.alloc(12);
+  head.writeUInt32BE(number);
+  head.writeBigUInt64BE(BigInt(total), 4);
+  return head;
+};
+const numbered = (number) => opening(number, 0).subarray(0, 4);
+
+test('large frames come in parts, with others between them', () => {
+  const small = encodeFrame({ kind: 2, event: 'small' }), a = encodeFrame({ kind: 2, event: 'a', args: ['x'.repeat(100)] }).subarray(4), b = encodeFrame({ kind: 2, event: 'b', args: ['y'.repeat(90)] }).subarray(4);
+  const stream = Buffer.concat([item(2, opening(7, a.length), a.subarray(0, 10)), small, item(2, opening(8, b.length), b.subarray(0, 1)), item(1, numbered(7), a.subarray(10, 60)),
+    item(1, numbered(8), b.subarray(1)), small, item(1, numbered(7), a.subarray(60)), item(2, opening(7, a.length), a)]);
+  for (const step of [1, 3, 4, 5, 100, stream.length]) {
+    const parser = new FrameParser(), events = [];
+    for (let at = 0; at < stream.length; at += step) parser.push(stream.subarray(at, at + step), (bytes) => events.push(decodeEnvelope(bytes).event));
+    assert.deepEqual(events, ['small', 'b', 'small', 'a', 'a']);
+  }
+});
+
+test('parts that cannot be are refused', () => {
+  const one = Buffer.from('x');
+  for (const [what, ...items] of [
+    ['a part of nothing', item(1, numbered(7), one)],
+    ['more than was announced', item(2, opening(7, 2), one), item(1, numbered(7), Buffer.from('xy'))],
+    ['nothing', item(2, opening(7, 0), one)],
+    ['an empty first part', item(2, opening(7, 2))],
+    ['an empty part', item(2, opening(7, 2), one), item(1, numbered(7))],
+    ['more than a frame may have', item(2, opening(7, 2 ** 30 + 1), one)],
+    ['twice the same number', item(2, opening(7, 2), one), item(2, opening(7, 2), one)],
+    ['too many at once', ...Array.from({ length: 65 }, (_, i) => item(2, opening(i, 2), one))],
+    ['cut off', item(2, Buffer.alloc(5))],
+    ['of another kind', item(5, numbered(7), one)],
+    ['longer than an item', item(1, numbered(7), Buffer.alloc(70_000))],
+  ])
+    assert.throws(() => { const parser = new FrameParser(); for (const bytes of items) parser.push(bytes, () => {}); }, { code: 'EPROTO' }, what);
 });

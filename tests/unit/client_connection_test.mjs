@@ -12,8 +12,8 @@ import { after, afterEach, beforeEach, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { decodeArgs } from '../../actors/lib/client/codec.js';
-import { ASK, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js';
-import { Ref, connect } from '../../actors/lib/client/index.js';
+import { ACK, ASK, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js';
+import { Client, Ref, connect } from '../../actors/lib/client/index.js';
 
 const library = pathToFileURL(join(import.meta.dirname, '../../actors/lib/client/index.js')).href;
 const dir = mkdtempSync(join(tmpdir(), 'isola-client-'));
@@ -23,6 +23,7 @@ after(() => rmSync(dir, { recursive: true }));
 class FakeAgent {
   path;
   wire = 1;
+  wireOldest = undefined;
   connections = new Set();
   #server;
   #messages = [];
@@ -51,13 +52,16 @@ class FakeAgent {
   }
   #message(socket, m) {
     m.args = decodeArgs(m.args);
-    m.reply = (value) => socket.write(encodeFrame({ kind: REPLY, id: m.id, args: [value] }));
-    m.fail = (error) => socket.write(encodeFrame({ kind: FAIL, id: m.id, args: [error] }));
+    const version = m.version; // what it is spoken to in is what it answers in
+    const about = m.seq !== 0 ? { version, seq: m.seq, src: m.dst, dst: m.src } : { version, id: m.id };
+    m.reply = (value) => socket.write(encodeFrame({ ...about, kind: REPLY, args: [value] }));
+    m.fail = (error) => socket.write(encodeFrame({ ...about, kind: FAIL, args: [error] }));
+    m.ack = () => socket.write(encodeFrame({ ...about, kind: ACK }));
     m.send = (message) => socket.write(encodeFrame(message));
     m.socket = socket;
     if (m.dst === '' && m.event === 'hello') {
       this.hello = m;
-      m.reply({ node: 'fake', version: '0', wire: this.wire, pid: 1 });
+      m.reply({ node: 'fake', version: '0', wire: this.wire, wire_oldest: this.wireOldest, pid: 1 });
       return;
     }
     const taker = this.#takers.shift();
@@ -119,7 +123,11 @@ test('a last argument is options only if it has nothing but options', async () =
     await reply;
   }
   await assert.rejects(c.ask('e', { timeout: -1 }), RangeError);
-  await assert.rejects(c.ask('e', { durable: true }), { code: 'EINVAL' });
+  await assert.rejects(c.ask('e', { durable: 1 }), TypeError);
+  await assert.rejects(c.ask('e', { durable: true }), { code: 'EPROTO', message: /release before/ }); // of this agent's
+  assert.throws(() => c.emit('e', 1, { durable: true }), { code: 'EPROTO' });
+  c.emit('e', { durable: false });
+  assert.deepEqual((await agent.take()).args, []);
   await assert.rejects(c.ask(''), TypeError);
   c.emit('e', { timeout: 1 });
   assert.deepEqual((await agent.take()).args, [{ timeout: 1 }]);
@@ -302,10 +310,210 @@ test('no agent: said at once, with the path', async () => {
 
 test('another wire version is refused', async () => {
   const other = new FakeAgent(join(dir, 'other.sock'));
-  other.wire = 2;
+  other.wire = 3;
   await other.listen();
-  await assert.rejects(connect({ socket: other.path }), { code: 'EPROTO', message: /wire version 2/ });
+  await assert.rejects(connect({ socket: other.path }), { code: 'EPROTO', message: /wire version 3/ });
   await other.close();
+});
+
+/* --- durable messages, with an agent of this release --- */
+
+async function durableAgent(name, wire = 2, wireOldest = 1) {
+  const other = new FakeAgent(join(dir, `${name}.sock`));
+  Object.assign(other, { wire, wireOldest });
+  await other.listen();
+  const c = await connect({ socket: other.path });
+  return { other, c, [Symbol.asyncDispose]: async () => { await c.close({ timeout: 0 }); await other.close(); } };
+}
+
+test('each end may be one release older than the other', async () => {
+  await using newer = await durableAgent('newer', 3, 2);
+  const reply = newer.c.actor('a/B/c').ask('x');
+  const m = await newer.other.take();
+  assert.equal(newer.other.hello.version, 1); // which all understand
+  assert.equal(m.version, 2);
+  m.reply(1);
+  assert.equal(await reply, 1);
+});
+
+test('a durable emit is sent until it is acknowledged, and flush waits for that', async () => {
+  await using d = await durableAgent('durable');
+  const ref = d.c.actor('a/B/c');
+  assert.equal(ref.emit('x', 1, { durable: true }), true);
+  ref.emit('x', 2, { durable: true });
+  d.c.actor('a/B/d').emit('y', { durable: true, timeout: 1 });
+  const all = [await d.other.take(), await d.other.take(), await d.other.take()];
+  assert.deepEqual(all.map((m) => [m.kind, m.dst, m.seq, m.id, m.args]), [[EMIT, 'a/B/c', 1, 0, [1]], [EMIT, 'a/B/c', 2, 1, [2]], [EMIT, 'a/B/d', 3, 0, []]]);
+  assert.match(all[0].src, /^~[\w-]{22}$/);
+  assert.equal(new Set(all.map((m) => m.src)).size, 1);
+  let flushed = false;
+  const flush = d.c.flush().then(() => { flushed = true; });
+  all[2].ack();
+  const again = await d.other.take(); // the first, as nobody has said anything of it
+  assert.deepEqual([again.dst, again.seq, again.id], ['a/B/c', 1, 0]);
+  assert.equal(flushed, false);
+  again.ack();
+  const second = await d.other.take(); // with nothing unacknowledged before it
+  assert.deepEqual([second.seq, second.id], [2, 0]);
+  second.ack(), second.ack(); // an acknowledgement may come twice
+  await flush;
+  assert.equal(d.c.unacknowledged, 0);
+});
+
+test('a durable ask: answered, refused, timed out', async () => {
+  await using d = await durableAgent('ask');
+  const ref = d.c.actor('a/B/c');
+  const asks = [ref.ask('x', { durable: true }), ref.ask('y', 1, { durable: true })];
+  const [x, y] = [await d.other.take(), await d.other.take()];
+  y.ack(); // that they are done is not what is waited for
+  y.fail(Object.assign(new Error('no'), { code: 'ENO' }));
+  x.reply('X');
+  assert.equal(await asks[0], 'X');
+  await assert.rejects(asks[1], { code: 'ENO', message: 'no' });
+  await assert.rejects(ref.ask('z', { durable: true, timeout: 1 }), { code: 'ETIMEDOUT', message: /will still be carried out/ });
+  assert.equal(d.c.unacknowledged, 1);
+  (await d.other.take()).ack();
+  await d.c.flush();
+  const gave = once(d.c, 'undeliverable');
+  ref.emit('w', { durable: true });
+  (await d.other.take()).fail(Object.assign(new Error('no such app'), { code: 'ENOACTOR' }));
+  const [error, address, event] = await gave;
+  assert.deepEqual([error.code, address, event], ['ENOACTOR', 'a/B/c', 'w']);
+});
+
+test('durable messages outlive the connection', async () => {
+  await using d = await durableAgent('lost');
+  const ref = d.c.actor('a/B/c');
+  for (let i = 1; i <= 3; i++) ref.emit('x', i, { durable: true });
+  const [one] = [await d.other.take(), await d.other.take(), await d.other.take()];
+  const gone = once(d.c, 'disconnect');
+  one.socket.destroy();
+  await gone;
+  ref.emit('x', 4, { durable: true });
+  for (let i = 1; i <= 4; i++) {
+    const m = await d.other.take();
+    assert.deepEqual([m.seq, m.id, m.args, m.src], [i, i - 1, [i], one.src]);
+    if (i === 4) m.ack(); // for all of them
+  }
+  await d.c.flush();
+});
+
+test('a program keeps so many durable messages and no more', async () => {
+  await using d = await durableAgent('bound');
+  const ref = d.c.actor('a/B/c');
+  let room = true;
+  for (let i = 0; i < 999; i++) room &&= ref.emit('x', { durable: true });
+  assert.equal(room, true);
+  assert.equal(ref.emit('x', { durable: true }), false);
+  for (let i = 1000; i < 10_000; i++) ref.emit('x', { durable: true });
+  assert.throws(() => ref.emit('x', { durable: true }), { code: 'EOVERLOAD' });
+  const drained = once(ref, 'drain');
+  let last;
+  for (let i = 0; last?.seq !== 10_000; i++) {
+    last = await d.other.take();
+    if (i % 64 === 63 || last.seq === 10_000) last.ack();
+  }
+  await drained;
+  await d.c.flush();
+});
+
+/* --- trace contexts --- */
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736', SPAN = '00f067aa0ba902b7', traceparent = `00-${TRACE}-${SPAN}-01`;
+const hex = (m) => Buffer.from(m.trace).toString('hex');
+
+test('a message is sent in the trace its options name', async () => {
+  await using d = await durableAgent('trace');
+  const ref = d.c.actor('a/B/c');
+  const sent = async (send, args = []) => {
+    const ended = send();
+    const m = await d.other.take();
+    assert.deepEqual(m.args, args);
+    if (m.kind === ASK) m.reply(1);
+    else if (m.seq !== 0) m.ack();
+    await ended;
+    return hex(m);
+  };
+  const all = TRACE + SPAN;
+  assert.equal(await sent(() => ref.ask('x', { traceparent })), `${all}01`);
+  assert.equal(await sent(() => ref.ask('x', 1, { timeout: 5000, traceparent })  , [1]), `${all}01`);
+  assert.equal(await sent(() => ref.emit('x', { traceparent })), `${all}01`);
+  assert.equal(await sent(() => ref.emit('x', { traceparent, durable: true })), `${all}01`);
+  assert.equal(await sent(() => ref.ask('x', { traceparent, durable: true })), `${all}01`);
+  assert.equal(await sent(() => ref.ask('x', { timeout: 5000 })), '');
+  assert.equal(await sent(() => ref.ask('x', { traceparent: undefined })), '');
+  assert.equal(await sent(() => ref.emit('x', { traceparent, n: 1 }), [{ traceparent, n: 1 }]), '');
+  // a version to come: what is known of it
+  assert.equal(await sent(() => ref.ask('x', { traceparent: `cc-${TRACE}-${SPAN}-ff-more` })), `${all}01`);
+  assert.equal(await sent(() => ref.ask('x', { traceparent: `00-${TRACE}-${SPAN}-00` })), `${all}00`);
+  const zeros = (n) => '0'.repeat(n);
+  for (const bad of ['', 5, null, TRACE, `${traceparent}-more`, traceparent.toUpperCase(), `ff-${TRACE}-${SPAN}-01`, `00-${zeros(32)}-${SPAN}-01`, `00-${TRACE}-${zeros(16)}-01`,
+    `${traceparent}\n`, `00-${TRACE}x-${SPAN}-01`]) {
+    for (const durable of [false, true]) {
+      await assert.rejects(ref.ask('x', { traceparent: bad, durable }), { code: 'EINVAL', message: /no W3C trace context/ });
+      assert.throws(() => ref.emit('x', { traceparent: bad, durable }), { code: 'EINVAL' });
+    }
+  }
+  assert.equal(d.other.untaken, 0);
+});
+
+test('what is sent before the agent has said what it speaks keeps its trace, and its place', async () => {
+  for (const wire of [2, 1]) {
+    const other = new FakeAgent(join(dir, `early-${wire}.sock`));
+    other.wire = wire;
+    await other.listen();
+    const c = new Client({ socket: other.path }), ref = c.actor('a/B/c');
+    ref.emit('one', 1);
+    const two = ref.ask('two', 2, { traceparent });
+    ref.emit('three', 3);
+    const gone = new AbortController();
+    const four = assert.rejects(ref.ask('four', { traceparent, signal: gone.signal }), { name: 'AbortError' });
+    gone.abort();
+    const got = [await other.take(), await other.take(), await other.take()];
+    assert.deepEqual(got.map((m) => [m.event, m.args, hex(m)]), [['one', [1], ''], ['two', [2], wire === 2 ? `${TRACE}${SPAN}01` : ''], ['three', [3], '']]);
+    got[1].reply('yes');
+    assert.equal(await two, 'yes');
+    await four;
+    assert.equal(other.untaken, 0);
+    await c.close();
+    await other.close();
+  }
+});
+
+test('a message of more than 64 MiB goes in parts, or is refused by its code', async () => {
+  const MB = 2 ** 20, large = new Uint8Array(65 * MB).fill(5);
+  for (const wire of [2, 1]) {
+    const other = new FakeAgent(join(dir, `large-${wire}.sock`));
+    other.wire = wire;
+    await other.listen();
+    const c = new Client({ socket: other.path }), ref = c.actor('a/B/c');
+    for (const when of ['before the agent has said what it speaks', 'after it']) {
+      ref.emit('one', when);
+      const two = ref.ask('two', large).catch((error) => error);
+      assert.deepEqual((await other.take()).args, [when]);
+      if (wire === 2) {
+        const m = await other.take();
+        assert.ok(m.event === 'two' && Buffer.compare(m.args[0], large) === 0);
+        m.reply(2);
+        assert.equal(await two, 2);
+      } else {
+        const { code, message } = await two;
+        assert.deepEqual([code, message], ['ETOOBIG', 'the message takes more than 64 MiB']);
+      }
+      const three = ref.ask('three');
+      (await other.take()).reply(3);
+      assert.equal(await three, 3);
+    }
+    await assert.rejects(ref.ask('more', new Uint8Array(1024 * MB)), { code: 'ETOOBIG', message: `the message takes more than ${wire === 2 ? 1024 : 64} MiB` }, 'and is no matter of the connection');
+    if (wire === 2) {
+      await assert.rejects(ref.ask('durable', large, { durable: true }), { code: 'ETOOBIG' });
+      assert.equal(c.unacknowledged, 0);
+    }
+    assert.equal(other.connections.size, 1);
+    assert.equal(other.untaken, 0);
+    await c.close();
+    await other.close();
+  }
 });
 
 test('a listener that is no agent', async () => {

@@ -218,9 +218,9 @@ static void refuses_a_newer_schema(void **state)
         assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 7", NULL, NULL, NULL), SQLITE_OK);
         assert_int_equal(sqlite3_close(db), SQLITE_OK);
         snprintf(sentence, sizeof(sentence),
-                 "%s was written by a newer version of Isola (schema 7, this one knows %d): start "
+                 "%s was written by a newer version of Isola (schema 7, this one knows 2): start "
                  "that version, or use another data directory",
-                 file, i == 0 ? 1 : 2);
+                 file);
         refused(path, ISOLA_ESCHEMA, sentence);
         assert_int_equal(unlink(file), 0);
         isola_datadir_close(opened(path)); /* the refusal did not keep the lock */

@@ -97,7 +97,7 @@ static int send_out(struct isola_v8 *v, const struct fake_actor *a, struct fake_
     s->turn = t->turn;
     s->args = isola_buf_slice(&args);
     v->in_op = true;
-    bool by_number = s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT;
+    bool by_number = (s->kind == ISOLA_MSG_ASK || s->kind == ISOLA_MSG_EMIT) && !s->durable;
     if (by_number)
         s->to = v->ops->refer(v->arg, s->dst, &epoch, &err);
     v->ops->drains(v->arg, is_harmless(t->program + t->at));
@@ -115,6 +115,7 @@ static void ask(struct isola_v8 *v, const struct fake_actor *a, struct fake_task
 {
     struct isola_v8_send s = {
         .kind = ISOLA_MSG_ASK, .dst = words[1], .event = isola_slice_str("run")};
+    s.durable = isola_slice_is(words[0], "dask");
     s.timeout_ms = words[3].len > 0 ? (uint32_t)number(words[3]) : ASK_TIMEOUT;
     uint64_t ignored;
     v->asks = (v->asks + 1) & 0x1fffffff;
@@ -208,7 +209,7 @@ static void later(struct isola_v8 *v, struct fake_actor *a, const struct isola_s
     a->tasks = t;
 }
 
-static void publish(struct isola_v8 *v, const struct fake_actor *a,
+static void publish(struct isola_v8 *v, const struct fake_actor *a, const struct fake_task *t,
                     const struct isola_slice words[WORDS])
 {
     struct isola_buf args = {0};
@@ -216,10 +217,21 @@ static void publish(struct isola_v8 *v, const struct fake_actor *a,
     if (v->ops->heard(v->arg, a->serial, words[1])) {
         isola_mp_array(&args, 1);
         isola_mp_str(&args, words[2]);
-        v->ops->publish(v->arg, a->serial, words[1], isola_buf_slice(&args));
+        v->ops->publish(v->arg, a->serial, t->turn, words[1], isola_buf_slice(&args));
         isola_buf_free(&args);
     }
     v->in_op = false;
+}
+
+static void read_trace(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t)
+{
+    struct isola_buf bytes = {0};
+    v->in_op = true;
+    bool is = v->ops->trace(v->arg, a->serial, t->turn, &bytes);
+    v->in_op = false;
+    ISOLA_CHECK(bytes.len == (is ? ISOLA_TRACE_SIZE : 0));
+    set_value(t, is ? bytes.data[15] : 0);
+    isola_buf_free(&bytes);
 }
 
 static void spawn(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
@@ -262,8 +274,8 @@ static void open_holds(struct isola_v8 *v, struct isola_slice name)
 static void state_op(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
                      const struct isola_slice words[WORDS])
 {
-    if (a->no_state) {
-        fail(t, ISOLA_EUNREACHABLE, "its state is elsewhere");
+    if (a->no_state[0] != '\0') {
+        fail(t, ISOLA_EUNREACHABLE, "%s", a->no_state);
         return;
     }
     if (!a->touched)
@@ -297,7 +309,8 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         v->in_op = true;
         v->ops->crash(v->arg, a->serial, words[1]);
         v->in_op = false;
-    } else if (isola_slice_is(op, "ask") || isola_slice_is(op, "tryask")) {
+    } else if (isola_slice_is(op, "ask") || isola_slice_is(op, "tryask") ||
+               isola_slice_is(op, "dask")) {
         ask(v, a, t, words);
     } else if (isola_slice_is(op, "emit")) {
         struct isola_v8_send s = {
@@ -308,12 +321,27 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         bool room = to == 0 || !v->ops->crowded(v->arg) || !v->ops->congested(v->arg, to);
         if (send_out(v, a, t, &s, words[2], &id) == 0)
             set_value(t, room);
+    } else if (isola_slice_is(op, "demit")) {
+        struct isola_v8_send s = {.kind = ISOLA_MSG_EMIT,
+                                  .durable = true,
+                                  .dst = words[1],
+                                  .event = isola_slice_str("run")};
+        if (send_out(v, a, t, &s, words[2], &id) == 0)
+            set_value(t, id == 0);
+    } else if (isola_slice_is(op, "droom")) {
+        v->asks = (v->asks + 1) & 0x1fffffff;
+        t->id = (uint64_t)v->asks << ISOLA_ASK_SLOT_BITS | v->asks % FAKE_SLOTS;
+        t->wait = FAKE_ASK;
+        t->try = false;
+        v->in_op = true;
+        v->ops->pace(v->arg, a->serial, t->id, (struct isola_slice){0});
+        v->in_op = false;
     } else if (isola_slice_is(op, "sub") || isola_slice_is(op, "monitor")) {
         subscribe(v, a, t, words);
     } else if (isola_slice_is(op, "unsub")) {
         unsubscribe(v, a, t);
     } else if (isola_slice_is(op, "pub")) {
-        publish(v, a, words);
+        publish(v, a, t, words);
     } else if (isola_slice_is(op, "hold")) {
         snprintf(t->hold, sizeof(t->hold), "%.*s", ISOLA_FMT(words[1]));
         t->opened = false;
@@ -339,6 +367,8 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         use_up(v, words, word);
     } else if (isola_slice_is(op, "spawn")) {
         spawn(v, a, t, words);
+    } else if (isola_slice_is(op, "trace")) {
+        read_trace(v, a, t);
     } else if (isola_slice_is(op, "log")) {
         v->in_op = true;
         v->ops->log(v->arg, a->serial, ISOLA_LOG_INFO, words[1]);

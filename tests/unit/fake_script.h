@@ -62,9 +62,10 @@ struct fake_module {
 struct fake_actor {
     struct fake_actor *next;
     uint32_t serial;
-    bool active, touched, no_state;
-    bool bad, endless; /* its state cannot be encoded; that never ends */
-    bool ended;        /* with its isolate */
+    bool active, touched;
+    char no_state[300]; /* why its state cannot be had; empty: it can */
+    bool bad, endless;  /* its state cannot be encoded; that never ends */
+    bool ended;         /* with its isolate */
     char *address;
     struct fake_module *module;
     int64_t n; /* its state */

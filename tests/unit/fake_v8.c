@@ -463,7 +463,7 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
     a->module = module_of(v, type);
     ISOLA_CHECK(a->module != NULL && a->module->state == FAKE_READY);
     a->address = isola_format("%.*s/%.*s/%.*s", ISOLA_FMT(app), ISOLA_FMT(type), ISOLA_FMT(key));
-    a->no_state = no_state.len > 0;
+    snprintf(a->no_state, sizeof(a->no_state), "%.*s", ISOLA_FMT(no_state));
     fake__alive(a->address, true);
     if (state.len > 0) {
         struct isola_mp_reader r = isola_mp_reader(state);
@@ -652,6 +652,17 @@ void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
     (void)head;
     (void)body;
     ISOLA_CHECK(!"nothing was asked of the outside");
+}
+
+bool isola_js_stream(struct isola_js *js, uint32_t actor, struct isola_slice src, bool ended,
+                     struct isola_slice args)
+{
+    (void)actor;
+    (void)checked(js);
+    (void)src;
+    (void)ended;
+    (void)args;
+    return false; /* its scripts have no streams */
 }
 
 void isola_js_tasks(struct isola_js *js)

@@ -19,6 +19,8 @@
  *   ask A {P}    waits for the answer                ask A {P} MS with a timeout
  *   tryask ...   likewise; a failure's value is its code
  *   emit A {P}   value: not congested                pub EVENT {P}
+ *   demit A {P}, dask A {P} [MS]: durable ones
+ *   droom        waits until there is room for more of them
  *   sub A EVENT  hears it: events run their P        unsub        the newest subscription
  *   monitor A    hears that it is down: "WHO down A REASON" is noted; unsub ends it
  *   spawn A [permanent | transient | temporary]      a child
@@ -31,6 +33,7 @@
  *   spin MS      uses so much CPU time; "spin MS deaf" even when its script is ended meanwhile
  *   grow heap    uses more heap than there is; "grow external" likewise array buffers
  *   watch        wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted
+ *   trace        the 16th byte of the trace context it sends in, or 0
  *   note W       notes "ADDRESS W"; see fake_await_note
  *   log W        a line of its log
  *

@@ -32,12 +32,17 @@ struct world {
     unsigned waiting;
     bool held;
     struct isola_map stored; /* address → struct isola_buf */
+    struct isola_map kept;   /* address → struct isola_kept_rows */
     unsigned fail_writes, fail_per_mille, fail_reads, writes;
     int fail_reads_code;
     /* places */
     struct isola_map places; /* address → (void *) node */
     struct isola_mailq forwarded;
     bool others_refuse;
+    struct world *other; /* the node they go to; NULL: they wait */
+    unsigned mess;
+    struct isola_mail *late; /* to follow the next one */
+    bool cut;                /* nothing gets out any more */
     /* answers, by id */
     struct outcome *outcomes;
     uint64_t noutcomes, cap;
@@ -53,6 +58,7 @@ struct world {
 };
 
 static struct world *worlds;
+static unsigned nworlds; /* that have not ended */
 
 static uint64_t next_random(uint64_t *s)
 {
@@ -93,10 +99,43 @@ static void wait_for(struct world *w, uint64_t deadline, const char *what)
 
 /* --- the store --- */
 
+/* Where a row of that key is, or of those a removal is for; n when there is none. */
+static size_t row_of(const struct isola_kept_rows *rows, const struct isola_kept *row)
+{
+    size_t i = 0;
+    while (i < rows->n &&
+           !(rows->row[i].part == row->part && isola_slice_eq(rows->row[i].peer, row->peer) &&
+             (row->gone ? rows->row[i].seq <= row->seq : rows->row[i].seq == row->seq)))
+        i++;
+    return i;
+}
+
+/* What a write has beside the state. The lock is held. */
+static void keep(struct world *w, const struct isola_state_io *io)
+{
+    struct isola_kept_rows *kept = isola_map_get(&w->kept, io->address);
+    if (kept == NULL && io->nrows > 0) {
+        kept = isola_zalloc(sizeof(*kept));
+        isola_map_set(&w->kept, io->address, kept);
+    }
+    for (size_t i = 0; i < io->nrows; i++) {
+        bool fresh = io->rows[i].part == ISOLA_KEPT_OUTBOX && !io->rows[i].gone;
+        size_t at; /* a number is given out once */
+        while (!fresh && (at = row_of(kept, &io->rows[i])) < kept->n) {
+            free((void *)(uintptr_t)kept->row[at].peer.data);
+            memmove(&kept->row[at], &kept->row[at + 1],
+                    (--kept->n - at) * sizeof(struct isola_kept));
+        }
+        if (!io->rows[i].gone)
+            isola_kept_add(kept, &io->rows[i]);
+    }
+}
+
 static void do_job(struct world *w, struct job *job)
 {
     struct isola_state_io *io = job->io;
     struct isola_buf copy = {0};
+    struct isola_kept_rows rows = {0};
     int code = 0;
     pthread_mutex_lock(&w->lock);
     struct isola_buf *value = isola_map_get(&w->stored, io->address);
@@ -111,8 +150,11 @@ static void do_job(struct world *w, struct job *job)
                 value = isola_zalloc(sizeof(*value));
                 isola_map_set(&w->stored, io->address, value);
             }
-            value->len = 0;
-            isola_buf_append(value, io->value.data, io->value.len);
+            if (io->has_value) {
+                value->len = 0;
+                isola_buf_append(value, io->value.data, io->value.len);
+            }
+            keep(w, io);
         }
         w->writes++;
     } else if (w->fail_reads > 0) {
@@ -122,11 +164,17 @@ static void do_job(struct world *w, struct job *job)
         code = ISOLA_ENOENT;
     } else {
         isola_buf_append(&copy, value->data, value->len);
+        struct isola_kept_rows *kept = isola_map_get(&w->kept, io->address);
+        if (kept != NULL)
+            isola_kept_copy(&rows, kept->row, kept->n);
+        io->rows = rows.row;
+        io->nrows = rows.n;
     }
     change(w);
     /* A read that fails says nothing: whoever reports it must have words of their own. */
     io->done(io, code, isola_buf_slice(&copy), code == ISOLA_EIO ? "the disk is full" : NULL);
     isola_buf_free(&copy);
+    isola_kept_free(&rows);
     free(job);
 }
 
@@ -245,9 +293,59 @@ static int locate(void *arg, struct isola_slice address)
     return node;
 }
 
+/* As it comes out of a link. */
+static void arrive(struct world *to, const struct isola_mail *m)
+{
+    struct isola_mail *copy = isola_mail_new_in(isola_mail_trace(m), m->kind, m->src,
+                                                isola_mail_dst(m), m->event, m->chain, m->args);
+    copy->durable = m->durable;
+    copy->passed_on = true;
+    if (m->durable) {
+        copy->seq = m->seq;
+        copy->before = m->before;
+    }
+    isola_host_post(to->host, copy);
+}
+
+/* To the other node, if it is durable, by a bad way. */
+static void pass(struct world *w, struct isola_mail *m)
+{
+    pthread_mutex_lock(&w->lock);
+    struct world *to = w->other;
+    struct isola_mail *late = w->late;
+    w->late = NULL;
+    unsigned fate = m->durable ? (unsigned)(next_random(&w->store_seed) >> 33) % 1000 : 1000;
+    unsigned mess = w->mess;
+    bool later = fate >= 2 * mess && fate < 3 * mess;
+    if (later)
+        w->late = m;
+    pthread_mutex_unlock(&w->lock);
+    if (fate >= mess && !later)
+        arrive(to, m);
+    if (fate >= mess && fate < 2 * mess)
+        arrive(to, m);
+    if (!later)
+        isola_mail_free(m);
+    if (late != NULL) {
+        arrive(to, late);
+        isola_mail_free(late);
+    }
+}
+
 static void forward(void *arg, int node, struct isola_mail *mail)
 {
     struct world *w = arg;
+    pthread_mutex_lock(&w->lock);
+    bool cut = w->cut, passes = w->other != NULL && mail->kind != ISOLA_MSG_UNSUB;
+    pthread_mutex_unlock(&w->lock);
+    if (cut && mail->durable) {
+        isola_mail_free(mail);
+        return;
+    }
+    if (!cut && passes) {
+        pass(w, mail);
+        return;
+    }
     if (node == 0) { /* nothing comes back from others here */
         ISOLA_CHECK(mail->kind == ISOLA_MSG_UNSUB && !mail->passed_on);
         isola_mail_free(mail);
@@ -281,6 +379,7 @@ static void answer(void *arg, struct isola_mail *mail)
     ISOLA_CHECK(mail->origin.id > 0 && mail->origin.id <= w->noutcomes);
     struct outcome *o = &w->outcomes[mail->origin.id - 1];
     ISOLA_CHECK(o->kind == 0); /* answered once */
+    ISOLA_CHECK(!mail->traced);
     struct isola_slice value;
     struct isola_mp_error e = {0};
     struct isola_mp_item item = {0};
@@ -382,6 +481,56 @@ unsigned world_forwards(struct world *w)
     unsigned n = (unsigned)w->forwarded.count;
     pthread_mutex_unlock(&w->lock);
     return n;
+}
+
+struct isola_mail *world_take_forwarded(struct world *w)
+{
+    uint64_t deadline = fake_deadline();
+    pthread_mutex_lock(&w->lock);
+    while (w->forwarded.head == NULL)
+        wait_for(w, deadline, "a forwarded mail");
+    struct isola_mail *m = isola_mailq_pop(&w->forwarded);
+    if (w->forwarded.head == NULL)
+        w->forwarded.tail = NULL;
+    pthread_mutex_unlock(&w->lock);
+    return m;
+}
+
+static void connect_to(struct world *w, struct world *to, unsigned mess)
+{
+    pthread_mutex_lock(&w->lock);
+    w->other = to;
+    w->mess = mess;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void world_connect(struct world *a, struct world *b, unsigned mess)
+{
+    connect_to(a, b, mess);
+    connect_to(b, a, mess);
+}
+
+void world_mend(struct world *a, struct world *b)
+{
+    world_connect(a, b, 0);
+}
+
+static unsigned count_kept(struct world *w, const char *address, int part)
+{
+    const struct isola_kept_rows *kept = isola_map_get(&w->kept, isola_slice_str(address));
+    unsigned n = 0;
+    for (size_t i = 0; kept != NULL && i < kept->n; i++)
+        n += kept->row[i].part == part;
+    return n;
+}
+
+void world_await_kept(struct world *w, const char *address, int part, unsigned n)
+{
+    uint64_t deadline = fake_deadline();
+    pthread_mutex_lock(&w->lock);
+    while (count_kept(w, address, part) != n)
+        wait_for(w, deadline, "the end of what is kept");
+    pthread_mutex_unlock(&w->lock);
 }
 
 void world_await_forwarded(struct world *w, unsigned n)
@@ -639,7 +788,7 @@ void world_release(struct world *w, const char *app, const char *id, const char 
 
 /* --- beginning and end --- */
 
-struct world *world_new(unsigned threads)
+static struct world *make(unsigned threads)
 {
     static uint64_t seed;
     if (seed == 0) {
@@ -648,6 +797,7 @@ struct world *world_new(unsigned threads)
         printf("seed: ISOLA_TEST_SEED=%llu\n", (unsigned long long)seed);
     }
     struct world *w = isola_zalloc(sizeof(*w));
+    nworlds++;
     w->next = worlds;
     worlds = w;
     w->seed = seed;
@@ -656,13 +806,68 @@ struct world *world_new(unsigned threads)
     w->jobs_tail = &w->jobs;
     pthread_mutex_init(&w->lock, NULL);
     fake_cond_init(&w->changed);
-    fake_reset();
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, store_thread, w), 0);
     pthread_detach(thread);
     struct isola_err err;
     assert_int_equal(isola_host_start(&ops, w, threads, &w->host, &err), 0);
     return w;
+}
+
+struct world *world_new(unsigned threads)
+{
+    fake_reset();
+    struct world *w = make(threads);
+    isola_host_outbox_begin(w->host);
+    return w;
+}
+
+struct world *world_join(unsigned threads)
+{
+    struct world *w = make(threads);
+    isola_host_outbox_begin(w->host);
+    return w;
+}
+
+static void copy_store(struct world *w, struct isola_map *stored, struct isola_map *kept)
+{
+    ISOLA_MAP_EACH(&w->stored, e)
+    {
+        const struct isola_buf *value = e->value;
+        struct isola_buf *copy = isola_zalloc(sizeof(*copy));
+        isola_buf_append(copy, value->data, value->len);
+        isola_map_set(stored, isola_slice(e->key, e->len), copy);
+    }
+    ISOLA_MAP_EACH(&w->kept, k)
+    {
+        const struct isola_kept_rows *rows = k->value;
+        struct isola_kept_rows *copy = isola_zalloc(sizeof(*copy));
+        isola_kept_copy(copy, rows->row, rows->n);
+        isola_map_set(kept, isola_slice(k->key, k->len), copy);
+    }
+}
+
+struct world *world_crash(struct world *w)
+{
+    struct isola_map stored = {0}, kept = {0};
+    unsigned threads = w->host->nworkers;
+    pthread_mutex_lock(&w->lock);
+    w->cut = true; /* what it still does is seen by nobody */
+    copy_store(w, &stored, &kept);
+    pthread_mutex_unlock(&w->lock);
+    world_end(w);
+    struct world *fresh = make(threads);
+    pthread_mutex_lock(&fresh->lock);
+    fresh->stored = stored;
+    fresh->kept = kept;
+    fresh->places = w->places;
+    pthread_mutex_unlock(&fresh->lock);
+    ISOLA_MAP_EACH(&kept, e)
+    {
+        const struct isola_kept_rows *rows = e->value;
+        isola_host_outbox_load(fresh->host, isola_slice(e->key, e->len), rows->row, rows->n);
+    }
+    return fresh;
 }
 
 struct isola_host *world_host(struct world *w)
@@ -762,7 +967,8 @@ void world_end(struct world *w)
             (void)world_await(w, ids[i]);
         free(ids);
     }
-    fake_await_isolates(0);
+    if (--nworlds == 0) /* else some are others' */
+        fake_await_isolates(0);
     isola_host_drain(w->host);
     world_await_drained(w);
     assert_int_equal(atomic_load(&w->host->busy), 0);

@@ -27,6 +27,8 @@ struct outcome {
 };
 
 struct world *world_new(unsigned threads);
+/* One more beside it. */
+struct world *world_join(unsigned threads);
 struct isola_host *world_host(struct world *w);
 /* A random number in [0, n), of the world's seed; not for several threads. */
 unsigned world_random(struct world *w, unsigned n);
@@ -79,6 +81,20 @@ const struct isola_mail *world_forwarded(struct world *w, unsigned nth);
 unsigned world_forwards(struct world *w);
 /* The other nodes answer all that is sent to them with EUNREACHABLE from now on. */
 void world_others_refuse(struct world *w);
+
+/* Takes the first mail that was forwarded, once there is one. The caller frees it. */
+struct isola_mail *world_take_forwarded(struct world *w);
+/* Two worlds are nodes of one cluster from now on: what one forwards comes to the other, as over a
+ * link. Of a thousand durable messages and their answers `mess` are lost, as many come twice, and
+ * as many later than what was sent after them. */
+void world_connect(struct world *a, struct world *b, unsigned mess);
+/* Nothing is lost, doubled or held up any more. */
+void world_mend(struct world *a, struct world *b);
+/* What is kept beside the state of an address (base/kept.h): until there are n rows of the part. */
+void world_await_kept(struct world *w, const char *address, int part, unsigned n);
+/* The process dies, and another one has what the store had at that moment. `w` is ended. It is
+ * connected to nothing, knows no releases yet, and sends nothing before isola_host_outbox_begin. */
+struct world *world_crash(struct world *w);
 
 /* Waits for a script to be told of as one that cannot be stopped: "ADDRESS: why". Its world is not
  * watched any more. */

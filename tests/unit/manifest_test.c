@@ -337,9 +337,9 @@ static const struct {
      "(B, KB, MB, GB), from \"1MB\" to \"64GB\", not \"1KB\""},
     {TYPE("\"timers\": 0"),
      "isola.json:4:14: actors.Counter.timers: must be a whole number from 1 to 1000000, not 0"},
-    {TYPE("\"message\": \"64MB\""),
+    {TYPE("\"message\": \"2GB\""),
      "isola.json:4:15: actors.Counter.message: must be a size such as \"64MB\" "
-     "(B, KB, MB, GB), from \"1KB\" to \"63MB\", not \"64MB\""},
+     "(B, KB, MB, GB), from \"1KB\" to \"1GB\", not \"2GB\""},
     {TYPE("\"logRate\": \"many\""), "isola.json:4:15: actors.Counter.logRate: must be a whole "
                                     "number from 1 to 1000000, not \"many\""},
     {TYPE("\"cpu\": \"MB\""),

@@ -13,7 +13,8 @@ import { types } from 'node:util';
 import { codeError } from './errors.js';
 import { ARRAY, BIN, BOOL, EXT, MAP, NIL, NUMBER, Reader, STR, Writer, malformed } from './msgpack.js';
 
-export const FRAME_MAX = 64 * 1024 * 1024;
+export const FRAME_MAX = 64 * 1024 * 1024; // bytes of a frame that is sent whole
+export const MESSAGE_MAX = 2 ** 30; // and of one in parts
 const DEPTH = 200;
 
 // Whatever has this property, a string, is sent as a ref to that address.
@@ -21,7 +22,9 @@ export const kAddress = Symbol.for('isola.address');
 
 // Extension types and element kinds: the numbers are the wire format.
 const UNDEFINED = 1, BIGINT = 2, DATE = 3, MAP_EXT = 4, SET = 5, REGEXP = 6, ERROR = 7, TYPED_ARRAY = 8, BACKREF = 9, REF = 10,
-  ARRAY_BUFFER = 11;
+  ARRAY_BUFFER = 11, LATIN1 = 12, UTF16 = 13, STREAM = 14;
+const LONG = 64, TRIED = 128; // units: a text of so many, and those by which it is judged
+const STREAMS = 'streams go between actors alone: a program can neither send nor receive one';
 const DATA_VIEW = 11, FLOAT16 = 12;
 const ELEMENTS = [undefined, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array,
   Float64Array, BigInt64Array, BigUint64Array, DataView, globalThis.Float16Array];
@@ -52,7 +55,7 @@ class Encoder {
   #value(v, depth) {
     const w = this.#w;
     switch (typeof v) {
-      case 'string': w.str(v); break;
+      case 'string': this.#text(v); break;
       case 'number':
         if (Number.isInteger(v) && Math.abs(v) <= 2 ** 53 && !Object.is(v, -0)) w.int(v);
         else w.double(v);
@@ -64,7 +67,24 @@ class Encoder {
       case 'symbol': this.#refuse('a symbol cannot be sent'); break;
       default: if (v === null) w.nil(); else this.#object(v, depth + 1);
     }
-    if (w.length > FRAME_MAX) throw codeError('ETOOBIG', `the arguments take more than ${FRAME_MAX >> 20} MiB`);
+  }
+
+  // The units of a string as they are when that is shorter, and when UTF-8 cannot have them.
+  #text(s) {
+    let type = 0;
+    if (s.length >= LONG && Buffer.byteLength(s) !== s.length) {
+      const tried = s.slice(0, TRIED);
+      if (/^[\0-\xff]*$/.test(s)) type = LATIN1;
+      else if (Buffer.byteLength(tried) >= 2 * tried.length) type = UTF16;
+    }
+    if (type === 0 && !s.isWellFormed()) type = UTF16;
+    if (type === 0) {
+      this.#w.str(s);
+      return;
+    }
+    const at = this.#w.extBegin(type);
+    this.#w.raw(Buffer.from(s, type === LATIN1 ? 'latin1' : 'utf16le'));
+    this.#w.extEnd(at);
   }
 
   #bigint(v) {
@@ -102,6 +122,7 @@ class Encoder {
         this.#w.str(v.flags);
       });
     } else if (types.isArrayBuffer(v)) this.#ext(v, ARRAY_BUFFER, () => this.#w.raw(new Uint8Array(v)));
+    else if (v instanceof ReadableStream || v instanceof WritableStream) this.#refuse(STREAMS);
     else if (types.isBoxedPrimitive(v)) this.#value(unboxed(v), depth);
     else this.#plain(v, depth);
   }
@@ -126,6 +147,7 @@ class Encoder {
   #array(v, depth) {
     this.#number(v);
     const n = v.length;
+    this.#w.expect(n); // a byte each
     this.#w.array(n);
     for (let i = 0; i < n; i++) this.#at(i, v[i], depth);
   }
@@ -181,7 +203,8 @@ class Encoder {
       this.#w.map(fields.length);
       for (const [key, value] of fields) {
         this.#w.str(key);
-        this.#at(key, value, depth + 1);
+        if (typeof value === 'string' && key !== 'cause') this.#w.str(value);
+        else this.#at(key, value, depth + 1);
       }
     });
   }
@@ -242,9 +265,9 @@ export function writeArgs(writer, args) {
   new Encoder(writer).args(args);
 }
 
-/** An array of arguments as bytes. Throws ECLONE with the path to what cannot be sent. */
-export function encodeArgs(args) {
-  const writer = new Writer();
+/** An array of arguments as bytes. Throws ECLONE with the path to what cannot be sent, and ETOOBIG. */
+export function encodeArgs(args, max = MESSAGE_MAX) {
+  const writer = new Writer(max);
   writeArgs(writer, args);
   return writer.bytes();
 }
@@ -349,6 +372,10 @@ class Decoder {
         });
         return set;
       }
+      case LATIN1: return bytes.latin1Slice();
+      case UTF16:
+        if (bytes.length % 2 !== 0) throw malformed('a string that ends within a character');
+        return bytes.ucs2Slice();
       case REGEXP: return this.#regexp(bytes);
       case ERROR: return this.#error(bytes, depth);
       case TYPED_ARRAY: return this.#view(bytes);
@@ -360,6 +387,7 @@ class Decoder {
       }
       case REF: return this.#register(this.#makeRef(bytes.toString('utf8')));
       case ARRAY_BUFFER: return this.#register(new Uint8Array(bytes).buffer);
+      case STREAM: throw Object.assign(new Error(STREAMS), { code: 'ECLONE' });
       default: throw malformed(`extension ${type} is not known`);
     }
   }

@@ -3,20 +3,24 @@
 // The connection of a program to the agent of its host: a unix socket that carries frames (docs/protocol.md).
 //
 // Happy path: the first message connects; `hello` goes ahead of it, asks are matched to replies by id, events go to whoever
-// subscribed. When nothing is awaited any more the socket no longer keeps the process alive.
+// subscribed. When nothing is awaited any more the socket no longer keeps the process alive. What goes before the agent has said what it
+// speaks is of the oldest version, which has no trace contexts and no frames in parts: a message with one, or that needs them, waits for its
+// hello, and what comes after that message too.
 // Failure modes: the agent goes: asks it had fail with EUNREACHABLE (they may or may not have run), messages not yet sent
-// wait for it for PATIENCE ms, subscriptions are repeated when it is back. No agent at the first attempt: what waits fails at once.
+// wait for it for PATIENCE ms, subscriptions are repeated when it is back; so are durable messages that are not acknowledged (outbox.js). No agent at the first attempt: what waits fails at once.
 // A peer that breaks the wire format is cut off (EPROTO). Too much waiting: EOVERLOAD at the sender.
 // Invariants: every ask settles exactly once; an id is never used twice; nothing is sent before `hello`.
 import net from 'node:net';
 
-import { decodeArgs } from './codec.js';
-import { ASK, CANCEL, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, WIRE_VERSION, decodeEnvelope, encodeFrame } from './envelope.js';
+import { FRAME_MAX, decodeArgs, encodeArgs } from './codec.js';
+import { ASK, CANCEL, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, WIRE_OLDEST, WIRE_VERSION, decodeEnvelope, encodeFrame, piecesOf } from './envelope.js';
 import { codeError, remoteError } from './errors.js';
+import { Outbox } from './outbox.js';
 
 export const VERSION = '0.1.0';
 const CONGESTED = 1024 * 1024; // bytes waiting from which emit returns false
-const WAITING_MAX = 64 * 1024 * 1024; // bytes waiting at the most
+const WAITING_MAX = 64 * 1024 * 1024; // bytes waiting at the most; but where little waits, a message may be larger
+const ENVELOPE_ROOM = 64 * 1024; // more than an envelope takes beside its arguments
 const QUEUE_MAX = 10_000; // messages waiting for a connection at the most
 const ASKS_MAX = 100_000;
 const BACKOFF_MIN = 50, BACKOFF_MAX = 2000; // ms between attempts, doubled each time, with jitter
@@ -34,13 +38,19 @@ export class Connection {
   #attempts = 0; // since the last hello
   #lostAt = -Infinity; // when an agent that was there was lost
   #retry = null;
-  #queue = []; // frames that wait for a connection: { frame, id }
+  #queue = []; // frames that wait for a connection: { frame, id, old }; with `old`, which makes it for an old agent, for its hello too
   #queued = 0; // their bytes
   #asks = new Map(); // id → { resolve, reject, local, sent, timer, signal, abort }
   #subs = new Map(); // id → { address, event, deliver(args), failed(error) }
   #congested = new Set(); // functions to call when there is room again
   #waiting = []; // who waits in ready()
   #nextId = 1;
+  #parts = 0; // frames that were sent in parts
+  #wire = 0; // what this agent is spoken to in, once it has said hello
+  #outbox = new Outbox((frame) => this.#sendDurable(frame), () => {
+    if (!this.#outbox.congested && this.#state === 'up' && !this.#socket.writableNeedDrain) this.#drained();
+    this.#hold();
+  });
 
   constructor(path, makeRef, on) {
     this.#path = path;
@@ -61,24 +71,98 @@ export class Connection {
   }
 
   /** One way. False: much is waiting, `drained` will be called once when it has gone. Throws ECLONE, ETOOBIG, EOVERLOAD, ECLOSED. */
-  emit(address, event, args, drained) {
-    const room = this.#send(encodeFrame({ kind: EMIT, dst: address, event, args }));
+  emit(address, event, args, trace, drained) {
+    const room = this.#send({ kind: EMIT, dst: address, event, args, trace });
     if (!room) this.#congested.add(drained);
     return room;
   }
 
+  /** The same, sent until the actor has it for good. */
+  emitDurable(address, event, args, trace, drained) {
+    this.#checkDurable();
+    this.#outbox.add(EMIT, address, event, args, trace, (kind, why) => {
+      if (kind === FAIL) protect(() => this.#on.refused(this.#errorOf(why), address, event));
+    });
+    this.#demand();
+    if (!this.#outbox.congested) return true;
+    this.#congested.add(drained);
+    return false;
+  }
+
+  /** An ask that is carried out whoever waits for it. Rejects, never throws. */
+  askDurable({ dst, event, args, timeout, signal, trace, caller }) {
+    return new Promise((resolve, reject) => {
+      const local = {};
+      let timer = null, abort;
+      Error.captureStackTrace(local, caller ?? this.askDurable);
+      signal?.throwIfAborted();
+      this.#checkDurable();
+      const end = (call, value) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+        m.awaited = false;
+        call(value);
+      };
+      const m = this.#outbox.add(ASK, dst, event, args, trace, (kind, answer) => {
+        if (kind === REPLY || kind === FAIL) {
+          let value;
+          try {
+            [value] = decodeArgs(answer, this.#makeRef);
+          } catch (error) {
+            end(reject, error);
+            return;
+          }
+          if (kind === REPLY) end(resolve, value);
+          else end(reject, remoteError(value, local));
+        } else if (kind === 0) end(reject, codeError(answer.code, answer.message)); // given up here
+      });
+      timer = setTimeout(() => end(reject, withStack(local,
+        codeError('ETIMEDOUT', `no reply to "${event}" from ${dst} within ${timeout} ms; it is durable, and will still be carried out`))), timeout);
+      abort = () => end(reject, signal.reason);
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#demand();
+    });
+  }
+
+  /** Resolves when every durable message is acknowledged, or given up. */
+  flush() { return this.#outbox.empty(); }
+  get unacknowledged() { return this.#outbox.count; }
+
+  #checkDurable() {
+    if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
+    if (this.#wire !== 0 && this.#wire < 2)
+      throw codeError('EPROTO', `the agent at ${this.#path} is of the release before this library's: it knows no durable messages`);
+  }
+
+  #sendDurable(frame) {
+    if (this.#state !== 'up' || this.#wire < 2) return false;
+    if (!hasRoom(this.#socket.writableLength, frame)) return false; // it goes again when its time has come
+    this.#write(frame);
+    return true;
+  }
+
+  #errorOf(args) {
+    try {
+      return remoteError(decodeArgs(args, this.#makeRef)[0]);
+    } catch (error) {
+      return error;
+    }
+  }
+
+  // Until the agent has said what it speaks, what all do.
+  get #version() { return this.#wire === 0 ? WIRE_OLDEST : this.#wire; }
+
   /** `timeout` in ms, 0 for none. Rejects, never throws. `caller` is the function whose caller the error's stack shows. */
-  ask({ dst, event, args, timeout = 0, signal, caller }) {
+  ask({ dst, event, args, timeout = 0, signal, trace, caller }) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       if (this.#asks.size >= ASKS_MAX) throw codeError('EOVERLOAD', `${ASKS_MAX} asks are waiting for their replies already`);
       const id = this.#nextId++;
-      const frame = encodeFrame({ kind: ASK, id, dst, event, args, timeout });
       const ask = { resolve, reject, local: {}, sent: false, timer: null, signal, abort: null };
       Error.captureStackTrace(ask.local, caller ?? this.ask);
       this.#asks.set(id, ask);
       try {
-        this.#send(frame, id);
+        this.#send({ kind: ASK, id, dst, event, args, timeout, trace }, id);
       } catch (error) {
         this.#asks.delete(id);
         throw error;
@@ -89,7 +173,7 @@ export class Connection {
       }
       if (signal !== undefined) {
         ask.abort = () => {
-          if (dst !== '' && this.#state === 'up') this.#write(encodeFrame({ kind: CANCEL, id, dst, event: '' }));
+          if (dst !== '' && ask.sent && this.#state === 'up') this.#write(encodeFrame({ version: this.#version, kind: CANCEL, id, dst, event: '' }));
           this.#settle(id, ask, undefined, signal.reason);
         };
         signal.addEventListener('abort', ask.abort, { once: true });
@@ -102,7 +186,7 @@ export class Connection {
     if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
     const id = this.#nextId++;
     this.#subs.set(id, { address, event, deliver, failed });
-    if (this.#state === 'up') this.#write(encodeFrame({ kind: SUB, id, dst: address, event }));
+    if (this.#state === 'up') this.#write(encodeFrame({ version: this.#version, kind: SUB, id, dst: address, event }));
     else this.#demand(); // repeated with all others when it is up
     this.#hold();
     return id;
@@ -112,7 +196,7 @@ export class Connection {
     const sub = this.#subs.get(id);
     if (sub === undefined) return;
     this.#subs.delete(id);
-    if (this.#state === 'up') this.#write(encodeFrame({ kind: UNSUB, id, dst: sub.address, event: sub.event }));
+    if (this.#state === 'up') this.#write(encodeFrame({ version: this.#version, kind: UNSUB, id, dst: sub.address, event: sub.event }));
     this.#hold();
   }
 
@@ -121,9 +205,12 @@ export class Connection {
     const socket = this.#socket;
     if (this.#state !== 'closed') {
       const up = this.#state === 'up';
+      if (up) this.#flush(true);
       this.#state = 'closed';
       clearTimeout(this.#retry);
       this.#failQueue(codeError('ECLOSED', 'the client was closed'), false);
+      const lost = this.#outbox.fail(codeError('ECLOSED', 'the client was closed before it was acknowledged'));
+      if (lost > 0) this.#on.lost(lost);
       for (const [id, ask] of this.#asks) this.#settle(id, ask, codeError('ECLOSED', 'the client was closed while it waited for the reply'));
       for (const { reject } of this.#waiting.splice(0)) reject(codeError('ECLOSED', 'the client was closed'));
       this.#subs.clear();
@@ -140,19 +227,23 @@ export class Connection {
 
   // --- sending ---
 
-  #send(frame, id = 0) {
+  #send(message, id = 0) {
     if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
-    if (this.#state === 'up') {
-      if (this.#socket.writableLength + frame.length > WAITING_MAX)
+    if (this.#wire === 0) message.encoded = encodeArgs(message.args);
+    const newer = this.#wire === 0 && (message.trace !== undefined || message.encoded.length > FRAME_MAX - ENVELOPE_ROOM);
+    message.version = newer ? WIRE_VERSION : this.#version;
+    const frame = encodeFrame(message);
+    if (this.#state === 'up' && !newer && (this.#queue.length === 0 || message.dst === '')) {
+      if (!hasRoom(this.#socket.writableLength, frame))
         throw codeError('EOVERLOAD', `${WAITING_MAX >> 20} MiB are waiting to be sent to the agent; wait for 'drain' when emit returns false`);
       if (id !== 0) this.#asks.get(id).sent = true;
       const room = this.#write(frame);
       this.#hold();
       return room;
     }
-    if (this.#queue.length >= QUEUE_MAX || this.#queued + frame.length > WAITING_MAX)
+    if (this.#queue.length >= QUEUE_MAX || !hasRoom(this.#queued, frame))
       throw codeError('EOVERLOAD', `${this.#queue.length} messages (${this.#queued} bytes) are waiting for a connection to the agent at ${this.#path}`);
-    this.#queue.push({ frame, id });
+    this.#queue.push({ frame, id, old: newer ? () => encodeFrame({ ...message, version: WIRE_OLDEST }) : undefined });
     this.#queued += frame.length;
     this.#demand();
     return this.#queued < CONGESTED;
@@ -165,7 +256,10 @@ export class Connection {
       socket.cork();
       process.nextTick(() => socket.uncork());
     }
-    return socket.write(frame);
+    let room = true;
+    const number = frame.length > FRAME_MAX ? this.#parts++ >>> 0 : 0;
+    for (const piece of piecesOf(frame, number)) room = socket.write(piece);
+    return room;
   }
 
   // --- connecting ---
@@ -202,28 +296,43 @@ export class Connection {
     if (this.#state === 'closed') return;
     this.#state = 'up';
     this.#hello(this.#socket);
-    for (const [id, sub] of this.#subs) this.#write(encodeFrame({ kind: SUB, id, dst: sub.address, event: sub.event }));
-    const queue = this.#takeQueue();
-    let room = true;
-    for (const { frame, id } of queue) {
+    for (const [id, sub] of this.#subs) this.#write(encodeFrame({ version: this.#version, kind: SUB, id, dst: sub.address, event: sub.event }));
+    this.#flush();
+    this.#hold();
+  }
+
+  // What may go now of what waits; all of it, if the connection is about to be ended.
+  #flush(all = false) {
+    let n = this.#wire === 0 && !all ? this.#queue.findIndex(({ old }) => old !== undefined) : -1, room = true;
+    if (n < 0) n = this.#queue.length;
+    for (const { frame, id, old } of this.#queue.splice(0, n)) {
+      this.#queued -= frame.length;
       const ask = this.#asks.get(id);
       if (id !== 0 && ask === undefined) continue; // timed out or aborted meanwhile
-      if (ask !== undefined) ask.sent = true;
-      room = this.#write(frame);
+      try {
+        room = this.#write(old !== undefined && this.#wire < WIRE_VERSION ? old() : frame);
+        if (ask !== undefined) ask.sent = true;
+      } catch (error) { // too large for an agent of the release before
+        if (ask !== undefined) this.#settle(id, ask, codeError(error.code, error.message));
+        else this.#on.dropped(error, 1);
+      }
     }
     if (room) this.#drained();
-    this.#hold();
   }
 
   #hello(socket) {
     this.ask({ dst: '', event: 'hello', args: [{ program: 'isola client', version: VERSION }], timeout: HELLO_TIMEOUT }).then((hello) => {
       if (socket.destroyed) return;
-      if (hello?.wire !== WIRE_VERSION)
-        throw codeError('EPROTO', `the agent speaks wire version ${hello?.wire}, this library ${WIRE_VERSION}`);
+      if ((hello?.wire_oldest ?? hello?.wire) > WIRE_VERSION || !(hello.wire >= WIRE_OLDEST))
+        throw codeError('EPROTO', `the agent speaks wire version ${hello?.wire}, this library ${WIRE_OLDEST} to ${WIRE_VERSION}`);
+      this.#wire = Math.min(hello.wire, WIRE_VERSION);
       this.#attempts = 0;
       this.#lostAt = Infinity;
+      this.#flush();
       protect(() => this.#on.up(hello));
       for (const { resolve } of this.#waiting.splice(0)) resolve();
+      if (this.#wire > 1) this.#outbox.begin();
+      else this.#failOutbox(codeError('EPROTO', `the agent at ${this.#path} is of the release before this library's: it knows no durable messages`));
       this.#hold();
     }).catch((error) => socket.destroy(error));
   }
@@ -243,6 +352,7 @@ export class Connection {
 
   #lost() {
     this.#socket = null;
+    this.#wire = 0; // the next agent there may be another one
     if (this.#state === 'closed') return;
     const wasUp = this.#state === 'up';
     const wasReady = this.#lostAt === Infinity;
@@ -252,11 +362,17 @@ export class Connection {
     for (const [id, ask] of this.#asks) if (ask.sent) this.#settle(id, ask, this.#unreachable(wasUp));
     // An agent that was there may be back in a moment; one that never was will not.
     if (performance.now() - this.#lostAt > PATIENCE) this.#failQueue(error, true);
+    if (this.#lostAt === -Infinity) this.#failOutbox(error);
     if (this.#demanded()) {
       const ms = Math.min(BACKOFF_MAX, BACKOFF_MIN * 2 ** this.#attempts++) * (0.5 + Math.random() / 2);
       this.#retry = setTimeout(() => this.#connect(), ms);
     } else this.#state = 'idle';
     if (wasReady) protect(() => this.#on.down(error));
+  }
+
+  #failOutbox(error) {
+    const emits = this.#outbox.fail(error);
+    if (emits > 0) this.#on.lost(emits, error);
   }
 
   #failQueue(error, report) {
@@ -284,7 +400,7 @@ export class Connection {
 
   // Whether anything calls for a connection.
   #demanded() {
-    return this.#queue.length > 0 || this.#subs.size > 0 || this.#waiting.length > 0;
+    return this.#queue.length > 0 || this.#subs.size > 0 || this.#waiting.length > 0 || this.#outbox.count > 0;
   }
 
   // The socket keeps the process alive while something is awaited or not yet sent.
@@ -303,13 +419,16 @@ export class Connection {
   // --- receiving ---
 
   #frame(message) {
+    if (message.seq !== 0) {
+      this.#outbox.answered(message);
+      return;
+    }
     switch (message.kind) {
       case REPLY:
       case FAIL: this.#answer(message); break;
       case EVENT: this.#event(message); break;
       case ASK:
-        this.#send(encodeFrame({ kind: FAIL, id: message.id,
-          args: [codeError('EINVAL', `a client program has no method "${message.event}"`)] }));
+        this.#send({ kind: FAIL, id: message.id, args: [codeError('EINVAL', `a client program has no method "${message.event}"`)] });
         break;
       default: // nothing that was asked for
     }
@@ -340,8 +459,7 @@ export class Connection {
     clearTimeout(ask.timer);
     ask.signal?.removeEventListener('abort', ask.abort);
     if (ours !== undefined) {
-      ours.stack = `Error: ${ours.message}\n${(ask.local.stack ?? '').split('\n').slice(1).join('\n')}`;
-      ask.reject(ours);
+      ask.reject(withStack(ask.local, ours));
     } else if (thrown !== undefined) ask.reject(thrown);
     else ask.resolve(value);
     this.#hold();
@@ -360,6 +478,15 @@ export class Connection {
     protect(() => sub.deliver(values));
   }
 }
+
+// A fresh error with the stack of where something was called.
+function withStack(local, error) {
+  error.stack = `Error: ${error.message}\n${(local.stack ?? '').split('\n').slice(1).join('\n')}`;
+  return error;
+}
+
+// Whether one more may wait beside so many bytes. A large one may when there is little.
+const hasRoom = (waiting, frame) => waiting <= CONGESTED || waiting + frame.length <= WAITING_MAX;
 
 // What a listener throws is the program's (uncaughtException, as with any EventEmitter), and no reason to lose frames.
 function protect(call) {

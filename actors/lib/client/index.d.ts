@@ -9,6 +9,18 @@ export interface AskOptions {
   /** Milliseconds to wait for the reply; 30,000 unless said. */
   timeout?: number;
   signal?: AbortSignal;
+  /** Sent until the actor has carried it out, exactly once; also when nobody waits for the reply any more. */
+  durable?: boolean;
+  /** The W3C trace context it is sent in, which all that it leads to has too: `00-…-…-01`. EINVAL when it is none. */
+  traceparent?: string;
+}
+
+/** With one of the two. */
+export interface EmitOptions {
+  /** Sent until the actor has carried it out, exactly once. */
+  durable?: boolean;
+  /** As of an ask. */
+  traceparent?: string;
 }
 
 type EventOf<T> = keyof T & string;
@@ -31,11 +43,15 @@ export class Ref<H extends Handlers = Handlers, E extends Events = Events> exten
   private constructor();
   /** "app/Type/key" */
   readonly address: string;
-  /** One way. False when much is waiting to be sent; 'drain' follows. Throws ECLONE with the path to what cannot be sent. */
-  emit<K extends EventOf<H>>(event: K, ...args: Arguments<H[K]>): boolean;
   /**
-   * Request and reply. A last argument that is a plain object with nothing but `timeout`, `signal`, `durable` in it (and at least one
-   * of them) is options and is not sent; to send such an object, put options after it.
+   * One way. False when much is waiting to be sent, or, of durable ones, 1,000 are not acknowledged; 'drain' follows. Throws ECLONE with the
+   * path to what cannot be sent. A last argument that is a plain object with `durable` or `traceparent`, and nothing but names of options, in
+   * it is options.
+   */
+  emit<K extends EventOf<H>>(event: K, ...args: [...Arguments<H[K]>, EmitOptions] | Arguments<H[K]>): boolean;
+  /**
+   * Request and reply. A last argument that is a plain object with nothing but `timeout`, `signal`, `durable`, `traceparent` in it (and at
+   * least one of them) is options and is not sent; to send such an object, put options after it.
    */
   ask<K extends EventOf<H>>(event: K, ...args: [...Arguments<H[K]>, AskOptions] | Arguments<H[K]>): Answer<H[K]>;
   /** The first listener of an event subscribes at the actor, the last one to go unsubscribes. 'drain' is local. */
@@ -71,11 +87,20 @@ export class Client extends EventEmitter implements AsyncDisposable {
   call(method: string, params?: object, options?: AskOptions): Promise<any>;
   /** Connects now; rejects with EUNREACHABLE when there is no agent. */
   ready(): Promise<this>;
-  /** Sends what waits and ends the connection; asks without a reply fail with ECLOSED. */
-  close(): Promise<void>;
+  /** Resolves when every durable message has been acknowledged, or given up. */
+  flush(): Promise<void>;
+  /** How many durable messages have not been. */
+  readonly unacknowledged: number;
+  /**
+   * Sends what waits, waits for durable messages to be acknowledged (5,000 ms at the most, unless said), and ends the connection; asks without a
+   * reply fail with ECLOSED.
+   */
+  close(options?: { timeout?: number }): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
   on(event: 'connect', listener: (hello: Hello) => void): this;
   on(event: 'disconnect', listener: (error: IsolaError) => void): this;
+  /** A durable emit was given up: it can never be delivered, or has crashed its receiver three times. */
+  on(event: 'undeliverable', listener: (error: IsolaError, address: string, event: string) => void): this;
 }
 
 /** Connects to an agent. Rejects with EUNREACHABLE when there is none. */

@@ -9,6 +9,8 @@ import { Connection } from './connection.js';
 import { codeError } from './errors.js';
 import { Ref, addressOf } from './ref.js';
 
+const CLOSE_TIMEOUT = 5000; // ms
+
 /** $ISOLA_NODE, else agent.sock in $ISOLA_DATA, else in ~/.isola. */
 function defaultSocket() {
   if (process.env.ISOLA_NODE) return process.env.ISOLA_NODE;
@@ -24,8 +26,8 @@ function pathOf(socket) {
 }
 
 /**
- * A connection to an agent. Events: 'connect' (hello) each time it is made, 'disconnect' (error) when an agent that was there is
- * lost; messages wait for it for a few seconds and subscriptions are repeated.
+ * A connection to an agent. Events: 'connect' (hello) each time it is made, 'undeliverable' (error, address, event) for a durable emit that was
+ * given up (a warning when nobody listens), 'disconnect' (error) when an agent that was there is lost; messages wait for it for a few seconds and subscriptions are repeated.
  */
 export class Client extends EventEmitter {
   #connection;
@@ -42,6 +44,13 @@ export class Client extends EventEmitter {
       dropped: (error, emits) => process.emitWarning(
         `${error.message}${emits > 0 ? `; ${emits} emitted message${emits === 1 ? ' was' : 's were'} dropped` : '; still trying'}`,
         { type: 'IsolaWarning', code: error.code }),
+      refused: (error, address, event) => {
+        if (!this.emit('undeliverable', error, address, event))
+          process.emitWarning(`the durable message "${event}" to ${address} was given up: ${error.message}`, { type: 'IsolaWarning', code: error.code });
+      },
+      lost: (n, error) => process.emitWarning(
+        `${n} durable message${n === 1 ? ' was' : 's were'} not acknowledged${error === undefined ? ' when the client was closed' : `: ${error.message}`}`,
+        { type: 'IsolaWarning', code: error?.code ?? 'ECLOSED' }),
     });
   }
 
@@ -59,9 +68,21 @@ export class Client extends EventEmitter {
     return this.#connection.ask({ dst: '', event: method, args: [params], timeout, signal, caller: this.call });
   }
 
-  /** Sends what waits and ends the connection; asks without a reply fail with ECLOSED. */
-  close() {
-    return this.#connection.close();
+  /** Resolves when every durable message of this client's has been acknowledged, or given up. */
+  flush() {
+    return this.#connection.flush();
+  }
+  /** How many have not been. */
+  get unacknowledged() { return this.#connection.unacknowledged; }
+
+  /** Sends what waits, waits up to `timeout` ms for durable messages to be acknowledged, and ends the connection; asks without a reply fail with ECLOSED. */
+  async close({ timeout = CLOSE_TIMEOUT } = {}) {
+    if (this.unacknowledged > 0 && timeout > 0) {
+      let timer;
+      await Promise.race([this.flush(), new Promise((resolve) => { timer = setTimeout(resolve, timeout); })]);
+      clearTimeout(timer);
+    }
+    await this.#connection.close();
   }
 
   async [Symbol.asyncDispose]() {

@@ -12,9 +12,17 @@ export const malformed = (what) => codeError('EPROTO', `malformed message: ${wha
 export class Writer {
   #buf;
   #len = 0;
+  #max;
 
-  constructor(size = 256) {
-    this.#buf = Buffer.allocUnsafe(size);
+  /** What would make it longer than `max` throws ETOOBIG, before there is memory for it. */
+  constructor(max = Infinity) {
+    this.#buf = Buffer.allocUnsafe(256);
+    this.#max = max;
+  }
+
+  /** So many bytes will follow, at the least: throws when they cannot. */
+  expect(n) {
+    if (this.#len + n > this.#max) throw codeError('ETOOBIG', `the message takes more than ${this.#max >> 20} MiB`);
   }
 
   get length() { return this.#len; }
@@ -26,7 +34,8 @@ export class Writer {
   #extend(n) {
     const at = this.#len;
     if (at + n > this.#buf.length) {
-      const bigger = Buffer.allocUnsafe(Math.max(at + n, this.#buf.length * 2));
+      this.expect(n);
+      const bigger = Buffer.allocUnsafe(Math.max(at + n, Math.min(this.#max, this.#buf.length * 2)));
       this.#buf.copy(bigger, 0, 0, at);
       this.#buf = bigger;
     }

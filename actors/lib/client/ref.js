@@ -10,10 +10,11 @@ import { inspect } from 'node:util';
 
 import { kAddress } from './codec.js';
 import { codeError } from './errors.js';
+import { traceOf } from './trace.js';
 
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
 const TIMEOUT_MAX = 0x7fffffff;
-const OPTIONS = new Set(['timeout', 'signal', 'durable']);
+const OPTIONS = new Set(['timeout', 'signal', 'durable', 'traceparent']);
 const LOCAL = new Set(['drain', 'newListener', 'removeListener']);
 
 // A last argument is options, and not sent, when it is a plain object with nothing but names of options in it.
@@ -28,12 +29,21 @@ function takeOptions(args) {
   return last;
 }
 
-function checkOptions({ timeout = ASK_TIMEOUT, signal, durable = false }) {
+function checkOptions({ timeout = ASK_TIMEOUT, signal, durable = false, traceparent }) {
   if (typeof timeout !== 'number' || !(timeout > 0))
     throw new RangeError(`timeout must be a positive number of milliseconds, not ${inspect(timeout)}`);
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('signal must be an AbortSignal');
-  if (durable !== false) throw codeError('EINVAL', 'this release has no durable messages');
-  return { timeout: Math.ceil(Math.min(timeout, TIMEOUT_MAX)), signal };
+  if (typeof durable !== 'boolean') throw new TypeError(`durable is true or false, not ${inspect(durable)}`);
+  return { timeout: Math.ceil(Math.min(timeout, TIMEOUT_MAX)), signal, durable, trace: traceOf(traceparent) };
+}
+
+const PLAIN = { durable: false, trace: undefined };
+
+// Of an emit it is options only when it says whether it is durable, or in which trace.
+function emitOptions(args) {
+  const last = args.at(-1);
+  if (last === null || typeof last !== 'object' || !(Object.hasOwn(last, 'durable') || Object.hasOwn(last, 'traceparent'))) return PLAIN;
+  return checkOptions(takeOptions(args));
 }
 
 function checkEvent(event) {
@@ -68,15 +78,18 @@ export class Ref extends EventEmitter {
   emit(event, ...args) {
     if (typeof event === 'symbol' || LOCAL.has(event)) return super.emit(event, ...args);
     checkEvent(event);
-    return this.#connection.emit(this.#address, event, args, this.#drained);
+    const { durable, trace } = emitOptions(args);
+    if (durable) return this.#connection.emitDurable(this.#address, event, args, trace, this.#drained);
+    return this.#connection.emit(this.#address, event, args, trace, this.#drained);
   }
 
   /** Request and reply: `await ref.ask('add', 1, { timeout: 2000 })`. */
   ask(event, ...args) {
     try {
       checkEvent(event);
-      const { timeout, signal } = checkOptions(takeOptions(args));
-      return this.#connection.ask({ dst: this.#address, event, args, timeout, signal, caller: this.ask });
+      const { timeout, signal, durable, trace } = checkOptions(takeOptions(args));
+      const ask = { dst: this.#address, event, args, timeout, signal, trace, caller: this.ask };
+      return durable ? this.#connection.askDurable(ask) : this.#connection.ask(ask);
     } catch (error) {
       return Promise.reject(error);
     }

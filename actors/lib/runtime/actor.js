@@ -7,7 +7,7 @@
 // then reported: by the value `deliver` returns, or, when that is `later`, with `done`. The frame is what travels along promise
 // continuations (V8's continuation-preserved embedder data): it says in whose turn a piece of code runs, also in an isolate that many
 // actors share. C sets it before a turn; here it is a number nobody takes apart, or an object with that number (node/async_hooks.js).
-import { native } from './node/native.js';
+import { native, rare } from './node/native.js';
 import { EventEmitter, Events, isEnd } from './node/events.js';
 import { done } from './ring.js';
 import { find, remember } from './table.js';
@@ -68,6 +68,9 @@ export class Actor extends EventEmitter {
     const i = Inner.of(this) ?? constructing;
     return i === null ? undefined : addressOf(i);
   }
+
+  // The trace context of what is sent now: that of the message the present turn began with; undefined when there is none.
+  get traceparent() { return rare().trace(inner(this).serial); }
 
   // What is kept. Assigning replaces it; changing it in place is noticed at the end of the turn.
   get state() { return touch(this).state; }

@@ -2,7 +2,7 @@
 //
 // Between what an isolate is born with and what it loads when a script first asks for it (parts.js): `born` is what parts import as
 // 'isola:born', late.js the largest of them.
-import { callAll, innerOf } from './actor.js';
+import { callAll, innerOf, kAddress } from './actor.js';
 import { io } from './io.js';
 import { queueMicrotask } from './microtask.js';
 import { become } from './node/events.js';
@@ -11,6 +11,7 @@ import { process } from './node/process.js';
 import { nextTick } from './node/tick.js';
 import { actor, listen, unlisten } from './ref.js';
 import { give, part } from './parts.js';
+import { find } from './table.js';
 import { timers } from './timers.js';
 import { names } from './web/globals.js';
 import { now, performance } from './web/performance.js';
@@ -22,11 +23,12 @@ const languages = getOwnPropertyNames(globalThis); // the globals there are befo
 
 const born = once(() => ({
   __proto__: null,
-  actor, apply, become, callAll, clone, codeError, compile, compiled, create, currentActor, defineProperty, exchange, frame, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, group,
-  innerOf, listen, min, NativeError, NativePromise, NativeTypeError, nextTick, now, queueMicrotask, rare, SafeMap, SafeSet, setFrame, settled, uncaught, unlisten,
+  actor, apply, become, callAll, clone, codeError, compile, compiled, create, currentActor, defineProperty, exchange, find, frame, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, group,
+  innerOf, kAddress, listen, min, NativeError, NativePromise, NativeTypeError, nextTick, now, queueMicrotask, rare, SafeMap, SafeSet, setFrame, settled, uncaught, unlisten,
   languages,
   names, // of globals that are made when they are first looked at
   get io() { return io(); },
+  get load() { return late().load; },
   get performance() { return performance(); },
   get process() { return process(); },
   get timers() { return timers(); },

@@ -4,19 +4,25 @@
 import { native, setFrame } from './node/native.js';
 import { again, deliver, ended, later } from './actor.js';
 import {
-  ACTOR, ASKED, AT, DOUBLE, ENCODED, FALSE, FINISHED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SENT, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, UNDEFINED, VALUE,
+  ACTOR, ASKED, AT, BURST, BYTES, DOUBLE, ENCODED, ENCODED1, FALSE, FINISHED, HEADER, IN, INTEGER, KIND, NAME, NONE, NULL, NUMBER, REPLIED, SENT, SERIAL, SLOT, TAG, TRUE, TURN, TURNS, UNDEFINED, VALUE,
 } from './layout.js';
 import { settle } from './ref.js';
-import { done, doubles, fits, ints, names, numberOf } from './ring.js';
+import { bytesOf, done, doubles, fits, ints, names, numberOf } from './ring.js';
 import { find } from './table.js';
 
-function scalar(tag, at) {
+const unreadable = {};
+
+// The one value of a record, or the first; throws what decoding it throws.
+function only(tag, at, k) {
   switch (tag) {
     case INTEGER: return ints[at + VALUE];
     case DOUBLE: return doubles[(at + VALUE) >> 1];
     case TRUE: return true;
     case FALSE: return false;
     case NULL: return null;
+    case BYTES: return bytesOf(k, ints[at + VALUE]);
+    case ENCODED:
+    case ENCODED1: return native.decoded(k, true);
     default: return undefined;
   }
 }
@@ -27,6 +33,7 @@ export function run(from, to) {
     const at = HEADER + k * IN;
     const kind = ints[at + KIND], tag = ints[at + TAG];
     ints[AT] = k;
+    ints[BURST] = 0;
     if (kind >= REPLIED) {
       answer(at, k, kind === REPLIED, tag);
     } else if (kind !== 0) {
@@ -38,15 +45,11 @@ export function run(from, to) {
 
 function answer(at, k, ok, tag) {
   let value;
-  if (tag === ENCODED) {
-    try {
-      value = native.decoded(k, true);
-    } catch (error) {
-      ok = false;
-      value = error;
-    }
-  } else {
-    value = scalar(tag, at);
+  try {
+    value = only(tag, at, k);
+  } catch (error) {
+    ok = false;
+    value = error;
   }
   settle(ints[at + SLOT], ints[at + NUMBER], ok, value);
   native.checkpoint();
@@ -55,13 +58,13 @@ function answer(at, k, ok, tag) {
 function incoming(i, at, k, isAsk, tag) {
   const serial = ints[at + SERIAL] >>> 0, turn = ints[at + NUMBER], number = ints[at + NAME];
   const found = number !== 0 && i.found === number && tag !== ENCODED;
-  const args = found ? undefined : argumentsOf(serial, turn, at, k, isAsk, tag);
-  if (!found && args === undefined) return;
+  const given = read(serial, turn, at, k, isAsk, tag, found);
+  if (given === unreadable) return;
   setFrame(serial * TURNS + turn);
   ints[ACTOR] = serial;
   ints[TURN] = turn;
-  const value = found ? again(i, serial, turn, tag === NONE, scalar(tag, at))
-    : deliver(i, serial, turn, isAsk, number, number !== 0 ? names[number] : native.name(k), args);
+  const value = found ? again(i, serial, turn, tag === NONE, given)
+    : deliver(i, serial, turn, isAsk, number, number !== 0 ? names[number] : native.name(k), given);
   ints[ACTOR] = 0;
   if (value === later) native.checkpoint();
   else if (!isAsk || fits(at, value)) finished(at, isAsk);
@@ -74,16 +77,17 @@ function finished(at, isAsk) {
   ints[at + KIND] = FINISHED;
 }
 
-// undefined: they cannot be read, and the turn has ended.
-function argumentsOf(serial, turn, at, k, isAsk, tag) {
-  if (tag === NONE) return [];
-  if (tag !== ENCODED) return [scalar(tag, at)];
+// The arguments, or the only one; `unreadable`, and the turn has ended.
+function read(serial, turn, at, k, isAsk, tag, one) {
+  if (tag === NONE) return one ? undefined : [];
   try {
-    return native.decoded(k, false);
+    if (tag === ENCODED) return native.decoded(k, false);
+    const value = only(tag, at, k);
+    return one ? value : [value];
   } catch (error) {
     if (!isAsk) native.log(serial, 2, error.message);
     done(serial, turn, !isAsk, isAsk ? error : undefined);
-    return undefined;
+    return unreadable;
   }
 }
 

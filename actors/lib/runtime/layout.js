@@ -11,6 +11,7 @@ export const ACTOR = 4, TURN = 5; // whose code runs, while it is known without 
 export const OFFSET = 6, LENGTH = 7; // of what native.encodeNext has encoded
 export const EVENT_LENGTH = 8; // of the name before it
 export const WAITS = 9; // what [OFFSET] says is in no record yet
+export const BURST = 10; // emits, and each 2 KB of them, since C has seen to all that was sent before
 export const HEADER = 16;
 
 // What comes.
@@ -26,6 +27,9 @@ export const ASK = 1, EMIT = 2, DONE = 3, FAILED = 4; // kinds
 
 // Values.
 export const NONE = 0, UNDEFINED = 1, NULL = 2, FALSE = 3, TRUE = 4, INTEGER = 5, DOUBLE = 6, ENCODED = 7;
+export const BYTES = 8; // of what comes: so many of them are in the record's place
+export const ENCODED1 = 9; // of what comes: one value
+export const PLACE = 64; // bytes for each record of what comes, behind what goes
 
 // What native.encodeNext is given: so many arguments, or one of these.
 export const ERROR = -1, RETURNED = -2;

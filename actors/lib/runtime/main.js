@@ -10,6 +10,7 @@ import * as refs from './ref.js';
 import * as ring from './ring.js';
 import * as table from './table.js';
 import * as signal from './signal.js';
+import * as stream from './stream.js';
 import * as timers from './timers.js';
 import { late, watch } from './born.js';
 import { part } from './parts.js';
@@ -40,6 +41,7 @@ const lazies = [
   [bounded.Numbers, bounded.entered, false, bounded.methods],
   [events.EventEmitter.prototype, events.method, true, events.names],
   [actors.Actor.prototype, (name) => part('isola/supervise').methods[name], false, ['monitor', 'demonitor', 'spawn']],
+  [actors.Actor.prototype, stream.method, false, ['stream']],
 ];
 
 globalThis.__isola_boot = (native) => {
@@ -66,6 +68,7 @@ globalThis.__isola_boot = (native) => {
       timers.forget(i);
       io.forget(i);
       signal.forget(i);
+      stream.forget(serial);
       table.forget(serial);
     },
     memory: ring.memory,
@@ -91,6 +94,7 @@ globalThis.__isola_boot = (native) => {
     lazies,
     warm: (hooks) => warm(hooks, () => { definitions.clear(); ring.clear(); }),
     io: io.answer,
+    stream: stream.on,
   };
 };
 delete globalThis.__isola_loader;

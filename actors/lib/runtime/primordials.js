@@ -7,7 +7,7 @@
 // goes by Array.prototype[Symbol.iterator]. `await` is safe; `.then` is not.
 export const apply = Reflect.apply;
 export const call = Function.prototype.call.bind(Function.prototype.call); // (f, self, …args)
-export const { create, defineProperty, getPrototypeOf, setPrototypeOf, getOwnPropertyNames, getOwnPropertyDescriptor, keys } = Object;
+export const { create, defineProperty, getPrototypeOf, setPrototypeOf, getOwnPropertyNames, getOwnPropertyDescriptor, hasOwn, keys } = Object;
 export const ObjectPrototype = Object.prototype;
 export const NativePromise = Promise;
 export const NativeError = Error;
@@ -37,6 +37,7 @@ export function codeError(code, message) {
 /** The name of an event that others are to hear of: bounded, since it is a key at both ends. */
 export function bounded(event) {
   const EVENT_MAX = 4096; // characters
+  if (event[0] === '\x01') throw codeError('EINVAL', 'the name of an event that is sent does not begin with \\x01: such names are Isola\'s own');
   if (event.length > EVENT_MAX) throw codeError('EINVAL', `the name of an event has at most ${EVENT_MAX} characters`);
   return event;
 }

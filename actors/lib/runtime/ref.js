@@ -6,16 +6,16 @@
 // go unsubscribes. Refs compare by address, not by identity.
 import { EventEmitter } from './node/events.js';
 import { hear, kAddress } from './actor.js';
-import { currentActor, native } from './node/native.js';
+import { currentActor, native, rare } from './node/native.js';
 import * as ring from './ring.js';
-import { all, apply, bounded, codeError, getPrototypeOf, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf, trunc } from './primordials.js';
+import { all, apply, bounded, codeError, getPrototypeOf, hasOwn, isThenable, keys, min, NativePromise, ObjectPrototype, SafeMap, SafeSet, setPrototypeOf, trunc } from './primordials.js';
 import { find } from './table.js';
 
-const SUB = 5, UNSUB = 6; // base/msg.h
+const ASK = 1, EMIT = 2, SUB = 5, UNSUB = 6; // base/msg.h
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
 const OPTIONS = new SafeSet(['timeout', 'signal', 'durable']);
 
-const { listenerCount, rawListeners } = EventEmitter.prototype;
+const { emit, listenerCount, rawListeners } = EventEmitter.prototype;
 const OWN = 2; // listeners a ref has of itself
 
 const asks = setPrototypeOf([], null); // slot → { resolve, reject, number, … }, or undefined
@@ -47,6 +47,18 @@ function options(args) {
   return last;
 }
 
+// The same of an emit, whose arguments are looked at only as far as they may say that it is durable.
+function durableOptions(args) {
+  const last = args[args.length - 1];
+  if (getPrototypeOf(last) !== ObjectPrototype || !hasOwn(last, 'durable')) return null;
+  return options(args);
+}
+
+function isDurable(o) {
+  if (o.durable !== undefined && typeof o.durable !== 'boolean') throw new TypeError(`durable is true or false, not ${typeof o.durable}`);
+  return o.durable === true;
+}
+
 // What makes it an emitter comes with its first listener: most have none, and there are many.
 export class Ref {
   #address;
@@ -65,10 +77,25 @@ export class Ref {
   get address() { return this.#address; }
   get [kAddress]() { return this.#address; }
 
-  /** One way. False when the receiver is congested. */
+  /** One way. False when the receiver is congested, or, with a last argument `{ durable: true }`, much is not acknowledged. */
   emit(event, ...args) {
     if (event === 'newListener' || event === 'removeListener') return super.emit(event, ...args);
-    return ring.emit(this, Ref.#numberOf, name(event), args);
+    const last = args[args.length - 1];
+    if (typeof last === 'object' && last !== null) {
+      const o = durableOptions(args);
+      if (o !== null && isDurable(o)) {
+        if (rare().durable(EMIT, this.#address, name(event), args.length === 1 ? args[0] : args, args.length, 0, 0, 0)) {
+          if (owed.size > 0) owed.delete(currentActor());
+          return true;
+        }
+        if (this.#emitter?.events.drain !== undefined) whenDrained(this, OUTBOX);
+        else owe(this.#address);
+        return false;
+      }
+    }
+    if (ring.emit(this, Ref.#numberOf, name(event), args)) return true;
+    if (this.#emitter?.events.drain !== undefined) whenDrained(this);
+    return false;
   }
 
   /** Request and reply: `await ref.ask('add', 1, { timeout: 2000 })`. */
@@ -76,15 +103,16 @@ export class Ref {
     const o = options(args);
     const timeout = o === null ? ASK_TIMEOUT : o.timeout ?? ASK_TIMEOUT;
     if (typeof timeout !== 'number' || !(timeout > 0)) throw new RangeError(`timeout must be a positive number of milliseconds, not ${timeout}`);
-    if (o?.durable) throw codeError('EINVAL', 'durable messages are not supported by this release');
+    const durable = o !== null && isDurable(o);
     const signal = o?.signal;
     signal?.throwIfAborted();
     const ms = timeout < 1 ? 1 : min(trunc(timeout), 0x7fffffff);
     return new NativePromise((resolve, reject) => {
-      const ask = { resolve, reject, address: this.#address, event: name(event), ms, number: number = (number + 1) & NUMBERS };
+      const ask = { resolve, reject, address: this.#address, event: name(event), ms, durable, number: number = (number + 1) & NUMBERS };
       const slot = keep(ask);
       try {
-        ring.ask(this, Ref.#numberOf, event, args, slot, ask.number, ms);
+        if (durable) rare().durable(ASK, this.#address, event, args.length === 1 ? args[0] : args, args.length, slot, ask.number, ms);
+        else ring.ask(this, Ref.#numberOf, event, args, slot, ask.number, ms);
       } catch (error) { // nothing was sent
         release(slot);
         throw error;
@@ -124,6 +152,11 @@ export class Ref {
 
   #subscribe(event) {
     if (event === 'newListener' || event === 'removeListener') return;
+    if (event === 'drain') { // which comes when an emit has returned false
+      if (ring.crowded(Ref.#numberOf(this))) whenDrained(this);
+      if (owed.get(currentActor())?.has(this.#address)) whenDrained(this, OUTBOX);
+      return;
+    }
     const { subs } = this.#emitter;
     if (subs.has(event)) return;
     const id = native.send(SUB, this.#address, name(event), 0);
@@ -165,6 +198,41 @@ export function actor(type, key) {
   return new Ref(address);
 }
 
+// Who waits for whom: 'drain' comes to the refs of an actor that were told to wait, each once.
+const drains = new SafeMap(); // `${serial} ${address}` → refs
+const DRAIN = 0; // ms of such a wait, which is an ask to C
+const OUTBOX = ''; // what durable emits wait for: that enough of all that the actor has sent is acknowledged
+// Where a durable emit has returned false and nobody listens yet: serial → addresses, until one returns true.
+const owed = new SafeMap();
+
+function owe(address) {
+  const serial = currentActor(), addresses = owed.get(serial);
+  if (addresses === undefined) owed.set(serial, new SafeSet([address]));
+  else addresses.add(address);
+}
+
+function whenDrained(ref, address = ref.address) {
+  const key = `${currentActor()} ${address}`;
+  const refs = drains.get(key);
+  if (refs !== undefined) {
+    refs.add(ref);
+    return;
+  }
+  drains.set(key, new SafeSet([ref]));
+  tell(key, new NativePromise((resolve) => {
+    const ask = { resolve, reject: resolve, address, event: key, ms: DRAIN, durable: false, number: number = (number + 1) & NUMBERS };
+    rare().pace(address, keep(ask), ask.number);
+  }));
+}
+
+// In the context of the code that was told to wait, which may be a turn that still runs.
+async function tell(key, drained) {
+  await drained;
+  const refs = drains.get(key);
+  drains.delete(key);
+  refs.forEach((ref) => apply(emit, ref, ['drain']));
+}
+
 function abortable(signal, slot, ask) {
   signal.addEventListener('abort', () => { if (asks[slot] === ask) cancel(slot, signal.reason); }, { once: true });
 }
@@ -200,14 +268,15 @@ export function cancelled(slot, number) {
 export function dropAsk(slot, number) {
   const ask = waiting(slot, number);
   if (ask === undefined) return;
-  native.cancel(slot, number, ask.address);
+  if (ask.ms === DRAIN) drains.delete(ask.event);
+  else native.cancel(slot, number, ask.address);
   release(slot);
 }
 
 /** C has waited as long as the ask was to wait. */
 export function expire(slot, number) {
   const ask = waiting(slot, number);
-  if (ask !== undefined) settle(slot, number, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} timed out: ${ask.ms} ms are over, or what was left of the ask that led to it`));
+  if (ask !== undefined) settle(slot, number, false, codeError('ETIMEDOUT', `ask "${ask.event}" of ${ask.address} timed out: ${ask.ms} ms are over, or what was left of the ask that led to it${ask.durable ? '; it is durable, and will still be carried out' : ''}`));
 }
 
 /** Subscribes `owner` to an event of `address`: `call` is called with its arguments. Returns the subscription. */
@@ -244,6 +313,7 @@ export function event(serial, turn, id, args) {
 
 /** The activation `owner` has ended: nothing of what it waited for will come. */
 export function forget(owner) {
+  if (owed.size > 0) owed.delete(owner.serial);
   if (owner.subscriptions === 0) return;
   subscriptions.forEach((s, id) => {
     if (s.owner !== owner) return;

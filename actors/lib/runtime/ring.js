@@ -2,19 +2,23 @@
 //
 // Messages between C and JavaScript, many at a time: records in memory that both see (actors/v8/ring.hh has their fields). C puts what is
 // to be delivered and settled into one list and calls `run` (incoming.js) for all of it; what scripts send, and what their turns end with, goes into the
-// other, which C reads when it is full or the scripts have returned. Numbers, booleans and nothing are in the records themselves; all other
-// values are encoded and decoded by C, one call for each.
+// other, which C reads when it is full or the scripts have returned. Numbers, booleans, nothing and few bytes are in the records themselves, or beside them;
+// all other values are encoded and decoded by C, one call for each.
 import { frame, native } from './node/native.js';
 import { codeError, setPrototypeOf, SafeMap, trunc } from './primordials.js';
 import { find } from './table.js';
 import {
-  ACTOR, ASK, ASK_NUMBER, ASK_SLOT, CROWDED, DONE, DOUBLE, EMIT, ENCODED, EPOCH, ERROR, EVENT, EVENT_LENGTH, FAILED, FALSE, FROM, HEADER, IN, IN_TURN, INTEGER, KIND, LENGTH,
-  NAME_LENGTH, NONE, NULL, OFFSET, OUT, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE, WAITS,
+  ACTOR, ASK, ASK_NUMBER, ASK_SLOT, BURST, CROWDED, DONE, DOUBLE, EMIT, ENCODED, EPOCH, ERROR, EVENT, EVENT_LENGTH, FAILED, FALSE, FROM, HEADER, IN, IN_TURN, INTEGER, KIND, LENGTH,
+  NAME_LENGTH, NONE, NULL, OFFSET, OUT, PLACE, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE, WAITS,
 } from './layout.js';
+
+const Bytes = Uint8Array; // a script may put another there
 
 export let ints, doubles; // the memory
 let going; // where the list of what is sent begins, in ints
 let room; // how many records it has
+let bytes; // the memory, too
+let places; // where those of the bytes that come begin, in bytes
 export const names = setPrototypeOf([undefined], null); // number of an event → its name
 const numbers = new SafeMap(); // and back
 let lastName, lastNumber = 0;
@@ -23,13 +27,22 @@ let lastName, lastNumber = 0;
 export function use(buffer, incoming, outgoing) {
   ints = new Int32Array(buffer);
   doubles = new Float64Array(buffer);
+  bytes = new Bytes(buffer);
   going = HEADER + incoming * IN;
   room = outgoing;
+  places = (going + room * OUT) * 4;
 }
 
 const SMALL = 16;
-export const memory = new ArrayBuffer((HEADER + SMALL * IN + SMALL * OUT) * 4);
+export const memory = new ArrayBuffer((HEADER + SMALL * IN + SMALL * OUT) * 4 + SMALL * PLACE);
 use(memory, SMALL, SMALL);
+
+/** The bytes of the record k, of which there are so many: an array that V8 keeps in its heap, which C could not make. */
+export function bytesOf(k, length) {
+  const copy = new Bytes(length), from = places + k * PLACE;
+  for (let i = 0; i < length; i++) copy[i] = bytes[from + i];
+  return copy;
+}
 
 /** C has a number for the name of an event. */
 export function named(number, name) {
@@ -150,12 +163,18 @@ function message(kind, ref, numberOfRef, event, args) {
   return at;
 }
 
-/** One way. False when the receiver is congested. */
+const BURST_MAX = 32;
+
+/** One way. False when the receiver is congested, or much has been emitted and has not left yet. */
 export function emit(ref, numberOfRef, event, args) {
   const at = message(EMIT, ref, numberOfRef, event, args);
   ints[SENT]++;
-  return ints[CROWDED] === 0 || !native.congested(ints[at + TO]);
+  ints[BURST] += ints[at + TAG] === ENCODED ? 1 + (ints[at + VALUE + 1] >> 11) : 1; // each 2 KB like one more
+  return ints[BURST] < BURST_MAX && (ints[CROWDED] === 0 || !native.congested(ints[at + TO]));
 }
+
+/** Would an emit to this number return false now? */
+export const crowded = (number) => ints[BURST] >= BURST_MAX || (ints[CROWDED] !== 0 && native.congested(number));
 
 /** An ask, whose answer `settle` is called with. */
 export function ask(ref, numberOfRef, event, args, slot, number, ms) {

@@ -14,28 +14,47 @@ class Delays {
 }
 
 const known = new Map(); // type → refs
-function refs(type, n) {
+
+/** To actors of `type`: those with the keys k0, k1 … so many, or with the keys that are listed. */
+function refs(type, actors) {
+  if (Array.isArray(actors)) return actors.map((key) => actor(`bench/${type}`, key));
   let all = known.get(type);
   if (all === undefined) known.set(type, all = []);
-  while (all.length < n) all.push(actor(`bench/${type}`, `k${all.length}`));
-  return all;
+  while (all.length < actors) all.push(actor(`bench/${type}`, `k${all.length}`));
+  return all.slice(0, actors);
 }
 
 export default (self) => {
-  self.on('asks', async ({ type, actors, caller, ms, event, args }) => {
-    const all = refs(type, actors);
+  // With `bytes`, the argument is an array of so many.
+  self.on('asks', async ({ type, actors, caller, ms, event, args, bytes }) => {
+    const all = refs(type, actors), count = all.length;
+    if (bytes !== undefined) args = [new Uint8Array(bytes).fill(7)];
     const delays = new Delays();
     const start = now(), end = start + ms;
     let n = 0;
     for (let i = caller * 131, at = start; at < end; i++) {
-      await all[i % actors].ask(event, ...args);
+      await all[i % count].ask(event, ...args);
       if (++n % EVERY !== 0) continue;
       const begun = at = now();
-      await all[++i % actors].ask(event, ...args);
+      await all[++i % count].ask(event, ...args);
       delays.add(now() - begun);
       n++;
     }
     return { n, start, end: now(), delays: delays.kept };
+  });
+
+  self.on('remote', async ({ to, caller, ms }) => {
+    const all = to.map((a) => actor(a));
+    const delays = new Delays();
+    const end = now() + ms;
+    let n = 0;
+    for (let i = caller, at = 0; at < end; i++) {
+      const begun = now();
+      await all[i % all.length].ask('echo', 1);
+      delays.add((at = now()) - begun);
+      n++;
+    }
+    return { n, delays: delays.kept };
   });
 
   // Each caller takes every so-manieth key, one after the other.
@@ -55,27 +74,44 @@ export default (self) => {
 
   // An ask after every thousand bounds what is under way.
   self.on('emits', async ({ type, actors, caller, callers, ms }) => {
-    const all = refs(type, actors);
+    const all = refs(type, actors), count = all.length;
     const end = now() + ms;
     let n = 0;
-    for (let i = Math.floor((caller * actors) / callers), at = now(); at < end; at = now()) {
-      all[i++ % actors].emit('tick', at);
-      for (let k = 1; k < 1000; k++, i++) all[i % actors].emit('tick');
+    for (let i = Math.floor((caller * count) / callers), at = now(); at < end; at = now()) {
+      all[i++ % count].emit('tick', at);
+      for (let k = 1; k < 1000; k++, i++) all[i % count].emit('tick');
       n += 1000;
-      await all[i % actors].ask('echo', 1);
+      await all[i % count].ask('echo', 1);
     }
     return { n };
   });
 
+  // To another node: the next thousand are on their way before the answer is waited for, and each carries so many bytes.
+  self.on('data', async ({ type, actors, caller, callers, ms, bytes }) => {
+    const all = refs(type, actors), count = all.length;
+    const payload = new Uint8Array(bytes).fill(7);
+    const end = now() + ms;
+    let n = 0, asked;
+    for (let i = Math.floor((caller * count) / callers); now() < end; i++) {
+      for (let k = 0; k < 1000; k++, i++) all[i % count].emit('data', payload);
+      n += 1000;
+      const asks = all[i % count].ask('echo', 1);
+      await asked;
+      asked = asks;
+    }
+    await asked;
+    return { n };
+  });
+
   self.on('counts', async ({ type, actors, caller, callers }) => {
-    const all = refs(type, actors);
+    const all = refs(type, actors), count = all.length;
     const delays = new Delays();
     let n = 0;
-    for (let i = caller; i < actors; i += callers * 64) {
+    for (let i = caller; i < count; i += callers * 64) {
       const some = [];
-      for (let k = i; k < actors && some.length < 64; k += callers) some.push(all[k].ask('count'));
-      for (const [count, late] of await Promise.all(some)) {
-        n += count;
+      for (let k = i; k < count && some.length < 64; k += callers) some.push(all[k].ask('count'));
+      for (const [had, late] of await Promise.all(some)) {
+        n += had;
         late.forEach((d) => delays.add(d));
       }
     }

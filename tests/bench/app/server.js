@@ -3,6 +3,8 @@ export default (self) => {
   let n = 0;
   let late = [];
   self.on('echo', (x) => x);
+  self.on('size', (bytes) => bytes.length);
+  self.on('data', () => { n++; });
   self.on('tick', (sent) => {
     n++;
     if (sent !== undefined) late.push(performance.timeOrigin + performance.now() - sent);

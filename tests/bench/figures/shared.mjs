@@ -9,16 +9,23 @@ const BYTES_GUESS = 8192; // of an actor, to see whether a million have room
 
 /** Rounds of ours and theirs in turn, after one of each that does not count. */
 export async function alternate(ctx, ours, theirs) {
-  const mine = [], peers = [];
+  const all = await inTurn(ctx, theirs === undefined ? { ours } : { ours, theirs });
+  return { ours: all.ours, theirs: all.theirs };
+}
+
+/** The same for any number of them, { name: load }; what each has measured, by its name. */
+export async function inTurn(ctx, loads) {
+  const names = Object.keys(loads).filter((name) => loads[name] !== undefined);
+  const measured = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = -1; round < ctx.rounds; round++) {
     const ms = round < 0 ? Math.max(500, ctx.ms / 2) : ctx.ms;
-    const a = await ours(ms), b = theirs === undefined ? undefined : await theirs(ms);
-    if (round < 0) continue;
-    mine.push(a);
-    if (b !== undefined) peers.push(b);
+    for (const name of names) {
+      const result = await loads[name](ms);
+      if (round >= 0) measured[name].push(result);
+    }
   }
-  const others = Math.max(...[...mine, ...peers].map((r) => r.others));
-  return { ours: { ...combine(mine), others }, theirs: theirs === undefined ? undefined : { ...combine(peers), others } };
+  const others = Math.max(...Object.values(measured).flat().map((r) => r.others));
+  return Object.fromEntries(names.map((name) => [name, { ...combine(measured[name]), others }]));
 }
 
 export const messages = {

@@ -2,21 +2,26 @@
 %%
 %% The same loads on Erlang's gen_server as tests/bench/app/caller.js puts on actors. Takes a command a line, answers each with a JSON line:
 %%
-%%   start N              N servers, one after the other
-%%   ask CALLERS MS       CALLERS processes call them in turn for MS milliseconds
-%%   cast SENDERS MS      SENDERS processes cast to them, with a call after every thousand casts; until all are counted
+%%   start N [NODE]           N servers, one after the other; here, or at the node of that name
+%%   ask CALLERS MS           CALLERS processes call them in turn for MS milliseconds
+%%   cast SENDERS MS          SENDERS processes cast to them, with a call after every thousand casts; until all are counted
+%%   data SENDERS MS BYTES    the same with a binary of so many bytes, and the next thousand are on their way before a call's answer is waited for
+%%   bulk CALLERS MS BYTES    the calls have a binary of so many bytes
 %%
-%% `delays` are those of one message in sixteen (of one in a thousand casts), in microseconds.
+%% `delays` are those of one message in sixteen (of one in a thousand casts, of none with a binary), in microseconds. Ends with its standard input,
+%% so a node that has nothing to do but to hold servers is started the same way.
 -module(gen_server_bench).
 -behaviour(gen_server).
--export([main/0, init/1, handle_call/3, handle_cast/2]).
+-export([main/0, start/1, init/1, handle_call/3, handle_cast/2]).
 -define(EVERY, 16).
 -define(KEPT, 4000).
 
 init(_) -> {ok, {0, []}}.
 handle_call({echo, X}, _From, S) -> {reply, X, S};
+handle_call({size, B}, _From, S) -> {reply, byte_size(B), S};
 handle_call(count, _From, S) -> {reply, S, {0, []}}.
 handle_cast(tick, {N, Late}) -> {noreply, {N + 1, Late}};
+handle_cast({data, _}, {N, Late}) -> {noreply, {N + 1, Late}};
 handle_cast({tick, Sent}, {N, Late}) -> {noreply, {N + 1, [now_ns() - Sent | Late]}}.
 
 main() ->
@@ -28,18 +33,40 @@ serve(Pids) ->
         eof -> halt();
         Line ->
             [Command | Args] = string:lexemes(string:trim(Line), " "),
-            serve(command(Command, [binary_to_integer(A) || A <- Args], Pids))
+            serve(command(Command, [word(A) || A <- Args], Pids))
     end.
 
-command(<<"start">>, [N], _) ->
-    {Took, Pids} = timer:tc(fun() -> [element(2, gen_server:start(?MODULE, [], [])) || _ <- lists:seq(1, N)] end),
+word(A) ->
+    try binary_to_integer(A) catch error:badarg -> binary_to_atom(A) end.
+
+start(N) -> [element(2, gen_server:start(?MODULE, [], [])) || _ <- lists:seq(1, N)].
+
+command(<<"start">>, [N], _) -> command(<<"start">>, [N, node()], {});
+command(<<"start">>, [N, Node], _) ->
+    {Took, Pids} = timer:tc(fun() -> erpc:call(Node, ?MODULE, start, [N]) end),
     io:format("{\"n\":~b,\"rate\":~.1f,\"us\":~.3f}~n", [N, N * 1.0e6 / Took, Took / N]),
     list_to_tuple(Pids);
 command(<<"ask">>, [Callers, Ms], Pids) ->
     Start = now_ns(),
     End = Start + Ms * 1000000,
-    {N, Delays} = together(Callers, fun(I) -> caller(Pids, I * 131, End, 0, []) end),
+    {N, Delays} = together(Callers, fun(I) -> caller(Pids, {echo, 1}, 1, I * 131, End, 0, []) end),
     answer(N, now_ns() - Start, Delays),
+    Pids;
+command(<<"bulk">>, [Callers, Ms, Bytes], Pids) ->
+    Binary = binary:copy(<<7>>, Bytes),
+    Start = now_ns(),
+    End = Start + Ms * 1000000,
+    {N, Delays} = together(Callers, fun(I) -> caller(Pids, {size, Binary}, Bytes, I * 131, End, 0, []) end),
+    answer(N, now_ns() - Start, Delays),
+    Pids;
+command(<<"data">>, [Senders, Ms, Bytes], Pids) ->
+    Message = {data, binary:copy(<<7>>, Bytes)},
+    Start = now_ns(),
+    End = Start + Ms * 1000000,
+    {N, _} = together(Senders, fun(I) -> {data(Pids, Message, I * size(Pids) div Senders, End, 0, none), []} end),
+    {Counted, _} = together(Senders, fun(I) -> counts(Pids, I + 1, Senders, 0, []) end),
+    Counted = N,
+    answer(N, now_ns() - Start, []),
     Pids;
 command(<<"cast">>, [Senders, Ms], Pids) ->
     Start = now_ns(),
@@ -56,16 +83,27 @@ together(Count, Work) ->
     All = [receive {done, R} -> R end || _ <- lists:seq(1, Count)],
     {lists:sum([N || {N, _} <- All]), lists:append([lists:sublist(D, ?KEPT) || {_, D} <- All])}.
 
-caller(Pids, I, End, N, Delays) when N rem ?EVERY =:= ?EVERY - 1 ->
+caller(Pids, Message, Reply, I, End, N, Delays) when N rem ?EVERY =:= ?EVERY - 1 ->
     Begun = now_ns(),
-    1 = gen_server:call(at(Pids, I), {echo, 1}),
+    Reply = gen_server:call(at(Pids, I), Message),
     Now = now_ns(),
     if Now >= End -> {N + 1, Delays};
-       true -> caller(Pids, I + 1, End, N + 1, [Now - Begun | Delays])
+       true -> caller(Pids, Message, Reply, I + 1, End, N + 1, [Now - Begun | Delays])
     end;
-caller(Pids, I, End, N, Delays) ->
-    1 = gen_server:call(at(Pids, I), {echo, 1}),
-    caller(Pids, I + 1, End, N + 1, Delays).
+caller(Pids, Message, Reply, I, End, N, Delays) ->
+    Reply = gen_server:call(at(Pids, I), Message),
+    caller(Pids, Message, Reply, I + 1, End, N + 1, Delays).
+
+data(Pids, Message, I, End, N, Asked) ->
+    [gen_server:cast(at(Pids, I + K), Message) || K <- lists:seq(0, 999)],
+    Asks = gen_server:send_request(at(Pids, I + 1000), {echo, 1}),
+    Asked =:= none orelse ({reply, 1} = gen_server:wait_response(Asked, infinity)),
+    case now_ns() > End of
+        true ->
+            {reply, 1} = gen_server:wait_response(Asks, infinity),
+            N + 1000;
+        false -> data(Pids, Message, I + 1000, End, N + 1000, Asks)
+    end.
 
 sender(Pids, I, End, N) ->
     gen_server:cast(at(Pids, I), {tick, now_ns()}),

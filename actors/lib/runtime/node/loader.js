@@ -2,7 +2,7 @@
 //
 // Loads files of Node.js' own library, which the pinned Node.js brings (builtins.mjs), as its own bootstrap does: each is a function of
 // (exports, require, module, process, internalBinding, primordials). Where they would reach for the system, replaced.js stands in.
-import { apply, become, codeError, compile, compiled, create, languages, process, SafeMap } from 'isola:born';
+import { apply, become, codeError, compile, compiled, create, defineProperty, kAddress, languages, process, SafeMap } from 'isola:born';
 import { bindings } from './bindings.js';
 import { makePrimordials } from './primordials.js';
 import { replaced } from './replaced.js';
@@ -37,6 +37,9 @@ function ready() {
 // For TextDecoder there is what it takes of ICU; the rest does without.
 const withIcu = (name) => (name === 'config' ? { hasIntl: true } : internalBinding(name));
 
+// What the codec looks for: it is sent as a stream (streams.js), not as what it is made of.
+const sendable = (Class) => defineProperty(Class.prototype, kAddress, { __proto__: null, value: Class });
+
 /** A module of Node.js' library, or what stands in for it. */
 export function load(specifier) {
   const id = specifier.startsWith('node:') ? specifier.slice(5) : specifier;
@@ -52,6 +55,8 @@ export function load(specifier) {
       const fn = compile(id, false);
       apply(fn, undefined, [module.exports, load, module, process, id === 'internal/encoding' ? withIcu : internalBinding, id === 'internal/util/inspect' ? ofLanguage() : primordials]);
       compiled(id, fn);
+      if (id === 'internal/webstreams/readablestream') sendable(module.exports.ReadableStream);
+      if (id === 'internal/webstreams/writablestream') sendable(module.exports.WritableStream);
       if (id === 'events') become(module.exports);
       if (id === 'internal/util/debuglog') module.exports.initializeDebugEnv(undefined);
     }

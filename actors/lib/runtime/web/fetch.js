@@ -2,7 +2,7 @@
 //
 // fetch: Node's undici makes the request outside of the isolate (node-agent/actor-host/outside/fetch.cjs), under the app's permission;
 // here are the objects of it, which are undici's too.
-import { codeError, io, NativeError, NativePromise, NativeTypeError, settled } from 'isola:born';
+import { codeError, currentActor, io, NativeError, NativePromise, NativeTypeError, rare, settled } from 'isola:born';
 import { load } from '../node/loader.js';
 
 const BODY_MAX = 64 << 20; // bytes of a request's body (actors/io.c)
@@ -150,6 +150,9 @@ export function fetch(input, init = undefined) {
   return new NativePromise((resolve, reject) => {
     if (arguments.length === 0) throw new (load('internal/errors').codes.ERR_MISSING_ARGS)('input');
     const { Request } = load('internal/fetch');
-    settled(start(new Request(input, init), resolve, reject), () => {}, reject);
+    const request = new Request(input, init); // the caller's stays as it is
+    const trace = rare().trace(currentActor()); // of this turn, which may end while the body is read
+    if (trace !== undefined && !request.headers.has('traceparent')) request.headers.set('traceparent', trace);
+    settled(start(request, resolve, reject), () => {}, reject);
   });
 }

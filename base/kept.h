@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is kept of an actor beside its state, and in the same transactions: rows by part, peer and
+ * number. actors/durable.c says what they mean; the store only keeps them.
+ */
+#ifndef ISOLA_BASE_KEPT_H
+#define ISOLA_BASE_KEPT_H
+
+#include <stdbool.h>
+
+#include "base/annotate.h"
+#include "base/buf.h"
+
+/* The numbers are those of the store and of docs/protocol.md. */
+enum isola_kept_part {
+    ISOLA_KEPT_SENT = 1,   /* the number of its last durable message */
+    ISOLA_KEPT_OUTBOX = 2, /* a durable message that is not acknowledged: peer is its receiver */
+    ISOLA_KEPT_DONE = 3,   /* the last message of `peer` that it has handled */
+    ISOLA_KEPT_ANSWER = 4, /* what it has answered to one of `peer` */
+};
+#define ISOLA_KEPT_LAST ISOLA_KEPT_ANSWER
+
+struct isola_kept {
+    uint8_t part; /* enum isola_kept_part */
+    bool gone;    /* a change: all of this part and peer with a number up to `seq` are removed */
+    struct isola_slice peer;
+    uint64_t seq; /* at most INT64_MAX */
+    struct isola_slice value;
+};
+
+/* Rows in memory of their own. Zero is none. */
+struct isola_kept_rows {
+    struct isola_kept *row;
+    size_t n, cap;
+    size_t bytes; /* of peers and values */
+};
+/* Copies. */
+void isola_kept_add(struct isola_kept_rows *rows, const struct isola_kept *row);
+void isola_kept_copy(struct isola_kept_rows *to, const struct isola_kept *rows, size_t n);
+void isola_kept_free(struct isola_kept_rows *rows);
+
+/* As a msgpack array of [part, peer, seq, value (bin)], and back; `gone` ones are left out. False:
+ * it is none. Slices of `from`. */
+void isola_kept_write(struct isola_buf *out, const struct isola_kept *rows, size_t n);
+ISOLA_MUST_USE bool isola_kept_read(struct isola_slice from, struct isola_kept_rows *out);
+
+/* A number as a row's value, 8 bytes; 0 when `value` is none. */
+static inline struct isola_slice isola_kept_number(uint8_t out[8], uint64_t n)
+{
+    for (int i = 0; i < 8; i++)
+        out[i] = (uint8_t)(n >> (56 - 8 * i));
+    return isola_slice(out, 8);
+}
+static inline uint64_t isola_kept_to_number(struct isola_slice value)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; value.len == 8 && i < 8; i++)
+        n = n << 8 | value.data[i];
+    return n;
+}
+
+#endif

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The rows that store/state.h keeps beside the state of an address: in one transaction with it,
+ * read together, moved, listed, forgotten; through kill -9, a full disk, and a file of the schema
+ * before.
+ */
+#include "state_harness.h"
+
+static struct isola_kept row(int part, const char *peer, uint64_t seq, const char *value)
+{
+    return (struct isola_kept){.part = (uint8_t)part,
+                               .gone = value == NULL,
+                               .peer = isola_slice_str(peer),
+                               .seq = seq,
+                               .value = isola_slice_str(value != NULL ? value : "")};
+}
+
+static int write_at(struct isola_state *s, const char *address, const char *value, bool clear,
+                    const struct isola_kept *rows, size_t n)
+{
+    struct wait w;
+    prepare(&w, address);
+    isola_state_write(
+        s, &w.req,
+        &(struct isola_state_change){.has_value = value != NULL,
+                                     .clear = clear,
+                                     .value = isola_slice_str(value != NULL ? value : ""),
+                                     .rows = rows,
+                                     .nrows = n});
+    await(&w.done);
+    int code = w.code;
+    forget(&w);
+    return code;
+}
+
+/* What is there: "value: part peer seq value, …", or "none". */
+static const char *there(struct isola_state *s, const char *address)
+{
+    static char text[1000];
+    struct wait w;
+    prepare(&w, address);
+    isola_state_get(s, &w.req);
+    await(&w.done);
+    if (w.code == ISOLA_ENOENT) {
+        forget(&w);
+        return "none";
+    }
+    assert_int_equal(w.code, 0);
+    int n = snprintf(text, sizeof(text), "%s:", (const char *)w.value);
+    for (size_t i = 0; i < w.rows.n; i++) {
+        const struct isola_kept *r = &w.rows.row[i];
+        n += snprintf(text + n, sizeof(text) - (size_t)n, " %u %.*s %llu %.*s,", r->part,
+                      ISOLA_FMT(r->peer), (unsigned long long)r->seq, ISOLA_FMT(r->value));
+    }
+    forget(&w);
+    return text;
+}
+
+static const char *outboxes(struct isola_state *s)
+{
+    static char text[1000];
+    struct wait w;
+    prepare(&w, "");
+    isola_state_outboxes(s, &w.req);
+    await(&w.done);
+    assert_int_equal(w.code, 0);
+    text[0] = '\0';
+    for (size_t i = 0; i < w.rows.n; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%.*s ",
+                 ISOLA_FMT(w.rows.row[i].peer));
+    forget(&w);
+    return text;
+}
+
+/* --- the tests --- */
+
+static void keeps_rows_beside_the_state(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept rows[] = {
+        row(ISOLA_KEPT_OUTBOX, "a/B/2", 2, "two"), row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, "one"),
+        row(ISOLA_KEPT_SENT, "", 0, "2"), row(ISOLA_KEPT_DONE, "~x", 0, "")};
+    assert_int_equal(write_at(s, "a/B/1", "v", false, rows, 4), 0);
+    const char *all = "v: 1  0 2, 2 a/B/2 1 one, 2 a/B/2 2 two, 3 ~x 0 ,";
+    assert_string_equal(there(s, "a/B/1"), all);
+    assert_string_equal(there(s, "a/B/2"), "none");
+    isola_state_close(s);
+    s = open_state();
+    assert_string_equal(there(s, "a/B/1"), all);
+    assert_false(isola_state_absent(s, isola_slice_str("a/B/1")));
+    struct isola_kept later[] = {row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, NULL),
+                                 row(ISOLA_KEPT_SENT, "", 0, "3"),
+                                 row(ISOLA_KEPT_OUTBOX, "a/B/3", 3, "three")};
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, later, 3), 0);
+    assert_string_equal(there(s, "a/B/1"), "v: 1  0 3, 2 a/B/2 2 two, 2 a/B/3 3 three, 3 ~x 0 ,");
+    struct wait w;
+    put(s, &w, "a/B/1", "w");
+    ended(&w, 0);
+    assert_string_equal(there(s, "a/B/1"), "w: 1  0 3, 2 a/B/2 2 two, 2 a/B/3 3 three, 3 ~x 0 ,");
+    isola_state_close(s);
+}
+
+/* Who looks whether an address is there looks for its state alone. */
+static void rows_alone_make_an_empty_state(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept put = row(ISOLA_KEPT_DONE, "a/B/2", 0, "7"),
+                      gone = row(ISOLA_KEPT_DONE, "a/B/2", 9, NULL);
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &put, 1), 0);
+    assert_string_equal(there(s, "a/B/1"), ": 3 a/B/2 0 7,");
+    assert_int_equal(write_at(s, "a/B/3", NULL, false, &gone, 1), 0);
+    assert_string_equal(there(s, "a/B/3"), "none");
+    isola_state_close(s);
+    s = open_state();
+    assert_false(isola_state_absent(s, isola_slice_str("a/B/1")));
+    assert_string_equal(there(s, "a/B/1"), ": 3 a/B/2 0 7,");
+    isola_state_close(s);
+}
+
+static void a_whole_actor_is_replaced_and_removed(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept old[] = {row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, "one"),
+                               row(ISOLA_KEPT_DONE, "a/B/4", 0, "1")},
+                      fresh = row(ISOLA_KEPT_DONE, "a/B/5", 0, "2");
+    assert_int_equal(write_at(s, "a/B/1", "v", false, old, 2), 0);
+    assert_int_equal(write_at(s, "a/B/10", "x", false, old, 2), 0);
+    assert_int_equal(write_at(s, "a/B/1", "w", true, &fresh, 1), 0);
+    assert_string_equal(there(s, "a/B/1"), "w: 3 a/B/5 0 2,");
+    struct wait w;
+    del(s, &w, "a/B/1");
+    ended(&w, 0);
+    assert_string_equal(there(s, "a/B/1"), "none");
+    assert_string_equal(there(s, "a/B/10"), "x: 2 a/B/2 1 one, 3 a/B/4 0 1,");
+    isola_state_close(s);
+}
+
+static void tells_whose_outbox_is_not_empty(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    assert_string_equal(outboxes(s), "");
+    struct isola_kept one[] = {row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, "x"),
+                               row(ISOLA_KEPT_OUTBOX, "a/B/2", 2, "x")},
+                      other = row(ISOLA_KEPT_DONE, "a/B/2", 0, "1"),
+                      gone = row(ISOLA_KEPT_OUTBOX, "a/B/2", 2, NULL);
+    assert_int_equal(write_at(s, "b", NULL, false, one, 2), 0);
+    assert_int_equal(write_at(s, "a", NULL, false, one, 2), 0);
+    assert_int_equal(write_at(s, "c", "v", false, &other, 1), 0);
+    assert_string_equal(outboxes(s), "a b ");
+    assert_int_equal(write_at(s, "a", NULL, false, &gone, 1), 0);
+    assert_string_equal(outboxes(s), "b ");
+    isola_state_close(s);
+}
+
+/* Marks of actors stay; those of programs, and answers, go when they are old. */
+static void forgets_what_is_old(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept rows[] = {
+        row(ISOLA_KEPT_SENT, "", 0, "1"),        row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, "x"),
+        row(ISOLA_KEPT_DONE, "a/B/2", 0, "1"),   row(ISOLA_KEPT_DONE, "~x", 0, "1"),
+        row(ISOLA_KEPT_ANSWER, "a/B/2", 1, "y"),
+    };
+    struct wait w;
+    assert_int_equal(write_at(s, "a", "v", false, rows, 5), 0);
+    prepare(&w, "");
+    isola_state_forget(s, &w.req, 3600 * 1000);
+    ended(&w, 0);
+    assert_string_equal(there(s, "a"), "v: 1  0 1, 2 a/B/2 1 x, 3 a/B/2 0 1, 3 ~x 0 1, "
+                                       "4 a/B/2 1 y,");
+    prepare(&w, "");
+    isola_state_forget(s, &w.req, 0);
+    ended(&w, 0);
+    assert_string_equal(there(s, "a"), "v: 1  0 1, 2 a/B/2 1 x, 3 a/B/2 0 1,");
+    isola_state_close(s);
+}
+
+static void a_file_of_the_schema_before_is_taken(void **state)
+{
+    (void)state;
+    isola_state_close(open_state());
+    sql("DROP TABLE kept; PRAGMA user_version = 1;"
+        "INSERT INTO state (address, value) VALUES ('a/B/1', CAST('old' AS BLOB))");
+    struct isola_state *s = open_state();
+    assert_string_equal(there(s, "a/B/1"), "old:");
+    struct isola_kept one = row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, "x");
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &one, 1), 0);
+    isola_state_close(s);
+    s = open_state();
+    assert_string_equal(there(s, "a/B/1"), "old: 2 a/B/2 1 x,");
+    isola_state_close(s);
+}
+
+/* What does not fit is refused as a whole. */
+static void a_full_disk_takes_neither_state_nor_rows(void **state)
+{
+    (void)state;
+    static char big[400000];
+    memset(big, 'x', sizeof(big) - 1);
+    struct isola_state *s = open_state();
+    struct isola_kept small = row(ISOLA_KEPT_DONE, "a/B/2", 0, "1"),
+                      rows[] = {row(ISOLA_KEPT_DONE, "a/B/2", 0, "2"),
+                                row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, big)};
+    assert_int_equal(write_at(s, "a", "v", false, &small, 1), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    set_file_size_limit(200000);
+    assert_int_equal(write_at(s, "a", "w", false, rows, 2), ISOLA_EIO);
+    set_file_size_limit(RLIM_INFINITY);
+    assert_string_equal(there(s, "a"), "v: 3 a/B/2 0 1,");
+    assert_int_equal(write_at(s, "a", "w", false, rows, 1), 0);
+    assert_string_equal(there(s, "a"), "w: 3 a/B/2 0 2,");
+    isola_state_close(s);
+}
+
+static void rows_travel_as_bytes(void **state)
+{
+    (void)state;
+    struct isola_kept rows[] = {row(ISOLA_KEPT_SENT, "", 0, "12345678"),
+                                row(ISOLA_KEPT_DONE, "a/B/2", 0, NULL),
+                                row(ISOLA_KEPT_ANSWER, "a/B/2", INT64_MAX, "y")};
+    struct isola_buf b = {0};
+    struct isola_kept_rows out = {0};
+    isola_kept_write(&b, rows, 3);
+    assert_true(isola_kept_read(isola_buf_slice(&b), &out));
+    assert_int_equal(out.n, 2);
+    assert_int_equal(out.row[0].part, ISOLA_KEPT_SENT);
+    assert_true(isola_slice_is(out.row[0].value, "12345678"));
+    assert_true(isola_slice_is(out.row[1].peer, "a/B/2"));
+    assert_true(out.row[1].seq == INT64_MAX && !out.row[1].gone);
+    isola_kept_free(&out);
+    for (size_t n = 0; n < b.len; n++) /* cut off anywhere */
+        assert_false(isola_kept_read(isola_slice(b.data, n), &out));
+    for (size_t i = 0; i < b.len; i++) /* a wrong byte: refused, or other rows, but no harm */
+        for (int x = 0; x < 256; x += 5) {
+            uint8_t was = b.data[i];
+            b.data[i] = (uint8_t)x;
+            if (isola_kept_read(isola_buf_slice(&b), &out))
+                for (size_t k = 0; k < out.n; k++)
+                    assert_true(out.row[k].part >= 1 && out.row[k].part <= ISOLA_KEPT_LAST &&
+                                out.row[k].seq <= INT64_MAX);
+            isola_kept_free(&out);
+            b.data[i] = was;
+        }
+    isola_buf_free(&b);
+}
+
+/* --- kill -9 --- */
+
+/* State, counter and outbox of `key` all say n. */
+static int writer(const char *file)
+{
+    struct isola_state *s;
+    struct isola_err err;
+    if (isola_state_open(file, &s, &err) != 0)
+        return 1;
+    for (uint32_t n = 1;; n++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%u", n);
+        struct isola_kept rows[] = {row(ISOLA_KEPT_SENT, "", 0, text),
+                                    row(ISOLA_KEPT_OUTBOX, "p", n - 1, NULL),
+                                    row(ISOLA_KEPT_OUTBOX, "p", n, text)};
+        if (write_at(s, "a", text, false, rows, 3) != 0 || write(1, &n, sizeof(n)) != sizeof(n))
+            return 1;
+    }
+}
+
+static void kill_leaves_all_or_nothing(void **state)
+{
+    (void)state;
+    unsigned seed = (unsigned)time(NULL) ^ (unsigned)getpid();
+    print_message("seed %u\n", seed);
+    srand(seed);
+    for (int round = 0; round < 20; round++) {
+        int fd;
+        pid_t pid = spawn_writer(&fd);
+        uint32_t n = 0, acked = 0;
+        for (int i = rand() % 300; i >= 0; i--)
+            assert_true(read_whole(fd, &acked, sizeof(acked)));
+        kill_and_reap(pid);
+        while (read_whole(fd, &n, sizeof(n)))
+            acked = n;
+        close(fd);
+        struct isola_state *s = open_state();
+        char want[100], next[100];
+        snprintf(want, sizeof(want), "%u: 1  0 %u, 2 p %u %u,", acked, acked, acked, acked);
+        snprintf(next, sizeof(next), "%u: 1  0 %u, 2 p %u %u,", acked + 1, acked + 1, acked + 1,
+                 acked + 1);
+        const char *is = there(s, "a");
+        if (strcmp(is, want) != 0)
+            assert_string_equal(is, next);
+        isola_state_close(s);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(keeps_rows_beside_the_state),
+        TEST(rows_alone_make_an_empty_state),
+        TEST(a_whole_actor_is_replaced_and_removed),
+        TEST(tells_whose_outbox_is_not_empty),
+        TEST(forgets_what_is_old),
+        TEST(a_file_of_the_schema_before_is_taken),
+        TEST(a_full_disk_takes_neither_state_nor_rows),
+        TEST(rows_travel_as_bytes),
+        TEST(kill_leaves_all_or_nothing),
+    };
+    RUN(tests, writer);
+}

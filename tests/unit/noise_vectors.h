@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Test vectors of others for Noise_XX_25519_ChaChaPoly_BLAKE2b and
+ * Noise_IK_25519_ChaChaPoly_BLAKE2b, in hex: all of those two protocols in cacophony
+ * vectors/cacophony.txt of github.com/haskell-cryptography/cacophony (Haskell) noise-c
+ * tests/vector/noise-c-basic.txt of github.com/rweather/noise-c (C) snow tests/vectors/snow.txt of
+ * github.com/mcginty/snow (Rust) flynn      vectors.txt of github.com/flynn/noise (Go)
+ *
+ * Messages are of both sides in turns: those of the handshake, the initiator's first, then records,
+ * which begin with the side whose turn it would be, with flynn's by the initiator again.
+ */
+#ifndef ISOLA_TESTS_NOISE_VECTORS_H
+#define ISOLA_TESTS_NOISE_VECTORS_H
+
+#include <stddef.h>
+
+#include "transport/noise.h"
+
+struct noise_vector {
+    const char *origin;
+    enum isola__noise_pattern pattern;
+    const char *prologue, *init_static, *resp_static, *init_ephemeral, *resp_ephemeral;
+    const char *resp_public;    /* NULL: not said */
+    const char *handshake_hash; /* NULL: not said */
+    struct {
+        const char *payload, *bytes;
+    } messages[6]; /* up to one of NULL */
+    bool restarts; /* the first record is the initiator's */
+};
+
+static const struct noise_vector noise_vectors[] = {
+    {.origin = "cacophony",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "4a6f686e2047616c74",
+     .init_static = "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+     .resp_static = "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+     .init_ephemeral = "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+     .resp_ephemeral = "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+     .resp_public = "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62",
+     .handshake_hash =
+         "1c8fa891cb414fedba6daa7c6f4ae0a6d98e5f9768cc9cecd27e805614943ee9c8a1b27fbfb76dc1"
+         "97255c8aa69f6b4285c423840b8bedf45e652ca64f797d81",
+     .messages =
+         {{"4c756477696720766f6e204d69736573",
+           "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c7944ba83a447b38c83e3"
+           "27ad936929812f624884847b7831e95e197b2f797088efdd2f88f1db7e1fb0e99c64419097af91ce"
+           "e64e470f4b6fcd9298ce0b56fe20f86e13bf70439c538e3602a7127af71a29cc"},
+          {"4d757272617920526f746862617264",
+           "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088439f069b267a06b3de"
+           "3ecb1043bcb098e9af91d9c64748d998c7b47890871571"},
+          {"462e20412e20486179656b", "cd54383060e7a28434cca27fb1cc524cfbabeb18181589df219d07"},
+          {"4361726c204d656e676572", "a856d3bf0246bfc476c655009cd1ed677b8dcc5b349ae8ef2a05f2"},
+          {"4a65616e2d426170746973746520536179",
+           "49063084b2c51f098337cb8a13739ac848f907e67cfb2cc8a8b60586467aa02fc7"},
+          {"457567656e2042f6686d20766f6e2042617765726b",
+           "8b9709d23b47e4639df7678d7a21741eba4ef1e9c60383001c7435549c20f9d56f30e935d3"}}},
+    {.origin = "cacophony",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "4a6f686e2047616c74",
+     .init_static = "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+     .resp_static = "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+     .init_ephemeral = "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+     .resp_ephemeral = "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+     .handshake_hash =
+         "8cf47d7b3cb5804c0109d48e8bcdbee2cbb65687d8ea2c92994ca361fb86151ad93627b98936cbb3"
+         "2de56e8abb21def3925011ac3e35db9cbeea73ab9a4392c2",
+     .messages =
+         {{"4c756477696720766f6e204d69736573",
+           "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79444c75647769672076"
+           "6f6e204d69736573"},
+          {"4d757272617920526f746862617264",
+           "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088430505b6745ce64a5f"
+           "33f0e8e3b83f11ce8802bca507f4f2d8b564dbe277e1966116e132faa2dfd70b8b077b9f94b913df"
+           "5056ae1319469b824a98d54bbaa82c325595587064f978c4b6d104f7596e6f"},
+          {"462e20412e20486179656b",
+           "99579e1c1ee15e422a57ddd6b16d37087b17558e8369c18991b4b2ca3a824abf904cdcf5458b5431"
+           "a75af034ca9e9b982de039eaaf156775e2d580cd4e5ebae89c3f8cb2594b556d8a8169"},
+          {"4361726c204d656e676572", "fc56eea290b3f3a21aac0c70cd5787b5ee99be37d2f4d751329b55"},
+          {"4a65616e2d426170746973746520536179",
+           "bb31c9da10d5639a4cdb88a12f5c61de41bbc7df09bf75d94f8184fe4157f5c68f"},
+          {"457567656e2042f6686d20766f6e2042617765726b",
+           "f6199cadb152fb27f82be0a0891ec76a33598ae92a46cab2fb5a8ed5bf48b7f267f8370af7"}}},
+    {.origin = "noise-c",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "50726f6c6f677565313233",
+     .init_static = "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+     .resp_static = "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+     .init_ephemeral = "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+     .resp_ephemeral = "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+     .handshake_hash =
+         "7f6b8a1de1faf8b5e153ded74c950d09c5caf62a8e2eeb73277671d4e65ef9ca2421a748a4af0502"
+         "84fa6f3eb40bb77f4ace99b7f3ea01db2953233a546a72d2",
+     .messages =
+         {{"4c756477696720766f6e204d69736573",
+           "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79444c75647769672076"
+           "6f6e204d69736573"},
+          {"4d757272617920526f746862617264",
+           "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088430505b6745ce64a5f"
+           "33f0e8e3b83f11ce8802bca507f4f2d8b564dbe277e1966157671ea3b8853f41ae9fb01b5198b735"
+           "5056ae1319469b824a98d54bbaa82c264bbb329d7b104cdeeda568b40a097c"},
+          {"462e20412e20486179656b",
+           "99579e1c1ee15e422a57ddd6b16d37087b17558e8369c18991b4b2ca3a824abf55433b8625300437"
+           "ffbe733f1c6cf40b2de039eaaf156775e2d58021e5d46b9cb99b280c73026b50f27736"},
+          {"4361726c204d656e676572", "fc56eea290b3f3a21aac0c70cd5787b5ee99be37d2f4d751329b55"},
+          {"4a65616e2d426170746973746520536179",
+           "bb31c9da10d5639a4cdb88a12f5c61de41bbc7df09bf75d94f8184fe4157f5c68f"},
+          {"457567656e2042f6686d20766f6e2042617765726b",
+           "f6199cadb152fb27f82be0a0891ec76a33598ae92a46cab2fb5a8ed5bf48b7f267f8370af7"}}},
+    {.origin = "noise-c",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "50726f6c6f677565313233",
+     .init_static = "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+     .resp_static = "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+     .init_ephemeral = "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+     .resp_ephemeral = "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+     .resp_public = "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62",
+     .handshake_hash =
+         "00e51d2aac81a9b8ebe441d6af3e1c8efc0f030cc608332edcb42588ff6a0ce26415ddc106e95277"
+         "a5e6d54132f1e5245976b89caf96d262f1fe5a7f0c55c078",
+     .messages =
+         {{"4c756477696720766f6e204d69736573",
+           "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c7944ba83a447b38c83e3"
+           "27ad936929812f624884847b7831e95e197b2f797088efdd232fe541af156ec6d0657602902a8c3e"
+           "e64e470f4b6fcd9298ce0b56fe20f86e60d9d933ec6e103ffb09e6001d6abb64"},
+          {"4d757272617920526f746862617264",
+           "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088439f069b267a06b3de"
+           "3ecb1043bcb09807c6cd101f3826192a65f11ef3fe4317"},
+          {"462e20412e20486179656b", "cd54383060e7a28434cca27fb1cc524cfbabeb18181589df219d07"},
+          {"4361726c204d656e676572", "a856d3bf0246bfc476c655009cd1ed677b8dcc5b349ae8ef2a05f2"},
+          {"4a65616e2d426170746973746520536179",
+           "49063084b2c51f098337cb8a13739ac848f907e67cfb2cc8a8b60586467aa02fc7"},
+          {"457567656e2042f6686d20766f6e2042617765726b",
+           "8b9709d23b47e4639df7678d7a21741eba4ef1e9c60383001c7435549c20f9d56f30e935d3"}}},
+    {.origin = "snow",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "5468657265206973206e6f20726967687420616e642077726f6e672e2054686572652773206f6e6c"
+                 "792066756e20616e6420626f72696e672e",
+     .init_static = "842752777821bd4c9a6a84c777cb9028ba2446c864e035c8d380632dca3a7702",
+     .resp_static = "8885e7006b27a44bec4a6e7bfcc37032a3564a73bf9588585bd1166829d80d8a",
+     .init_ephemeral = "5dfce6be0b767fc60a51e1d627711c67d63e97115cb3957a64a66919747ea47c",
+     .resp_ephemeral = "9c012e056ed37994a4bfb09f57a7505bf44c07e9784c3c2bcefd8880b2d85e21",
+     .messages =
+         {{"bcb708376354e0dc837fc3f7e0e9c8c59849fd907a129a3c0afde64e79d1ac09",
+           "50a7da541baa50d563e3fd3526f53e9b7e4af8083a4180b5d1f8cd49fbe30518bcb708376354e0dc"
+           "837fc3f7e0e9c8c59849fd907a129a3c0afde64e79d1ac09"},
+          {"77783888d07aa30dfeccf96d8da0a293546232bc8a460b5fbca479e3da54d3b2",
+           "6b0ae570deada82b6f3071c87bd361014c34f8d15fee49ed0078f38a9c05bb703c2eb46ccc2734a9"
+           "c07555b85d6f0b5ae29f24aaa2c351d815acd2e1de7770344339d0d854daf5a4468b189caf7ff643"
+           "d6c5645e9e7fd5edcad6755ea0a01f51f552650ab99b7a0eba09f64b9dc0737f5756688682897c09"
+           "12890a6ec56d72f8"},
+          {"420d0154f4e26a4224c201f3ecceddc06eb8896b78386978fb25b21dd276c6fb",
+           "386d9e2549dcb9a016db7e05f45c19d2c4fd4e7a61d1c06dbd01d21012d448b34761826aa7b3fc8d"
+           "0c5cc73d487c1f19ac29de837b4ccd361603f03d12f8971ae0534fbd8096fd5bc2c7bdc770262076"
+           "23514afa5804d07a3b0c316f9e5a9c12"},
+          {"58f929d4d8eda457fb01b3a09bb6391aac0d93477df9e3042355741747744571",
+           "c81ba3d22336cd78d64ff9e2161d339db9fd3a5407a3fb594fb7a59d718e83c6054b1002721e63ff"
+           "b2a2d2d8bfd670bc"},
+          {"c86af330a6b59de9d7ead76260204ef7e897a1323bdc0a9c5ea4450556ed0bf6",
+           "1207c87bc8ec9b6d5db3a3d3ed5caab43c98e71492a424b7d7302ea8313d1b0e3644c9b3c479a80c"
+           "db3da1e92466b8ac"}}},
+    {.origin = "snow",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "5468657265206973206e6f20726967687420616e642077726f6e672e2054686572652773206f6e6c"
+                 "792066756e20616e6420626f72696e672e",
+     .init_static = "7d96e7fbefd508f6d553010ef8b53b9800f30bdd1bc82d141c543cc4afe31bde",
+     .resp_static = "f192f565f752e8e706d20bd2a71b22d94b804bfeb499ac84391f1af846d1824d",
+     .init_ephemeral = "3fa848b150e958dad41a3e1e455c65c46b773d806a55f4abdcae3f5e3f80d816",
+     .resp_ephemeral = "3092d9e2e44264afea07fd9b43562177e9ae63d65cbdc471d3539247e2ba1a36",
+     .resp_public = "c2330a71efe7ad7655ad63ec6ac84e0be70c79b3a9808364741e99abe231b240",
+     .messages =
+         {{"eab1b0a96295a7f0b29f013bf2baa6d74ab79b2b2f69b79764eb97684ca17e5d",
+           "4b42c759ee133dc6a49aa1b19fc1727ca3d3876d6ed5479b60fe2963fede0f4ff9f68f1540f591b1"
+           "6150d98b3f65371da84c2dcfbf18f02295edcd20fdcf315c83529bc394387fc22bfc8583e23514c2"
+           "8884729838efe481016f828fefca4f53c4e61c7ed5a7b297044e11b90a28d2e264ac2335e254c7b6"
+           "36d1d0406aea1e3e"},
+          {"1a1d45c87a116c31f9704d9c599f833e65dbe1fc511a50fc85e07b440806430b",
+           "058e04eada2f87f02ffb22ec049d3d629008eb672976078b61222af7822e9c19b04dc83d279b6d41"
+           "8149e3ba99ff887c64a2f9da7a1ad2c83bbea46759a503933f9cfc8c06dbc2b9170a0fb6a5a28740"},
+          {"752ce6ebed958e84d2e8ffa89ca929e500bc987d3ba01196f850fe73d7320822",
+           "e4a719610c329661dcc3084484c92025c7fadff6910c6d9e8dcdae29d76cd2d33c74218a3588732d"
+           "b968a282ba4689ec"},
+          {"f7496b1a99db7ba96ce16c642662e966b8323aca4e7c8e2ed51d3e764c05a363",
+           "8cdb272f66c39e16182c1b68a45052f97264ca6a337e338dbdd1121005fb268b637d94ecc94ded73"
+           "52c1e22bf7d2a32d"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"", "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd16625471316e70ec2670fe"
+               "80a4529101864a5dac3d5f9c0924e8d38cecd60c54adbaa284b6111d7779c4ee7bb9c56da492e5a8"
+               "0972d99ccbf7d9068e6e90a7a73a01e9"},
+          {"", "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d484666953a0bb0be9e3cb"
+               "75769d93c5a16090"},
+          {"79656c6c6f777375626d6172696e65",
+           "dc52cf04c64e4b750c00444789e41cb1abe496381a2d1b42303b231e809437"},
+          {"7375626d6172696e6579656c6c6f77",
+           "4e39fa2317aba599efd3f7a7ca1de12dfae13bc630cc8768ce6326894fb250"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"746573745f6d73675f30",
+           "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd16625471316e70ec2670fe"
+           "80a4529101864a5dac3d5f9c0924e8d38cecd60c54adbaa284b6111d7779c4ee7bb9c56da492e5a8"
+           "6e5ed547305fd8e63d0c6f2932f3a5c642bda3b85699cfd4af02"},
+          {"746573745f6d73675f31",
+           "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466b0981ce42d3aee24"
+           "e400cc2d7c0851db983a76950d68ac02018e"},
+          {"79656c6c6f777375626d6172696e65",
+           "dc52cf04c64e4b750c00444789e41cb1abe496381a2d1b42303b231e809437"},
+          {"7375626d6172696e6579656c6c6f77",
+           "4e39fa2317aba599efd3f7a7ca1de12dfae13bc630cc8768ce6326894fb250"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "6e6f74736563726574",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"", "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd16625471316e70ec2670fe"
+               "80a4529101864a5dac3d5f9c0924e8d38cecd60c54adbaa2f602a28ed62afc1421fb6217fa8bb34e"
+               "c2ffe02e3cde39a920ebf369ebc4d7e2"},
+          {"", "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d484662b2ab0ecf2358876"
+               "81b76ad519b29032"},
+          {"79656c6c6f777375626d6172696e65",
+           "dc52cf04c64e4b750c00444789e41cb1abe496381a2d1b42303b231e809437"},
+          {"7375626d6172696e6579656c6c6f77",
+           "4e39fa2317aba599efd3f7a7ca1de12dfae13bc630cc8768ce6326894fb250"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_IK,
+     .prologue = "6e6f74736563726574",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"746573745f6d73675f30",
+           "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd16625471316e70ec2670fe"
+           "80a4529101864a5dac3d5f9c0924e8d38cecd60c54adbaa2f602a28ed62afc1421fb6217fa8bb34e"
+           "6e5ed547305fd8e63d0c7272edad8555d9482a258f9fcd94b9b2"},
+          {"746573745f6d73675f31",
+           "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466b0981ce42d3aee24"
+           "e4004d6ea9acd8a847242a19f3f0f4cb0976"},
+          {"79656c6c6f777375626d6172696e65",
+           "dc52cf04c64e4b750c00444789e41cb1abe496381a2d1b42303b231e809437"},
+          {"7375626d6172696e6579656c6c6f77",
+           "4e39fa2317aba599efd3f7a7ca1de12dfae13bc630cc8768ce6326894fb250"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"", "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd166254"},
+          {"", "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466b0b018e349141e1b"
+               "16c68fe9a6cb1183c260c44bb83c93a140953ad45612b8c64bb3b17125ca3fb8cf0cd955affd684b"
+               "70d7a73e49f11219837f16d3f7544832"},
+          {"", "b4c5f23f127237b5a80ac12f3a3548fe46c39172f6b180eb1e023e6e19e283eeb2c9403c73101021"
+               "5a57c3149b0f7aaec1f10503228b36cd1662e940ecc38fd5"},
+          {"79656c6c6f777375626d6172696e65",
+           "adcafe99678efda6f3d8c84a8fd41a63bb2cfc85aa6eb8ff3dbf724496b03e"},
+          {"7375626d6172696e6579656c6c6f77",
+           "51d5c55fb055dc171c4bf7618270e30b393601f44f3a0abd7c276b63093c1a"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"746573745f6d73675f30",
+           "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd166254746573745f6d7367"
+           "5f30"},
+          {"746573745f6d73675f31",
+           "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466b0b018e349141e1b"
+           "16c68fe9a6cb1183c260c44bb83c93a140953ad45612b8c6c9a7ce6964ece59add85b2606ced1d6d"
+           "19d85b03583048e0c2c9a492b15d90479c7b9af68fb1a47696d5"},
+          {"746573745f6d73675f32",
+           "b4c5f23f127237b5a80ac12f3a3548fe46c39172f6b180eb1e023e6e19e283eec8b71c2ce9c0e29c"
+           "a1766034c2c8feb14cb940f335a08c03246384d70b9a8ae83fd96cea468098f1f8d9"},
+          {"79656c6c6f777375626d6172696e65",
+           "adcafe99678efda6f3d8c84a8fd41a63bb2cfc85aa6eb8ff3dbf724496b03e"},
+          {"7375626d6172696e6579656c6c6f77",
+           "51d5c55fb055dc171c4bf7618270e30b393601f44f3a0abd7c276b63093c1a"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "6e6f74736563726574",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"", "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd166254"},
+          {"", "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466b0b018e349141e1b"
+               "16c68fe9a6cb1183c260c44bb83c93a140953ad45612b8c67f6ad77fe0172d65f35620f8d6f0b8db"
+               "7eaf545a402e665786d189c5c7e2bef0"},
+          {"", "b4c5f23f127237b5a80ac12f3a3548fe46c39172f6b180eb1e023e6e19e283eed57a951543a0ab06"
+               "45958f932e50a2743423286e6494f7c453bed71b63a1bb91"},
+          {"79656c6c6f777375626d6172696e65",
+           "adcafe99678efda6f3d8c84a8fd41a63bb2cfc85aa6eb8ff3dbf724496b03e"},
+          {"7375626d6172696e6579656c6c6f77",
+           "51d5c55fb055dc171c4bf7618270e30b393601f44f3a0abd7c276b63093c1a"}}},
+    {.origin = "flynn",
+     .pattern = ISOLA__NOISE_XX,
+     .prologue = "6e6f74736563726574",
+     .init_static = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+     .resp_static = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
+     .init_ephemeral = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f",
+     .resp_ephemeral = "4142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f60",
+     .restarts = true,
+     .messages =
+         {{"746573745f6d73675f30",
+           "358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd166254746573745f6d7367"
+           "5f30"},
+          {"746573745f6d73675f31",
+           "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188dd128d9846d48466b0b018e349141e1b"
+           "16c68fe9a6cb1183c260c44bb83c93a140953ad45612b8c682f5a2957440f5f83a39a24e5cb26279"
+           "19d85b03583048e0c2c936d254bb86813590fe0b415b3271c451"},
+          {"746573745f6d73675f32",
+           "b4c5f23f127237b5a80ac12f3a3548fe46c39172f6b180eb1e023e6e19e283eee243c226bfded175"
+           "cebcfe8ec14f27024cb940f335a08c032463eeca3f18039cd75586b07daff31c4dff"},
+          {"79656c6c6f777375626d6172696e65",
+           "adcafe99678efda6f3d8c84a8fd41a63bb2cfc85aa6eb8ff3dbf724496b03e"},
+          {"7375626d6172696e6579656c6c6f77",
+           "51d5c55fb055dc171c4bf7618270e30b393601f44f3a0abd7c276b63093c1a"}}},
+};
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transport/keyfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "transport/identity.h"
+
+static int fail_errno(struct isola_err *err, const char *doing, const char *path, int e)
+{
+    int code = e == ENOENT                               ? ISOLA_ENOENT
+               : e == EACCES || e == EPERM || e == EROFS ? ISOLA_EPERM
+                                                         : ISOLA_EIO;
+    return isola_fail(err, code, "cannot %s %s: %s", doing, path, strerror(e));
+}
+
+/* Ours, and nobody else's. */
+static int check_owner(const struct stat *st, const char *path, struct isola_err *err)
+{
+    if (st->st_uid != geteuid())
+        return isola_fail(err, ISOLA_EPERM,
+                          "%s belongs to user %u, not to user %u as whom this runs; it is not used",
+                          path, (unsigned)st->st_uid, (unsigned)geteuid());
+    if ((st->st_mode & 077) != 0)
+        return isola_fail(err, ISOLA_EPERM,
+                          "others have rights to %s (mode %03o), so what is in it may be known to "
+                          "them; if you are sure that it is not: chmod %s it",
+                          path, (unsigned)(st->st_mode & 0777),
+                          S_ISDIR(st->st_mode) ? "700" : "600");
+    return 0;
+}
+
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return isola_strdup(".");
+    return slash == path ? isola_strdup("/") : isola_strndup(path, (size_t)(slash - path));
+}
+
+/* The directory that `path` is in, open and checked; or an error. */
+static int open_parent(const char *path, struct isola_err *err)
+{
+    struct stat st;
+    char *dir = directory_of(path);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int rc = 0;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        rc = fail_errno(err, "open", dir, errno);
+    else
+        rc = check_owner(&st, dir, err);
+    free(dir);
+    if (rc == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+int isola_secret_dir(const char *path, struct isola_err *err)
+{
+    struct stat st;
+    bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST)
+        return fail_errno(err, "create", path, errno);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return fail_errno(err, "open", path, errno);
+    int rc =
+        fstat(fd, &st) == 0 ? check_owner(&st, path, err) : fail_errno(err, "look at", path, errno);
+    close(fd);
+    if (rc == 0 && made) {
+        char *dir = directory_of(path);
+        fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) != 0)
+            rc = fail_errno(err, "sync", dir, errno);
+        if (fd >= 0)
+            close(fd);
+        free(dir);
+    }
+    return rc;
+}
+
+/* Up to `max` bytes of a file; -1 and errno. */
+static ssize_t read_all(int fd, uint8_t *to, size_t max)
+{
+    size_t n = 0;
+    while (n < max) {
+        ssize_t r = read(fd, to + n, max - n);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return -1;
+        if (r == 0)
+            break;
+        n += (size_t)r;
+    }
+    return (ssize_t)n;
+}
+
+int isola_secret_read(const char *path, size_t max, uint8_t **data, size_t *len,
+                      struct isola_err *err)
+{
+    struct stat st;
+    uint8_t *content = NULL;
+    int rc = 0;
+    int dir = open_parent(path, err);
+    if (dir < 0)
+        return dir;
+    int fd = openat(dir, base_of(path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        rc = fail_errno(err, "open", path, errno);
+    } else if (!S_ISREG(st.st_mode)) {
+        rc = isola_fail(err, ISOLA_EPERM, "%s is no ordinary file; it is not used", path);
+    } else if ((rc = check_owner(&st, path, err)) != 0) {
+        ;
+    } else if (st.st_size < 0 || (uint64_t)st.st_size > max) {
+        rc = isola_fail(err, ISOLA_ETOOBIG, "%s is larger than the %zu bytes it may have", path,
+                        max);
+    } else {
+        content = isola_secret_alloc((size_t)st.st_size + 1);
+        ssize_t n = read_all(fd, content, (size_t)st.st_size);
+        if (n < 0)
+            rc = fail_errno(err, "read", path, errno);
+        else
+            *len = (size_t)n;
+    }
+    if (fd >= 0)
+        close(fd);
+    close(dir);
+    if (rc == 0)
+        *data = content;
+    else
+        isola_secret_free(content);
+    return rc;
+}
+
+static int write_all(int fd, struct isola_slice content)
+{
+    size_t n = 0;
+    while (n < content.len) {
+        ssize_t w = write(fd, content.data + n, content.len - n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return -1;
+        n += (size_t)w;
+    }
+    return 0;
+}
+
+int isola_secret_write(const char *path, struct isola_slice content, struct isola_err *err)
+{
+    int rc = 0;
+    int dir = open_parent(path, err);
+    if (dir < 0)
+        return dir;
+    char *fresh = isola_format("%s.new", base_of(path));
+    /* What a crash has left of an earlier attempt is nothing. */
+    if (unlinkat(dir, fresh, 0) != 0 && errno != ENOENT)
+        rc = fail_errno(err, "replace", path, errno);
+    int fd = rc != 0
+                 ? -1
+                 : openat(dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (rc == 0 &&
+        (fd < 0 || fchmod(fd, 0600) != 0 || write_all(fd, content) != 0 || fsync(fd) != 0))
+        rc = fail_errno(err, "write", path, errno);
+    if (fd >= 0 && close(fd) != 0 && rc == 0)
+        rc = fail_errno(err, "write", path, errno);
+    if (rc == 0 && (renameat(dir, fresh, dir, base_of(path)) != 0 || fsync(dir) != 0))
+        rc = fail_errno(err, "write", path, errno);
+    if (rc != 0 && fd >= 0)
+        (void)unlinkat(dir, fresh, 0);
+    free(fresh);
+    close(dir);
+    return rc;
+}
