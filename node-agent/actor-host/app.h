@@ -12,6 +12,7 @@
 
 #include "actors/host.h"
 #include "base/heap.h"
+#include "base/idmap.h"
 #include "base/map.h"
 #include "node-agent/actor-host/visits.h"
 #include "node-agent/actor-host/waiting.h"
@@ -81,6 +82,7 @@ ANY_THREAD void asks_out_expire(struct asks_out *asks, uint64_t now, struct isol
 /* --- data_links.c: the links to other actor-hosts, and what is under way on them --- */
 
 struct conn;
+struct sub_out;
 
 /* Another node's actor-host. Once known, a peer keeps its number and its memory for the life of the
  * process. */
@@ -104,6 +106,7 @@ struct peer {
     struct asks_out asks;
     struct waiting waiting; /* for the link */
     struct isola_link_past past;
+    struct sub_out *subs; /* last sent to it: SUBS_OF_PEER; with app->subs.lock */
 };
 
 /* A connection: the agent's, or a link with a peer. */
@@ -146,8 +149,13 @@ ANY_THREAD void conn_answer(struct app *app, struct isola_mail *mail);
 
 /* --- subs_out.c: subscriptions this host has at others --- */
 
+/* The lists that one is in: of the actors' shard, of the peer it was last sent to, if any, and of
+ * the connection that said it, if it was one. */
+enum { SUBS_OF_SHARD, SUBS_OF_PEER, SUBS_OF_CONN, SUBS_LISTS };
 struct sub_out {
-    struct sub_out *next, **at;
+    struct {
+        struct sub_out *next, **at; /* `at` NULL: in none */
+    } in[SUBS_LISTS];
     struct sub_out *same;    /* an older one of the same origin: a connection may say one twice */
     uint64_t id;             /* on the wire */
     int node;                /* the peer it was last sent to, or 0 */
@@ -157,7 +165,9 @@ struct subs_out {
     pthread_mutex_t lock;
     struct sub_out *of_shard[ISOLA_SHARDS]; /* by the actors they are for */
     struct isola_map by_id, by_origin;
-    bool again; /* a link there is did not take one */
+    struct isola_idmap
+        by_conn; /* number → its list's beginning, which is there while it is not empty */
+    bool again;  /* a link there is did not take one */
 };
 /* SUB or UNSUB of an actor or connection here for an actor elsewhere; `node` 0: an UNSUB whose
  * actor has come here, and the subscription perhaps as well. Takes the mail. */

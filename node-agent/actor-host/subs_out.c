@@ -29,23 +29,61 @@ static struct sub_out *find(struct subs_out *subs, const struct isola_mail *m)
     return isola_map_get(&subs->by_origin, isola_slice(&key, sizeof(key)));
 }
 
+static void put_in(struct sub_out *s, int list, struct sub_out **first)
+{
+    s->in[list].next = *first;
+    s->in[list].at = first;
+    if (*first != NULL)
+        (*first)->in[list].at = &s->in[list].next;
+    *first = s;
+}
+
+static void take_from(struct sub_out *s, int list)
+{
+    struct sub_out *next = s->in[list].next;
+    if (s->in[list].at == NULL)
+        return;
+    *s->in[list].at = next;
+    if (next != NULL)
+        next->in[list].at = s->in[list].at;
+    s->in[list].at = NULL;
+}
+
 static void link_in(struct subs_out *subs, struct sub_out *s)
 {
     struct origin_key key = key_of(s->mail);
     s->same = isola_map_set(&subs->by_origin, isola_slice(&key, sizeof(key)), s);
-    s->at = &subs->of_shard[isola_place_shard(s->mail->dst)];
-    s->next = *s->at;
-    if (s->next != NULL)
-        s->next->at = &s->next;
-    *s->at = s;
+    put_in(s, SUBS_OF_SHARD, &subs->of_shard[isola_place_shard(s->mail->dst)]);
     isola_map_set(&subs->by_id, number_key(&s->id), s);
+    if (key.link == 0)
+        return;
+    struct sub_out **of_conn = isola_idmap_get(&subs->by_conn, key.link);
+    if (of_conn == NULL) {
+        of_conn = isola_zalloc(sizeof(struct sub_out *));
+        isola_idmap_add(&subs->by_conn, key.link, of_conn);
+    }
+    put_in(s, SUBS_OF_CONN, of_conn);
 }
 
 /* Each subscription, which may be taken out in the turn that is its own. */
+#define EACH_IN(list, first, s)                                                                    \
+    for (struct sub_out *s = (first), *s##_next; s != NULL && (s##_next = s->in[list].next, true); \
+         s = s##_next)
 #define EACH(subs, s)                                                                              \
     for (size_t s##_in = 0; s##_in < ISOLA_SHARDS; s##_in++)                                       \
-        for (struct sub_out *s = (subs)->of_shard[s##_in], *s##_next;                              \
-             s != NULL && (s##_next = s->next, true); s = s##_next)
+    EACH_IN(SUBS_OF_SHARD, (subs)->of_shard[s##_in], s)
+
+/* `p`: it is there now; NULL: nowhere, until it is sent anew. */
+static void set_peer(struct sub_out *s, struct peer *p)
+{
+    int node = p != NULL ? p->number : 0;
+    if (s->node == node)
+        return;
+    take_from(s, SUBS_OF_PEER);
+    s->node = node;
+    if (p != NULL)
+        put_in(s, SUBS_OF_PEER, &p->subs);
+}
 
 /* Its mail is the caller's. */
 static struct isola_mail *take_out(struct subs_out *subs, struct sub_out *s)
@@ -62,9 +100,13 @@ static struct isola_mail *take_out(struct subs_out *subs, struct sub_out *s)
     } else {
         isola_map_del(&subs->by_origin, isola_slice(&key, sizeof(key)));
     }
-    *s->at = s->next;
-    if (s->next != NULL)
-        s->next->at = s->at;
+    for (int list = 0; list < SUBS_LISTS; list++)
+        take_from(s, list);
+    struct sub_out **of_conn = isola_idmap_get(&subs->by_conn, key.link);
+    if (of_conn != NULL && *of_conn == NULL) {
+        isola_idmap_del(&subs->by_conn, key.link);
+        free(of_conn);
+    }
     isola_map_del(&subs->by_id, number_key(&s->id));
     free(s);
     return mail;
@@ -77,7 +119,7 @@ static bool send_to_actor(struct app *app, struct sub_out *s)
     if (p == NULL)
         return false;
     if (s->node != p->number)
-        s->node = peer_tell(p, s->mail, s->id) ? p->number : 0;
+        set_peer(s, peer_tell(p, s->mail, s->id) ? p : NULL);
     if (s->node == 0 && peer_want(p)) /* a fresh link repeats all subscriptions */
         app->subs.again = true;
     return true;
@@ -171,8 +213,8 @@ void subs_out_refused(struct peer *p, const struct isola_msg *m)
     pthread_mutex_lock(&subs->lock);
     struct sub_out *s = isola_map_get(&subs->by_id, number_key(&m->id));
     if (s != NULL && s->node == p->number) {
-        s->node =
-            0; /* a peer that has no such app, yet: it is repeated with the next view or link */
+        /* A peer that has no such app, yet: it is repeated with the next view or link. */
+        set_peer(s, NULL);
         if (isola_mp_at(m->args, 0, &value))
             (void)isola_mp_read_error(value, &e);
         isola_log(ISOLA_LOG_WARN, "node %s refused the subscription to \"%.*s\" of %.*s: %.*s",
@@ -193,8 +235,9 @@ void subs_out_repeat(struct peer *p, struct isola_link *link)
     for (size_t i = 0; i < ISOLA_SHARDS; i++) {
         if (!lives_at(app, i, p))
             continue;
-        for (struct sub_out *s = app->subs.of_shard[i]; s != NULL; s = s->next) {
-            s->node = send_mail(link, s->mail, s->id) >= 0 ? p->number : 0;
+        EACH_IN(SUBS_OF_SHARD, app->subs.of_shard[i], s)
+        {
+            set_peer(s, send_mail(link, s->mail, s->id) >= 0 ? p : NULL);
             app->subs.again |= s->node == 0;
         }
     }
@@ -209,12 +252,10 @@ void subs_out_lost(struct peer *p, const char *why)
     pthread_mutex_lock(&app->subs.lock);
     /* The next link may have been found meanwhile, and all been sent on it. */
     bool linked = peer_linked(p);
-    EACH(&app->subs, s)
+    EACH_IN(SUBS_OF_PEER, p->subs, s)
     {
-        if (s->node != p->number)
-            continue;
         if (!linked)
-            s->node = 0; /* until it is sent anew */
+            set_peer(s, NULL);
         if (!isola_is_monitor(s->mail))
             continue;
         m = isola_mail_new(ISOLA_MSG_SUB, s->mail->src, s->mail->dst, s->mail->event, none, none);
@@ -269,10 +310,9 @@ void subs_out_drop_conn(struct app *app, uint64_t conn)
 {
     struct subs_out *subs = &app->subs;
     pthread_mutex_lock(&subs->lock);
-    EACH(subs, s)
+    struct sub_out **of_conn = isola_idmap_get(&subs->by_conn, conn);
+    EACH_IN(SUBS_OF_CONN, of_conn != NULL ? *of_conn : NULL, s)
     {
-        if (s->mail->origin.link != conn)
-            continue;
         struct peer *p = peers_of(app, s->mail->dst);
         s->mail->kind = ISOLA_MSG_UNSUB;
         if (p != NULL)

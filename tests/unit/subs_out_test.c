@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -135,12 +136,32 @@ static unsigned long sent_in_all(void)
     return n;
 }
 
+enum { MANY = 100000 };
+
+static void say_many(void)
+{
+    for (unsigned i = 0; i < MANY; i++)
+        say(ISOLA_MSG_SUB, i, 1, i + 1);
+}
+
+static void expect_none(void)
+{
+    for (int i = 0; i < PEERS; i++) {
+        assert_false(subs_out_any(&peers[i]));
+        assert_null(peers[i].subs);
+    }
+    assert_int_equal(app.subs.by_id.count, 0);
+    assert_int_equal(app.subs.by_origin.count, 0);
+    assert_int_equal(app.subs.by_conn.count, 0);
+    isola_map_free(&app.subs.by_id);
+    isola_map_free(&app.subs.by_origin);
+    isola_idmap_free(&app.subs.by_conn);
+}
+
 static void test_many(void **state)
 {
     (void)state;
-    enum { MANY = 100000 };
-    for (unsigned i = 0; i < MANY; i++)
-        say(ISOLA_MSG_SUB, i, 1, i + 1);
+    say_many();
     assert_int_equal(sent_in_all(), MANY);
     assert_int_equal(sent[PEERS - 1], 0);
 
@@ -183,16 +204,43 @@ static void test_many(void **state)
             say(ISOLA_MSG_UNSUB, i, 1, i + 1);
     }
     subs_out_drop_conn(&app, 1);
-    for (int i = 0; i < PEERS; i++)
-        assert_false(subs_out_any(&peers[i]));
-    assert_int_equal(app.subs.by_id.count, 0);
-    assert_int_equal(app.subs.by_origin.count, 0);
-    isola_map_free(&app.subs.by_id);
-    isola_map_free(&app.subs.by_origin);
+    expect_none();
+}
+
+/* What is lost costs what it had, not what there is: by the CPU time that saying all once takes. */
+static void test_lost_and_ended(void **state)
+{
+    (void)state;
+    enum { TIMES = 2000 };
+    clock_t begun = clock();
+    say_many();
+    clock_t all = clock() - begun;
+    place(0, PEERS);
+    subs_out_settle(&app);
+    assert_true(sent[PEERS - 1] > 0 && sent[PEERS - 1] < MANY / 500);
+
+    begun = clock();
+    for (unsigned i = 0; i < TIMES; i++)
+        subs_out_lost(&peers[PEERS - 1], "made anew");
+    assert_true(clock() - begun < all);
+    assert_true(subs_out_any(&peers[PEERS - 1]));
+
+    begun = clock();
+    for (unsigned i = 0; i < TIMES; i++) {
+        say(ISOLA_MSG_SUB, i, 2 + i, 1);
+        say(ISOLA_MSG_SUB, i, 2 + i, 1); /* a connection may say one twice */
+        subs_out_drop_conn(&app, 2 + i);
+    }
+    assert_true(clock() - begun < all);
+    assert_int_equal(app.subs.by_id.count, MANY);
+    assert_int_equal(app.subs.by_conn.count, 1);
+    subs_out_drop_conn(&app, 1);
+    expect_none();
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_many, setup)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_many, setup),
+                                       cmocka_unit_test_setup(test_lost_and_ended, setup)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
