@@ -357,6 +357,31 @@ static inline void raw_write(int fd, const void *data, size_t len)
     }
 }
 
+/* A raw peer that is to wait for longer than a link waits to hear of it: it says again and again
+ * that it is there (an answer to a ping, which nothing answers). Stopped before either end closes.
+ */
+static uv_timer_t raw_voice;
+
+static inline void on_raw_voice(uv_timer_t *timer)
+{
+    raw_write((int)(intptr_t)timer->data, "\x84\0\0\10\0\0\0\0\0\0\0\0", 12);
+}
+
+static inline void raw_speaks(int fd)
+{
+    if (!tcp)
+        return;
+    uv_timer_init(&loop, &raw_voice);
+    raw_voice.data = (void *)(intptr_t)fd;
+    uv_timer_start(&raw_voice, on_raw_voice, 0, 250);
+}
+
+static inline void raw_is_silent(void)
+{
+    if (tcp)
+        uv_close((uv_handle_t *)&raw_voice, NULL);
+}
+
 /* Reads from a raw socket as the loop finds something; `at_end` when it is at its end or was reset.
  */
 struct drain {

@@ -493,6 +493,7 @@ static void test_queue_bound(void **state)
     int rc;
     (void)state;
     int fd = raw_pair(&server);
+    raw_speaks(fd);
     for (;;) {
         struct isola_buf b = {0};
         memset(isola_buf_extend(&b, 1 << 20), 'x', 1 << 20);
@@ -518,6 +519,7 @@ static void test_queue_bound(void **state)
     send_bytes(&server, "again", 5, 0);
     WAIT_FOR(d.bytes >= accepted * ((1 << 20) + 4) + answers + 9);
     assert_int_equal(server.drains, 1);
+    raw_is_silent();
     close_end(&server);
     WAIT_FOR(d.at_end);
     drain_stop(&d, fd);
