@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Members of a cluster that are no programs of ours: keys and certificates as docs/security.md says, for tests that act as a node's agent or
-// as its actor-host. What is certified here is as good as what a token leads to, though nobody has been told of it.
+// as its actor-host, or for many at once. What is certified here is as good as what a token leads to, though nobody has been told of it.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { decodeArgs, encodeArgs } from '../../actors/lib/client/codec.js';
 import { keyPair, signPair } from './channel.mjs';
+import { ASK, CONTROL, REPLY, Wire } from './wire.mjs';
 
 // --- BLAKE2b of 32 bytes (RFC 7693), which node:crypto lacks ---
 
@@ -48,7 +49,7 @@ export function blake2b(bytes) {
 
 // --- signed things ---
 
-const pack = (values) => Buffer.from(encodeArgs(values));
+export const pack = (values) => Buffer.from(encodeArgs(values));
 const unpack = (bytes) => decodeArgs(bytes).map((v) => (v instanceof Uint8Array ? Buffer.from(v) : v));
 
 function signed(prefix, pair, body) {
@@ -79,8 +80,25 @@ export class Authority {
   }
 }
 
+/** What a token says: { id, secret, addresses }. */
+function readToken(text) {
+  const [, , id, secret, , addresses] = unpack(Buffer.from(text.trim().slice('isola_'.length), 'base64url').subarray(0, -4));
+  return { id, secret, addresses };
+}
+
+/** { name, sign, fixed, certificate } and, as far as known, its `serial` and the `url` of an agent. */
 export class Member {
   constructor(fields) { Object.assign(this, fields); }
+
+  /** One of its own, with a token (its text), at an address of the token's. */
+  static async join(text, name) {
+    const { id, secret, addresses: [url] } = readToken(text), sign = signPair(), fixed = keyPair();
+    const wire = await (await Wire.open({ url, as: { keys: fixed, payload: Buffer.alloc(0) }, purpose: CONTROL })).taken();
+    const signature = sign.sign(Buffer.concat([Buffer.from('isola certificate request 1\0'), pack([id, name, sign.public, fixed.public])]));
+    const { certificate } = await wire.ask('certify', { token: id, secret, name, key: sign.public, static: fixed.public, signature });
+    wire.end();
+    return new Member({ name, sign, fixed, certificate: Buffer.from(certificate), url });
+  }
 
   /** The node whose data directory that is. */
   static of(dir) {
@@ -98,5 +116,25 @@ export class Member {
   host({ keys = keyPair(), started = Date.now() } = {}) {
     const certificate = signed('isola host certificate 1', this.sign, [1, blake2b(this.sign.public), keys.public, started]);
     return { keys, started, payload: pack([this.certificate, certificate]) };
+  }
+
+  /** A connection with an agent that takes it for one of its agent. */
+  async connect(url = this.url, options) {
+    return (await Wire.open({ url, as: this.agent(), purpose: CONTROL, ...options })).taken();
+  }
+
+  /**
+   * A connection by which it is a live node in the eyes of that agent, as long as it lasts, with an actor-host that is `host`, or none. Nothing listens
+   * for either, but they may dial.
+   */
+  async enter(url = this.url, host = undefined) {
+    const wire = await this.connect(url, { stays: true });
+    wire.hear = (m) => { if (m.kind === ASK) wire.send({ kind: REPLY, id: m.id, args: [null] }); };
+    const nowhere = 'tcp://127.0.0.1:1', of = host === undefined ? { host_url: null, host_pid: 0 } : { host_url: nowhere, host_key: host.keys.public, host_started: host.started, host_pid: 2 };
+    await wire.ask('join', {
+      node: { name: this.name, url: nowhere, ...of, pid: 1, threads: 1, started_ms: Date.now(), version: '0.1.0', certificate: this.certificate, keeper: false },
+      wire: 2, version: '0.1.0', nodes: [], down: [], removed: [], releases: [],
+    });
+    return wire;
   }
 }

@@ -11,7 +11,7 @@ import { encodeFrame } from '../../actors/lib/client/envelope.js';
 import { Channel, keyPair } from './channel.mjs';
 import { Cluster, ctlOk, nodes, sanitized, until } from './cluster.mjs';
 import { Authority, Member } from './member.mjs';
-import { ACK, ASK, CONTROL, DATA, dataPort, EMIT, envelopeOf, EVENT, FAIL, frameOf, itemOf, joinAs, OPEN, openOf, PACE, PART, partOf, PING, REPLY, SUB, Wire } from './wire.mjs';
+import { ACK, ASK, CONTROL, DATA, dataPort, EMIT, envelopeOf, EVENT, FAIL, frameOf, itemOf, OPEN, openOf, PACE, PART, partOf, PING, REPLY, SUB, Wire } from './wire.mjs';
 
 const MB = 1 << 20, GB = 1 << 30;
 const KEPT = 24 * MB; // more than an actor-host's memory goes up and down by itself
@@ -292,7 +292,7 @@ describe('a live member', () => {
   /** A node that both others believe in, and its links with the actor-host of `one`; it has had no actors, and says so. */
   async function live(name, links) {
     const member = authority.member(name), as = member.host();
-    const control = await joinAs(member, as, urls);
+    const control = await Promise.all(urls.map((url) => member.enter(url, as)));
     await until(`${name} is up`, async () => (await nodes(one)).some((n) => n.name === name && n.state === 'up'));
     const other = dataPort((await nodes(two)).find((n) => n.name === 'two').host_pid);
     const dial = async (at = port) => {

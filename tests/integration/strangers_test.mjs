@@ -9,7 +9,8 @@ import { after, before, describe, test } from 'node:test';
 
 import { Channel, keyPair } from './channel.mjs';
 import { Cluster, ctl, nodes, until } from './cluster.mjs';
-import { Connection, CONTROL, DATA, Member, pack, target } from './mesh_peer.mjs';
+import { Member, pack } from './member.mjs';
+import { CONTROL, DATA, target, Wire } from './wire.mjs';
 
 const SHAKE = 3000; // ms in which who connects says who it is
 
@@ -45,10 +46,12 @@ describe('at the door', () => {
     await assert.rejects(attempt(), { reason });
     return pattern.test(agent.log(10_000));
   });
+  /** Comes to the agent with these keys, and shows that. */
+  const come = async (keys, payload) => (await Wire.open({ url: agent.mesh, as: { keys, payload }, purpose: CONTROL })).taken();
   /** The agent is well: it answers, and a member can come in. */
   const well = async () => {
     const connection = await member.connect();
-    connection.close();
+    connection.end();
     assert.equal((await nodes(agent)).length, 1);
   };
 
@@ -122,23 +125,24 @@ describe('at the door', () => {
     await well();
   });
   test('one who shows nothing may only ask for a certificate', async () => {
-    const nobody = await Connection.open(agent.mesh, { fixed: keyPair(), chain: Buffer.alloc(0) });
+    const nobody = await come(keyPair(), Buffer.alloc(0));
     await assert.rejects(nobody.ask('join', { node: { name: 'nobody' } }));
     await until('it is sent away', () => nobody.ended);
     await well();
   });
   test('a certificate is of no use without its key', async () => {
-    await assert.rejects(Connection.open(agent.mesh, { fixed: keyPair(), chain: member.chain }), { reason: 4 });
+    await assert.rejects(come(keyPair(), member.agent().payload), { reason: 4 });
     await well();
   });
   test('a changed certificate is refused, and bytes that are none', async () => {
-    for (let i = 0; i < member.chain.length; i += 7) {
-      const chain = Buffer.from(member.chain);
-      chain[i] ^= 1;
-      await assert.rejects(Connection.open(agent.mesh, { fixed: member.fixed, chain }), { reason: 4 }, `byte ${i}`);
+    const { payload } = member.agent();
+    for (let i = 0; i < payload.length; i += 7) {
+      const changed = Buffer.from(payload);
+      changed[i] ^= 1;
+      await assert.rejects(come(member.fixed, changed), { reason: 4 }, `byte ${i}`);
     }
-    for (const chain of [Buffer.from([0]), pack([]), pack([member.certificate, member.certificate]), Buffer.alloc(5000)])
-      await assert.rejects(Connection.open(agent.mesh, { fixed: member.fixed, chain }), { reason: 4 });
+    for (const shown of [Buffer.from([0]), pack([]), pack([member.certificate, member.certificate]), Buffer.alloc(5000)])
+      await assert.rejects(come(member.fixed, shown), { reason: 4 });
     await well();
   });
   test('a token is good once, and not when it was changed', async () => {
@@ -156,7 +160,7 @@ describe('at the door', () => {
     assert.ok(!(await nodes(agent)).some((n) => n.name === 'leaving'));
     await until('its connection has ended', () => connection.ended); // although it does not mind the goodbye
     const again = await leaving.connect(); // to be told, and nothing else
-    await again.until(() => again.frames.some((f) => f.event === 'removed'));
+    await again.until('it is told', () => again.frames.some((f) => f.event === 'removed'));
     await assert.rejects(again.ask('join', { node: { name: 'leaving' } }));
     await logged(/it is node leaving, which was removed from the cluster/);
     await well();

@@ -5,9 +5,9 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import net from 'node:net';
 
-import { decodeArgs, encodeArgs } from '../../actors/lib/client/codec.js';
+import { decodeArgs, writeArgs } from '../../actors/lib/client/codec.js';
 import { decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js';
-import { Reader } from '../../actors/lib/client/msgpack.js';
+import { Writer } from '../../actors/lib/client/msgpack.js';
 import { Channel, Refused } from './channel.mjs';
 
 const DEADLINE = 30_000; // ms
@@ -53,37 +53,35 @@ export const openOf = (number, total, bytes) => {
 };
 export const partOf = (number, bytes) => itemOf(PART, uint32(number), bytes);
 
-// --- envelopes of version 2, which the client library does not speak ---
+// --- envelopes ---
 
-const numberOf = (n) => {
-  const bytes = Buffer.alloc(9, 0xcf);
-  bytes.writeBigUInt64BE(BigInt(n), 1);
-  return bytes;
-};
-const textOf = (text) => Buffer.concat([Buffer.from([0xdb]), uint32(Buffer.byteLength(text)), Buffer.from(text)]);
-
-/** An envelope; `args` are values, or the bytes of them. */
+/** An envelope of version 2, or one that says it were of another; `args` are values, or the bytes of them. */
 export function envelopeOf({ version = 2, kind, flags = 0, id = 0, seq = 0, src = '', dst = '', event = '', timeout = 0, args = [] }) {
-  return Buffer.concat([Buffer.from([0x9c]), numberOf(version), numberOf(kind), numberOf(flags), numberOf(id), numberOf(seq), textOf(src), textOf(dst),
-    textOf(event), numberOf(timeout), Buffer.from([0xc4, 0, 0x90]), Array.isArray(args) ? encodeArgs(args) : args]);
+  const w = new Writer();
+  w.array(12);
+  for (const n of [version, kind, flags, id, seq]) w.int(n);
+  for (const text of [src, dst, event]) w.str(text);
+  w.int(timeout);
+  w.bin(Buffer.alloc(0));
+  w.array(0);
+  if (Array.isArray(args)) writeArgs(w, args);
+  else w.raw(args);
+  return Buffer.from(w.bytes());
 }
 
 const makeRef = (address) => ({ address });
 function readEnvelope(frame) {
-  if (frame[0] !== 0x9c) {
-    const m = decodeEnvelope(frame);
-    return { ...m, args: decodeArgs(Buffer.from(m.args), makeRef) };
-  }
-  const r = new Reader(frame), m = {};
-  const value = () => { r.next(); return r.value; };
-  value(); // how many there are
-  for (const name of ['version', 'kind', 'flags', 'id', 'seq', 'src', 'dst', 'event', 'timeout', 'trace']) m[name] = value();
-  m.chain = Array.from({ length: value() }, value);
-  m.args = decodeArgs(Buffer.from(r.rest), makeRef);
-  return m;
+  const m = decodeEnvelope(frame);
+  return { ...m, args: decodeArgs(Buffer.from(m.args), makeRef) };
 }
 
 // --- connections ---
+
+/** tcp://HOST:PORT → { host, port }. */
+export function target(url) {
+  const { hostname, port } = new URL(url.replace(/^tcp:/, 'http:'));
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) };
+}
 
 export class Wire {
   frames = []; // { kind, id, …, args }, as they come
@@ -96,19 +94,22 @@ export class Wire {
   #socket;
   #channel;
   #silent;
+  #stays;
   #have = Buffer.alloc(0);
   #parts = new Map();
   #next = 1;
+  #id = 1_000_000; // of asks; tests choose lower ones
   #waiting = new Set();
 
   /**
-   * `to`: { path } of a unix socket, or { port, as }: `as` is who to be, { keys, payload } (member.mjs). Further options of a channel are as for Channel;
-   * `silent`: pings are not answered. Resolves when the handshake is over, also when that has failed: then `ended`, and perhaps `refusal`, say so.
+   * `to`: { path } of a unix socket, or { port, as } or { url, as }: `as` is who to be, { keys, payload } (member.mjs). Further options of a channel are as for Channel;
+   * `silent`: pings are not answered; `stays`: it does not mind a goodbye. Resolves when the handshake is over, also when that has failed: then `ended`, and perhaps `refusal`, say so.
    */
-  static async open({ path, port, as, silent = false, ...options }) {
+  static async open({ path, port, url, as, silent = false, stays = false, ...options }) {
     const w = new Wire();
     w.#silent = silent;
-    w.#socket = net.connect(path !== undefined ? { path } : { host: '127.0.0.1', port });
+    w.#stays = stays;
+    w.#socket = net.connect(path !== undefined ? { path } : url !== undefined ? target(url) : { host: '127.0.0.1', port });
     const look = () => { for (const check of w.#waiting) check(); };
     w.#socket.on('error', () => {});
     w.#socket.on('data', (chunk) => {
@@ -154,8 +155,8 @@ export class Wire {
     if (bytes.length < 4 + length) return 0;
     let body = bytes.subarray(4, 4 + length);
     if (kind === 0) {
-      if (length === 0) throw new Error('a goodbye');
-      this.#frame(body);
+      if (length > 0) this.#frame(body);
+      else if (!this.#stays) throw new Error('a goodbye');
     } else if (kind === PING) {
       if (!this.#silent) this.write(itemOf(PONG, body));
     } else if (kind === PONG) this.pongs.push(body);
@@ -235,6 +236,21 @@ export class Wire {
   answer(id) {
     return this.until(`an answer to ${id}`, () => this.frames.find((f) => f.id === id && (f.kind === REPLY || f.kind === FAIL)));
   }
+  /** A method of the other process: what it answers. Rejects when it fails, or the peer ends the connection. */
+  async ask(method, params) {
+    const id = ++this.#id;
+    this.send({ kind: ASK, id, event: method, timeout: DEADLINE, args: [params] });
+    const { kind, args: [value] } = await this.answer(id) ?? this.#failure();
+    if (kind === FAIL) throw value;
+    return value;
+  }
+  /** Resolves when the peer takes this end for who it is, rejects when it does not: it may refuse after the handshake, and what it answers is what it thinks. */
+  async taken() {
+    this.write(itemOf(PING, Buffer.alloc(8)));
+    if (!await this.until('that it answers', () => this.pongs.length + this.frames.length > 0)) this.#failure();
+    return this;
+  }
+  #failure() { throw this.refusal ?? new Error('the connection has ended'); }
   /** The peer ends the connection. */
   over() {
     return this.until('the end of the connection', () => false);
@@ -243,22 +259,4 @@ export class Wire {
   end() {
     this.#socket.destroy();
   }
-}
-
-/**
- * Makes `member` a live node in the eyes of the agents that listen at `urls`, with an actor-host that is `host`: nothing listens for it, but it may dial
- * them. Resolves with the control links.
- */
-export function joinAs(member, host, urls) {
-  const now = Date.now();
-  const record = { name: member.name, url: 'tcp://127.0.0.1:1', host_url: 'tcp://127.0.0.1:1', host_key: host.keys.public, host_started: host.started, pid: 1, host_pid: 2,
-    threads: 1, started_ms: now, version: '0.1.0', certificate: member.certificate, keeper: false };
-  return Promise.all(urls.map(async (url) => {
-    const wire = await Wire.open({ port: +url.split(':').at(-1), as: member.agent(), purpose: CONTROL });
-    wire.hear = (m) => { if (m.kind === ASK) wire.send({ kind: REPLY, id: m.id, args: [null] }); };
-    wire.send({ kind: ASK, id: 1, event: 'join', args: [{ node: record, wire: 2, version: '0.1.0', nodes: [], down: [], removed: [], releases: [] }] });
-    const answer = await wire.answer(1);
-    if (answer?.kind !== REPLY) throw new Error(`node ${member.name} may not join: ${answer?.args[0].message ?? wire.refusal?.message}`);
-    return wire;
-  }));
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two hundred nodes that have a link with one agent and nothing to say. They are simulated (tests/integration/mesh_peer.mjs): each has an identity
+// Two hundred nodes that have a link with one agent and nothing to say. They are simulated (tests/integration/member.mjs): each has an identity
 // and a certificate of its own, has joined, and answers pings.
 import { withNode } from '../lib/isola.mjs';
 import { resident, settledMemory } from '../lib/measure.mjs';
-import { Member } from '../../integration/mesh_peer.mjs';
+import { Member } from '../../integration/member.mjs';
 import { nodes, until } from '../../integration/cluster.mjs';
 
 const PEERS = 200;
@@ -26,7 +26,7 @@ export const links = {
       report.line({ figure: 'links', peer: 'isola', n: PEERS, lost, bytes: Math.round(bytes), bytesAtFirst: Math.round((peak - before) / PEERS) });
       report.bar({ name: 'mesh: memory of an idle link of the agent, 200 peers', atMost: 65_536, unit: 'bytes', value: lost === 0 ? bytes : undefined, why: `${lost} of the links have ended` });
     } finally {
-      for (const connection of connections) connection.close();
+      for (const connection of connections) connection.end();
     }
   }),
 };
