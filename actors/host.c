@@ -173,6 +173,17 @@ static void unsubscribe(struct isola_host *h, int node, struct isola_mail *mail)
         isola_mail_free(mail);
 }
 
+/* May it go to a third node? Who sent it saw its receiver here, we see it there: nodes learn at
+ * different times who has come and gone. Once, as it could go in circles. */
+static bool pass_on(struct isola_mail *mail)
+{
+    bool may = !mail->final && !isola__stream_is(mail) &&
+               (mail->kind == ISOLA_MSG_ASK || mail->kind == ISOLA_MSG_EMIT ||
+                mail->kind == ISOLA_MSG_CANCEL);
+    mail->final = true;
+    return may;
+}
+
 void isola_host_post(struct isola_host *h, struct isola_mail *mail)
 {
     struct isola_err err;
@@ -182,10 +193,10 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
     }
     int node = mail->kind == ISOLA_MSG_EVENT ? 0 : h->ops->locate(h->arg, mail->dst);
     if (node > 0 && mail->passed_on)
-        node = ISOLA_EUNREACHABLE;
+        node = pass_on(mail) ? node : ISOLA_EUNREACHABLE;
     if (mail->kind == ISOLA_MSG_UNSUB) {
         unsubscribe(h, node, mail);
-    } else if (mail->passed_on && isola__permit_from(h, mail, &err) != 0) {
+    } else if (node <= 0 && mail->passed_on && isola__permit_from(h, mail, &err) != 0) {
         isola__directory_refuse(h, mail, err.code, err.text);
     } else if (node > 0) {
         if (mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0)

@@ -95,6 +95,7 @@ static struct isola_mail *allocate(size_t bytes)
     m->pooled = pooled;
     m->counted = NULL;
     m->passed_on = false;
+    m->final = false;
     m->durable = false;
     m->around = false;
     m->timeout_ms = 0;
@@ -242,6 +243,7 @@ struct isola_mail *isola_mail_copy(struct isola_mail *m, struct isola_slice dst)
     copy->timeout_ms = m->timeout_ms;
     copy->deadline = m->deadline;
     copy->passed_on = m->passed_on;
+    copy->final = m->final;
     copy->durable = m->durable;
     if (m->durable) {
         copy->seq = m->seq;

@@ -52,12 +52,13 @@ struct isola_mail {
     struct isola_actor *counted; /* whose mail_bytes it is in, while it is this one's */
     uint8_t kind;                /* enum isola_msg_kind, or one of the above */
     bool pooled;                 /* its memory goes back to a list (mail.c) */
-    bool passed_on;              /* came from another actor-host: not to be sent to a third */
+    bool passed_on;              /* came from another actor-host */
     bool durable : 1;            /* it is, or speaks of, a durable message: dst is its own */
     bool hidden : 1;             /* `event` is none of a script's: it begins with \1 */
     bool traced : 1;             /* it has a trace context: isola_mail_trace */
-    bool around : 1;             /* its args lie in memory of which it has the address (mail.c) */
-    uint32_t timeout_ms;         /* EMIT: not 0: a PACE is to say that it has come (pace.c) */
+    bool final : 1;      /* has been sent on by one where its receiver was not: no further */
+    bool around : 1;     /* its args lie in memory of which it has the address (mail.c) */
+    uint32_t timeout_ms; /* EMIT: not 0: a PACE is to say that it has come (pace.c) */
     uint64_t
         deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
     struct isola_origin origin;

@@ -104,6 +104,7 @@ static void commit(struct isola__deploy *d)
 {
     struct isola__releases *releases = &d->agent->releases;
     struct isola_err err;
+    struct isola__members *members = &d->agent->members;
     d->release->revision = isola__releases_next_revision(releases);
     int rc = isola__releases_put(releases, d->release, &err);
     if (rc != 0) {
@@ -116,28 +117,24 @@ static void commit(struct isola__deploy *d)
     isola_mp_kstr(&params, "app", d->release->app);
     isola_mp_kstr(&params, "release", d->release->id);
     isola_mp_kuint(&params, "revision", d->release->revision);
-    d->outstanding = 1 + d->nparts; /* one for this function */
-    for (size_t i = 0; i < d->nparts; i++) {
-        struct part *part = &d->parts[i];
-        part->ask = (struct isola__ask){.cb = committed};
-        struct isola__conn *conn = part->member != NULL ? isola__member_conn(part->member) : NULL;
-        bool prepared = part->taken;
-        part->taken = false;
-        if (part->member == NULL)
-            isola__releases_tell(releases, d->release, &part->ask);
-        else if (conn != NULL && prepared)
-            isola__ask(conn, &part->ask, "commit", isola_buf_slice(&params), COMMIT_LIMIT_MS);
-        else
-            d->outstanding--;
-    }
-    /* Nodes that joined since the others prepared: they hear of it as of any commit, and fetch it.
+    /* Whoever is live now: a node that joined since the others prepared fetches it, then answers.
      */
-    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next) {
-        bool asked = false;
-        for (size_t i = 0; i < d->nparts; i++)
-            asked = asked || d->parts[i].member == m;
-        if (!asked && isola__member_conn(m) != NULL)
-            (void)isola__emit(isola__member_conn(m), "commit", isola_buf_slice(&params));
+    free(d->parts);
+    d->parts = isola_zalloc((1 + members->count) * sizeof(*d->parts));
+    d->nparts = 0;
+    d->outstanding = 1; /* for this function */
+    struct part *own = &d->parts[d->nparts++];
+    *own = (struct part){.deploy = d, .ask.cb = committed};
+    d->outstanding++;
+    isola__releases_tell(releases, d->release, &own->ask);
+    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
+        struct isola__conn *conn = isola__member_conn(m);
+        if (conn == NULL)
+            continue;
+        struct part *part = &d->parts[d->nparts++];
+        *part = (struct part){.deploy = d, .member = m, .ask.cb = committed};
+        d->outstanding++;
+        isola__ask(conn, &part->ask, "commit", isola_buf_slice(&params), COMMIT_LIMIT_MS);
     }
     isola_buf_free(&params);
     if (--d->outstanding == 0)
@@ -162,8 +159,8 @@ static void prepared(struct isola__ask *ask, const struct isola_msg *answer)
     part->taken = answer->kind == ISOLA_MSG_REPLY;
     if (!part->taken) {
         int code = isola__answer_error(answer, &err);
-        /* A peer that was lost meanwhile has not refused. */
-        if (code != ISOLA_EUNREACHABLE || isola__member_conn(part->member) != NULL)
+        /* One whose link was lost meanwhile has not refused. */
+        if (code != ISOLA_EUNREACHABLE)
             isola_fail(&d->refused, code, "node %s: %s", part->member->record.name, err.text);
     }
     if (--d->outstanding == 0)
@@ -180,22 +177,18 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
         return;
     }
     struct isola__members *members = &d->agent->members;
-    d->parts = isola_zalloc((1 + members->count) * sizeof(*d->parts));
-    d->parts[d->nparts++] = (struct part){.deploy = d};
-    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
-        if (isola__member_conn(m) != NULL)
-            d->parts[d->nparts++] = (struct part){.deploy = d, .member = m};
-    }
+    d->parts = isola_zalloc(members->count * sizeof(*d->parts));
     struct isola_buf params = {0};
     isola__release_params(d->release, &params);
     d->outstanding = 1;
-    for (size_t i = 1; i < d->nparts; i++) {
-        struct isola__conn *conn = isola__member_conn(d->parts[i].member);
+    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
+        struct isola__conn *conn = isola__member_conn(m);
         if (conn == NULL)
             continue;
+        struct part *part = &d->parts[d->nparts++];
+        *part = (struct part){.deploy = d, .member = m, .ask.cb = prepared};
         d->outstanding++;
-        d->parts[i].ask.cb = prepared;
-        isola__ask(conn, &d->parts[i].ask, "prepare", isola_buf_slice(&params), PREPARE_LIMIT_MS);
+        isola__ask(conn, &part->ask, "prepare", isola_buf_slice(&params), PREPARE_LIMIT_MS);
     }
     isola_buf_free(&params);
     if (--d->outstanding == 0)
@@ -308,7 +301,7 @@ void isola__prepared_expire(struct isola__prepared *p, uint64_t now)
 
 void isola__prepare(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
-    struct isola__prepared *p = &((struct isola__peer *)from)->prepared;
+    struct isola__prepared *p = &((struct isola__peer *)from)->member->prepared;
     struct isola_release *r = decode(from, m, params);
     if (r == NULL)
         return;
@@ -339,9 +332,9 @@ static void host_took(struct isola__ask *ask, const struct isola_msg *answer)
 
 void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
-    struct isola__peer *peer = (struct isola__peer *)from;
+    struct isola__member *member = ((struct isola__peer *)from)->member;
     struct isola__agent *agent = from->agent;
-    struct isola_release *r = peer->prepared.release;
+    struct isola_release *r = member->prepared.release;
     struct isola_slice app;
     struct isola_slice id;
     uint64_t revision;
@@ -353,10 +346,9 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
         return;
     }
     if (r == NULL || !isola_slice_is(app, r->app) || !isola_slice_is(id, r->id)) {
-        isola__offers_add(&peer->member->offers, app, revision);
+        isola__releases_await(&agent->releases, from, m->id, app, revision);
+        isola__offers_add(&member->offers, app, revision);
         isola__releases_sync(&agent->releases);
-        isola__fail(from, m->id, ISOLA_ENOENT, "release %.*s was not prepared here; it is fetched",
-                    ISOLA_FMT(id));
         return;
     }
     r->revision = revision;
@@ -371,5 +363,5 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
     isola__conn_ref(from);
     w->id = m->id;
     isola__releases_tell(&agent->releases, r, &w->ask);
-    isola__prepared_clear(&peer->prepared);
+    isola__prepared_clear(&member->prepared);
 }

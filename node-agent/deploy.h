@@ -4,8 +4,9 @@
  *
  * Checked here (form, manifest, then by our actor-host, which loads every module), prepared by
  * every live peer, which keeps it without using it; the commit in our own catalog is the point of
- * no return; then every peer commits. A peer that is lost on the way does not hold it up: it
- * fetches the release when it comes back. Any refusal before the commit leaves all as it was.
+ * no return; then every live peer commits, one that has come since after it has fetched the
+ * release. A peer that is lost on the way does not hold it up: it fetches the release when it comes
+ * back. Any refusal before the commit leaves all as it was.
  * Deploys through one agent go one after another.
  */
 #ifndef ISOLA_NODE_AGENT_DEPLOY_H
@@ -21,7 +22,7 @@ struct isola__deploys {
     size_t count;                /* with those that wait */
 };
 
-/* The release a peer has asked us to keep; the last one only, and not for ever. */
+/* The release a node has asked us to keep; the last one only, and not for ever. */
 struct isola__prepared {
     struct isola_release *release;
     uint64_t at_ms;

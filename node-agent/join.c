@@ -4,7 +4,8 @@
  *
  * The side that dialled sends its record, the nodes it knows and the releases it has; the other
  * answers with the same. Then both dial the nodes they had not heard of, and fetch the releases of
- * which the other has newer ones. A refusal leaves both as they were.
+ * which the other has newer ones; when that is done each says on this link that it has caught up. A
+ * refusal leaves both as they were.
  */
 #include <stdio.h>
 #include <string.h>
@@ -104,10 +105,16 @@ static int check_member(const struct isola__peer *peer, struct isola_slice value
     return 0;
 }
 
-/* The link has joined. */
-static void attach(struct isola__peer *peer, struct isola__member *member)
+/* The link has joined, by `params`. */
+static void attach(struct isola__peer *peer, struct isola__member *member,
+                   struct isola_slice params)
 {
     struct isola__agent *agent = peer->conn.agent;
+    struct isola_slice releases = {0};
+    (void)isola_mp_find(params, "releases", &releases);
+    isola__offers_read(&member->offers, releases);
+    member->behind = isola__releases_lacks(&agent->releases, &member->offers);
+    peer->owed = true;
     struct isola__peer *other = member->peer;
     uint64_t now = isola_clock_ms();
     agent->members.nstrangers--;
@@ -129,14 +136,10 @@ static void attach(struct isola__peer *peer, struct isola__member *member)
     }
 }
 
-static void learn(struct isola__agent *agent, struct isola__member *member,
-                  struct isola_slice params)
+static void learn(struct isola__agent *agent, struct isola_slice params)
 {
     learn_nodes(agent, params, true);
     learn_nodes(agent, params, false);
-    struct isola_slice releases;
-    if (isola_mp_find(params, "releases", &releases))
-        isola__offers_read(&member->offers, releases);
     isola__releases_sync(&agent->releases);
 }
 
@@ -206,8 +209,8 @@ void isola__join(struct isola__conn *from, const struct isola_msg *m, struct iso
     struct isola_buf answer = {0};
     write_self(agent, false, &answer);
     isola__reply_buf(from, m->id, &answer);
-    attach(peer, member);
-    learn(agent, member, params);
+    attach(peer, member, params);
+    learn(agent, params);
 }
 
 /* --- we dialled --- */
@@ -245,8 +248,8 @@ static int take_answer(struct isola__peer *peer, const struct isola_msg *answer,
         peer->target->dialling = NULL;
         peer->target->initial = false;
     }
-    attach(peer, member);
-    learn(agent, member, value);
+    attach(peer, member, value);
+    learn(agent, value);
     isola__agent_check_ready(agent);
     return 0;
 }

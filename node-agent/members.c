@@ -36,9 +36,10 @@ static void tell_host(struct isola__agent *agent)
     for (struct isola__member *m = agent->members.first; m != NULL; m = m->next) {
         if (m->peer == NULL)
             continue;
-        isola_mp_map(&view, m->record.host_url != NULL ? 5 : 3);
+        isola_mp_map(&view, m->record.host_url != NULL ? 6 : 4);
         isola_mp_kstr(&view, "version", m->record.version);
         isola_mp_kstr(&view, "name", m->record.name);
+        isola_mp_kbool(&view, "behind", m->behind);
         isola_mp_kstr(&view, "url", m->record.host_url);
         if (m->record.host_url != NULL) {
             isola_mp_cstr(&view, "key");
@@ -174,6 +175,27 @@ void isola__member_up(struct isola__member *member, struct isola__peer *peer)
     isola__follow_member(agent, &peer->conn);
 }
 
+void isola__members_caught_up(struct isola__members *members)
+{
+    for (struct isola__peer *p = members->peers; p != NULL; p = p->next) {
+        if (p->owed && p->conn.link != NULL)
+            (void)isola__emit(&p->conn, "caught_up", isola_slice(NULL, 0));
+        p->owed = false;
+    }
+}
+
+void isola__caught_up(struct isola__conn *from, const struct isola_msg *m,
+                      struct isola_slice params)
+{
+    struct isola__member *member = ((struct isola__peer *)from)->member;
+    (void)params;
+    if (member->behind) {
+        member->behind = false;
+        isola__members_changed(&from->agent->members);
+    }
+    isola__reply(from, m->id, isola_slice(NULL, 0));
+}
+
 void isola__member_lost(struct isola__member *member, const char *why)
 {
     struct isola__agent *agent = member->peer->conn.agent;
@@ -181,6 +203,7 @@ void isola__member_lost(struct isola__member *member, const char *why)
     member->peer = NULL;
     member->redial_at = isola_clock_ms() + arc4random_uniform(REDIAL_MIN_MS);
     isola__offers_clear(&member->offers);
+    isola__prepared_clear(&member->prepared);
     if (members->stopping)
         return;
     isola_link_past_note(&member->past, true, why);
@@ -227,6 +250,7 @@ void isola__member_bury(struct isola__members *members, struct isola__member *me
     member->peer = member->dialling = NULL; /* their ends concern nobody any more */
     member->initial = false;
     isola__offers_clear(&member->offers);
+    isola__prepared_clear(&member->prepared);
     for (struct isola__peer *p = members->peers; p != NULL; p = p->next) {
         if (p->member == member || p->target == member) {
             p->refused = true;
@@ -384,6 +408,7 @@ static void free_list(struct isola__member *first)
         first = m->next;
         isola__record_free(&m->record);
         isola__offers_clear(&m->offers);
+        isola__prepared_clear(&m->prepared);
         free(m);
     }
 }

@@ -2,7 +2,9 @@
  *
  * The other nodes of the mesh: who they are, which are live, and the links to them.
  *
- * A member is live while a joined link to it is up. A link joins by the ask `join` of the side that
+ * A member is live while a joined link to it is up. One that joins without releases that we have is
+ * known to the actor-host at once, but spoken to only when it says that it has caught up: so an app
+ * that is here is nowhere unknown. A link joins by the ask `join` of the side that
  * dialled; both then know each other's record, the nodes each knows, those that were removed, and
  * the releases each has. A member that is lost leaves the view and is dialled again, with a
  * growing, jittered delay, for ever. Members are kept on disk and so are known after a restart,
@@ -34,8 +36,10 @@ struct isola__member {
     bool complained;
     unsigned failures;
     uint64_t redial_at;
-    struct isola__offers offers; /* releases it has */
-    struct isola_link_past past; /* of the control links with it */
+    bool behind; /* lacks releases that we have, and has not said that it has caught up */
+    struct isola__offers offers;     /* releases it has */
+    struct isola__prepared prepared; /* one that it is about to make current */
+    struct isola_link_past past;     /* of the control links with it */
 };
 
 struct isola__peer {
@@ -53,7 +57,7 @@ struct isola__peer {
     bool pinging;
     struct isola__ask ping, join;
     bool follow; /* wants the lines our actors log */
-    struct isola__prepared prepared;
+    bool owed;   /* it is to be told that we have caught up with the releases it had as it joined */
 };
 
 struct isola__members {
@@ -113,6 +117,11 @@ LOOP_THREAD struct isola__member *isola__member_take(struct isola__members *memb
 /* Dials a member that is down and not being dialled. */
 LOOP_THREAD void isola__member_dial(struct isola__members *members, struct isola__member *member);
 LOOP_THREAD void isola__member_up(struct isola__member *member, struct isola__peer *peer);
+/* We have the releases that the others had as they joined: tells those that were not told. */
+LOOP_THREAD void isola__members_caught_up(struct isola__members *members);
+/* The method `caught_up`. */
+LOOP_THREAD void isola__caught_up(struct isola__conn *from, const struct isola_msg *m,
+                                  struct isola_slice params);
 LOOP_THREAD void isola__member_lost(struct isola__member *member, const char *why);
 /* An attempt to reach it has ended without success. */
 LOOP_THREAD void isola__member_failed(struct isola__members *members, struct isola__member *member,

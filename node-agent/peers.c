@@ -64,6 +64,7 @@ static const struct isola__method methods[] = {
     {"ping", ping},
     {"node", node_changed},
     {"join", isola__join},
+    {"caught_up", isola__caught_up},
     {"certify", isola__certify},
     {"remove", isola__remove_peer},
     {"removed", isola__removed},
@@ -154,7 +155,6 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
 static void free_peer(struct isola__conn *conn)
 {
     struct isola__peer *peer = (struct isola__peer *)conn;
-    isola__prepared_clear(&peer->prepared);
     free(peer);
 }
 
@@ -179,6 +179,8 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
             isola_log(ISOLA_LOG_WARN, "%s: %s", peer->conn.label, why);
     }
     peer->conn.link = NULL;
+    if (peer->owed && member != NULL && member->peer != NULL)
+        member->peer->owed = true; /* the pair's other link */
     bool lost = member != NULL && member->peer == peer;
     if (lost)
         isola__member_lost(member, why);
@@ -289,7 +291,7 @@ void isola__peer_tick(struct isola__peer *peer, uint64_t now)
         isola__conn_close(&peer->conn);
         return;
     }
-    isola__prepared_expire(&peer->prepared, now);
+    isola__prepared_expire(&peer->member->prepared, now);
     if (!peer->pinging && now - peer->pinged_ms >= PING_MS) {
         peer->pinging = true;
         peer->pinged_ms = now;

@@ -71,6 +71,52 @@ void isola__offers_read(struct isola__offers *offers, struct isola_slice release
     }
 }
 
+bool isola__releases_lacks(struct isola__releases *releases, const struct isola__offers *offers)
+{
+    struct isola_map has = {0};
+    for (size_t i = 0; i < offers->count; i++)
+        isola_map_set(&has, isola_slice_str(offers->list[i].app), &offers->list[i]);
+    bool lacks = false;
+    ISOLA_MAP_EACH(&releases->current, e)
+    {
+        const struct isola__current *current = e->value;
+        const struct isola__offer *offer = isola_map_get(&has, isola_slice(e->key, e->len));
+        lacks = lacks || offer == NULL || offer->revision < current->revision;
+    }
+    isola_map_free(&has);
+    return lacks;
+}
+
+/* --- who waits for one --- */
+
+struct isola__awaiting {
+    struct isola__awaiting *next;
+    struct isola__conn *from; /* counted */
+    uint64_t id, revision;
+    char *app;
+};
+
+void isola__releases_await(struct isola__releases *releases, struct isola__conn *from, uint64_t id,
+                           struct isola_slice app, uint64_t revision)
+{
+    struct isola__awaiting *w = isola_zalloc(sizeof(*w));
+    w->from = from;
+    isola__conn_ref(from);
+    w->id = id;
+    w->revision = revision;
+    w->app = isola_strndup((const char *)app.data, app.len);
+    w->next = releases->awaiting;
+    releases->awaiting = w;
+}
+
+static void await_end(struct isola__releases *releases, struct isola__awaiting *w)
+{
+    releases->awaiting = w->next;
+    isola__conn_unref(w->from);
+    free(w->app);
+    free(w);
+}
+
 /* --- what is here --- */
 
 static void current_free(struct isola__current *current)
@@ -108,6 +154,8 @@ void isola__releases_free(struct isola__releases *releases)
     ISOLA_MAP_EACH(&releases->current, e)
     current_free(e->value);
     isola_map_free(&releases->current);
+    while (releases->awaiting != NULL)
+        await_end(releases, releases->awaiting);
     free(releases->fetch_app);
 }
 
@@ -270,6 +318,30 @@ static void host_params(struct isola__releases *releases, const struct isola_rel
 
 /* --- telling --- */
 
+/* Everything that was known to be newer elsewhere is here, or could not be had. */
+static void all_here(struct isola__releases *releases)
+{
+    while (releases->awaiting != NULL) {
+        struct isola__awaiting *w = releases->awaiting;
+        const struct isola__current *current = isola__releases_current(releases, w->app);
+        if (current != NULL && current->revision >= w->revision)
+            isola__reply(w->from, w->id, isola_slice(NULL, 0));
+        else
+            isola__fail(w->from, w->id, ISOLA_ENOENT, "the release of %s could not be fetched",
+                        w->app);
+        await_end(releases, w);
+    }
+}
+
+static void check_here(struct isola__releases *releases)
+{
+    if (releases->fetching || releases->untold > 0)
+        return;
+    all_here(releases);
+    isola__members_caught_up(&releases->agent->members);
+    isola__agent_check_ready(releases->agent);
+}
+
 struct telling {
     struct isola__ask ask;
     struct isola__releases *releases;
@@ -284,7 +356,7 @@ static void told(struct isola__ask *ask, const struct isola_msg *answer)
     free(ask);
     if (--releases->untold > 0)
         return;
-    isola__agent_check_ready(releases->agent);
+    check_here(releases);
     isola__host_check_open(&releases->agent->host);
 }
 
@@ -403,7 +475,7 @@ void isola__releases_sync(struct isola__releases *releases)
             }
         }
     }
-    isola__agent_check_ready(releases->agent);
+    check_here(releases);
 }
 
 void isola__fetch(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)

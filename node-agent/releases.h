@@ -32,6 +32,7 @@ struct isola__releases {
     struct isola__ask fetch;
     struct isola__member *fetch_from;
     char *fetch_app;
+    struct isola__awaiting *awaiting; /* who is answered when nothing is under way */
 };
 
 /* What a node said it has. */
@@ -79,8 +80,15 @@ LOOP_THREAD void isola__releases_prepared(struct isola__releases *releases,
                                           struct isola_slice params);
 /* A new actor-host: tells it of all. */
 LOOP_THREAD void isola__releases_to_host(struct isola__releases *releases);
+/* Answers the ask `id` of `from` when the app is there at that revision or a later one and the
+ * actor-host has it; with ISOLA_ENOENT when nothing is being fetched any more and it is not. */
+LOOP_THREAD void isola__releases_await(struct isola__releases *releases, struct isola__conn *from,
+                                       uint64_t id, struct isola_slice app, uint64_t revision);
 /* Appends [{app, release, revision}…]. */
 LOOP_THREAD void isola__releases_list(struct isola__releases *releases, struct isola_buf *out);
+/* Have we an app that these do not have, or a later revision? */
+LOOP_THREAD bool isola__releases_lacks(struct isola__releases *releases,
+                                       const struct isola__offers *offers);
 /* Fetches what live members have newer, until nothing is left. */
 LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
 

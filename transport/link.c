@@ -55,6 +55,7 @@ void isola_link_unref(struct isola_link *link)
     isola__inflow_free(&link->in);
     isola__outflow_free(&link->out);
     isola__fill_free(&link->fill);
+    isola_buf_free(&link->said);
     isola_secret_free(link->secure);
     pthread_mutex_destroy(&link->lock);
     if (link->socket >= 0)

@@ -114,6 +114,7 @@ struct isola_link {
     unsigned pongs; /* were put since control last left */
     struct isola__outflow out;
     uint64_t frames_out, bytes_out, refused, up_ms;
+    struct isola_buf said; /* of the handshake, not begun to be written */
 
     struct isola__fill fill; /* what is being written: of the owner of `writing` */
     size_t written;

@@ -121,27 +121,23 @@ static int verify(void *arg, const uint8_t peer[ISOLA_KEY_SIZE], struct isola_sl
     return link->security->admit(link->security->arg, link, peer, payload, &link->who, err);
 }
 
-/* Sends what the handshake says next, then does with what it takes. */
+/* Sends what the handshake says next, and empties `out`. The peer may have answered what was said
+ * before ahead of the word that it is written. */
 static void say(struct isola_link *link, struct isola_buf *out)
 {
     pthread_mutex_lock(&link->lock);
-    bool idle = !link->writing;
-    if (idle && out->len > 0 && !out->failed) {
-        isola_buf_free(&link->fill.bytes);
-        link->fill.bytes = *out;
-        link->fill.nrecords = 0;
-        link->written = 0;
-        *out = (struct isola_buf){0};
+    isola_buf_append(&link->said, out->data, out->len);
+    bool failed = out->failed || link->said.failed;
+    bool idle = !link->writing; /* else who writes goes on with it */
+    if (idle) {
         link->writing = true;
         isola__link_run(link);
     } else {
         pthread_mutex_unlock(&link->lock);
     }
-    if (!idle)
-        isola__link_ended(link, ISOLA_EPROTO, "the peer does not take what it is sent");
-    else if (out->failed)
-        isola__link_ended(link, ISOLA_ENOMEM, "no memory for a handshake");
     isola_buf_free(out);
+    if (failed)
+        isola__link_ended(link, ISOLA_ENOMEM, "no memory for a handshake");
 }
 
 void isola__link_shake(struct isola_link *link)

@@ -37,7 +37,7 @@ static bool can_write(const struct isola_link *link)
 static bool goes_on(const struct isola_link *link)
 {
     enum isola__link_state state = isola__link_state(link);
-    if (link->written == link->fill.bytes.len)
+    if (link->written == link->fill.bytes.len && link->said.len == 0)
         return can_write(link);
     return state > ISOLA__LINK_CONNECTING && state < ISOLA__LINK_ENDING && !link->broken;
 }
@@ -79,10 +79,23 @@ static bool wants_loop(const struct isola_link *link)
            isola__link_has_room(link);
 }
 
+/* What the handshake says goes before everything else, as it is. True: that is the fill now. */
+static bool take_said(struct isola_link *link)
+{
+    if (link->said.len == 0)
+        return false;
+    isola_buf_free(&link->fill.bytes);
+    link->fill.bytes = link->said;
+    link->fill.nrecords = 0;
+    link->written = 0;
+    link->said = (struct isola_buf){0};
+    return true;
+}
+
 void isola__link_run(struct isola_link *link)
 {
     while (goes_on(link)) {
-        bool fresh = link->written == link->fill.bytes.len;
+        bool fresh = link->written == link->fill.bytes.len && !take_said(link);
         if (fresh) {
             if (isola__outflow_fill(&link->out, link->in.secure != NULL, &link->fill) != 0) {
                 no_memory(link);

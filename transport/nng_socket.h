@@ -7,10 +7,11 @@
 
 #include <nng/nng.h>
 
-/* A descriptor of its own for the socket of a connected stream, non-blocking, for the caller to
- * close; it stays good, if of no use, when the stream is closed or freed. -1: there is no more
- * descriptor to be had, or the stream is not connected any more. Takes time in proportion to the
- * open descriptors of the process. Any thread, while nobody frees the stream. */
+/* A descriptor of its own for the socket of a stream that is connected, or being connected,
+ * non-blocking, for the caller to close; it stays good, if of no use, when the stream is closed or
+ * freed. -1: there is no more descriptor to be had, or the stream is not connected any more. Takes
+ * time in proportion to the open descriptors of the process. Any thread, while nobody frees the
+ * stream. */
 int isola__nng_socket(nng_stream *stream);
 
 #endif

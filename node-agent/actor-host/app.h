@@ -101,6 +101,7 @@ struct peer {
     /* anyone's, with the lock */
     pthread_mutex_t lock;
     bool live;         /* in the view */
+    bool behind;       /* it lacks releases that are here: what is for it waits, linked or not */
     struct conn *conn; /* the one link that messages take; NULL: there is none */
     bool wanted;       /* the loop has been told that there should be one */
     struct asks_out asks;
@@ -128,6 +129,8 @@ int data_links_listen(struct app *app, struct isola_slice credentials, struct is
 void data_links_removed(struct app *app, struct isola_slice params);
 /* The loop's: where the peer's actor-host is now, and its key; `url` empty: it is not there. */
 void peer_set_url(struct peer *p, struct isola_slice url, const uint8_t *key);
+/* The loop's: it is in the view, and behind with its releases or not. */
+void peer_set_live(struct peer *p, bool behind);
 /* The loop's: it is not in the view any more. */
 void peer_leave(struct peer *p);
 /* The loop's: the view has changed. Links that have waited for it are used, others dialled. */
@@ -140,9 +143,9 @@ ANY_THREAD bool peer_send_now(struct peer *p, struct isola_mail *mail);
 /* Sends a mail that is no ask, with this id, when there is a link; borrows it. False: there is
  * none. */
 ANY_THREAD bool peer_tell(struct peer *p, const struct isola_mail *mail, uint64_t id);
-/* Has the loop see to a link with this peer. True: there is one. */
+/* Has the loop see to a link with this peer. True: there is one that takes what is for it. */
 ANY_THREAD bool peer_want(struct peer *p);
-/* Is there a link? */
+/* Is there a link that takes what is for it? */
 ANY_THREAD bool peer_linked(struct peer *p);
 /* An answer or event for the connection mail->origin.link. Takes it. */
 ANY_THREAD void conn_answer(struct app *app, struct isola_mail *mail);

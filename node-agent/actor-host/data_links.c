@@ -15,7 +15,7 @@
  * Failure modes. When the link breaks, or the peer leaves the view, asks fail with EUNREACHABLE at
  * once, since they may or may not have been carried out; what was not sent yet waits for the next
  * link, a bounded number of mails. While a peer's actor-host restarts (it is in the view without a
- * url) mails wait for it.
+ * url), or lacks releases that are here, mails wait for it.
  *
  * Locks: that of a peer is taken after those of subscriptions and of connections; a link's own
  * comes last. None is held while the actor runtime is called, nor while a link writes, which takes
@@ -104,11 +104,17 @@ static void want(struct peer *p)
     outbox_put(p->app, &w->parcel);
 }
 
+/* With the peer's lock: what is for it goes on the link it has. */
+static bool sends(const struct peer *p)
+{
+    return p->conn != NULL && !p->behind;
+}
+
 bool peer_want(struct peer *p)
 {
     pthread_mutex_lock(&p->lock);
     want(p);
-    bool linked = p->conn != NULL;
+    bool linked = sends(p);
     pthread_mutex_unlock(&p->lock);
     return linked;
 }
@@ -116,7 +122,7 @@ bool peer_want(struct peer *p)
 bool peer_linked(struct peer *p)
 {
     pthread_mutex_lock(&p->lock);
-    bool linked = p->conn != NULL;
+    bool linked = sends(p);
     pthread_mutex_unlock(&p->lock);
     return linked;
 }
@@ -201,7 +207,7 @@ void peer_send(struct peer *p, struct isola_mail *m)
     } else if (!p->live) {
         r = ISOLA_EUNREACHABLE;
         snprintf(why, sizeof(why), "its node has left the cluster");
-    } else if (p->conn != NULL) {
+    } else if (sends(p)) {
         r = send_now(p, m);
         if (r < 0)
             snprintf(why, sizeof(why), "cannot send to node %s: %s", p->name, isola_error_text(r));
@@ -231,7 +237,7 @@ bool peer_send_now(struct peer *p, struct isola_mail *m)
 {
     int r = ISOLA_ECLOSED;
     pthread_mutex_lock(&p->lock);
-    if (p->live && p->conn != NULL)
+    if (p->live && sends(p))
         r = send_linked(p, m);
     pthread_mutex_unlock(&p->lock);
     visits_sent_all();
@@ -243,7 +249,7 @@ bool peer_send_now(struct peer *p, struct isola_mail *m)
 bool peer_tell(struct peer *p, const struct isola_mail *mail, uint64_t id)
 {
     pthread_mutex_lock(&p->lock);
-    bool told = p->conn != NULL && send_mail(p->conn->link, mail, id) >= 0;
+    bool told = sends(p) && send_mail(p->conn->link, mail, id) >= 0;
     if (told)
         visits_sent(p->conn->link);
     pthread_mutex_unlock(&p->lock);
@@ -383,13 +389,33 @@ static void lose(struct peer *p, const char *why, const char *lost, struct isola
     asks_out_fail_all(&p->asks, ISOLA_EUNREACHABLE, why, failed);
 }
 
-/* The link to be used: first subscriptions, then what has waited; then everybody may. */
+/* With the locks of subscriptions, which it gives back, and of the peer: on its link go the
+ * subscriptions first, then what has waited; then everybody's, unless it is behind. */
+static void begin_sending(struct peer *p, struct isola_mailq *unsent)
+{
+    struct isola_mail *m;
+    if (!p->behind)
+        subs_out_repeat(p, p->conn->link);
+    pthread_mutex_unlock(&p->app->subs.lock);
+    while (!p->behind && (m = waiting_take(&p->waiting)) != NULL)
+        if (send_now(p, m) < 0)
+            isola_mailq_push(unsent, m);
+    visits_sent(p->conn->link);
+}
+
+static void fail_unsent(struct app *app, struct isola_mailq *unsent)
+{
+    struct isola_mail *m;
+    while ((m = isola_mailq_pop(unsent)) != NULL)
+        fail_mail(app, m, ISOLA_EUNREACHABLE, "it could not be sent to its node");
+}
+
+/* The link to be used. */
 static void adopt(struct conn *c)
 {
     struct peer *p = c->peer;
     struct app *app = c->app;
     struct isola_mailq failed = {0}, unsent = {0};
-    struct isola_mail *m;
     pthread_mutex_lock(&app->subs.lock);
     pthread_mutex_lock(&p->lock);
     c->ready = true;
@@ -401,19 +427,14 @@ static void adopt(struct conn *c)
         p->conn = c;
         if (decides(c))
             say_hello(c);
-        subs_out_repeat(p, c->link);
+        begin_sending(p, &unsent);
+    } else {
+        pthread_mutex_unlock(&app->subs.lock);
     }
-    pthread_mutex_unlock(&app->subs.lock);
-    while (mine && (m = waiting_take(&p->waiting)) != NULL)
-        if (send_now(p, m) < 0)
-            isola_mailq_push(&unsent, m);
-    if (mine)
-        visits_sent(c->link);
     pthread_mutex_unlock(&p->lock);
     visits_sent_all();
     answer_all(app, &failed);
-    while ((m = isola_mailq_pop(&unsent)) != NULL)
-        fail_mail(app, m, ISOLA_EUNREACHABLE, "it could not be sent to its node");
+    fail_unsent(app, &unsent);
     if (mine)
         isola_host_reachable(app->host, p->number);
 }
@@ -654,6 +675,26 @@ static void arm(struct app *app)
 
 /* --- the view: on the loop --- */
 
+void peer_set_live(struct peer *p, bool behind)
+{
+    struct app *app = p->app;
+    struct isola_mailq unsent = {0};
+    pthread_mutex_lock(&app->subs.lock);
+    pthread_mutex_lock(&p->lock);
+    bool begins = p->conn != NULL && p->behind && !behind;
+    p->live = true;
+    p->behind = behind;
+    if (begins)
+        begin_sending(p, &unsent);
+    else
+        pthread_mutex_unlock(&app->subs.lock);
+    pthread_mutex_unlock(&p->lock);
+    visits_sent_all();
+    fail_unsent(app, &unsent);
+    if (begins)
+        isola_host_reachable(app->host, p->number);
+}
+
 /* What was with the peer's actor-host, which is not there any more. One that has been let in since,
  * and that the view was late to tell of (`but_newer`), stays. */
 static void drop_link(struct peer *p, bool but_newer, const char *why, const char *lost)
@@ -703,6 +744,9 @@ void peer_leave(struct peer *p)
 {
     struct isola_mailq waiting = {0};
     struct isola_mail *m;
+    pthread_mutex_lock(&p->lock);
+    p->live = false;
+    pthread_mutex_unlock(&p->lock);
     peer_set_url(p, (struct isola_slice){0}, NULL);
     drop_link(p, false,
               "its node has left the cluster: the request may or may not have been carried out",

@@ -137,6 +137,7 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, voi
     if (m->kind == ISOLA_MSG_ASK && m->timeout_ms != 0 && !mail->durable)
         mail->deadline = isola_clock_ms() + m->timeout_ms;
     mail->passed_on = passed_on;
+    mail->final = (m->flags & ISOLA_MSG_PASSED_ON) != 0;
     mail->origin.link = c->number;
     isola_host_post(c->app->host, mail);
     if (asked && (memory == NULL || dst.data == (uint8_t *)address))
@@ -155,7 +156,8 @@ static int send_as(struct isola_link *link, const struct isola_mail *mail, uint6
         .timeout_ms = mail->deadline != 0            ? left
                       : mail->kind != ISOLA_MSG_EMIT ? mail->timeout_ms
                                                      : 0,
-        .flags = mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0 ? ISOLA_MSG_TELL : 0,
+        .flags = (mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0 ? ISOLA_MSG_TELL : 0) |
+                 (mail->final ? ISOLA_MSG_PASSED_ON : 0),
         .src = mail->src,
         .dst = mail->dst,
         .event = mail->event,

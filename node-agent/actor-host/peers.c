@@ -79,25 +79,20 @@ struct peer *peers_named(struct app *app, struct isola_slice name)
     return p;
 }
 
-static void set_live(struct peer *p, bool live)
-{
-    pthread_mutex_lock(&p->lock);
-    p->live = live;
-    pthread_mutex_unlock(&p->lock);
-}
-
 /* A node that is in the view; false when there are too many. */
 static bool in_view(struct app *app, struct isola_slice node, struct isola_slice name,
                     struct peer **out)
 {
     struct isola_slice url = {0}, version = {0}, key = {0};
+    bool behind = false;
     struct peer *p = *out = peers_named(app, name);
     if (p == NULL)
         return false;
     isola_mp_find_str(node, "url", &url);
     isola_mp_find_str(node, "version", &version);
     bool keyed = isola_mp_find_bin(node, "key", &key) && key.len == ISOLA_KEY_SIZE;
-    set_live(p, true);
+    (void)isola_mp_find_bool(node, "behind", &behind);
+    peer_set_live(p, behind);
     peer_set_url(p, keyed ? url : (struct isola_slice){0}, keyed ? key.data : NULL);
     p->started = 0;
     (void)isola_mp_find_uint(node, "started", &p->started);
@@ -178,7 +173,6 @@ void peers_view(struct app *app, struct isola_slice params)
         bool was = p->live;
         if (live[i] || !was)
             continue;
-        set_live(p, false);
         peer_leave(p);
     }
     free(names);

@@ -138,6 +138,23 @@ describe('a cluster', () => {
   });
 });
 
+test('what is deployed while a node joins is there when the deploy has ended, on whatever nodes are up', async () => {
+  await cluster.token(east);
+  let joined = false;
+  const west = cluster.node('west', east).finally(() => { joined = true; });
+  const end = performance.now() + DEADLINE;
+  // Also while the pair makes up its mind which of two links stays: that is a second after both are up.
+  for (let i = 0, after = 0; after < 40; i++) {
+    after += joined;
+    const name = `shop${i}`;
+    await cluster.deploy(east, name, { ...echo, 'isola.json': { name, actors: { Echo: { module: 'echo.js' } } } });
+    const answers = await Promise.allSettled(Array.from({ length: 8 }, (_, k) => east.client.actor(`${name}/Echo`, `${k}`).ask('say', k)));
+    assert.deepEqual(answers.filter((a) => a.status === 'rejected').map((a) => a.reason.message), [], `deploy ${i}, ${after} after the join`);
+    assert.ok(performance.now() < end);
+  }
+  await west;
+});
+
 describe('remove', () => {
   test('of a node that is down', async () => {
     const west = await cluster.node('west', east);

@@ -121,6 +121,29 @@ describe('three nodes on three hosts', { skip }, () => {
       assert.ok(performance.now() - begun < 1000, 'that takes no time');
     });
 
+  test('what was deployed while a node was cut off is known there before it is asked of it', async () => {
+    await net.cut('a b');
+    await net.cut('b c');
+    await until('b is missed', async () => (await stateOf('b', 'a')) === 'down' && (await stateOf('b', 'c')) === 'down');
+    await net.link('a b', { delay: 30 }); // so that there is time to ask before b has it
+    for (const [name, when] of [['late', 'while it is away'], ['later', 'and another']]) {
+      const manifest = { name, actors: { Echo: { module: './echo.js' } } };
+      const done = await cluster.deploy(at.a.agent, name, { 'isola.json': manifest, 'echo.js': "export default (self) => self.on('say', (v) => v);" });
+      assert.deepEqual(done.nodes.sort(), ['a', 'c'], when);
+    }
+    let back = 0, asked = 0;
+    const asks = (async () => {
+      for (; back < 3; asked++) {
+        const some = Array.from({ length: 24 }, (_, k) => at.a.agent.client.actor(`${k % 2 ? 'late' : 'later'}/Echo`, `${asked}-${k}`).ask('say', k));
+        assert.deepEqual(await Promise.all(some), Array.from({ length: 24 }, (_, k) => k));
+        back += (await stateOf('b', 'a')) === 'up';
+      }
+    })();
+    await net.heal('all');
+    await asks;
+    await keysOn(at.a.agent, 'late', 'Echo', 'b', 1, (ref) => ref.ask('say'));
+  });
+
   test('a node that stands still is noticed, and goes on when it does', async () => {
     const { address } = at.b.talker;
     const { host_pid: host } = (await nodes(at.b.agent)).find((n) => n.name === 'b');

@@ -395,21 +395,34 @@ static void subscriptions_follow_an_actor_that_moves(void **state)
     world_end(w);
 }
 
-static void a_message_passed_on_is_not_passed_on_again(void **state)
+/* From another node, which saw t/T/a here. */
+static uint64_t pass_on(struct world *w, const char *event, bool final)
 {
-    (void)state;
-    struct world *w = world_new(1);
     struct isola_slice none = {0};
-    world_release(w, "t", "1", "", "");
-    world_place(w, "t/T/a", 2);
     struct isola_mail *m = isola_mail_new(ISOLA_MSG_ASK, none, isola_slice_str("t/T/a"),
-                                          isola_slice_str("run"), none, none);
+                                          isola_slice_str(event), none, none);
     uint64_t id = world_number(w);
     m->passed_on = true;
+    m->final = final;
     m->origin.link = 1;
     m->origin.id = id;
     isola_host_post(world_host(w), m);
-    must_fail(w, id, ISOLA_EUNREACHABLE);
+    return id;
+}
+
+static void a_message_is_passed_on_once(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    world_release(w, "t", "1", "", "");
+    world_place(w, "t/T/a", 2);
+    must_fail(w, pass_on(w, "run", true), ISOLA_EUNREACHABLE);
+    assert_int_equal(world_forwards(w), 0);
+    uint64_t id = pass_on(w, "run", false);
+    struct isola_mail *m = world_take_forwarded(w);
+    assert_true(m->final);
+    assert_int_equal(m->origin.id, id);
+    isola_mail_free(m);
     world_place(w, "t/T/a", ISOLA_EUNREACHABLE);
     must_fail(w, world_ask(w, "t/T/a", "get"), ISOLA_EUNREACHABLE);
     world_end(w);
@@ -550,7 +563,7 @@ int main(void)
         cmocka_unit_test(a_type_that_is_gone_answers_what_waits),
         cmocka_unit_test(what_waits_follows_an_actor_that_moves),
         cmocka_unit_test(subscriptions_follow_an_actor_that_moves),
-        cmocka_unit_test(a_message_passed_on_is_not_passed_on_again),
+        cmocka_unit_test(a_message_is_passed_on_once),
         cmocka_unit_test(a_drain_ends_what_runs_and_refuses_what_waits),
         cmocka_unit_test(a_drain_of_an_idle_host_ends),
         cmocka_unit_test(a_drain_ends_after_its_refusals),
