@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { decodeArgs, encodeArgs } from '../../actors/lib/client/codec.js';
 import { keyPair, signPair } from './channel.mjs';
-import { ASK, CONTROL, REPLY, Wire } from './wire.mjs';
+import { ASK, CONTROL, EMIT, REPLY, Wire } from './wire.mjs';
 
 // --- BLAKE2b of 32 bytes (RFC 7693), which node:crypto lacks ---
 
@@ -135,6 +135,7 @@ export class Member {
       node: { name: this.name, url: nowhere, ...of, pid: 1, threads: 1, started_ms: Date.now(), version: '0.1.0', certificate: this.certificate, keeper: false },
       wire: 2, version: '0.1.0', nodes: [], down: [], removed: [], releases: [],
     });
+    wire.send({ kind: EMIT, event: 'caught_up', args: [] }); // with the releases of the others
     return wire;
   }
 }
