@@ -7,13 +7,15 @@
  * from the link itself (isola_link_poll): nobody needs to be woken for it. One worker of a host
  * looks at a time, or sleeps by the links: `gate` is a descriptor its loop waits on, which is
  * readable while one of the links is, if it is the gate of the one that waits. It is moved when
- * another looks, or sleeps while the one that has it is at work.
+ * another looks, or sleeps while the one that has it is at work. Nobody begins to read while
+ * another sleeps by the links, nor does anybody sleep by them while another reads: it would be
+ * woken by what is being read, again and again for as long as that lasts.
  *
  * Where they look: at links that are hot, by which messages were sent by workers or have come.
  *
  * When all workers are busy nobody reads from the links that were taken from nng: so a timer of the
- * loop, the guard, gives them back when nobody has looked from one time to the next, nor sleeps by
- * them. It runs only while there is something to guard.
+ * loop, the guard, gives them back when nobody has looked from one time to the next, nor reads, nor
+ * sleeps by them. It runs only while there is something to guard.
  */
 #include "node-agent/actor-host/visits.h"
 
@@ -190,7 +192,7 @@ static void on_guard(uv_timer_t *timer)
     struct visits *v = timer->data;
     unsigned looks = atomic_load(&v->looks);
     bool watched = atomic_load(&v->watched);
-    if (looks != v->seen) {
+    if (looks != v->seen || atomic_load(&v->reading) > 0) {
         v->seen = looks;
         v->quiet = 0;
         return;
@@ -284,6 +286,7 @@ static bool poll_hot(struct visits *v, bool take, bool all)
     atomic_fetch_add(&v->looks, 1);
     if (take)
         see_to_guard(v);
+    atomic_fetch_add(&v->reading, 1);
     unsigned changes = 0, n = readable(v, links, all, &changes);
     for (unsigned i = 0; i < n; i++) {
         int r = isola_link_poll(links[i], take);
@@ -291,6 +294,7 @@ static bool poll_hot(struct visits *v, bool take, bool all)
             drop(v, links[i]);
         came |= r > 0;
     }
+    atomic_fetch_sub(&v->reading, 1);
     if (n > 0 && changes != atomic_load(&v->changes))
         leave_cold(v, links, n);
     for (unsigned i = 0; i < n; i++)
@@ -326,17 +330,28 @@ static bool begin(struct visits *v)
     return true;
 }
 
+static void glance(struct visits *v)
+{
+    atomic_fetch_add(&v->reading, 1);
+    if (!atomic_load(&v->watched)) /* else somebody is woken for it */
+        (void)poll_hot(v, false, false);
+    atomic_fetch_sub(&v->reading, 1);
+}
+
 /* This thread sleeps by the links, unless another does, or looks at them. */
 static void sleep_by(struct visits *v)
 {
-    if (atomic_load(&v->nhot) == 0 || atomic_load(&v->looked))
+    if (atomic_load(&v->nhot) == 0 || atomic_load(&v->looked) || atomic_load(&v->reading) > 0)
         return;
     pthread_mutex_lock(&v->lock);
-    if (!atomic_load(&v->watched))
+    bool anew = !atomic_exchange(&v->watched, true);
+    if (anew)
         move_gate(v, mine.gate);
+    if (anew && atomic_load(&v->reading) > 0) /* who reads sees one of the two, or is seen */
+        move_gate(v, -1);
+    if (anew && v->gate < 0)
+        atomic_store(&v->watched, false);
     bool by_me = v->gate == mine.gate && mine.gate >= 0;
-    if (by_me)
-        atomic_store(&v->watched, true);
     pthread_mutex_unlock(&v->lock);
     if (by_me)
         poll_hot(v, true, true);
@@ -359,7 +374,7 @@ bool visits_look(void *arg, enum isola_look look)
     switch (look) {
     case ISOLA_LOOK_GLANCE:
         if (mine.fresh)
-            (void)poll_hot(v, false, false);
+            glance(v);
         break;
     case ISOLA_LOOK_BEGIN:
         return begin(v);

@@ -27,6 +27,7 @@ struct visits {
     atomic_uint changes; /* this too: of which links are hot */
     atomic_bool watched; /* and this: the worker of the gate sleeps */
     atomic_bool looked;  /* a worker looks and does nothing else: no second one does */
+    atomic_uint reading; /* workers that read, or are about to */
     atomic_bool heard;   /* nng has delivered something since one has begun to */
     atomic_uint looks;
     atomic_bool guarded; /* the guard runs, or is about to */
