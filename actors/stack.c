@@ -175,10 +175,12 @@ void isola__error_text(struct isola_slice value, struct isola_buf *out)
             one_error(&e, out);
             continue;
         }
-        if (isola_mp_next(&r, &item) == 0 && item.type == ISOLA_MP_STR) {
+        struct isola_buf text = {0};
+        if (isola_mp_next(&r, &item) == 0 && isola_mp_utf8(&item, &text)) {
             isola_buf_puts(out, "\ncaused by: ");
-            put(out, item.bytes);
+            put(out, isola_buf_slice(&text));
         }
+        isola_buf_free(&text);
         return;
     }
 }

@@ -36,6 +36,9 @@ enum isola_ext {
  * so many of its first ones do not take less as UTF-8. */
 #define ISOLA_TEXT_LONG  64
 #define ISOLA_TEXT_TRIED 128
+/* From so many on, one with all units below U+0100 is sent as ISOLA_EXT_LATIN1 without a look at
+ * whether it is ASCII. No address is as long. */
+#define ISOLA_TEXT_UNREAD 1024
 
 /* Element kinds of ISOLA_EXT_TYPED_ARRAY. Uint8Array itself travels as msgpack bin. */
 enum isola_typed_array {
@@ -76,6 +79,9 @@ ANY_THREAD void isola_mp_ext(struct isola_buf *b, enum isola_ext type, struct is
  * returned. */
 ANY_THREAD size_t isola_mp_ext_begin(struct isola_buf *b, enum isola_ext type);
 ANY_THREAD void isola_mp_ext_end(struct isola_buf *b, size_t begun);
+/* The same for a str. */
+ANY_THREAD size_t isola_mp_str_begin(struct isola_buf *b);
+ANY_THREAD void isola_mp_str_end(struct isola_buf *b, size_t begun);
 /* key and value of a map entry */
 ANY_THREAD void isola_mp_kstr(struct isola_buf *b, const char *key, const char *value);
 ANY_THREAD void isola_mp_kuint(struct isola_buf *b, const char *key, uint64_t value);
@@ -127,6 +133,13 @@ static inline struct isola_mp_reader isola_mp_reader(struct isola_slice s)
  * array or map that claims more items than bytes are left is refused here, so counts may be trusted
  * for allocation. */
 ANY_THREAD ISOLA_MUST_USE int isola_mp_next(struct isola_mp_reader *r, struct isola_mp_item *out);
+/* Is its payload values, one after the other (Map, Set, Error)? */
+static inline bool isola_mp_holds_values(const struct isola_mp_item *item)
+{
+    return item->type == ISOLA_MP_EXT &&
+           (item->ext == ISOLA_EXT_MAP || item->ext == ISOLA_EXT_SET ||
+            item->ext == ISOLA_EXT_ERROR);
+}
 /* For what is read strictly: the next item, if it is of this type; a bin of just `n` bytes, copied
  * to `to`. False: it is not, or malformed. */
 ANY_THREAD bool isola_mp_take(struct isola_mp_reader *r, enum isola_mp_type type,

@@ -9,6 +9,7 @@
 
 /* The bytes of the largest header: type byte, 32-bit length, and the type of an extension. */
 #define EXT_ROOM 6
+#define STR_ROOM 5
 
 static inline void put16(uint8_t *p, uint16_t v)
 {
@@ -262,6 +263,25 @@ void isola_mp_ext_end(struct isola_buf *b, size_t begun)
     if (size != EXT_ROOM && n != 0)
         memmove(p + size, p + EXT_ROOM, n);
     b->len = begun + size + n;
+}
+
+size_t isola_mp_str_begin(struct isola_buf *b)
+{
+    size_t begun = b->len;
+    (void)isola_buf_extend(b, STR_ROOM);
+    return begun;
+}
+
+void isola_mp_str_end(struct isola_buf *b, size_t begun)
+{
+    if (b->failed || !fits32(b, b->len - begun - STR_ROOM))
+        return;
+    uint8_t *p = b->data + begun;
+    size_t n = b->len - begun - STR_ROOM;
+    b->len = begun;
+    isola_mp_str_header(b, n); /* there is room */
+    memmove(b->data + b->len, p + STR_ROOM, n);
+    b->len += n;
 }
 
 void isola_mp_kstr(struct isola_buf *b, const char *key, const char *value)

@@ -50,9 +50,9 @@ static void set_text(json_t *object, const char *key, struct isola_slice s)
 /* How many causes of an error, and of those theirs, are told. */
 #define CAUSES_MAX 8
 
-/* What caused an error, in words: false when it is neither an Error nor a text. Steps on to its own
- * cause. */
-static bool next_cause(struct isola_mp_error *e)
+/* What caused an error, in words: false when it is neither an Error nor a text, which is put into
+ * `text`. Steps on to its own cause. */
+static bool next_cause(struct isola_mp_error *e, struct isola_buf *text)
 {
     struct isola_slice cause = e->cause;
     struct isola_mp_reader r = isola_mp_reader(cause);
@@ -62,15 +62,16 @@ static bool next_cause(struct isola_mp_error *e)
         return false;
     if (isola_mp_read_error(cause, e))
         return true;
-    if (isola_mp_next(&r, &item) != 0 || item.type != ISOLA_MP_STR)
+    if (isola_mp_next(&r, &item) != 0 || !isola_mp_utf8(&item, text))
         return false;
-    e->message = item.bytes;
+    e->message = isola_buf_slice(text);
     return true;
 }
 
 static json_t *causes_json(struct isola_mp_error e, int left)
 {
-    if (left == 0 || !next_cause(&e))
+    struct isola_buf text = {0};
+    if (left == 0 || !next_cause(&e, &text))
         return NULL;
     json_t *cause = json_object();
     if (e.name.len > 0)
@@ -83,6 +84,7 @@ static json_t *causes_json(struct isola_mp_error e, int left)
     json_t *further = causes_json(e, left - 1);
     if (further != NULL)
         json_object_set_new(cause, "cause", further);
+    isola_buf_free(&text);
     return cause;
 }
 
@@ -249,12 +251,12 @@ void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
         fail_json(cli, code, &e);
         return;
     }
-    struct isola_buf line = {0};
+    struct isola_buf line = {0}, text = {0};
     isola_buf_puts(&line, "ctl: ");
     indented(&line, code, " ");
     isola_buf_puts(&line, ": ");
     error_text(&line, &e);
-    for (int i = 0; i < CAUSES_MAX && next_cause(&e); i++) {
+    for (int i = 0; i < CAUSES_MAX && next_cause(&e, &text); i++) {
         isola_buf_puts(&line, "\n  caused by: ");
         if (e.code_name.len > 0) {
             indented(&line, e.code_name, " ");
@@ -262,6 +264,7 @@ void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
         }
         error_text(&line, &e);
     }
+    isola_buf_free(&text);
     advise(cli, &line, code);
     isola_buf_puts(&line, "\n");
     print_error(&line);

@@ -68,6 +68,12 @@ void isola__conn_refuse(struct isola__conn *conn, const char *fmt, ...)
     isola__conn_close(conn);
 }
 
+static void too_big(struct isola__conn *conn, uint64_t id)
+{
+    isola__fail(conn, id, ISOLA_ETOOBIG, "the answer is over %u MB; ask for less",
+                ISOLA_FRAME_MAX >> 20);
+}
+
 static void send_and_free(struct isola__conn *conn, struct isola_msg *m)
 {
     if (m == NULL) {
@@ -80,8 +86,7 @@ static void send_and_free(struct isola__conn *conn, struct isola_msg *m)
     int rc = isola__conn_send(conn, m);
     free(m);
     if (rc == ISOLA_ETOOBIG && !failure)
-        isola__fail(conn, id, ISOLA_ETOOBIG, "the answer is over %u MB; ask for less",
-                    ISOLA_FRAME_MAX >> 20);
+        too_big(conn, id);
 }
 
 void isola__reply(struct isola__conn *conn, uint64_t id, struct isola_slice value)
@@ -118,7 +123,11 @@ void isola__pass_answer(struct isola__conn *conn, uint64_t id, const struct isol
         return;
     struct isola_msg m = *answer;
     m.id = id;
-    (void)isola__conn_send(conn, &m);
+    int rc = isola__conn_send(conn, &m);
+    if (rc == ISOLA_ETOOBIG)
+        too_big(conn, id);
+    else if (rc == ISOLA_EPROTO)
+        isola__fail(conn, id, rc, "the answer is malformed");
 }
 
 /* args: [params] */

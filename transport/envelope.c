@@ -118,11 +118,6 @@ struct level {
 };
 #define FILLS UINT64_MAX
 
-static bool holds_values(int8_t ext)
-{
-    return ext == ISOLA_EXT_MAP || ext == ISOLA_EXT_SET || ext == ISOLA_EXT_ERROR;
-}
-
 static int read_args(struct isola_mp_reader *r, struct isola_slice *out, struct isola_err *err)
 {
     struct level levels[ISOLA_VALUE_DEPTH + 1];
@@ -150,7 +145,7 @@ static int read_args(struct isola_mp_reader *r, struct isola_slice *out, struct 
         if (isola_mp_next(r, &item) != 0)
             return malformed(err, "args", "holds a malformed value");
 
-        bool payload = item.type == ISOLA_MP_EXT && holds_values(item.ext);
+        bool payload = isola_mp_holds_values(&item);
         if (!payload && item.type != ISOLA_MP_ARRAY && item.type != ISOLA_MP_MAP)
             continue;
         if (depth == ISOLA_VALUE_DEPTH)

@@ -17,7 +17,7 @@
 
 /* Appends the envelope of `m` in that version (ISOLA_WIRE_OLDEST to ISOLA_WIRE_VERSION) to `out`
  * (whose `failed` says whether there was memory). What an older version lacks is left out: version
- * 1 has no flags, seq and trace. */
+ * 1 has no flags, seq and trace. Values are taken as they are: older.h makes those of version 1. */
 ANY_THREAD void isola_envelope_encode(const struct isola_msg *m, unsigned version,
                                       struct isola_buf *out);
 /* All of it that is before the args. */

@@ -110,8 +110,9 @@ ANY_THREAD void isola_link_unref(struct isola_link *link);
  * empty frame. Frames sent before a dialled link is up wait for it. Direct links: any thread. */
 LOOP_THREAD ISOLA_MUST_USE int isola_link_send(struct isola_link *link, struct isola_buf *frame);
 /* Encodes and sends `m` (borrowed). Control goes before replies, those before asks, those before
- * the rest; messages of one `src` keep their order (transport/outflow.h). Direct links: 1 when it
- * is sent, and its senders should wait for `drained`. */
+ * the rest; messages of one `src` keep their order (transport/outflow.h). Who speaks version 1 gets
+ * values as that has them (older.h); ISOLA_EPROTO: they are malformed. Direct links: 1 when it is
+ * sent, and its senders should wait for `drained`. */
 LOOP_THREAD ISOLA_MUST_USE int isola_link_send_msg(struct isola_link *link,
                                                    const struct isola_msg *m);
 /* As isola_link_send_msg, where args lie in `*memory`, from malloc(), and the bytes before them are

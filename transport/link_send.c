@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "transport/envelope.h"
 #include "transport/link_impl.h"
+#include "transport/older.h"
 
 /* Queued this much, write at once. */
 #define FLUSH_EARLY (128u << 10)
@@ -265,7 +266,8 @@ int isola_link_send_msg(struct isola_link *link, const struct isola_msg *m)
     return isola_link_send_own(link, m, &none);
 }
 
-int isola_link_send_own(struct isola_link *link, const struct isola_msg *m, void **memory)
+/* As isola_link_send_own, with values that the peer understands. */
+static int send_own(struct isola_link *link, const struct isola_msg *m, void **memory)
 {
     size_t size = ENVELOPE_ROOM + m->src.len + m->dst.len + m->event.len + m->trace.len +
                   m->chain.len + m->args.len;
@@ -292,6 +294,26 @@ int isola_link_send_own(struct isola_link *link, const struct isola_msg *m, void
     }
     rc = put(link, rc);
     isola_buf_free(&head);
+    return rc;
+}
+
+int isola_link_send_own(struct isola_link *link, const struct isola_msg *m, void **memory)
+{
+    if (atomic_load_explicit(&link->wire, memory_order_relaxed) > 1 || m->args.len == 0)
+        return send_own(link, m, memory);
+    if (m->args.len / 2 > (cuts(link) ? ISOLA_MESSAGE_MAX : ISOLA_FRAME_MAX))
+        return ISOLA_ETOOBIG; /* UTF-16 that is ASCII gets that much shorter, nothing more */
+    struct isola_buf args = {0};
+    struct isola_msg older = *m;
+    void *none = NULL;
+    int rc = isola__older_args(m->args, &args);
+    if (rc == 1) {
+        older.args = isola_buf_slice(&args);
+        rc = args.failed ? ISOLA_ENOMEM : send_own(link, &older, &none);
+    } else if (rc == 0) {
+        rc = send_own(link, m, memory);
+    }
+    isola_buf_free(&args);
     return rc;
 }
 

@@ -248,6 +248,8 @@ bool Encoder::write(v8::Local<v8::Value> value, int depth)
 
 bool Encoder::latin1(const uint8_t *from, size_t n, As as)
 {
+    if (n >= ISOLA_TEXT_UNREAD && as == As::Value)
+        return raw(ISOLA_EXT_LATIN1, from, n);
     uint8_t *p = need(kExtRoom + n);
     if (p == nullptr)
         return false;

@@ -166,52 +166,112 @@ static void test_dial_nothing(void **state)
     assert_non_null(strstr(client.why, "nothing listens there"));
 }
 
+/* Waits for the next frame on the raw end of a connection, and decodes it: `got` has slices of
+ * `in`, until the next one is read. */
+static unsigned next_envelope(int fd, struct isola__inflow *in, struct isola_msg *got)
+{
+    struct isola_slice bytes = {0};
+    struct isola_err err;
+    enum isola__item kind;
+    unsigned version;
+    while (isola__inflow_next(in, &kind, &bytes, &err) != 1) {
+        uint8_t *to;
+        size_t room;
+        WAIT_FOR(raw_readable(fd));
+        assert_int_equal(isola__inflow_room(in, &to, &room), 0);
+        ssize_t n = recv(fd, to, room, MSG_DONTWAIT);
+        assert_true(n > 0);
+        isola__inflow_arrived(in, (size_t)n);
+    }
+    assert_int_equal(kind, ISOLA__ITEM_FRAME);
+    assert_int_equal(isola_envelope_decode(bytes, got, &version, &err), 0);
+    return version;
+}
+
+/* The peer of `link` begins to speak that version. */
+static void speak(struct isola_link *link, unsigned version)
+{
+    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("x")}, got;
+    struct isola_buf frame = {0};
+    struct isola_err err;
+    isola_envelope_encode(&m, version, &frame);
+    assert_int_equal(isola_link_decode(link, isola_buf_slice(&frame), &got, &err), 0);
+    isola_buf_free(&frame);
+}
+
 /* A client that begins to speak an older version while parts are on their way to it: what its
  * version says nothing of goes on, since it has taken them once. */
 static void test_falls_back(void **state)
 {
     struct end server = {0};
     struct isola__inflow in = {0};
-    struct isola_buf args = {0}, frame = {0};
+    struct isola_buf args = {0};
     struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("x")}, got;
-    struct isola_err err;
-    struct isola_slice bytes = {0};
-    enum isola__item kind;
-    int frames = 0;
     (void)state;
     int fd = raw_pair(&server);
     for (unsigned version = 2; version > 0; version--) {
-        frame.len = 0;
-        isola_envelope_encode(&m, version, &frame);
-        assert_int_equal(isola_link_decode(server.link, isola_buf_slice(&frame), &got, &err), 0);
+        speak(server.link, version);
+        args.len = 0;
         isola_mp_array(&args, 1);
         isola_mp_bin_header(&args, version == 2 ? 3 << 20 : 10);
         isola_buf_extend(&args, version == 2 ? 3 << 20 : 10);
         m.args = isola_buf_slice(&args);
         assert_int_equal(isola_link_send_msg(server.link, &m), 0);
-        m.args = (struct isola_slice){0};
-        args.len = 0;
     }
-    while (frames < 2) {
-        uint8_t *to;
-        size_t room;
-        WAIT_FOR(raw_readable(fd));
-        assert_int_equal(isola__inflow_room(&in, &to, &room), 0);
-        ssize_t n = recv(fd, to, room, MSG_DONTWAIT);
-        assert_true(n > 0);
-        isola__inflow_arrived(&in, (size_t)n);
-        while (isola__inflow_next(&in, &kind, &bytes, &err) == 1) {
-            unsigned version;
-            assert_int_equal(kind, ISOLA__ITEM_FRAME);
-            assert_int_equal(isola_envelope_decode(bytes, &got, &version, &err), 0);
-            assert_int_equal(version, frames == 0 ? 2 : 1);
-            assert_true(frames == 0 ? got.args.len > 3 << 20 : got.args.len == 13);
-            frames++;
-        }
-    }
+    assert_int_equal(next_envelope(fd, &in, &got), 2);
+    assert_true(got.args.len > 3 << 20);
+    assert_int_equal(next_envelope(fd, &in, &got), 1);
+    assert_int_equal(got.args.len, 13);
     isola__inflow_free(&in);
     isola_buf_free(&args);
-    isola_buf_free(&frame);
+    close(fd);
+    WAIT_FOR(server.downs);
+}
+
+/* Who speaks version 1 gets values as that has them; what is malformed it does not get, and is no
+ * matter of the connection. */
+static void test_older_values(void **state)
+{
+    static const struct isola_slice values = {(const uint8_t *)"\x91\xd5\x0c\xe9\x41", 5};
+    struct end server = {0};
+    struct isola__inflow in = {0};
+    struct isola_msg m = {.kind = ISOLA_MSG_EMIT, .event = isola_slice_str("x")}, got;
+    (void)state;
+    int fd = raw_pair(&server);
+    for (unsigned version = 2; version > 0; version--) {
+        speak(server.link, version);
+        m.args = isola_slice("\x91\xd4\x0d\x41", 4);
+        if (version == 1)
+            assert_int_equal(isola_link_send_msg(server.link, &m), ISOLA_EPROTO);
+        m.args = values;
+        assert_int_equal(isola_link_send_msg(server.link, &m), 0);
+        m.args = isola_slice(NULL, 0);
+        assert_int_equal(isola_link_send_msg(server.link, &m), 0);
+    }
+    assert_int_equal(next_envelope(fd, &in, &got), 2);
+    assert_true(isola_slice_eq(got.args, values));
+    assert_int_equal(next_envelope(fd, &in, &got), 2);
+    assert_true(isola_slice_is(got.args, "\x90"));
+    assert_int_equal(next_envelope(fd, &in, &got), 1);
+    assert_true(isola_slice_is(got.args, "\x91\xa3\u00e9\x41"));
+    assert_int_equal(next_envelope(fd, &in, &got), 1);
+    assert_true(isola_slice_is(got.args, "\x90"));
+
+    /* what lies in memory of its own stays there, and is its sender's */
+    struct isola_buf large = {0};
+    isola_buf_extend(&large, ISOLA_MSG_BEFORE);
+    isola_mp_array(&large, 1);
+    size_t begun = isola_mp_ext_begin(&large, ISOLA_EXT_LATIN1);
+    memset(isola_buf_extend(&large, 100000), 0xe9, 100000);
+    isola_mp_ext_end(&large, begun);
+    m.args = isola_slice(large.data + ISOLA_MSG_BEFORE, large.len - ISOLA_MSG_BEFORE);
+    void *memory = large.data;
+    assert_int_equal(isola_link_send_own(server.link, &m, &memory), 0);
+    assert_ptr_equal(memory, large.data);
+    assert_int_equal(next_envelope(fd, &in, &got), 1);
+    assert_int_equal(got.args.len, 200006);
+    isola_buf_free(&large);
+    isola__inflow_free(&in);
     close(fd);
     WAIT_FOR(server.downs);
 }
@@ -767,6 +827,7 @@ int main(void)
 {
     const struct CMUnitTest unix_suite[] = {BOTH,
                                             TEST(test_falls_back),
+                                            TEST(test_older_values),
                                             TEST(test_drained_at_half),
                                             TEST(test_half_frame),
                                             TEST(test_half_header),

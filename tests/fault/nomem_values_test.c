@@ -16,6 +16,7 @@
 #include "base/msgpack.h"
 #include "cli/value.h"
 #include "nomem.h"
+#include "transport/older.h"
 
 static struct isola_buf values[100]; /* those of tests/vectors, each one args array */
 static size_t n_values;
@@ -91,6 +92,28 @@ static void test_envelopes(void **state)
         }
 }
 
+static void test_older(void **state)
+{
+    unsigned told = 0;
+    (void)state;
+    for (size_t i = 0; i < n_values; i++) {
+        unsigned tries = 0;
+        do {
+            struct isola_buf b = {0};
+            long before = living;
+            fail_nth(++tries);
+            int rc = isola__older_args(isola_buf_slice(&values[i]), &b);
+            fail_nth(0);
+            assert_true(rc == 1 || (rc == 0 && !no_mem));
+            assert_int_equal(b.failed, no_mem);
+            told += b.failed;
+            isola_buf_free(&b);
+            assert_int_equal(living, before);
+        } while (no_mem);
+    }
+    assert_true(told > 5);
+}
+
 static void test_shown(void **state)
 {
     (void)state;
@@ -151,6 +174,7 @@ static void test_typed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_envelopes),
-                                       cmocka_unit_test(test_shown), cmocka_unit_test(test_typed)};
+                                       cmocka_unit_test(test_older), cmocka_unit_test(test_shown),
+                                       cmocka_unit_test(test_typed)};
     return cmocka_run_group_tests(tests, read_values, free_values);
 }

@@ -31,7 +31,8 @@ const shared = [1, 2];
 const values = {
   numbers: [0, 127, 128, 256, 65536, 2 ** 32, 2 ** 53, 2 ** 53 + 2, -1, -33, -129, -32769, -(2 ** 31) - 1, -(2 ** 53), -0, 1.5, NaN, -Infinity],
   texts: ['', 'é€😀', 'x'.repeat(31), 'x'.repeat(32), 'x'.repeat(256), '\u001b[31m'],
-  units: ['\u00e9'.repeat(64), '\u65e5\u672c'.repeat(40), '\ud800', `${'x'.repeat(200)}\u65e5`, `\u65e5${'x'.repeat(200)}`],
+  within: [new Map([['\u00e9'.repeat(64), new Set(['\ud800'])]]), error(new Error('no', { cause: '\u65e5'.repeat(64) }))],
+  units: ['x'.repeat(1024), '\u00e9'.repeat(64), '\u65e5\u672c'.repeat(40), '\ud800', `${'x'.repeat(200)}\u65e5`, `\u65e5${'x'.repeat(200)}`],
   small: [null, true, false, undefined],
   nested: [[1, [2, [3, {}]]], { a: { b: { c: [] } } }],
   many: [Array(16).fill(0), Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`k${i}`, i]))],
@@ -46,14 +47,14 @@ const values = {
 };
 for (const [name, list] of Object.entries(values)) {
   const bytes = encodeArgs(list);
-  for (const target of ['msgpack', 'value', 'codec']) save(target, name, bytes);
+  for (const target of ['msgpack', 'value', 'codec', 'older']) save(target, name, bytes);
 }
 const lies = {
   'count-of-4g': '91 dd ffffffff', 'map-of-4g': '91 df ffffffff', 'text-of-4gb': '91 db ffffffff', 'extension-of-4gb': '91 c9 ffffffff 04',
   'reserved-byte': '91 c1', 'backref-to-nothing': '91 d40907', 'backref-to-the-args': '91 d40900', 'half-a-unit': '91 d40d41', 'regexp-of-one': '91 c70306a2612b', 'error-of-no-map': '91 d40701',
   'odd-typed-array': '91 c7020806 01', 'bigint-without-sign': '91 c70002', 'float32': '91 ca 3fc00000', 'long-forms': '92 cc05 d3ffffffffffffffff',
 };
-for (const [name, bytes] of Object.entries(lies)) for (const target of ['msgpack', 'value', 'codec']) save(target, name, hex(bytes));
+for (const [name, bytes] of Object.entries(lies)) for (const target of ['msgpack', 'value', 'codec', 'older']) save(target, name, hex(bytes));
 save('codec', 'deep', Buffer.concat([Buffer.alloc(300, 0x91), hex('c0')]));
 save('msgpack', 'deep', Buffer.concat([Buffer.alloc(300, 0x91), hex('c0')]));
 for (const [name, text] of Object.entries({ object: '{"a":[1,2.5,-3e7,null,true,"\\u00e9"]}', base64: '{"$base64":"AQID"}', actor: '{"$actor":"shop/Counter/a"}', word: 'hello' }))

@@ -133,6 +133,9 @@ test('ask', { concurrency }, async (t) => {
       'ctl: ESCRIPT: no order\n    at order (s/a.ts:1:2)\n  caused by: EDB: RangeError: gone\n    at read (s/db.ts:3:4)\n  caused by: the \ufffd[2Jdisk\n');
     assert.deepEqual(JSON.parse((await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path })).stdout).error.cause,
       { name: 'RangeError', code: 'EDB', message: 'gone', stack: 'Error: gone\n    at read (s/db.ts:3:4)', cause: { message: 'the \u001b[2Jdisk' } });
+    error.cause = new Ext(12, Buffer.from('caf\u00e9', 'latin1')); // as long strings are sent
+    assert.equal((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr, 'ctl: ESCRIPT: no order\n    at order (s/a.ts:1:2)\n  caused by: caf\u00e9\n');
+    assert.deepEqual(JSON.parse((await ctl(['--json', 'ask', 'a/B/c', 'x'], { node: agent.path })).stdout).error.cause, { message: 'caf\u00e9' });
     error.cause = new Ext(9, Buffer.from([1])); // itself
     assert.match((await ctl(['ask', 'a/B/c', 'x'], { node: agent.path })).stderr, /^ctl: ESCRIPT: no order\n.*\n$/);
   });

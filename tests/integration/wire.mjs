@@ -84,7 +84,7 @@ export function target(url) {
 }
 
 export class Wire {
-  frames = []; // { kind, id, …, args }, as they come
+  frames = []; // { kind, id, …, args }, as they come; `bytes` of each is all of it
   pongs = [];
   ended = false;
   refusal; // what the peer has said instead of shaking hands
@@ -177,6 +177,7 @@ export class Wire {
 
   #frame(bytes) {
     const frame = readEnvelope(bytes);
+    Object.defineProperty(frame, 'bytes', { value: Buffer.from(bytes) });
     this.frames.push(frame);
     this.hear?.(frame);
   }

@@ -10,12 +10,13 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { encodeFrame } from '../../actors/lib/client/envelope.js';
 import { random } from '../chaos/crashes.mjs';
 import { actors, Cluster, ctlOk, nodes, until } from './cluster.mjs';
+import { decode } from './fake_agent.mjs';
 import { Authority } from './member.mjs';
 import { dataPort, envelopeOf, frameOf, Wire } from './wire.mjs';
 
 const seed = +(process.env.ISOLA_TEST_SEED ?? 0x15014);
 const LANES = 50; // connections side by side
-const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4;
+const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, EVENT = 7;
 
 const app = {
   'isola.json': { name: 'w', actors: { A: { module: './a.js' }, S: { module: './a.js', isolation: 'shared' } } },
@@ -25,6 +26,7 @@ const app = {
     self.on('echo', (...v) => v);
     self.on('heard', () => self.state.heard);
     self.on('refs', (address) => actor(address));
+    self.on('tell', (...v) => { self.emit('news', ...v); });
     self.on('hear', () => { self.state.heard++; });
   };`,
 };
@@ -217,3 +219,23 @@ for (const [way, { version, open, mutants, unfinished }] of Object.entries(ways)
     });
   });
 }
+
+test('a program of the release before gets strings as UTF-8, others as they are', async () => {
+  const texts = ['x'.repeat(5000), 'é'.repeat(100), '日'.repeat(100), '\ud800!', { in: ['é'.repeat(70_000)] }];
+  for (const version of [1, 2]) {
+    const wire = await Wire.open({ path: node.socket });
+    const say = (m) => wire.frame(version === 1 ? Buffer.from(encodeFrame(m).subarray(4)) : envelopeOf(m));
+    say({ kind: SUB, id: 3, dst: 'w/A/x', event: 'news' });
+    say({ kind: ASK, id: 5, dst: 'w/A/x', event: 'echo', args: texts });
+    say({ kind: EMIT, dst: 'w/A/x', event: 'tell', args: texts });
+    const answer = await wire.answer(5);
+    const event = await wire.until('the event', () => wire.frames.find((f) => f.kind === EVENT));
+    assert.deepEqual([answer.kind, event.version], [REPLY, version]);
+    for (const values of [decode(answer.bytes).at(-1)[0], decode(event.bytes).at(-1)]) {
+      if (version === 1) assert.deepEqual(values, [...texts.slice(0, 3), '\ufffd!', texts[4]]);
+      else assert.deepEqual([...values.slice(0, 4), ...values[4].in].map((v) => v.type), [12, 12, 13, 13, 12]);
+    }
+    assert.deepEqual(answer.args[0], version === 1 ? [...texts.slice(0, 3), '\ufffd!', texts[4]] : texts);
+    wire.end();
+  }
+});

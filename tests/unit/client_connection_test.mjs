@@ -11,9 +11,10 @@ import { join } from 'node:path';
 import { after, afterEach, beforeEach, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
-import { decodeArgs } from '../../actors/lib/client/codec.js';
+import { decodeArgs, writeArgs } from '../../actors/lib/client/codec.js';
 import { ACK, ASK, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js';
 import { Client, Ref, connect } from '../../actors/lib/client/index.js';
+import { Writer } from '../../actors/lib/client/msgpack.js';
 
 const library = pathToFileURL(join(import.meta.dirname, '../../actors/lib/client/index.js')).href;
 const dir = mkdtempSync(join(tmpdir(), 'isola-client-'));
@@ -51,6 +52,7 @@ class FakeAgent {
     socket.on('data', (chunk) => parser.push(chunk, (bytes) => this.#message(socket, decodeEnvelope(bytes))));
   }
   #message(socket, m) {
+    m.bytes = Buffer.from(m.args);
     m.args = decodeArgs(m.args);
     const version = m.version; // what it is spoken to in is what it answers in
     const about = m.seq !== 0 ? { version, seq: m.seq, src: m.dst, dst: m.src } : { version, id: m.id };
@@ -475,6 +477,35 @@ test('what is sent before the agent has said what it speaks keeps its trace, and
     assert.equal(await two, 'yes');
     await four;
     assert.equal(other.untaken, 0);
+    await c.close();
+    await other.close();
+  }
+});
+
+test('an agent of the release before gets strings as UTF-8', async () => {
+  const texts = ['x'.repeat(1024), { é: 'é'.repeat(64) }, new Map([['日'.repeat(64), new Set(['\ud800!'])]]), 'short'];
+  const older = [...texts.slice(0, 2), new Map([['日'.repeat(64), new Set(['\ufffd!'])]]), 'short'];
+  const bytesOf = (args, old) => { const w = new Writer(); writeArgs(w, args, old); return Buffer.from(w.bytes()); };
+  for (const wire of [2, 1]) {
+    const other = new FakeAgent(join(dir, `texts-${wire}.sock`));
+    other.wire = wire;
+    await other.listen();
+    const c = new Client({ socket: other.path }), ref = c.actor('a/B/c');
+    const early = [structuredClone(texts[1])];
+    ref.emit('early', ...early);
+    early[0].é = 'changed since';
+    for (const when of ['before the agent has said what it speaks', 'after it']) {
+      ref.emit('one', ...texts);
+      const two = ref.ask('two', ...texts);
+      if (when !== 'after it') assert.deepEqual((await other.take()).args, [texts[1]]);
+      for (const m of [await other.take(), await other.take()]) {
+        assert.equal(m.version, wire);
+        assert.deepEqual(m.args, wire === 1 ? older : texts, when);
+        assert.deepEqual(m.bytes, bytesOf(texts, wire === 1), when);
+        if (m.id !== 0) m.reply(m.args);
+      }
+      assert.deepEqual(await two, wire === 1 ? older : texts);
+    }
     await c.close();
     await other.close();
   }

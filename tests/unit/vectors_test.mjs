@@ -8,7 +8,8 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 
-import { decodeArgs, encodeArgs, kAddress } from '../../actors/lib/client/codec.js';
+import { decodeArgs, encodeArgs, kAddress, writeArgs } from '../../actors/lib/client/codec.js';
+import { Writer } from '../../actors/lib/client/msgpack.js';
 
 const root = resolve(import.meta.dirname, '../..');
 const vectors = JSON.parse(readFileSync(join(root, 'tests/vectors/values.json'), 'utf8'));
@@ -26,8 +27,12 @@ test('in an isolate', () => {
 });
 
 test('in the client library', () => {
-  for (const { name, value, bytes } of vectors) {
+  for (const { name, value, bytes, older } of vectors) {
     const made = new Function('ref', `return [${value}]`)((address) => ({ [kAddress]: address }));
+    const w = new Writer();
+    assert.equal(writeArgs(new Writer(), made), older !== undefined, name);
+    assert.equal(writeArgs(w, made, true), false, name);
+    assert.equal(w.bytes().toString('hex'), older ?? bytes, `${name}, for who speaks version 1`);
     assert.equal(encodeArgs(made).toString('hex'), bytes, name);
     assert.equal(encodeArgs(decodeArgs(Buffer.from(bytes, 'hex'))).toString('hex'), bytes, `${name}, read again`);
   }

@@ -23,7 +23,7 @@ export const kAddress = Symbol.for('isola.address');
 // Extension types and element kinds: the numbers are the wire format.
 const UNDEFINED = 1, BIGINT = 2, DATE = 3, MAP_EXT = 4, SET = 5, REGEXP = 6, ERROR = 7, TYPED_ARRAY = 8, BACKREF = 9, REF = 10,
   ARRAY_BUFFER = 11, LATIN1 = 12, UTF16 = 13, STREAM = 14;
-const LONG = 64, TRIED = 128; // units: a text of so many, and those by which it is judged
+const LONG = 64, TRIED = 128, UNREAD = 1024; // units: a text of so many, those by which it is judged, and one that may be ASCII as well
 const STREAMS = 'streams go between actors alone: a program can neither send nor receive one';
 const DATA_VIEW = 11, FLOAT16 = 12;
 const ELEMENTS = [undefined, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array,
@@ -35,13 +35,16 @@ const tagOf = Object.getOwnPropertyDescriptor(TypedArray.prototype, Symbol.toStr
 // --- encoding ---
 
 class Encoder {
+  units = false; // was there a string that is not UTF-8?
   #w;
+  #older; // for who speaks version 1, which has no others
   #seen = new Map(); // object → its number
   #count = 0;
   #path = []; // how the value at hand is reached: an index, a name, or a piece of text in an array of one
 
-  constructor(writer) {
+  constructor(writer, older) {
     this.#w = writer;
+    this.#older = older;
   }
 
   args(values) {
@@ -69,22 +72,21 @@ class Encoder {
     }
   }
 
-  // The units of a string as they are when that is shorter, and when UTF-8 cannot have them.
+  // The units of a string as they are when that is shorter or spares a look at them, and when UTF-8 cannot have them.
   #text(s) {
     let type = 0;
-    if (s.length >= LONG && Buffer.byteLength(s) !== s.length) {
-      const tried = s.slice(0, TRIED);
-      if (/^[\0-\xff]*$/.test(s)) type = LATIN1;
-      else if (Buffer.byteLength(tried) >= 2 * tried.length) type = UTF16;
+    if (s.length >= LONG) {
+      const ascii = Buffer.byteLength(s) === s.length, tried = s.slice(0, TRIED);
+      if (ascii ? s.length >= UNREAD : /^[\0-\xff]*$/.test(s)) type = LATIN1;
+      else if (!ascii && Buffer.byteLength(tried) >= 2 * tried.length) type = UTF16;
     }
     if (type === 0 && !s.isWellFormed()) type = UTF16;
-    if (type === 0) {
+    if (type === 0 || this.#older) {
       this.#w.str(s);
       return;
     }
-    const at = this.#w.extBegin(type);
-    this.#w.raw(Buffer.from(s, type === LATIN1 ? 'latin1' : 'utf16le'));
-    this.#w.extEnd(at);
+    this.units = true;
+    this.#w.units(type, s, type === LATIN1 ? 'latin1' : 'utf16le');
   }
 
   #bigint(v) {
@@ -260,9 +262,11 @@ function pathText(path) {
       : /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`), 'args');
 }
 
-/** Appends an args array to a Writer. */
-export function writeArgs(writer, args) {
-  new Encoder(writer).args(args);
+/** Appends an args array to a Writer; `older`: for who speaks wire version 1. Returns whether it has what version 1 has not. */
+export function writeArgs(writer, args, older = false) {
+  const encoder = new Encoder(writer, older);
+  encoder.args(args);
+  return encoder.units;
 }
 
 /** An array of arguments as bytes. Throws ECLONE with the path to what cannot be sent, and ETOOBIG. */

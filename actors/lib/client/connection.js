@@ -4,17 +4,18 @@
 //
 // Happy path: the first message connects; `hello` goes ahead of it, asks are matched to replies by id, events go to whoever
 // subscribed. When nothing is awaited any more the socket no longer keeps the process alive. What goes before the agent has said what it
-// speaks is of the oldest version, which has no trace contexts and no frames in parts: a message with one, or that needs them, waits for its
-// hello, and what comes after that message too.
+// speaks is of the oldest version, which has no trace contexts, no frames in parts and no strings but UTF-8: a message with one, or that needs
+// them, waits for its hello, and what comes after that message too.
 // Failure modes: the agent goes: asks it had fail with EUNREACHABLE (they may or may not have run), messages not yet sent
 // wait for it for PATIENCE ms, subscriptions are repeated when it is back; so are durable messages that are not acknowledged (outbox.js). No agent at the first attempt: what waits fails at once.
 // A peer that breaks the wire format is cut off (EPROTO). Too much waiting: EOVERLOAD at the sender.
 // Invariants: every ask settles exactly once; an id is never used twice; nothing is sent before `hello`.
 import net from 'node:net';
 
-import { FRAME_MAX, decodeArgs, encodeArgs } from './codec.js';
+import { FRAME_MAX, MESSAGE_MAX, decodeArgs, writeArgs } from './codec.js';
 import { ASK, CANCEL, EMIT, EVENT, FAIL, FrameParser, REPLY, SUB, UNSUB, WIRE_OLDEST, WIRE_VERSION, decodeEnvelope, encodeFrame, piecesOf } from './envelope.js';
 import { codeError, remoteError } from './errors.js';
+import { Writer } from './msgpack.js';
 import { Outbox } from './outbox.js';
 
 export const VERSION = '0.1.0';
@@ -229,8 +230,13 @@ export class Connection {
 
   #send(message, id = 0) {
     if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
-    if (this.#wire === 0) message.encoded = encodeArgs(message.args);
-    const newer = this.#wire === 0 && (message.trace !== undefined || message.encoded.length > FRAME_MAX - ENVELOPE_ROOM);
+    let newer = false; // than version 1: it waits until the agent has said whether it speaks that alone
+    if (this.#wire === 0) {
+      const writer = new Writer(MESSAGE_MAX);
+      const units = writeArgs(writer, message.args);
+      message.encoded = writer.bytes();
+      newer = units || message.trace !== undefined || message.encoded.length > FRAME_MAX - ENVELOPE_ROOM;
+    }
     message.version = newer ? WIRE_VERSION : this.#version;
     const frame = encodeFrame(message);
     if (this.#state === 'up' && !newer && (this.#queue.length === 0 || message.dst === '')) {
@@ -243,7 +249,8 @@ export class Connection {
     }
     if (this.#queue.length >= QUEUE_MAX || !hasRoom(this.#queued, frame))
       throw codeError('EOVERLOAD', `${this.#queue.length} messages (${this.#queued} bytes) are waiting for a connection to the agent at ${this.#path}`);
-    this.#queue.push({ frame, id, old: newer ? () => encodeFrame({ ...message, version: WIRE_OLDEST }) : undefined });
+    const old = () => encodeFrame({ ...message, version: WIRE_OLDEST, args: decodeArgs(message.encoded), encoded: undefined });
+    this.#queue.push({ frame, id, old: newer ? old : undefined }); // `old`: for an agent that speaks version 1
     this.#queued += frame.length;
     this.#demand();
     return this.#queued < CONGESTED;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Frames and the envelope in them, as docs/wire.md says: a length of 4 bytes, then [version, kind, flags, id, seq, src, dst, event,
-// timeout, trace, chain, args], or, in version 1, without flags, seq and trace. A frame that is wrong in any way throws EPROTO: its connection cannot be trusted any longer.
+// timeout, trace, chain, args], or, in version 1, without flags, seq and trace, and with strings as UTF-8 alone. A frame that is wrong in any way throws EPROTO: its connection cannot be trusted any longer.
 import { FRAME_MAX, MESSAGE_MAX, writeArgs } from './codec.js';
 import { codeError } from './errors.js';
 import { ARRAY, BIN, NUMBER, Reader, STR, Writer, malformed } from './msgpack.js';
@@ -32,7 +32,7 @@ export function encodeFrame({ version = WIRE_OLDEST, kind, id = 0, seq = 0, src 
   if (all) w.bin(trace);
   w.array(0);
   if (encoded !== undefined) w.raw(encoded);
-  else writeArgs(w, args);
+  else writeArgs(w, args, !all);
   w.patch32(0, w.length - 4);
   return w.bytes();
 }

@@ -145,27 +145,26 @@ export class Writer {
     return at;
   }
   extEnd(at) {
-    const buf = this.#buf;
-    const type = buf[at];
-    const n = this.#len - at - 6;
+    const type = this.#buf[at], n = this.#len - at - 6;
+    this.#len = at;
+    this.#ext(type, n);
+    if (this.#len < at + 6) this.#buf.copyWithin(this.#len, at + 6, at + 6 + n);
+    this.#len += n;
+  }
+  #ext(type, n) {
     const fixed = n === 1 ? 0xd4 : n === 2 ? 0xd5 : n === 4 ? 0xd6 : n === 8 ? 0xd7 : n === 16 ? 0xd8 : 0;
-    const header = fixed !== 0 ? 2 : n < 0x100 ? 3 : n < 0x10000 ? 4 : 6;
-    if (header < 6) {
-      buf.copyWithin(at + header, at + 6, this.#len);
-      this.#len -= 6 - header;
-    }
-    if (fixed !== 0) buf[at] = fixed;
-    else if (header === 3) {
-      buf[at] = 0xc7;
-      buf[at + 1] = n;
-    } else if (header === 4) {
-      buf[at] = 0xc8;
-      buf.writeUInt16BE(n, at + 1);
-    } else {
-      buf[at] = 0xc9;
-      buf.writeUInt32BE(n, at + 1);
-    }
-    buf[at + header - 1] = type;
+    if (fixed !== 0) this.byte(fixed);
+    else if (n < 0x100) this.#tagged8(0xc7, n);
+    else if (n < 0x10000) this.#tagged16(0xc8, n);
+    else this.#tagged32(0xc9, n);
+    this.byte(type);
+  }
+  /** A string as an extension: its units, of one byte each ('latin1') or two ('utf16le'). */
+  units(type, s, encoding) {
+    const n = encoding === 'latin1' ? s.length : 2 * s.length;
+    this.#ext(type, n);
+    const at = this.#extend(n);
+    this.#buf.write(s, at, n, encoding);
   }
 }
 
