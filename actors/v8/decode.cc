@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <optional>
+#include <type_traits>
 
 #include "actors/v8/heap.hh"
 #include "actors/v8/runs.hh"
@@ -28,40 +30,54 @@ namespace
 constexpr uint32_t kMostItems = 64u << 20, kMostProperties = 8u << 20;
 constexpr uint32_t kMostTogether = 1u << 20; // items of an array that is made of all of them
 constexpr uint32_t kNumbers = 16;            // from so many on, an array of numbers is written
-constexpr uint32_t kChunk = 4096;            // of them, between looks at the clock
+constexpr uint32_t kChunk = 4096; // of them, between looks at the clock; items that are believed in
 
 // Values that are to be put together. They are handles; only these move.
 class Pile
 {
   public:
+    using Value = v8::Local<v8::Value>;
+    static_assert(std::is_trivially_copyable_v<Value> && std::is_trivially_destructible_v<Value>);
     Pile() = default;
     Pile(const Pile &) = delete;
-    void push(v8::Local<v8::Value> value)
+    ~Pile()
+    {
+        if (all_ != few())
+            ::operator delete(all_);
+    }
+    void push(Value value)
     {
         if (size_ == room_)
-            grow();
-        all_[size_++] = value;
+            grow(2 * room_);
+        new (&all_[size_++]) Value(value);
+    }
+    // So many more will come.
+    void expect(size_t n)
+    {
+        if (room_ - size_ < n)
+            grow(std::max(2 * room_, size_ + n));
     }
     size_t size() const { return size_; }
     // In one piece; valid until the next push.
-    v8::Local<v8::Value> *from(size_t i) { return all_ + i; }
+    Value *from(size_t i) { return all_ + i; }
     void cut(size_t size) { size_ = size; }
 
   private:
-    static constexpr size_t kFew = 64;
-    ISOLA_OWN_FRAME void grow()
+    Value *few() { return reinterpret_cast<Value *>(few_); }
+    ISOLA_OWN_FRAME void grow(size_t room)
     {
-        more_.resize(2 * room_);
-        if (all_ == few_)
-            std::copy(few_, few_ + kFew, more_.begin());
-        all_ = more_.data();
-        room_ = more_.size();
+        auto *more = static_cast<Value *>(::operator new(room * sizeof(Value)));
+        memcpy(static_cast<void *>(more), static_cast<const void *>(all_), size_ * sizeof(Value));
+        if (all_ != few())
+            ::operator delete(all_);
+        all_ = more;
+        room_ = room;
     }
 
+    static constexpr size_t kFew = 64;
     size_t size_ = 0, room_ = kFew;
-    v8::Local<v8::Value> *all_ = few_;
-    v8::Local<v8::Value> few_[kFew];
-    std::vector<v8::Local<v8::Value>> more_{}; // all of them, once there were more
+    Value *all_ = few();
+    alignas(Value) unsigned char few_[kFew * sizeof(Value)]; // not set: most values need few
 };
 
 class Decoder
@@ -120,6 +136,7 @@ class Decoder
     bool items(uint32_t n, int depth) { return pile(n, depth) && r_.p == r_.end; }
     bool pile(uint32_t n, int depth)
     {
+        pile_.expect(std::min(n, kChunk)); // which may be a lie
         for (uint32_t i = 0; i < n; i++) {
             v8::Local<v8::Value> value;
             if (ended() || !read(depth).ToLocal(&value))
@@ -146,6 +163,11 @@ class Decoder
                 return {};
             r_.p = text + n;
             return string(isola_slice(text, n));
+        }
+        if (tag == 0xd9 && left() >= 2 && left() - 2 >= r_.p[1]) {
+            Slice text = isola_slice(r_.p + 2, r_.p[1]);
+            r_.p = text.data + text.len;
+            return string(text);
         }
         if (tag == 0xcb && left() >= 9) {
             double d = take_double();

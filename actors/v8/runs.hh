@@ -126,10 +126,25 @@ inline bool copy_ascii(uint8_t *to, const uint8_t *from, size_t n)
     any |= copy_one<uint64_t>(to + n - 8, from + n - 8);
     return (any & kHighBits) == 0;
 }
+#if defined(__x86_64__)
+// At least 32 bytes.
+ISOLA_AVX2 inline bool is_ascii_wide(const uint8_t *from, size_t n)
+{
+    __m256i any = wide_at(from + n - 32);
+    for (size_t i = 0; i + 32 < n; i += 32)
+        any = _mm256_or_si256(any, wide_at(from + i));
+    return _mm256_movemask_epi8(any) == 0;
+}
+#endif
 inline bool is_ascii(const uint8_t *from, size_t n)
 {
-    if (n >= 64)
+    if (n >= 64) {
+#if defined(__x86_64__)
+        if (has_avx2 && n < 1024) // else it is better to end with the first that is not
+            return is_ascii_wide(from, n);
+#endif
         return simdutf::validate_ascii(reinterpret_cast<const char *>(from), n);
+    }
     // Byte by byte at the end, though there are ways without a branch: so the processor has guessed
     // the length wrong, and knows better, before V8 goes by it.
     uint64_t any = 0;
