@@ -450,8 +450,8 @@ void isola_link_close(struct isola_link *link)
         end(link, 0, link->why);
         return;
     }
-    if (state == ISOLA__LINK_SHAKING)
-        uv_timer_stop(&link->linger); /* it was to bound the handshake */
+    if (state < ISOLA__LINK_UP)
+        uv_timer_stop(&link->linger); /* it was to bound the beginning */
     start_linger(link);
     if (state == ISOLA__LINK_UP) {
         isola__link_set_state(link, ISOLA__LINK_CLOSING);

@@ -25,6 +25,9 @@
  * a stream that is closed already is never finished (nng 1.5): so `gate` lies around giving, and a
  * closed one is given nothing.
  *
+ * Connecting. nng 1.5 gives out streams whose connection is still being made (nng_socket.c): the
+ * loop waits for the end of that, so it has its time, and its failure the sentence it has else.
+ *
  * What nng 1.5 lacks: half-closing a stream, so the goodbye is an item. A read without room would
  * look like the peer's end; isola__inflow_room never gives none.
  */
@@ -61,8 +64,9 @@ const char *__tsan_default_suppressions(void)
 /* Reads in one poll that fill all their room. */
 #define POLL_READS 8
 
-/* What nng has done, in `done`; and what is with it, in `busy`: DIALLED and READ. */
-enum { DIALLED = 1, RECEIVED = 2, READ = 4, ATTEND = 8 };
+/* What nng has done, in `done`; and what is with it, in `busy`: DIALLED and READ, and with the
+ * loop, CONNECT. */
+enum { DIALLED = 1, RECEIVED = 2, READ = 4, ATTEND = 8, CONNECT = 16 };
 
 /* Who reads from a stream, and sees to what it has read. */
 enum reader {
@@ -75,8 +79,9 @@ enum reader {
 struct nng_link {
     struct isola_link link; /* first: freed through it */
     uv_async_t wake;
-    atomic_uint done; /* which aios have finished: set by nng's threads, taken by the loop */
-    unsigned busy;    /* which aios are with nng; the loop's */
+    uv_poll_t connect; /* CONNECT */
+    atomic_uint done;  /* which aios have finished: set by nng's threads, taken by the loop */
+    unsigned busy;     /* which aios are with nng; the loop's */
     bool stopped;
     nng_stream_dialer *dialer;
     nng_stream *stream;
@@ -293,6 +298,20 @@ static void stop_when_idle(struct nng_link *l)
     uv_close((uv_handle_t *)&l->wake, on_handle_closed);
 }
 
+static void on_connect_closed(uv_handle_t *handle)
+{
+    struct nng_link *l = handle->data;
+    l->busy &= ~CONNECT;
+    if (isola__link_state(&l->link) == ISOLA__LINK_ENDING)
+        stop_when_idle(l);
+}
+
+static void wait_no_more(struct nng_link *l)
+{
+    if (l->busy & CONNECT && !uv_is_closing((uv_handle_t *)&l->connect))
+        uv_close((uv_handle_t *)&l->connect, on_connect_closed);
+}
+
 static void stop(struct isola_link *link)
 {
     struct nng_link *l = of(link);
@@ -303,6 +322,7 @@ static void stop(struct isola_link *link)
         nng_stream_dialer_close(l->dialer);
     if (l->stream != NULL)
         nng_stream_close(l->stream);
+    wait_no_more(l);
     if (pass(l, BY_NOBODY, NO_MORE))
         l->busy &= ~READ;
     stop_when_idle(l);
@@ -374,6 +394,49 @@ static void no_socket(struct isola_link *link)
     isola__link_ended(link, ISOLA_EIO, "it has ended at once, or there is no file descriptor left");
 }
 
+/* `why` NULL: it is connected. */
+static void connected(struct isola_link *link, bool refused, const char *why)
+{
+    if (why == NULL)
+        isola__link_up(link);
+    else if (refused)
+        isola__link_ended(link, ISOLA_EUNREACHABLE, "cannot connect to %s: nothing listens there",
+                          link->peer);
+    else
+        isola__link_ended(link, ISOLA_EUNREACHABLE, "cannot connect to %s: %s", link->peer, why);
+}
+
+static void on_connected(uv_poll_t *poll, int status, int events)
+{
+    struct nng_link *l = poll->data;
+    int error = 0;
+    socklen_t len = sizeof(error);
+    (void)status, (void)events; /* the socket knows better */
+    wait_no_more(l);
+    (void)getsockopt(l->link.socket, SOL_SOCKET, SO_ERROR, &error, &len);
+    connected(&l->link, error == ECONNREFUSED, error == 0 ? NULL : strerror(error));
+}
+
+static void on_connect_late(uv_timer_t *timer)
+{
+    connected(timer->data, false, nng_strerror(NNG_ETIMEDOUT));
+}
+
+/* For the end of connecting, which nng has taken for over. */
+static void wait_for_connection(struct nng_link *l)
+{
+    struct isola_link *link = &l->link;
+    if (uv_poll_init(link->loop, &l->connect, link->socket) != 0) {
+        no_socket(link);
+        return;
+    }
+    l->connect.data = l;
+    l->busy |= CONNECT;
+    ISOLA_CHECK(uv_poll_start(&l->connect, UV_WRITABLE, on_connected) == 0);
+    if (!link->close_asked) /* else the end is set already */
+        uv_timer_start(&link->linger, on_connect_late, DIAL_TIMEOUT_MS, 0);
+}
+
 static void dialled(struct nng_link *l)
 {
     struct isola_link *link = &l->link;
@@ -381,16 +444,14 @@ static void dialled(struct nng_link *l)
     bool taken = rv == 0 && take_stream(l, nng_aio_get_output(l->dial, 0));
     if (isola__link_state(link) == ISOLA__LINK_ENDING) /* the stream is freed with the rest */
         return;
-    if (taken)
-        isola__link_up(link);
-    else if (rv == 0)
+    if (rv != 0)
+        connected(link, rv == NNG_ECONNREFUSED, nng_strerror(rv));
+    else if (!taken)
         no_socket(link);
-    else if (rv == NNG_ECONNREFUSED)
-        isola__link_ended(link, ISOLA_EUNREACHABLE, "cannot connect to %s: nothing listens there",
-                          link->peer);
+    else if (isola__socket_connecting(link->socket))
+        wait_for_connection(l);
     else
-        isola__link_ended(link, ISOLA_EUNREACHABLE, "cannot connect to %s: %s", link->peer,
-                          nng_strerror(rv));
+        connected(link, false, NULL);
 }
 
 static void on_wake(uv_async_t *async)

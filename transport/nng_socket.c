@@ -40,7 +40,7 @@ static bool same(int fd, name_of end, const nng_sockaddr *want)
            memcmp(&is.in6.sin6_addr, want->s_in6.sa_addr, sizeof(is.in6.sin6_addr)) == 0;
 }
 
-static bool connecting(int fd)
+bool isola__socket_connecting(int fd)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
@@ -60,7 +60,8 @@ static int find(const nng_sockaddr *here, const nng_sockaddr *there)
         char *end;
         long fd = strtol(e->d_name, &end, 10);
         if (end != e->d_name && *end == '\0' && same((int)fd, getsockname, here) &&
-            (there != NULL ? same((int)fd, getpeername, there) : connecting((int)fd))) {
+            (there != NULL ? same((int)fd, getpeername, there)
+                           : isola__socket_connecting((int)fd))) {
             found = (int)fd;
             fits++;
         }

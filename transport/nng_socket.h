@@ -6,6 +6,7 @@
 #define ISOLA_TRANSPORT_NNG_SOCKET_H
 
 #include <nng/nng.h>
+#include <stdbool.h>
 
 /* A descriptor of its own for the socket of a stream that is connected, or being connected,
  * non-blocking, for the caller to close; it stays good, if of no use, when the stream is closed or
@@ -13,5 +14,7 @@
  * time in proportion to the open descriptors of the process. Any thread, while nobody frees the
  * stream. */
 int isola__nng_socket(nng_stream *stream);
+/* Is its connection still being made? Any thread. */
+bool isola__socket_connecting(int fd);
 
 #endif

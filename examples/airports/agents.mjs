@@ -52,7 +52,7 @@ export class Agent {
       return await Promise.race([
         once(lines, 'line', { signal }).then(([line]) => line),
         once(this.child, 'exit', { signal }).then(([code, killer]) => {
-          throw new Error(`${this.name} ended before it was ready (${killer ?? `exit status ${code}`})`);
+          throw new Error(`${this.name} ended before it was ready (${killer ?? `exit status ${code}`}): ${this.log(1).trimEnd().split('\n').at(-1)}`);
         }),
       ]);
     } catch (error) {
