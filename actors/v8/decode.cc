@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <type_traits>
@@ -28,7 +29,8 @@ namespace
 
 // What V8 can hold, and ends the process beyond: the room of an array, the names of an object.
 constexpr uint32_t kMostItems = 64u << 20, kMostProperties = 8u << 20;
-constexpr uint32_t kMostTogether = 1u << 20; // items of an array that is made of all of them
+constexpr uint32_t kManyNames = 200;         // of a table, not of a shape that others may have
+constexpr uint32_t kMostTogether = 1u << 20; // items of what is made of all of them
 constexpr uint32_t kNumbers = 16;            // from so many on, an array of numbers is written
 constexpr uint32_t kChunk = 4096; // of them, between looks at the clock; items that are believed in
 
@@ -202,6 +204,8 @@ class Decoder
         case ISOLA_MP_MAP:
             return object(item.n, depth);
         case ISOLA_MP_EXT:
+            if (item.ext == ISOLA_EXT_LATIN1 || item.ext == ISOLA_EXT_UTF16)
+                return units(item.bytes, item.ext == ISOLA_EXT_UTF16);
             return extension(item, depth);
         }
         return {};
@@ -248,6 +252,15 @@ class Decoder
                                                             reinterpret_cast<char16_t *>(bytes)))
                 return v8::String::NewFromTwoByte(isolate_, reinterpret_cast<uint16_t *>(bytes),
                                                   v8::NewStringType::kNormal, static_cast<int>(n));
+        } else {
+            uint8_t bytes[kLong];
+            if (size_t n = latin1_from_utf8(s.data, s.len, bytes))
+                return v8::String::NewFromOneByte(isolate_, bytes, v8::NewStringType::kNormal,
+                                                  static_cast<int>(n));
+            uint16_t units[kLong];
+            if (size_t n = utf16_from_utf8(s.data, s.len, units))
+                return v8::String::NewFromTwoByte(isolate_, units, v8::NewStringType::kNormal,
+                                                  static_cast<int>(n));
         }
         return v8::String::NewFromUtf8(isolate_, text, v8::NewStringType::kNormal,
                                        static_cast<int>(s.len));
@@ -421,6 +434,8 @@ class Decoder
     {
         if (n > kMostProperties)
             return {};
+        if (n >= kManyNames && n <= kMostTogether && !first_)
+            return many_properties(n, depth);
         if (first_ || n == 0 || n > Shapes::kMostNames || !shapes_ready()) {
             v8::Local<v8::Object> o = v8::Object::New(isolate_);
             objects_.push_back(o);
@@ -485,20 +500,48 @@ class Decoder
         objects_[number] = o;
         return properties(o, there, n, depth);
     }
+    // So many that V8 keeps them in a table, which is made at once.
+    ISOLA_OWN_FRAME Result many_properties(uint32_t n, int depth)
+    {
+        size_t number = objects_.size(), base = pile_.size();
+        std::vector<v8::Local<v8::Name>> names;
+        objects_.emplace_back();
+        for (uint32_t i = 0; i < n; i++) {
+            v8::Local<v8::String> name;
+            v8::Local<v8::Value> value;
+            if (ended() || !property_name().ToLocal(&name) || !read(depth + 1).ToLocal(&value))
+                return {};
+            names.push_back(name);
+            pile_.push(value);
+        }
+        v8::Local<v8::Object> o =
+            v8::Object::New(isolate_, v8::Object::New(isolate_)->GetPrototypeV2(), names.data(),
+                            pile_.from(base), n);
+        pile_.cut(base);
+        objects_[number] = o;
+        return o.As<v8::Value>();
+    }
+    v8::MaybeLocal<v8::String> property_name()
+    {
+        isola_mp_item key;
+        if (isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR ||
+            key.bytes.len > static_cast<size_t>(v8::String::kMaxLength))
+            return {};
+        if (is_ascii(key.bytes.data, key.bytes.len))
+            return v8::String::NewFromOneByte(isolate_, key.bytes.data,
+                                              v8::NewStringType::kInternalized,
+                                              static_cast<int>(key.bytes.len));
+        return v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(key.bytes.data),
+                                       v8::NewStringType::kInternalized,
+                                       static_cast<int>(key.bytes.len));
+    }
     // The properties from the `i`th on.
     ISOLA_OWN_FRAME Result properties(v8::Local<v8::Object> o, uint32_t i, uint32_t n, int depth)
     {
         for (; i < n; i++) {
-            isola_mp_item key;
-            if (ended() || isola_mp_next(&r_, &key) != 0 || key.type != ISOLA_MP_STR)
-                return {};
             v8::Local<v8::String> name;
             v8::Local<v8::Value> value;
-            if (!v8::String::NewFromUtf8(isolate_, reinterpret_cast<const char *>(key.bytes.data),
-                                         v8::NewStringType::kInternalized,
-                                         static_cast<int>(key.bytes.len))
-                     .ToLocal(&name) ||
-                !read(depth + 1).ToLocal(&value) ||
+            if (ended() || !property_name().ToLocal(&name) || !read(depth + 1).ToLocal(&value) ||
                 o->CreateDataProperty(context_, name, value).IsNothing())
                 return {};
         }
@@ -543,9 +586,6 @@ class Decoder
                 return read(depth + 1).ToLocal(&value) && !set->Add(context_, value).IsEmpty();
             });
         }
-        case ISOLA_EXT_LATIN1:
-        case ISOLA_EXT_UTF16:
-            return units(p, item.ext == ISOLA_EXT_UTF16);
         case ISOLA_EXT_REGEXP:
             return regexp(p);
         case ISOLA_EXT_ERROR:
@@ -610,12 +650,17 @@ class Decoder
     {
         if (p.len < 1 || p.data[0] > 1)
             return {};
-        std::vector<uint64_t> words((p.len - 1 + 7) / 8);
-        if (p.len > 1)
-            memcpy(words.data(), p.data + 1, p.len - 1);
+        uint64_t few[8] = {};
+        std::vector<uint64_t> many;
+        uint64_t *words = few;
+        size_t n = (p.len - 1 + 7) / 8;
+        if (n > std::size(few)) {
+            many.resize(n);
+            words = many.data();
+        }
+        memcpy(words, p.data + 1, p.len - 1);
         v8::Local<v8::BigInt> value;
-        if (!v8::BigInt::NewFromWords(context_, p.data[0], static_cast<int>(words.size()),
-                                      words.data())
+        if (!v8::BigInt::NewFromWords(context_, p.data[0], static_cast<int>(n), words)
                  .ToLocal(&value))
             return {};
         return value.As<v8::Value>();

@@ -4,9 +4,10 @@
 // entries are in internal.hh.
 //
 // Plain values (numbers, strings, arrays, objects of `{…}`) are read where they lie in V8's heap
-// (encode_plain.cc), without a handle, a copy or a call of V8's. What is not plain, and all that is
-// below it, is read through V8's interface (encode_objects.cc), where getters of the script may
-// run, and may throw: what they throw is passed on. The bytes are the same either way.
+// (encode_plain.cc), without a handle, a copy or a call of V8's. What is not plain is read through
+// V8's interface (encode_objects.cc), where getters of the script may run, and may throw: what they
+// throw is passed on. Of an instance of a class it says what that is; its properties, and what is
+// in a Map or Set, are read where they lie again. The bytes are the same either way.
 //
 // V8 moves objects when it allocates. So before it is asked for anything that may, all that was
 // read by address gets a handle (`pin`): the containers on the way down to here, which are then
@@ -208,6 +209,11 @@ class Encoder
     ISOLA_OWN_FRAME Read read_numbers(const heap::Items &a, Step *step, int depth);
     ISOLA_OWN_FRAME Read plain_rest(Step *step, uint32_t i, uint32_t n, int depth);
     Read read_plain(Address object, Address map, int depth);
+    Read read_properties(const heap::Plain &o, int depth);
+    // One that was seen, whatever its prototype: its own properties are all that counts.
+    ISOLA_OWN_FRAME Read read_instance(v8::Local<v8::Object> object, int depth);
+    // The item of an array that no script has.
+    ISOLA_OWN_FRAME bool write_item(v8::Local<v8::Array> all, uint32_t i, int depth);
 
     // --- through V8's interface ---
 

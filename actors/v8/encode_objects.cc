@@ -3,6 +3,7 @@
 // The encoder, through V8's interface: what is not plain, and what is in it. Scripts may run here,
 // and garbage be collected: `pin_objects` before anything that may.
 #include <cstring>
+#include <iterator>
 
 #include "actors/v8/encode.hh"
 #include "actors/v8/runs.hh"
@@ -38,22 +39,27 @@ bool Encoder::write_value(v8::Local<v8::Value> value, int depth)
 bool Encoder::bigint(v8::Local<v8::BigInt> value)
 {
     int words = value->WordCount();
-    if (!room(static_cast<size_t>(words) * 8))
+    auto most = static_cast<size_t>(words) * 8;
+    if (!room(most))
         return false;
-    std::vector<uint64_t> digits(static_cast<size_t>(words));
+    uint64_t few[8];
+    std::vector<uint64_t> many;
+    uint64_t *digits = few;
+    if (static_cast<size_t>(words) > std::size(few)) {
+        many.resize(static_cast<size_t>(words));
+        digits = many.data();
+    }
     int sign = 0;
-    value->ToWordsArray(&sign, &words, digits.data());
-    const uint8_t *bytes =
-        reinterpret_cast<const uint8_t *>(digits.data()); // little-endian machines only
-    size_t n = static_cast<size_t>(words) * 8;
+    value->ToWordsArray(&sign, &words, digits);
+    const auto *bytes = reinterpret_cast<const uint8_t *>(digits); // little-endian machines only
+    size_t n = most;
     while (n > 0 && bytes[n - 1] == 0)
         n--;
-    std::vector<uint8_t> payload(1 + n);
-    payload[0] = sign != 0;
-    if (n > 0)
-        memcpy(payload.data() + 1, bytes, n);
-    isola_mp_ext(out_, ISOLA_EXT_BIGINT, isola_slice(payload.data(), payload.size()));
-    return true;
+    return put(kExtRoom + 1 + most, [&](uint8_t *p) {
+        p = put_byte(put_ext_header(p, ISOLA_EXT_BIGINT, 1 + n), sign != 0);
+        memcpy(p, bytes, n);
+        return p + n;
+    });
 }
 
 bool Encoder::object(v8::Local<v8::Object> o, int depth)
@@ -143,6 +149,9 @@ bool Encoder::plain(v8::Local<v8::Object> o, int depth)
     }
     if (address->IsObject())
         return stream(o);
+    Read r = read_instance(o, depth);
+    if (r != Read::NotPlain)
+        return r == Read::Done;
     v8::Local<v8::Array> names;
     auto filter = static_cast<v8::PropertyFilter>(v8::ONLY_ENUMERABLE | v8::SKIP_SYMBOLS);
     if (!o->GetPropertyNames(context_, v8::KeyCollectionMode::kOwnOnly, filter,
@@ -260,11 +269,9 @@ bool Encoder::map(v8::Local<v8::Map> m, int depth)
     size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_MAP);
     Step step(this, Step::MapKey);
     for (uint32_t i = 0; i < items->Length(); i++) {
-        v8::Local<v8::Value> item;
         step.kind = i % 2 ? Step::MapValue : Step::MapKey;
         step.index = i / 2;
-        pin_objects();
-        if (ended() || !items->Get(context_, i).ToLocal(&item) || !write(item, depth + 1))
+        if (!write_item(items, i, depth + 1))
             return false;
     }
     isola_mp_ext_end(out_, begun);
@@ -277,10 +284,8 @@ bool Encoder::set(v8::Local<v8::Set> s, int depth)
     size_t begun = isola_mp_ext_begin(out_, ISOLA_EXT_SET);
     Step step(this, Step::SetItem);
     for (uint32_t i = 0; i < items->Length(); i++) {
-        v8::Local<v8::Value> item;
         step.index = i;
-        pin_objects();
-        if (ended() || !items->Get(context_, i).ToLocal(&item) || !write(item, depth + 1))
+        if (!write_item(items, i, depth + 1))
             return false;
     }
     isola_mp_ext_end(out_, begun);

@@ -9,6 +9,7 @@ namespace isola
 {
 
 constexpr uint32_t kChunk = 256; // numbers that are written between looks at the clock
+constexpr size_t kShortRoom = 2 + 3 * ISOLA_TEXT_LONG; // a short text, whatever is in it
 
 inline Encoder::Read Encoder::read(Address value, int depth)
 {
@@ -215,9 +216,14 @@ inline Encoder::Read Encoder::read_plain(Address object, Address map, int depth)
     Seen before = seen(object);
     if (before != Seen::No)
         return before == Seen::Yes ? Read::Done : Read::Failed;
+    return read_properties(o, depth);
+}
+
+inline Encoder::Read Encoder::read_properties(const heap::Plain &o, int depth)
+{
     if (!put(kHeaderRoom, [&](uint8_t *p) { return put_map_header(p, o.n); }))
         return Read::Failed;
-    Step step(this, Step::Name, object, &o);
+    Step step(this, Step::Name, o.object, &o);
     for (uint32_t i = 0; i < o.n; i++) {
         Address value = o.value(i);
         heap::Text name;
@@ -233,6 +239,38 @@ inline Encoder::Read Encoder::read_plain(Address object, Address map, int depth)
             return plain_rest(&step, i + 1, o.n, depth);
     }
     return Read::Done;
+}
+
+Encoder::Read Encoder::read_instance(v8::Local<v8::Object> object, int depth)
+{
+    heap::Plain o;
+    if (!readable_)
+        return Read::NotPlain;
+    Address at = heap::address(object), map = heap::map_of(at);
+    if (!heap::plain(at, map, heap::word(map, heap::kMapPrototype), &o))
+        return Read::NotPlain;
+    return read_properties(o, depth);
+}
+
+bool Encoder::write_item(v8::Local<v8::Array> all, uint32_t i, int depth)
+{
+    if (ended())
+        return false;
+    if (readable_) {
+        heap::Items a;
+        Address at = heap::address(all);
+        if (heap::items(at, heap::map_of(at), &a) && a.kind == heap::Items::Any && i < a.n) {
+            Address item = a.any()[i];
+            Read r = read(item, depth);
+            if (r != Read::NotPlain)
+                return r == Read::Done;
+            if (!heap::is_hole(item))
+                return write_not_plain(item, depth);
+        }
+    }
+    v8::Local<v8::Value> item;
+    pin_objects();
+    return all->Get(context_, i).ToLocal(&item) && write(item, depth);
 }
 
 bool Encoder::write(v8::Local<v8::Value> value, int depth)
@@ -291,6 +329,19 @@ bool Encoder::utf16(const char16_t *from, size_t n, As as)
         }
     }
     bool whole;
+    if (n < ISOLA_TEXT_LONG && fits(kShortRoom)) {
+        uint8_t *p = need(kShortRoom);
+        if (p == nullptr)
+            return false;
+        size_t head = 3 * n < 32 ? 1 : 2;
+        size_t length = utf8_from_utf16(from, n, p + head, &whole);
+        if (!whole && as == As::Value) // no UTF-8 has them
+            return raw(ISOLA_EXT_UTF16, from, 2 * n);
+        if (length < 32 && head == 2)
+            memmove(p + 1, p + 2, length);
+        wrote(put_str_header(p, length) + length);
+        return true;
+    }
     size_t length = utf8_length(from, n, &whole);
     if (!whole && as == As::Value) // no UTF-8 has them
         return raw(ISOLA_EXT_UTF16, from, 2 * n);

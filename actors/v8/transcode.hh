@@ -134,10 +134,12 @@ inline uint8_t *put_map_header(uint8_t *p, uint32_t n)
     return put_be(p, 0xdf, n);
 }
 
-// As UTF-8, what is no character as U+FFFD. `most`: three bytes for each unit are enough.
-inline size_t utf8_from_utf16(const char16_t *from, size_t n, uint8_t *to)
+// As UTF-8, what is no character as U+FFFD: three bytes for each unit are enough. `whole`, unless
+// null: is there no half of a pair?
+inline size_t utf8_from_utf16(const char16_t *from, size_t n, uint8_t *to, bool *whole = nullptr)
 {
     uint8_t *p = to;
+    bool halves = false;
     for (size_t i = 0; i < n; i++) {
         uint32_t c = from[i];
         if ((c & 0xf800) == 0xd800) {
@@ -151,6 +153,7 @@ inline size_t utf8_from_utf16(const char16_t *from, size_t n, uint8_t *to)
                 continue;
             }
             c = 0xfffd;
+            halves = true;
         }
         if (c < 0x80) {
             *p++ = static_cast<uint8_t>(c);
@@ -163,7 +166,62 @@ inline size_t utf8_from_utf16(const char16_t *from, size_t n, uint8_t *to)
             *p++ = static_cast<uint8_t>(0x80 | (c & 0x3f));
         }
     }
+    if (whole != nullptr)
+        *whole = !halves;
     return static_cast<size_t>(p - to);
+}
+// At most n bytes, without a branch that depends on what is said. 0: it is not all Latin-1, or
+// malformed.
+inline size_t latin1_from_utf8(const uint8_t *from, size_t n, uint8_t *to)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n;) {
+        unsigned c = from[i], next = from[i + (i + 1 < n)], two = c >> 7;
+        if ((two & ((c & 0xfe) != 0xc2 || (next & 0xc0) != 0x80)) != 0)
+            return 0;
+        to[k++] = static_cast<uint8_t>(two != 0 ? c << 6 | (next & 0x3f) : c);
+        i += 1 + two;
+    }
+    return k;
+}
+// At most n units. 0: it is malformed.
+inline size_t utf16_from_utf8(const uint8_t *from, size_t n, uint16_t *to)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t c = from[i];
+        size_t more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+        if (n - i <= more)
+            return 0;
+        auto next = [&](size_t j) { return static_cast<uint32_t>(from[i + j]) ^ 0x80; };
+        switch (more) {
+        case 0:
+            break;
+        case 1:
+            if (c < 0xc2 || next(1) > 0x3f)
+                return 0;
+            c = (c & 0x1f) << 6 | next(1);
+            break;
+        case 2:
+            if ((next(1) | next(2)) > 0x3f)
+                return 0;
+            c = (c & 0xf) << 12 | next(1) << 6 | next(2);
+            if (c < 0x800 || (c & 0xf800) == 0xd800)
+                return 0;
+            break;
+        default:
+            if ((next(1) | next(2) | next(3)) > 0x3f)
+                return 0;
+            c = (c & 0xf) << 18 | next(1) << 12 | next(2) << 6 | next(3);
+            if (c < 0x10000 || c > 0x10ffff)
+                return 0;
+            to[k++] = static_cast<uint16_t>(0xd7c0 + (c >> 10));
+            c = 0xdc00 | (c & 0x3ff);
+        }
+        to[k++] = static_cast<uint16_t>(c);
+        i += 1 + more;
+    }
+    return k;
 }
 // How many bytes that makes; `whole`, unless null: is there no half of a pair?
 inline size_t utf8_length(const char16_t *from, size_t n, bool *whole = nullptr)

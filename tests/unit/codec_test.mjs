@@ -57,6 +57,12 @@ const odd = [
 odd.push('{ get a() { gc(false); return { b: 1 }; }, c: { d: [1, "x"] } }', '{ a: { get b() { gc(true); return 1; } }, c: [{ d: 1 }, [2.5]] }',
   '((o) => [o, { get g() { gc(true); return o; } }, o, { o }])({ a: [1] })', '((o) => [o, { get g() { gc(false); gc(false); return [o]; } }, o, new Date(1)])({ a: new Date(1) })',
   '((list) => (list[20] = { get g() { gc(true); return list[3]; } }, [list, list]))(Array.from({ length: 40 }, (_, i) => ({ i, s: "text " + i })))');
+odd.push('new (class K { a = 1; b = { c: [1] }; #p = 2; get x() { return 1; } })()', 'new (class extends (class A { a = [1]; }) { b = "x"; })()', 'new (function F() { this.a = 1; this[7] = 2; })()',
+  '((k) => [k, k, { k }])(new (class K { self = this; n = 1; })())', 'new (class K { a = 1; b = { get g() { gc(true); return 2; } }; c = [1, 2]; d = "d"; })()',
+  '((k) => (k.b = { get g() { delete k.c; k.e = 5; return 1; } }, k))(new (class K { a = 1; b = 0; c = 2; d = 3; })())', 'Object.create({ a: 1 }, { b: { value: 2, enumerable: true }, c: { value: 3 } })',
+  'new Map([[{ get g() { gc(true); return 1; } }, [1]], ["k", { get h() { gc(false); return {}; } }], [[2], "v"]])', 'new Map(Array.from({ length: 300 }, (_, i) => ["k" + i, [i, { i }]]))',
+  'new Set([1, { get g() { gc(true); return [1]; } }, "x", [0.5], { a: 1 }, new Set([[1]])])', '((m) => (m.set("self", m), m.set(m, { get g() { m.clear(); return 1; } }), m.set("more", [m]), m))(new Map())',
+  'Object.fromEntries(Array.from({ length: 300 }, (_, i) => ["k" + i, i]))', '((o) => (o.k299 = o, o))(Object.fromEntries(Array.from({ length: 300 }, (_, i) => ["k" + i, [i]])))');
 const refused = [
   '() => 1', 'Symbol("s")', 'Promise.resolve()', 'new WeakMap()', 'new Proxy({}, {})', '(function* () {})()', '{ get a() { throw new TypeError("mine"); } }',
   'ref("none")', 'Array.from({ length: 250 }).reduce((a) => [a], 1)', 'Array.from({ length: 250 }).reduce((a) => ({ a }), 1)', 'Object.assign(() => {}, { a: 1 })',
@@ -90,7 +96,7 @@ const generator = `(seed, gc) => {
   const number = () => [below(200) - 100, below(70000), random() * 100, -(2 ** below(54)), 2 ** below(54), -0, NaN, 2 ** 31 + below(9)][below(8)];
   const keep = (o) => (seen.push(o), o);
   const value = (depth) => {
-    switch (below(depth > 5 ? 5 : 18)) {
+    switch (below(depth > 5 ? 5 : 19)) {
       case 0: return text();
       case 1: return number();
       case 2: return [null, undefined, true, false][below(4)];
@@ -105,6 +111,7 @@ const generator = `(seed, gc) => {
       case 14: return keep(new Date(below(1e9)));
       case 15: return keep([new Uint8Array(below(20)), new Float32Array(below(5)), new ArrayBuffer(below(9)), new BigInt64Array(2)][below(4)]);
       case 16: { const a = keep([1, 'two', 3.5]); if (below(2)) a[5 + below(3)] = value(depth + 1); if (below(3) === 0) delete a[0]; return a; }
+      case 17: { class K { a = below(9); } const k = keep(new K()); for (let n = below(5); n-- > 0;) k['k' + n] = value(depth + 1); return k; }
       default: { const v = value(depth + 1), o = keep({ a: 1, b: v }); if (below(2)) Object.defineProperty(o, 'got', { enumerable: true, get: () => (below(2) && gc(below(20) === 0), { v }) }); return o; }
     }
   };

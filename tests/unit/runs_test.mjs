@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 
-import { encodeArgs } from '../../actors/lib/client/codec.js';
+import { decodeArgs, encodeArgs } from '../../actors/lib/client/codec.js';
 
 const addon = join(process.env.ISOLA_BUILD || join(resolve(import.meta.dirname, '../..'), 'build'), 'lib/isolate.node');
 const { ISOLA_PRELOAD } = process.env;
@@ -82,6 +82,54 @@ test('any number among small integers', () => {
     lists.push([Array.from({ length: 9000 }, (_, i) => i), Array.from({ length: 9000 }, (_, i) => (i * 7919) % 70000 - 300)]);
     return lists;
   });
+});
+
+test('short texts, whatever they are of', () => {
+  same(() => {
+    let seed = 7;
+    const below = (n) => Math.floor((seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32 * n);
+    const letters = ['a', '\x7f', '\x80', '\xbf', '\xc0', '\xff', '\u0100', '\u07ff', '\u0800', '\ud7ff', '\ue000', '\uffff', '\u{10000}', '\u{10ffff}', '\ud800', '\udfff'];
+    const kinds = [letters.slice(0, 6), letters.slice(0, 8), letters.slice(7, 12), letters.slice(0, 14), letters];
+    return kinds.map((kind) => Array.from({ length: 70 }, (_, n) => Array.from({ length: 8 }, () => Array.from({ length: n }, () => kind[below(kind.length)]).join(''))));
+  });
+});
+
+test('BigInts of any size', () => {
+  same(() => [Array.from({ length: 700 }, (_, i) => 2n ** BigInt(i)), Array.from({ length: 700 }, (_, i) => -(2n ** BigInt(i)) + 1n), Array.from({ length: 90 }, (_, i) => 255n << BigInt(8 * i))]);
+});
+
+test('objects of many names', () => {
+  same(() => [199, 200, 201, 1000].map((n) => {
+    const named = (more) => ({ ...Object.fromEntries(Array.from({ length: n - 2 }, (_, i) => [`name ${i * 7919 % n}`, i])), ...more });
+    const cycle = named({ a: [1] });
+    cycle.b = [cycle, cycle.a];
+    return [named({ a: { b: 1 }, 7: 'an index' }), named({ '\u00e9': 1, '\u65e5': 2 }), cycle, Object.fromEntries(Array.from({ length: n }, (_, i) => [i * 3, `${i}`])),
+      JSON.parse(`{"__proto__":{"a":1},${Array.from({ length: n }, (_, i) => `"k${i}":${i}`).join()}}`), { after: [named({})] }];
+  }));
+});
+
+/** Each of these arguments, as bytes, read and written again, is as the client library makes it. */
+function read(all) {
+  const code = `const iso = require(${JSON.stringify(addon)}); const id = iso.open();
+    const all = ${JSON.stringify(all)}.map((bytes) => iso.recode(id, bytes, true)); iso.close(id); console.log(JSON.stringify(all.map(({ bytes, message }) => message ?? bytes)));`;
+  const said = JSON.parse(execFileSync(process.execPath, ['--no-node-snapshot', '--no-turboshaft-loop-unrolling', '-e', code], { env, encoding: 'utf8', maxBuffer: 2 ** 28 }));
+  for (const [i, bytes] of all.entries()) assert.equal(said[i], encodeArgs(decodeArgs(Buffer.from(bytes, 'hex'))).toString('hex'), bytes);
+}
+
+test('texts that are no UTF-8', () => {
+  const bad = ['80', 'c0', 'c080', 'c1bf', 'c2', 'c3c3', 'c2a9a9', 'e0', 'e08080', 'e09fbf', 'e282', 'e2e282ac', 'eda080', 'edbfbf', 'f0808080', 'f08fbfbf', 'f09f98', 'f09f9880f0', 'f4908080', 'f5808080', 'ff', 'fe80'];
+  const all = [];
+  for (const one of bad)
+    for (const [before, after] of [['', ''], ['61', ''], ['', '61'], ['c3a9', 'c3a9'], ['e697a5', '61'], ['61'.repeat(25), '62'.repeat(3)]]) {
+      const text = before + one + after, n = text.length / 2;
+      for (const head of [(0xa0 | n).toString(16), `d9${n.toString(16).padStart(2, '0')}`, `da00${n.toString(16).padStart(2, '0')}`]) if (n < 32) all.push(`91${head}${text}`);
+    }
+  read(all);
+});
+
+test('a name that an object of many has twice', () => {
+  const text = (s) => (0xa0 | s.length).toString(16) + Buffer.from(s).toString('hex');
+  read([199, 200, 300].map((n) => `91de${(n + 2).toString(16).padStart(4, '0')}${Array.from({ length: n }, (_, i) => `${text(`k${i}`)}cc${(i & 0xff).toString(16).padStart(2, '0')}`).join('')}${text('k5')}01${text('k0')}02`));
 });
 
 for (const first of [1, 9, 17, 25])
