@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "base/msgpack.h"
+#include "tests/tempdir.h"
 #include "transport/envelope.h"
 #include "transport/secure.h"
 
@@ -33,7 +34,7 @@ static bool tcp; /* which suite */
 static uv_loop_t loop;
 static uv_timer_t deadline;
 static bool late;
-static char dir[] = "/tmp/isola-link-XXXXXX";
+static char dir[TEMPDIR_SIZE];
 static char listen_url[128];
 static bool in_call; /* a call of ours into the link is on the stack */
 
@@ -473,13 +474,12 @@ static inline int teardown(void **state)
 /* The rest of main. */
 #define RUN_BOTH(unix_suite, tcp_suite)                                                            \
     do {                                                                                           \
-        if (mkdtemp(dir) == NULL)                                                                  \
+        if (tempdir_make(dir) != 0)                                                                \
             return 1;                                                                              \
         int failed = cmocka_run_group_tests_name("unix", unix_suite, NULL, NULL);                  \
         tcp = true;                                                                                \
         failed += cmocka_run_group_tests_name("tcp", tcp_suite, NULL, NULL);                       \
-        rmdir(dir);                                                                                \
-        return failed != 0;                                                                        \
+        return tempdir_remove(dir) != 0 || failed != 0;                                            \
     } while (0)
 
 #endif

@@ -26,10 +26,12 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "tests/tempdir.h"
+
 #define DEADLINE_S 60
 
 static const char *self; /* this program */
-static char dir[64];
+static char dir[TEMPDIR_SIZE];
 static char path[96];
 
 /* --- waiting for callbacks --- */
@@ -178,8 +180,7 @@ static inline struct isola_state_stats stats(struct isola_state *s)
 static inline int make_dir(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/isola-state-XXXXXX");
-    if (mkdtemp(dir) == NULL)
+    if (tempdir_make(dir) != 0)
         return -1;
     snprintf(path, sizeof(path), "%s/state.db", dir);
     return 0;
@@ -187,13 +188,7 @@ static inline int make_dir(void **state)
 static inline int remove_dir(void **state)
 {
     (void)state;
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < 4; i++) {
-        char file[128];
-        snprintf(file, sizeof(file), "%s%s", path, suffixes[i]);
-        unlink(file);
-    }
-    return rmdir(dir);
+    return tempdir_remove(dir);
 }
 
 static inline void sql(const char *text)

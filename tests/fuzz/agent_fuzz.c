@@ -17,6 +17,7 @@
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/tempdir.h"
 #include "transport/keyfile.h"
 #include "transport/link_impl.h"
 
@@ -382,20 +383,6 @@ static void feed(struct isola__agent *agent, struct isola_slice input)
 
 /* --- a directory for it, in memory where there is such a place --- */
 
-static void remove_all(const char *dir)
-{
-    static const char *const files[] = {
-        "catalog.db",          "catalog.db-wal", "catalog.db-shm",      "logs/actors.jsonl",
-        "logs/actors.jsonl.1", "logs",           "cluster/cluster.key", "cluster/issuer",
-        "cluster/member",      "cluster/peers",  "cluster/removed",     "cluster"};
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        char *path = isola_format("%s/%s", dir, files[i]);
-        (void)remove(path);
-        free(path);
-    }
-    (void)rmdir(dir);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *dir =
@@ -404,7 +391,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct isola__agent *agent = agent_new(dir);
     feed(agent, isola_slice(data, size));
     agent_free(agent);
-    remove_all(dir);
+    (void)tempdir_remove(dir);
     free(dir);
     return 0;
 }

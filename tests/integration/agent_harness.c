@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent_harness.h"
 
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,16 +33,9 @@ int world_open(void **state)
     (void)state;
     signal(SIGPIPE, SIG_IGN);
     memset(&world, 0, sizeof(world));
-    strcpy(world.dir, "/tmp/isola-test-XXXXXX");
-    if (mkdtemp(world.dir) == NULL || uv_loop_init(&world.loop) != 0)
+    if (tempdir_make(world.dir) != 0 || uv_loop_init(&world.loop) != 0)
         return -1;
     return uv_timer_init(&world.loop, &world.timer);
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
 }
 
 int world_close(void **state)
@@ -62,8 +54,7 @@ int world_close(void **state)
     uv_close((uv_handle_t *)&world.timer, NULL);
     uv_run(&world.loop, UV_RUN_NOWAIT);
     int rc = uv_loop_close(&world.loop);
-    nftw(world.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    return rc;
+    return tempdir_remove(world.dir) != 0 ? -1 : rc;
 }
 
 /* --- agents --- */

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "base/msg.h"
+#include "tests/tempdir.h"
 #include "transport/link.h"
 
 #define DEADLINE_MS 20000
@@ -25,8 +26,8 @@ struct world {
     uv_loop_t loop;
     uv_timer_t timer;
     bool late;
-    struct agent *agents; /* not yet ended */
-    char dir[64];         /* temporary, removed with all in it */
+    struct agent *agents;   /* not yet ended */
+    char dir[TEMPDIR_SIZE]; /* temporary, removed with all in it */
 };
 extern struct world world;
 

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
+#include "tests/tempdir.h"
 
 #define MANIFEST                                                                                   \
     "{\"name\":\"shop\",\"actors\":{\"B\":{\"module\":\"b.js\"},\"A\":{\"module\":\"a.js\"}}}"
@@ -226,14 +227,13 @@ static void survives_truncation_and_damage(void **state)
 
 /* --- the catalog --- */
 
-static char dir[64];
+static char dir[TEMPDIR_SIZE];
 static char path[96];
 
 static int make_dir(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/isola-catalog-XXXXXX");
-    if (mkdtemp(dir) == NULL)
+    if (tempdir_make(dir) != 0)
         return -1;
     snprintf(path, sizeof(path), "%s/catalog.db", dir);
     return 0;
@@ -241,13 +241,7 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
     (void)state;
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < 4; i++) {
-        char file[128];
-        snprintf(file, sizeof(file), "%s%s", path, suffixes[i]);
-        unlink(file);
-    }
-    return rmdir(dir);
+    return tempdir_remove(dir);
 }
 
 static struct isola_catalog *opened(void)

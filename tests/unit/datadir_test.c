@@ -23,36 +23,26 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "tests/tempdir.h"
+
 static const char *self; /* this program */
-static char root[64];
+static char root[TEMPDIR_SIZE];
 static char path[128];
 
 static int make_root(void **state)
 {
     (void)state;
-    snprintf(root, sizeof(root), "/tmp/isola-datadir-XXXXXX");
-    if (mkdtemp(root) == NULL)
+    if (tempdir_make(root) != 0)
         return -1;
     snprintf(path, sizeof(path), "%s/a/data", root);
     return 0;
 }
 
-static void drop(const char *name)
-{
-    char file[256];
-    snprintf(file, sizeof(file), "%s%s", root, name);
-    if (remove(file) != 0 && chmod(file, 0700) == 0)
-        remove(file);
-}
 static int remove_root(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "/a/data/lock", "/a/data/state.db", "/a/data/catalog.db", "/a/data", "/a", "/file"};
-    chmod(path, 0700);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        drop(names[i]);
-    return rmdir(root);
+    chmod(path, 0700); /* one that was not writable */
+    return tempdir_remove(root);
 }
 
 static void refused(const char *at, int code, const char *sentence)

@@ -14,11 +14,12 @@
 
 #include <cmocka.h>
 
+#include "tests/tempdir.h"
 #include "transport/keyfile.h"
 
 #define NOW 1700000000000
 
-static char dir[64];
+static char dir[TEMPDIR_SIZE];
 static struct isola_node_keys *first, *west, *other;
 static struct isola__issuer *issuer;
 static struct isola_err err;
@@ -36,8 +37,7 @@ static int begin(void **state)
     (void)state;
     struct isola_buf cert = {0};
     struct isola_identity id;
-    strcpy(dir, "/tmp/isola-issuer-XXXXXX");
-    if (mkdtemp(dir) == NULL)
+    if (tempdir_make(dir) != 0)
         return -1;
     first = keys_new();
     west = keys_new();
@@ -52,20 +52,13 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    static const char *const files[] = {"issuer", "cluster.key", "issuer.new"};
-    char path[128];
     (void)state;
     isola__issuer_free(issuer);
     issuer = NULL;
     isola_secret_free(first);
     isola_secret_free(west);
     isola_secret_free(other);
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
-        if (remove(path) != 0 && i < 2)
-            rmdir(path);
-    }
-    return rmdir(dir);
+    return tempdir_remove(dir);
 }
 
 /* As after a restart. */

@@ -15,15 +15,15 @@
 
 #include <cmocka.h>
 
+#include "tests/tempdir.h"
 #include "transport/identity.h"
 
-static char root[64], dir[128], file[160];
+static char root[TEMPDIR_SIZE], dir[128], file[160];
 
 static int make_root(void **state)
 {
     (void)state;
-    snprintf(root, sizeof(root), "/tmp/isola-keyfile-XXXXXX");
-    if (mkdtemp(root) == NULL)
+    if (tempdir_make(root) != 0)
         return -1;
     snprintf(dir, sizeof(dir), "%s/cluster", root);
     snprintf(file, sizeof(file), "%s/node.key", dir);
@@ -33,13 +33,7 @@ static int make_root(void **state)
 static int remove_root(void **state)
 {
     (void)state;
-    char fresh[170];
-    snprintf(fresh, sizeof(fresh), "%s.new", file);
-    unlink(fresh);
-    rmdir(file);
-    unlink(file);
-    rmdir(dir);
-    return rmdir(root);
+    return tempdir_remove(root);
 }
 
 static void unreadable(int code, const char *sentence)

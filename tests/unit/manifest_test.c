@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tests/tempdir.h"
+
 static struct isola_manifest *parsed(const char *json)
 {
     struct isola_manifest *m = NULL;
@@ -481,7 +483,7 @@ static void survives_truncation_and_damage(void **state)
 
 /* --- loading --- */
 
-static char root[64];
+static char root[TEMPDIR_SIZE];
 static char dir[80];
 
 static void write_file(const char *name, const char *content)
@@ -509,8 +511,7 @@ static void drop(const char *name)
 static int make_app(void **state)
 {
     (void)state;
-    snprintf(root, sizeof(root), "/tmp/isola-manifest-XXXXXX");
-    if (mkdtemp(root) == NULL)
+    if (tempdir_make(root) != 0)
         return -1;
     snprintf(dir, sizeof(dir), "%s/app", root);
     return mkdir(dir, 0700);
@@ -518,12 +519,7 @@ static int make_app(void **state)
 static int remove_app(void **state)
 {
     (void)state;
-    static const char *const names[] = {"isola.json", "package.json", "c.js",    "in.js", "out.js",
-                                        "sub",        "pipe",         "../x.js", "."};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        drop(names[i]);
-    rmdir(dir);
-    return rmdir(root);
+    return tempdir_remove(root);
 }
 
 static void not_loaded(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
