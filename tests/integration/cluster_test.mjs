@@ -150,7 +150,7 @@ test('what is deployed while a node joins is there when the deploy has ended, on
     await cluster.deploy(east, name, { ...echo, 'isola.json': { name, actors: { Echo: { module: 'echo.js' } } } });
     const answers = await Promise.allSettled(Array.from({ length: 8 }, (_, k) => east.client.actor(`${name}/Echo`, `${k}`).ask('say', k)));
     assert.deepEqual(answers.filter((a) => a.status === 'rejected').map((a) => a.reason.message), [], `deploy ${i}, ${after} after the join`);
-    assert.ok(performance.now() < end);
+    assert.ok(joined || performance.now() < end, 'it joins');
   }
   await west;
 });

@@ -11,6 +11,7 @@ import { Writer } from '../../actors/lib/client/msgpack.js';
 import { Channel, Refused } from './channel.mjs';
 
 const DEADLINE = 30_000; // ms
+const HERE = 250; // ms between what one says who is not to be given up for silence
 export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, CANCEL = 10, ACK = 11, PACE = 12;
 export const CONTROL = 1, DATA = 2; // what a connection is for
 export const PART = 1, OPEN = 2, PING = 3, PONG = 4;
@@ -95,6 +96,7 @@ export class Wire {
   #channel;
   #silent;
   #stays;
+  #here;
   #have = Buffer.alloc(0);
   #parts = new Map();
   #next = 1;
@@ -121,7 +123,7 @@ export class Wire {
       }
       look();
     });
-    w.#socket.on('close', () => { w.ended = true; look(); });
+    w.#socket.on('close', () => { w.ended = true; clearInterval(w.#here); look(); });
     await new Promise((done, failed) => { w.#socket.once('connect', done); w.#socket.once('error', failed); });
     if (as === undefined) return w;
     w.#channel = new Channel({ initiator: true, purpose: DATA, ...as, ...options });
@@ -211,8 +213,11 @@ export class Wire {
     else this.frame(envelopeOf(message));
   }
 
-  /** Reads nothing more, until `resume`. */
-  pause() { this.#socket.pause(); }
+  /** Reads nothing more, until `resume`. From then on it says by itself that it is there: its answers to pings come late, or not at all. */
+  pause() {
+    this.#socket.pause();
+    this.#here ??= setInterval(() => this.write(itemOf(PONG, Buffer.alloc(8))), HERE);
+  }
   resume() { this.#socket.resume(); }
   /** Nothing of ours waits to be sent any more. */
   async written() {
