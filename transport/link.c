@@ -122,7 +122,7 @@ static void start_linger(struct isola_link *link)
     if (uv_is_active((uv_handle_t *)&link->linger))
         return;
     uv_update_time(link->loop); /* the turn may have been a long one */
-    uv_timer_start(&link->linger, on_linger, ISOLA__LINK_LINGER_MS, 0);
+    uv_timer_start(&link->linger, on_linger, link->linger_ms, 0);
 }
 
 /* What follows from having written, or from what another thread has seen. */
@@ -367,6 +367,7 @@ void isola__link_init(struct isola_link *link, uv_loop_t *loop,
     link->owner = pthread_self();
     link->backend = backend;
     link->socket = -1;
+    link->linger_ms = ISOLA__LINK_LINGER_MS;
     atomic_store(&link->refs, 1);
     atomic_store(&link->state, ISOLA__LINK_CONNECTING);
     atomic_store(&link->wire, ISOLA_WIRE_OLDEST); /* which everyone understands */

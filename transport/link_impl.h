@@ -76,16 +76,17 @@ struct isola_link {
     _Atomic(enum isola__link_state) state; /* changed by the loop, with the lock */
     atomic_uint wire;                      /* the version of envelopes we send */
     bool close_asked;
-    bool accepted;    /* ops are set */
-    bool knows_peer;  /* peer_key: who must answer */
-    bool direct;      /* frames are delivered on the thread they arrive on */
-    bool stream;      /* leaves the machine, or could: it is kept alive */
-    int socket;       /* set by the backend before it is up; closed with the memory; or -1 */
-    bool deaf;        /* of who sees to what arrives: it has said that the link is to end */
-    atomic_bool cuts; /* the peer takes large frames in parts: once, and for all */
-    atomic_bool much; /* waits; changed with the lock */
-    int handles;      /* still to be closed */
-    int code;         /* for down */
+    bool accepted;      /* ops are set */
+    bool knows_peer;    /* peer_key: who must answer */
+    bool direct;        /* frames are delivered on the thread they arrive on */
+    bool stream;        /* leaves the machine, or could: it is kept alive */
+    int socket;         /* set by the backend before it is up; closed with the memory; or -1 */
+    bool deaf;          /* of who sees to what arrives: it has said that the link is to end */
+    atomic_bool cuts;   /* the peer takes large frames in parts: once, and for all */
+    atomic_bool much;   /* waits; changed with the lock */
+    int handles;        /* still to be closed */
+    unsigned linger_ms; /* ISOLA__LINK_LINGER_MS, but for tests */
+    int code;           /* for down */
     char why[400];
     char peer[ISOLA__URL_SIZE];
     const struct isola_link_security *security; /* until it is known who the peer is */

@@ -290,6 +290,7 @@ static void test_close_before_up_with_frames(void **state)
 {
     struct end client = {0}, server = {0};
     (void)state;
+    patient = true;
     start_listening();
     offer(&server);
     dial(&client);
@@ -307,6 +308,7 @@ static void test_close_inside_up(void **state)
 {
     struct end client = {.close_at_up = 1}, server = {0};
     (void)state;
+    patient = true;
     start_listening();
     offer(&server);
     dial(&client);
@@ -320,6 +322,7 @@ static void test_close_flushes(void **state)
 {
     struct end client = {0}, server = {0};
     (void)state;
+    patient = true;
     connect_pair(&client, &server);
     uint8_t *data = calloc(1, 1 << 20);
     for (int i = 0; i < 6; i++)
@@ -337,6 +340,7 @@ static void test_close_with_unread(void **state)
 {
     struct end client = {0}, server = {.close_at_frame = 1};
     (void)state;
+    patient = true;
     connect_pair(&client, &server);
     uint8_t *data = calloc(1, 1 << 20);
     for (int i = 0; i < 10; i++)
