@@ -164,22 +164,26 @@ describe('a node that joins', () => {
   });
 });
 
+/** A node is killed while `n` each are sent from `from`, or from itself, again and again; `start` starts it. All is there when it is back. */
+async function dies(cluster, { from, start, n }) {
+  let agent = await start();
+  for (let i = 0; i < 3; i++) {
+    await bursts(agent, 10);
+    const sending = bursts(from ?? agent, n);
+    await killNode(cluster, agent);
+    await sending;
+    agent = await start();
+    await complete(from ?? agent);
+  }
+}
+
 describe('a node that dies', () => {
   const cluster = new Cluster();
   after(() => cluster.end());
   test('has what was sent when it is back, and what was handled', async () => {
     const east = await cluster.node('east');
     await cluster.deploy(east, 'd', app);
-    let west = await cluster.node('west', east);
-    for (let i = 0; i < 3; i++) {
-      await Promise.all([bursts(east, 10), bursts(west, 10)]);
-      const sending = bursts(east, 10);
-      await killNode(cluster, west);
-      await sending;
-      west = await cluster.node('west', east);
-      await bursts(west, 10);
-      await complete(east);
-    }
+    await dies(cluster, { from: east, start: () => cluster.node('west', east), n: 10 });
   });
 });
 
@@ -187,16 +191,12 @@ describe('a lone node that dies', () => {
   const cluster = new Cluster();
   after(() => cluster.end());
   test('sends again what it has found on disk, whoever is active', async () => {
-    let agent = await cluster.node('east');
-    await cluster.deploy(agent, 'd', app);
-    await bursts(agent, 1);
-    for (let i = 0; i < 3; i++) {
-      const sending = bursts(agent, 50);
-      await killNode(cluster, agent);
-      await sending;
-      agent = await cluster.node('east');
-      await complete(agent);
-    }
+    let deployed;
+    await dies(cluster, { n: 50, start: async () => {
+      const agent = await cluster.node('east');
+      await (deployed ??= cluster.deploy(agent, 'd', app));
+      return agent;
+    } });
   });
 });
 
