@@ -6,6 +6,7 @@
  * too: so no mail is ever put into the inbox of a realm the actor has left, and none is lost or
  * overtaken when an activation ends while more arrives.
  */
+#include "actors/arrivals.h"
 #include "actors/pace.h"
 
 #include "base/clock.h"
@@ -322,9 +323,32 @@ static void give(struct isola_actor *a, struct isola_mail *mail)
     isola__mailbox_add(a);
 }
 
-int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct isola_realm *r)
+/* From another realm, or another node. */
+static int hand_over(struct isola_actor *a, struct isola_mail *mail)
 {
     int e = 0;
+    isola_lock_take(&a->lock);
+    if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE) {
+        e = ISOLA_ECLOSED;
+    } else if (!has_room(a->host, a, mail)) {
+        e = ISOLA_EBUSY;
+    } else {
+        give(a, mail);
+        isola__realm_post(a->realm, mail);
+    }
+    isola_lock_drop(&a->lock);
+    return e;
+}
+
+bool isola_host_hand(struct isola_actor *a, struct isola_mail *mail)
+{
+    bool tells = mail->kind == ISOLA_MSG_EMIT &&
+                 atomic_load_explicit(&a->paced, memory_order_relaxed); /* how full it is */
+    return !tells && hand_over(a, mail) == 0;
+}
+
+int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct isola_realm *r)
+{
     if (atomic_load_explicit(&a->realm, memory_order_acquire) == r && !a->behind) {
         /* Nobody else takes it out of this realm, or out of the directory. */
         if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE)
@@ -336,17 +360,7 @@ int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct
         isola_mailq_push(&r->direct, mail);
         return 0;
     }
-    isola_lock_take(&a->lock);
-    if (atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE) {
-        e = ISOLA_ECLOSED;
-    } else if (!has_room(r->host, a, mail)) {
-        e = ISOLA_EBUSY;
-    } else {
-        give(a, mail);
-        isola__realm_post(a->realm, mail);
-    }
-    isola_lock_drop(&a->lock);
-    return e;
+    return hand_over(a, mail);
 }
 
 void isola__directory_notify(struct isola_actor *a, struct isola_mail *note)

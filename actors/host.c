@@ -154,6 +154,7 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
 
 void isola_host_moved(struct isola_host *h)
 {
+    atomic_fetch_add(&h->moves, 1);
     tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.moved = true});
     isola__subs_moved(h);
     isola__outbox_moved(h);

@@ -261,6 +261,8 @@ struct isola_receiver {
     struct isola_actor *actor; /* counted: who lives at the address here; NULL: not known */
     const void *realm;         /* where it lived when it got something last */
     uint32_t away;             /* emits to another node */
+    int node;                  /* > 0: where it lives, as long as h->moves is `seen` */
+    unsigned seen;
 };
 struct isola_refs {
     struct isola_ref *all;            /* a number is an index + 1 */
@@ -276,7 +278,7 @@ void isola__refs_free(struct isola_refs *t);
 /* Lets go of some actors that have gone: they, and the realms they were in, would stay. */
 void isola__refs_sweep(struct isola_refs *t);
 /* The node it lives on, as far as is known; 0: this one. */
-int isola__ref_node(const struct isola_realm *r, uint32_t number);
+int isola__ref_node(struct isola_realm *r, uint32_t number);
 /* Sends an ASK or EMIT of a script's to it there, at once. Borrows it, but for an ask's origin. */
 void isola__ref_send_away(struct isola_realm *r, uint32_t number, int node,
                           struct isola_mail *mail);
@@ -726,11 +728,14 @@ struct isola_worker {
     struct isola_realm *ready_head, **ready_tail;
     uint64_t owed; /* its own: bits of the workers it is to wake soon */
     unsigned owed_turns;
-    atomic_bool lingers;          /* it looks for work before it sleeps */
-    bool looks;                   /* its own: what comes is what it has read itself */
-    uint64_t look_ns, looked;     /* likewise, for what other nodes send */
-    uint64_t linger_ns, lingered; /* its own: for how long it may, and when it last did */
-    unsigned vain;                /* how often it has in vain lately, and since when */
+    atomic_bool lingers;             /* it looks for work before it sleeps */
+    bool looks;                      /* its own: what comes is what it has read itself */
+    uint64_t look_ns, looked;        /* likewise, for what other nodes send */
+    atomic_ullong visit_ns;          /* what its visits take, lately */
+    uint64_t stint_ns, stint_cpu_ns; /* its own: when it last looked how long it ran, and that */
+    bool stint_waited;               /* it had to wait for much of it */
+    uint64_t linger_ns, lingered;    /* its own: for how long it may, and when it last did */
+    unsigned vain;                   /* how often it has in vain lately, and since when */
     uint64_t forgiven;
     struct isola_map shared;    /* release (the pointer) → the realm many actors share; under the
                                    host's shared_lock */
@@ -790,8 +795,11 @@ struct isola_host {
     pthread_mutex_t quarantine_lock;
     struct isola_map quarantine; /* address → why; under its lock */
     atomic_uint nquarantined;
-    atomic_uint crowded;    /* actors whose mailbox is, and what else makes emit return false */
-    atomic_ullong large_ns; /* isola_clock_ns when a large message last came or went */
+    atomic_uint moves;        /* so often other nodes have come or gone */
+    atomic_uint crowded;      /* actors whose mailbox is, and what else makes emit return false */
+    atomic_ullong full_until; /* isola_clock_ns: no processor is to spare till then (worker.c) */
+    atomic_ullong full_ns;    /* for how long that was believed last */
+    atomic_ullong large_ns;   /* isola_clock_ns when a large message last came or went */
     struct isola_pace {
         pthread_mutex_t lock;
         struct isola_map of; /* address → what pace.c knows of it */

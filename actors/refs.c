@@ -96,12 +96,18 @@ static void count_away(struct isola_receiver *to, struct isola_mail *mail)
         to->away = 0;
 }
 
-int isola__ref_node(const struct isola_realm *r, uint32_t number)
+int isola__ref_node(struct isola_realm *r, uint32_t number)
 {
     const struct isola_host *h = r->host;
-    return r->refs_of.receivers[number - 1].actor != NULL
-               ? 0
-               : h->ops->locate(h->arg, isola__ref_address(&r->refs_of.all[number - 1]));
+    struct isola_receiver *to = &r->refs_of.receivers[number - 1];
+    if (to->actor != NULL)
+        return 0;
+    unsigned moves = atomic_load_explicit(&h->moves, memory_order_acquire);
+    if (to->node <= 0 || to->seen != moves) {
+        to->node = h->ops->locate(h->arg, isola__ref_address(&r->refs_of.all[number - 1]));
+        to->seen = moves;
+    }
+    return to->node;
 }
 
 void isola__ref_send_away(struct isola_realm *r, uint32_t number, int node, struct isola_mail *mail)

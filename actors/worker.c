@@ -20,6 +20,7 @@
  * held at once.
  */
 #include <sched.h>
+#include <time.h>
 
 #include "actors/internal.h"
 #include "actors/watchdog.h"
@@ -104,6 +105,72 @@ static bool in_long_visit(struct isola_worker *w)
     return since != 0 && isola_clock_ns() - since > LONG_VISIT;
 }
 
+/* --- processors that there are not --- */
+
+/* How often a worker that is awake looks how long it had to wait for a processor; of which part of
+ * that, twice running, it had to wait when there is none to spare; for how long that is believed,
+ * at first and at most. ns */
+#define STINT_NS     5000000
+#define STINT_WAITED 4
+#define FULL_NS      20000000
+#define FULL_MOST_NS 640000000
+/* A visit that is done sooner is not worth another worker then. */
+#define BRIEF_NS 500000
+/* But one that has lasted so long holds up what waits behind it. */
+#define FULL_LONG_VISIT 1000000
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static bool is_full(const struct isola_host *h, uint64_t now)
+{
+    return now < atomic_load_explicit(&h->full_until, memory_order_relaxed);
+}
+
+/* It runs from now on. */
+static void stint_begin(struct isola_worker *w)
+{
+    w->stint_ns = isola_clock_ns();
+    w->stint_cpu_ns = cpu_ns();
+}
+
+/* A worker that has not slept since, and has waited: every processor has something to do. */
+static void stint_end(struct isola_worker *w, uint64_t now)
+{
+    struct isola_host *h = w->host;
+    uint64_t took = now - w->stint_ns;
+    if (took < STINT_NS)
+        return;
+    uint64_t cpu = cpu_ns(), ran = cpu - w->stint_cpu_ns;
+    bool waited = took > ran && took - ran > took / STINT_WAITED;
+    if (waited && w->stint_waited && !is_full(h, now)) {
+        /* Again, soon after it was tried: the next try is later. */
+        uint64_t until = atomic_load(&h->full_until);
+        bool soon = now < until + 4 * FULL_NS;
+        uint64_t last = atomic_load(&h->full_ns);
+        uint64_t next = !soon ? FULL_NS : last < FULL_MOST_NS ? 2 * last : last;
+        atomic_store(&h->full_ns, next);
+        atomic_store(&h->full_until, now + next);
+    }
+    w->stint_ns = now;
+    w->stint_cpu_ns = cpu;
+    w->stint_waited = waited;
+}
+
+/* Is what waits at `w` left to it? Another worker would have to share its processor, and more of
+ * their time would go into what they do for one another than into the visits. */
+static bool keeps(const struct isola_worker *w)
+{
+    uint64_t now = isola_clock_ns(), since = atomic_load(&w->visit_since);
+    return is_full(w->host, now) &&
+           atomic_load_explicit(&w->visit_ns, memory_order_relaxed) < BRIEF_NS &&
+           (since == 0 || now - since < FULL_LONG_VISIT);
+}
+
 /* --- sleeping and waking --- */
 
 static bool wake(struct isola_worker *w)
@@ -160,8 +227,9 @@ void isola__worker_ready(struct isola_realm *r)
     struct isola_worker *w = home(r);
     isola__realm_ref(r);
     int sleep = atomic_load(&w->sleep);
-    if (here != NULL && here->looks && sleep != AWAKE && atomic_load(&r->pins) == 0) {
-        w = here; /* it has nothing else to do */
+    if (here != NULL && sleep != AWAKE && (here->looks || keeps(here)) &&
+        atomic_load(&r->pins) == 0) {
+        w = here; /* it has nothing else to do, or will have done it soon enough */
         atomic_store(&r->worker, w);
     }
     push(w, r);
@@ -172,7 +240,8 @@ void isola__worker_ready(struct isola_realm *r)
         here->owed |= (uint64_t)1 << w->number;
     else if (sleep != AWAKE)
         wake(w);
-    else if ((atomic_load(&w->backlog) > 1 && !at_once) || (w != here && in_long_visit(w)))
+    else if (((atomic_load(&w->backlog) > 1 && !at_once) || (w != here && in_long_visit(w))) &&
+             !keeps(w))
         wake_another(w);
     else
         see_to_watch(w);
@@ -202,7 +271,7 @@ void isola__worker_between(unsigned turns)
 static bool take_from(struct isola_worker *w, struct isola_worker *from)
 {
     unsigned n = atomic_load(&from->backlog);
-    if (n == 0 || (n == 1 && !in_long_visit(from)))
+    if (n == 0 || (n == 1 && !in_long_visit(from)) || keeps(from))
         return false;
     pthread_mutex_lock(&from->lock);
     n = (atomic_load(&from->backlog) + 1) / 2;
@@ -353,12 +422,17 @@ static void batch(const struct isola_worker *w, bool begin)
 
 static void visit(struct isola_worker *w, struct isola_realm *r)
 {
+    uint64_t begun = isola_clock_ns();
     atomic_store(&r->worker, w);
-    atomic_store(&w->visit_since, isola_clock_ns());
+    atomic_store(&w->visit_since, begun);
     batch(w, true);
     isola__realm_visit(r);
     batch(w, false);
     atomic_store(&w->visit_since, 0);
+    uint64_t now = isola_clock_ns();
+    atomic_store_explicit(&w->visit_ns, w->visit_ns - w->visit_ns / 8 + (now - begun) / 8,
+                          memory_order_relaxed);
+    stint_end(w, now);
     if (w->owed != 0)
         pay(w);
     isola__realm_unref(r);
@@ -450,7 +524,8 @@ static struct isola_realm *linger(struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns(), saved = (now - w->lingered) / LINGER_SHARE;
     struct isola_realm *r = NULL;
-    if (now < atomic_load_explicit(&w->host->large_ns, memory_order_relaxed) + LARGE_NS)
+    if (now < atomic_load_explicit(&w->host->large_ns, memory_order_relaxed) + LARGE_NS ||
+        (is_full(w->host, now) && others_work(w)))
         return NULL;
     w->linger_ns = w->linger_ns + saved < LINGER_NS ? w->linger_ns + saved : LINGER_NS;
     bool looks = look_begin(w, now);
@@ -537,6 +612,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
     atomic_store(&w->sleep, AWAKE);
     (void)look_as(w, ISOLA_LOOK_WAKE);
     slept(w);
+    stint_begin(w);
     if (long_ago && keeps_deadlines(w)) /* should this visit last */
         see_to_watch(w);
     return r;

@@ -58,6 +58,10 @@ static int read_uint(struct isola_mp_reader *r, const char *field, uint64_t max,
                      struct isola_err *err)
 {
     struct isola_mp_item item;
+    if (r->p < r->end && *r->p < 0x80 && *r->p <= max) { /* as most are: one byte */
+        *out = *r->p++;
+        return 0;
+    }
     if (isola_mp_next(r, &item) != 0)
         return malformed(err, field, "is cut off");
     if (item.type != ISOLA_MP_UINT)
@@ -72,6 +76,11 @@ static int read_str(struct isola_mp_reader *r, const char *field, struct isola_s
                     struct isola_err *err)
 {
     struct isola_mp_item item;
+    if (r->p < r->end && (*r->p & 0xe0) == 0xa0 && r->end - r->p > (*r->p & 0x1f)) {
+        *out = isola_slice(r->p + 1, *r->p & 0x1f); /* fewer than 32 bytes, as most are */
+        r->p += 1 + out->len;
+        return 0;
+    }
     if (isola_mp_next(r, &item) != 0)
         return malformed(err, field, "is cut off");
     if (item.type != ISOLA_MP_STR)
@@ -82,7 +91,13 @@ static int read_str(struct isola_mp_reader *r, const char *field, struct isola_s
 
 static int read_trace(struct isola_mp_reader *r, struct isola_slice *out, struct isola_err *err)
 {
+    static const uint8_t none[] = {0xc4, 0};
     struct isola_mp_item item;
+    if (r->end - r->p >= 2 && memcmp(r->p, none, sizeof(none)) == 0) {
+        *out = isola_slice(NULL, 0);
+        r->p += sizeof(none);
+        return 0;
+    }
     if (isola_mp_next(r, &item) != 0)
         return malformed(err, "trace", "is cut off");
     if (item.type != ISOLA_MP_BIN || (item.bytes.len != 0 && !isola_is_trace(item.bytes)))
@@ -95,6 +110,11 @@ static int read_chain(struct isola_mp_reader *r, struct isola_slice *out, struct
 {
     const uint8_t *start = r->p;
     struct isola_mp_item item;
+    if (r->p < r->end && *r->p == 0x90) {
+        *out = isola_slice(NULL, 0);
+        r->p++;
+        return 0;
+    }
     if (isola_mp_next(r, &item) != 0)
         return malformed(err, "chain", "is cut off");
     if (item.type != ISOLA_MP_ARRAY)

@@ -197,6 +197,10 @@ static Slice args_of(Ring *ring, const int32_t *r)
     }
     b->len = 0;
     isola_mp_array(b, 1);
+    if (r[Ring::kTag] == Ring::kBytes) {
+        isola_mp_bin(b, isola_slice(ring->place_of(r), static_cast<size_t>(r[Ring::kValue])));
+        return isola_buf_slice(b);
+    }
     if (r[Ring::kTag] == Ring::kInteger) {
         isola_mp_int(b, r[Ring::kValue]);
         return isola_buf_slice(b);

@@ -76,7 +76,7 @@ struct Ring {
         kInteger,
         kDouble,
         kEncoded,
-        kBytes,   // of what comes: so many bytes, in the place of the record
+        kBytes,   // so many bytes, in the place of the record
         kEncoded1 // of what comes: one value
     };
     static constexpr uint32_t kHeader = 16;
@@ -121,13 +121,18 @@ struct Ring {
     void use(std::shared_ptr<v8::BackingStore> memory, uint32_t in, uint32_t out);
     Own *own_of(const int32_t *record);
     void drop_own(size_t n); // the first ones
+    // Of a record of what comes; from `incoming` on, of what goes.
     uint8_t *place(uint32_t k) const
     {
         return reinterpret_cast<uint8_t *>(out(outgoing)) + size_t{k} * kPlace;
     }
+    uint8_t *place_of(const int32_t *out_record) const
+    {
+        return place(incoming + static_cast<uint32_t>((out_record - out(0)) / kOut));
+    }
     static size_t bytes(uint32_t in, uint32_t out)
     {
-        return (kHeader + in * kIn + out * kOut) * sizeof(int32_t) + size_t{in} * kPlace;
+        return (kHeader + in * kIn + out * kOut) * sizeof(int32_t) + (size_t{in} + out) * kPlace;
     }
 };
 

@@ -118,7 +118,8 @@ struct conn {
     struct peer *peer; /* NULL: the agent */
     bool dialled;      /* by us */
     bool ready;        /* chosen, by us or the peer, and not closed; with the peer's lock */
-    uint64_t started;  /* accepted: when the peer's actor-host was, as its certificate says */
+    struct isola_arrivals *arrivals; /* of who reads; NULL: nothing came twice yet */
+    uint64_t started; /* accepted: when the peer's actor-host was, as its certificate says */
     uint8_t node_key[ISOLA_KEY_SIZE];
 };
 

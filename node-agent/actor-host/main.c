@@ -7,6 +7,7 @@
 
 #include <signal.h>
 
+#include "actors/arrivals.h"
 #include "actors/v8/realm.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -63,18 +64,26 @@ void conn_close(struct conn *c)
     pthread_mutex_unlock(&c->app->conns_lock);
     isola_host_drop_link(c->app->host, c->number);
     subs_out_drop_conn(c->app, c->number);
+    isola_arrivals_free(c->arrivals);
     free(c);
 }
 
-/* A message as a mail, which lies in `memory` that is to be the mail's, or is copied; NULL when
- * there is no memory. */
-static struct isola_mail *mail_of(const struct isola_msg *m, void *memory)
+/* Does it go the short way (actors/arrivals.h)? */
+static bool is_plain(const struct isola_msg *m)
 {
-    struct isola_mail *mail = memory != NULL
-                                  ? isola_mail_around(memory, m->trace, (int)m->kind, m->src,
-                                                      m->dst, m->event, m->chain, m->args)
-                                  : isola_mail_new_in(m->trace, (int)m->kind, m->src, m->dst,
-                                                      m->event, m->chain, m->args);
+    return (m->kind == ISOLA_MSG_ASK || m->kind == ISOLA_MSG_EMIT) && m->seq == 0 &&
+           (m->event.len == 0 || m->event.data[0] > 1); /* not of the runtime's own */
+}
+
+/* A message to `dst` as a mail, which lies in `memory` that is to be the mail's, or is copied; NULL
+ * when there is no memory. */
+static struct isola_mail *mail_of(const struct isola_msg *m, struct isola_slice dst, void *memory)
+{
+    struct isola_mail *mail =
+        memory != NULL
+            ? isola_mail_around(memory, m->trace, (int)m->kind, m->src, dst, m->event, m->chain,
+                                m->args)
+            : isola_mail_new_in(m->trace, (int)m->kind, m->src, dst, m->event, m->chain, m->args);
     if (mail == NULL) {
         isola_log(ISOLA_LOG_ERROR, "no memory for a message of %zu bytes", m->args.len);
         return NULL;
@@ -89,7 +98,7 @@ static struct isola_mail *mail_of(const struct isola_msg *m, void *memory)
 
 void durable_deliver(struct app *app, const struct isola_msg *m)
 {
-    struct isola_mail *mail = m->dst.len > 0 ? mail_of(m, NULL) : NULL;
+    struct isola_mail *mail = m->dst.len > 0 ? mail_of(m, m->dst, NULL) : NULL;
     if (mail == NULL)
         return;
     mail->passed_on = true;
@@ -122,12 +131,15 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, voi
         free(memory);
         return;
     }
+    bool plain = is_plain(m) && passed_on && memory == NULL;
+    struct isola_actor *to =
+        plain ? isola_arrivals_find(c->app->host, c->arrivals, m->src, m->dst) : NULL;
     bool asked = m->kind == ISOLA_MSG_EMIT && (m->flags & ISOLA_MSG_TELL) != 0;
     char address[ISOLA_ADDRESS_MAX];
     struct isola_slice dst = m->dst; /* which goes with the mail */
     if (asked && memory != NULL && dst.len <= sizeof(address))
         dst = isola_slice(memcpy(address, dst.data, dst.len), dst.len);
-    struct isola_mail *mail = mail_of(m, memory);
+    struct isola_mail *mail = mail_of(m, to != NULL ? (struct isola_slice){0} : m->dst, memory);
     if (mail == NULL)
         return;
     if (!mail->durable) {
@@ -139,7 +151,14 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, voi
     mail->passed_on = passed_on;
     mail->final = (m->flags & ISOLA_MSG_PASSED_ON) != 0;
     mail->origin.link = c->number;
-    isola_host_post(c->app->host, mail);
+    if (to == NULL || !isola_host_hand(to, mail)) {
+        if (to != NULL)
+            mail = isola_mail_readdress(mail, m->dst);
+        if (mail != NULL)
+            isola_host_post(c->app->host, mail);
+        if (plain && to == NULL)
+            isola_arrivals_note(c->app->host, &c->arrivals, m->src, m->dst);
+    }
     if (asked && (memory == NULL || dst.data == (uint8_t *)address))
         isola_host_pace_answer(c->app->host, dst, c->number);
 }

@@ -27,9 +27,9 @@ export const ASK = 1, EMIT = 2, DONE = 3, FAILED = 4; // kinds
 
 // Values.
 export const NONE = 0, UNDEFINED = 1, NULL = 2, FALSE = 3, TRUE = 4, INTEGER = 5, DOUBLE = 6, ENCODED = 7;
-export const BYTES = 8; // of what comes: so many of them are in the record's place
+export const BYTES = 8; // so many of them are in the record's place
 export const ENCODED1 = 9; // of what comes: one value
-export const PLACE = 64; // bytes for each record of what comes, behind what goes
+export const PLACE = 64; // bytes for each record, behind all of them: of what comes, then of what goes
 
 // What native.encodeNext is given: so many arguments, or one of these.
 export const ERROR = -1, RETURNED = -2;

@@ -15,6 +15,14 @@ export const NativeTypeError = TypeError;
 export const toNumber = Number;
 export const { trunc, min } = Math;
 
+const TypedArray = getPrototypeOf(Uint8Array.prototype);
+const kindOf = getOwnPropertyDescriptor(TypedArray, Symbol.toStringTag).get, lengthOf = getOwnPropertyDescriptor(TypedArray, 'length').get;
+const { set } = TypedArray;
+/** How many bytes an Uint8Array (of any class) has; -1 for all else. */
+export const countBytes = (v) => (call(kindOf, v) === 'Uint8Array' ? call(lengthOf, v) : -1);
+/** Copies an Uint8Array into another. */
+export const copyBytes = (to, at, from) => { call(set, to, from, at); };
+
 /** The collection with its methods as its own, so that changed ones of the script's do not matter. */
 function safe(Base) {
   const Safe = class extends Base {};

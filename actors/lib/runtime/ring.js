@@ -5,10 +5,10 @@
 // other, which C reads when it is full or the scripts have returned. Numbers, booleans, nothing and few bytes are in the records themselves, or beside them;
 // all other values are encoded and decoded by C, one call for each.
 import { frame, native } from './node/native.js';
-import { codeError, setPrototypeOf, SafeMap, trunc } from './primordials.js';
+import { codeError, copyBytes, countBytes, setPrototypeOf, SafeMap, trunc } from './primordials.js';
 import { find } from './table.js';
 import {
-  ACTOR, ASK, ASK_NUMBER, ASK_SLOT, BURST, CROWDED, DONE, DOUBLE, EMIT, ENCODED, EPOCH, ERROR, EVENT, EVENT_LENGTH, FAILED, FALSE, FROM, HEADER, IN, IN_TURN, INTEGER, KIND, LENGTH,
+  ACTOR, ASK, ASK_NUMBER, ASK_SLOT, BURST, BYTES, CROWDED, DONE, DOUBLE, EMIT, ENCODED, EPOCH, ERROR, EVENT, EVENT_LENGTH, FAILED, FALSE, FROM, HEADER, IN, IN_TURN, INTEGER, KIND, LENGTH,
   NAME_LENGTH, NONE, NULL, OFFSET, OUT, PLACE, RETURNED, SENT, TAG, TIMEOUT, TO, TRUE, TURN, TURNS, UNDEFINED, VALUE, WAITS,
 } from './layout.js';
 
@@ -19,6 +19,9 @@ let going; // where the list of what is sent begins, in ints
 let room; // how many records it has
 let bytes; // the memory, too
 let places; // where those of the bytes that come begin, in bytes
+let goingPlaces; // and of those that go
+let lastLength; // of bytes that came
+let views; // of the former: those that a record of so many bytes needed last
 export const names = setPrototypeOf([undefined], null); // number of an event → its name
 const numbers = new SafeMap(); // and back
 let lastName, lastNumber = 0;
@@ -31,16 +34,22 @@ export function use(buffer, incoming, outgoing) {
   going = HEADER + incoming * IN;
   room = outgoing;
   places = (going + room * OUT) * 4;
+  goingPlaces = places + incoming * PLACE;
+  views = [];
 }
 
 const SMALL = 16;
-export const memory = new ArrayBuffer((HEADER + SMALL * IN + SMALL * OUT) * 4 + SMALL * PLACE);
+export const memory = new ArrayBuffer((HEADER + SMALL * IN + SMALL * OUT) * 4 + 2 * SMALL * PLACE);
 use(memory, SMALL, SMALL);
 
 /** The bytes of the record k, of which there are so many: an array that V8 keeps in its heap, which C could not make. */
 export function bytesOf(k, length) {
+  const view = views[k];
+  if (view !== undefined && view.length === length) return new Bytes(view); // twice as fast as byte by byte, where there is one
   const copy = new Bytes(length), from = places + k * PLACE;
   for (let i = 0; i < length; i++) copy[i] = bytes[from + i];
+  if (length === lastLength && k <= views.length) views[k] = new Bytes(ints.buffer, from, length);
+  lastLength = length;
   return copy;
 }
 
@@ -84,9 +93,16 @@ export function fits(at, value) {
 
 // A record with this value, whose place in ints is returned; it counts once [SENT] does, before anything else is.
 function record(kind, value) {
-  if (isLarge(value)) return encoded(kind, value, kind === DONE ? RETURNED : 1, '');
+  const few = isLarge(value) ? fewBytes(value) : 0;
+  if (few < 0) return encoded(kind, value, kind === DONE ? RETURNED : 1, '');
   const at = place();
-  fits(at, value);
+  if (few > 0) {
+    copyBytes(bytes, goingPlaces + ints[SENT] * PLACE, value);
+    ints[at + TAG] = BYTES;
+    ints[at + VALUE] = few;
+  } else {
+    fits(at, value);
+  }
   ints[at + KIND] = kind;
   return at;
 }
@@ -141,10 +157,16 @@ function sender(at) {
 // Is it not in the record itself?
 const isLarge = (value) => typeof value !== 'number' && typeof value !== 'boolean' && value !== undefined && value !== null;
 
+// How many bytes an array has that goes into the place of a record; -1: it is none.
+function fewBytes(value) {
+  const n = countBytes(value);
+  return n > 0 && n <= PLACE ? n : -1;
+}
+
 // `numberOfRef(ref)` is asked for last: while a value is encoded the numbers may become others.
 function message(kind, ref, numberOfRef, event, args) {
   const n = args.length, number = numberOf(event);
-  const large = number === 0 || n > 1 || (n === 1 && isLarge(args[0]));
+  const large = number === 0 || n > 1 || (n === 1 && isLarge(args[0]) && fewBytes(args[0]) < 0);
   if (large) native.encodeNext(n === 1 ? args[0] : args, n, number === 0 ? event : '');
   const to = numberOfRef(ref);
   let at;

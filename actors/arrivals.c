@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who sends to whom over one connection with another node, as it was found for a message before:
+ * the next one between the two needs neither its addresses looked at, nor the directory.
+ *
+ * Two tables, of senders and of receivers, in which each address has one place. It is taken by who
+ * is not found there a second time running: what passes once drives nobody out.
+ */
+#include "actors/arrivals.h"
+
+#include "actors/internal.h"
+
+#include "base/hash.h"
+
+#define PLACES 512 /* a power of two */
+
+struct place {
+    uint64_t hash, missed;     /* of who is there; of who was last not found there */
+    char *text;                /* NULL: nobody is */
+    uint32_t len, app;         /* bytes of the address, and of its app */
+    struct isola_actor *actor; /* a receiver's, counted */
+};
+
+struct isola_arrivals {
+    struct place senders[PLACES], receivers[PLACES];
+    unsigned swept;
+    unsigned moves; /* of the host, when the receivers were found */
+};
+
+static void clear(struct place *p)
+{
+    if (p->actor != NULL)
+        isola__actor_unref(p->actor);
+    free(p->text);
+    p->actor = NULL;
+    p->text = NULL;
+}
+
+static bool has_gone(const struct place *p)
+{
+    return p->actor != NULL &&
+           atomic_load_explicit(&p->actor->state, memory_order_relaxed) == ISOLA_ACTOR_GONE;
+}
+
+void isola_arrivals_free(struct isola_arrivals *a)
+{
+    for (size_t i = 0; a != NULL && i < PLACES; i++) {
+        clear(&a->senders[i]);
+        clear(&a->receivers[i]);
+    }
+    free(a);
+}
+
+static struct place *place_of(struct place *table, struct isola_slice address, uint64_t *hash)
+{
+    *hash = isola_hash_table(address.data, address.len);
+    return &table[*hash & (PLACES - 1)];
+}
+
+static const struct place *find(struct place *table, struct isola_slice address)
+{
+    uint64_t hash;
+    const struct place *p = place_of(table, address, &hash);
+    bool same = p->hash == hash && p->text != NULL && p->len == address.len &&
+                memcmp(p->text, address.data, address.len) == 0;
+    return same ? p : NULL;
+}
+
+struct isola_actor *isola_arrivals_find(const struct isola_host *h, struct isola_arrivals *a,
+                                        struct isola_slice src, struct isola_slice dst)
+{
+    if (a == NULL)
+        return NULL;
+    unsigned moves = atomic_load_explicit(&h->moves, memory_order_acquire);
+    if (a->moves != moves) { /* it may be about to leave */
+        for (size_t i = 0; i < PLACES; i++)
+            clear(&a->receivers[i]);
+        a->moves = moves;
+    }
+    struct place *sweep = &a->receivers[a->swept++ & (PLACES - 1)];
+    if (has_gone(sweep))
+        clear(sweep); /* it, and the realm it was in, would stay */
+    const struct place *to = find(a->receivers, dst);
+    if (to == NULL || has_gone(to))
+        return NULL;
+    if (src.len == 0)
+        return to->actor;
+    const struct place *from = find(a->senders, src);
+    bool same_app =
+        from != NULL && from->app == to->app && memcmp(from->text, to->text, to->app) == 0;
+    return same_app ? to->actor : NULL;
+}
+
+/* Takes the place for an address, if it is its turn; NULL: not, or it has it. */
+static struct place *take(struct place *table, struct isola_slice address)
+{
+    uint64_t hash;
+    struct isola_address parsed;
+    struct place *p = place_of(table, address, &hash);
+    bool again = p->missed == hash;
+    if (has_gone(p))
+        clear(p);
+    if (p->text != NULL && p->hash == hash)
+        return NULL;
+    p->missed = hash;
+    if (!again || isola_address_parse(address, &parsed, NULL) != 0)
+        return NULL;
+    clear(p);
+    p->hash = hash;
+    p->text = isola_strndup((const char *)address.data, address.len);
+    p->len = (uint32_t)address.len;
+    p->app = (uint32_t)parsed.app.len;
+    return p;
+}
+
+void isola_arrivals_note(struct isola_host *h, struct isola_arrivals **at, struct isola_slice src,
+                         struct isola_slice dst)
+{
+    if (*at == NULL && (*at = calloc(1, sizeof(**at))) == NULL)
+        return;
+    struct isola_arrivals *a = *at;
+    struct place *to = take(a->receivers, dst);
+    if (to != NULL) {
+        to->actor = isola__directory_actor(h, dst, to->hash);
+        if (to->actor == NULL)
+            clear(to);
+    }
+    if (src.len > 0)
+        (void)take(a->senders, src);
+}
