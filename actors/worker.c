@@ -115,9 +115,9 @@ static bool in_long_visit(struct isola_worker *w)
 #define FULL_NS      20000000
 #define FULL_MOST_NS 640000000
 /* A visit that is done sooner is not worth another worker then. */
-#define BRIEF_NS 500000
+#define BRIEF_NS 2000000
 /* But one that has lasted so long holds up what waits behind it. */
-#define FULL_LONG_VISIT 1000000
+#define FULL_LONG_VISIT 4000000
 
 static uint64_t cpu_ns(void)
 {
@@ -131,14 +131,13 @@ static bool is_full(const struct isola_host *h, uint64_t now)
     return now < atomic_load_explicit(&h->full_until, memory_order_relaxed);
 }
 
-/* It runs from now on. */
-static void stint_begin(struct isola_worker *w)
+/* It has slept since: that is no waiting. */
+static void stint_slept(struct isola_worker *w, uint64_t since)
 {
-    w->stint_ns = isola_clock_ns();
-    w->stint_cpu_ns = cpu_ns();
+    w->stint_ns += isola_clock_ns() - since;
 }
 
-/* A worker that has not slept since, and has waited: every processor has something to do. */
+/* A worker that was awake for so long, and has waited: every processor has something to do. */
 static void stint_end(struct isola_worker *w, uint64_t now)
 {
     struct isola_host *h = w->host;
@@ -163,12 +162,22 @@ static void stint_end(struct isola_worker *w, uint64_t now)
 
 /* Is what waits at `w` left to it? Another worker would have to share its processor, and more of
  * their time would go into what they do for one another than into the visits. */
-static bool keeps(const struct isola_worker *w)
+static bool keeps(const struct isola_host *h, const struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns(), since = atomic_load(&w->visit_since);
-    return is_full(w->host, now) &&
-           atomic_load_explicit(&w->visit_ns, memory_order_relaxed) < BRIEF_NS &&
+    return is_full(h, now) && atomic_load_explicit(&w->visit_ns, memory_order_relaxed) < BRIEF_NS &&
            (since == 0 || now - since < FULL_LONG_VISIT);
+}
+
+static bool another_keeps(const struct isola_worker *w)
+{
+    const struct isola_host *h = w->host;
+    for (unsigned i = 0; i < h->nworkers; i++) {
+        const struct isola_worker *other = &h->workers[i];
+        if (other != w && atomic_load(&other->sleep) == AWAKE && keeps(h, other))
+            return true;
+    }
+    return false;
 }
 
 /* --- sleeping and waking --- */
@@ -227,7 +236,7 @@ void isola__worker_ready(struct isola_realm *r)
     struct isola_worker *w = home(r);
     isola__realm_ref(r);
     int sleep = atomic_load(&w->sleep);
-    if (here != NULL && sleep != AWAKE && (here->looks || keeps(here)) &&
+    if (here != NULL && sleep != AWAKE && (here->looks || keeps(here->host, here)) &&
         atomic_load(&r->pins) == 0) {
         w = here; /* it has nothing else to do, or will have done it soon enough */
         atomic_store(&r->worker, w);
@@ -241,7 +250,7 @@ void isola__worker_ready(struct isola_realm *r)
     else if (sleep != AWAKE)
         wake(w);
     else if (((atomic_load(&w->backlog) > 1 && !at_once) || (w != here && in_long_visit(w))) &&
-             !keeps(w))
+             !keeps(w->host, w))
         wake_another(w);
     else
         see_to_watch(w);
@@ -271,7 +280,7 @@ void isola__worker_between(unsigned turns)
 static bool take_from(struct isola_worker *w, struct isola_worker *from)
 {
     unsigned n = atomic_load(&from->backlog);
-    if (n == 0 || (n == 1 && !in_long_visit(from)) || keeps(from))
+    if (n == 0 || (n == 1 && !in_long_visit(from)) || keeps(w->host, from))
         return false;
     pthread_mutex_lock(&from->lock);
     n = (atomic_load(&from->backlog) + 1) / 2;
@@ -592,6 +601,7 @@ static bool make_spare(struct isola_worker *w)
 static struct isola_realm *sleep_until_ready(struct isola_worker *w)
 {
     struct isola_realm *r;
+    uint64_t begun = isola_clock_ns();
     bool long_ago = false, looked = false;
     for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
         bool watch = (quiet < WATCH_LOOKS && w->host->nworkers > 1) ||
@@ -599,7 +609,8 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
         long_ago = !watch;
         fire_for_others(w);
-        look(w, ISOLA_LOOK_SLEEP);
+        if (!another_keeps(w)) /* who will look itself, when its visit is done */
+            look(w, ISOLA_LOOK_SLEEP);
         r = next(w);
         if (r != NULL)
             break;
@@ -612,7 +623,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
     atomic_store(&w->sleep, AWAKE);
     (void)look_as(w, ISOLA_LOOK_WAKE);
     slept(w);
-    stint_begin(w);
+    stint_slept(w, begun);
     if (long_ago && keeps_deadlines(w)) /* should this visit last */
         see_to_watch(w);
     return r;
