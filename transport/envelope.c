@@ -54,14 +54,10 @@ static int malformed(struct isola_err *err, const char *field, const char *why)
     return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %s %s", field, why);
 }
 
-static int read_uint(struct isola_mp_reader *r, const char *field, uint64_t max, uint64_t *out,
-                     struct isola_err *err)
+static int read_any_uint(struct isola_mp_reader *r, const char *field, uint64_t max, uint64_t *out,
+                         struct isola_err *err)
 {
     struct isola_mp_item item;
-    if (r->p < r->end && *r->p < 0x80 && *r->p <= max) { /* as most are: one byte */
-        *out = *r->p++;
-        return 0;
-    }
     if (isola_mp_next(r, &item) != 0)
         return malformed(err, field, "is cut off");
     if (item.type != ISOLA_MP_UINT)
@@ -72,20 +68,36 @@ static int read_uint(struct isola_mp_reader *r, const char *field, uint64_t max,
     return 0;
 }
 
-static int read_str(struct isola_mp_reader *r, const char *field, struct isola_slice *out,
-                    struct isola_err *err)
+/* Most are one byte. */
+static inline int read_uint(struct isola_mp_reader *r, const char *field, uint64_t max,
+                            uint64_t *out, struct isola_err *err)
+{
+    if (r->p == r->end || *r->p >= 0x80 || *r->p > max)
+        return read_any_uint(r, field, max, out, err);
+    *out = *r->p++;
+    return 0;
+}
+
+static int read_any_str(struct isola_mp_reader *r, const char *field, struct isola_slice *out,
+                        struct isola_err *err)
 {
     struct isola_mp_item item;
-    if (r->p < r->end && (*r->p & 0xe0) == 0xa0 && r->end - r->p > (*r->p & 0x1f)) {
-        *out = isola_slice(r->p + 1, *r->p & 0x1f); /* fewer than 32 bytes, as most are */
-        r->p += 1 + out->len;
-        return 0;
-    }
     if (isola_mp_next(r, &item) != 0)
         return malformed(err, field, "is cut off");
     if (item.type != ISOLA_MP_STR)
         return malformed(err, field, "is not a string");
     *out = item.bytes;
+    return 0;
+}
+
+/* Most have fewer than 32 bytes. */
+static inline int read_str(struct isola_mp_reader *r, const char *field, struct isola_slice *out,
+                           struct isola_err *err)
+{
+    if (r->p == r->end || (*r->p & 0xe0) != 0xa0 || r->end - r->p <= (*r->p & 0x1f))
+        return read_any_str(r, field, out, err);
+    *out = isola_slice(r->p + 1, *r->p & 0x1f);
+    r->p += 1 + out->len;
     return 0;
 }
 
