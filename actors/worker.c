@@ -112,8 +112,8 @@ static bool in_long_visit(struct isola_worker *w)
  * at first and at most. ns */
 #define STINT_NS     5000000
 #define STINT_WAITED 4
-#define FULL_NS      20000000
-#define FULL_MOST_NS 640000000
+#define FULL_NS      50000000
+#define FULL_MOST_NS 800000000
 /* A visit that is done sooner is not worth another worker then. */
 #define BRIEF_NS 2000000
 /* But one that has lasted so long holds up what waits behind it. */
@@ -148,10 +148,9 @@ static void stint_end(struct isola_worker *w, uint64_t now)
     bool waited = took > ran && took - ran > took / STINT_WAITED;
     if (waited && w->stint_waited && !is_full(h, now)) {
         /* Again, soon after it was tried: the next try is later. */
-        uint64_t until = atomic_load(&h->full_until);
-        bool soon = now < until + 4 * FULL_NS;
-        uint64_t last = atomic_load(&h->full_ns);
-        uint64_t next = !soon ? FULL_NS : last < FULL_MOST_NS ? 2 * last : last;
+        bool soon = now < atomic_load(&h->full_until) + FULL_NS;
+        uint64_t last = atomic_load(&h->full_ns), next = soon ? 2 * last : last / 2;
+        next = next < FULL_NS ? FULL_NS : next > FULL_MOST_NS ? FULL_MOST_NS : next;
         atomic_store(&h->full_ns, next);
         atomic_store(&h->full_until, now + next);
     }
