@@ -142,6 +142,25 @@ describe('scripts', () => {
       assert.equal(await ref(key).ask('echo', 'again', { timeout: 5000 }), 'again', code);
     }
   });
+  test('few bytes are what they are, whatever has become of what arrays have in common', async () => {
+    const found = await ref('bytes').ask('run', `
+      const TypedArray = Object.getPrototypeOf(Uint8Array.prototype), from = (a) => { const l = []; for (let i = 0; i < a.byteLength; i++) l[i] = a[i]; return l; };
+      TypedArray.set = TypedArray.slice = () => { throw new Error('set'); };
+      Object.defineProperty(TypedArray, Symbol.toStringTag, { configurable: true, get() { return 'Uint8Array'; } });
+      class Own extends Uint8Array { get length() { return 3; } }
+      const whole = new Uint8Array(200);
+      for (let i = 0; i < 200; i++) whole[i] = 255 - i;
+      const lengths = [0, 1, 16, 24, 25, 40, 63, 64, 65, 100];
+      const values = [...lengths, ...lengths, ...lengths.toReversed()].map((n) => whole.subarray(n, n + n));
+      const detached = new Uint8Array([1, 2, 3]);
+      detached.buffer.transfer();
+      values.push(Own.of(7, 8, 9, 10), Object.setPrototypeOf(new Uint8Array([4, 5]), Int8Array.prototype), detached, new Int8Array([1, 2, 3]));
+      const echo = actor('h/A/bytes-echo'), wrong = [];
+      return Promise.all(values.map((v) => echo.ask('echo', v).then((got) => {
+        if (JSON.stringify(from(got)) !== JSON.stringify(from(v)) || (got.constructor === Int8Array) !== (v === values.at(-1))) wrong.push([from(v), from(got)]);
+      }))).then(() => [wrong, values.length]);`);
+    assert.deepEqual(found, [[], 34]);
+  });
   test('answers that mean harm', async () => {
     for (const value of ['{ get then() { throw new Error("then"); } }', '{ then() { throw new Error("called"); } }', '{ then(ok, bad) { ok(1); ok(2); bad(3); throw 4; } }', '{ get a() { throw new Error("getter"); } }',
       '{ get a() { return this; } }', 'new Proxy({}, { ownKeys() { throw 1; } })', 'Object.assign(new Error("x"), { get stack() { throw 1; } })']) {
