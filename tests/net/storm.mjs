@@ -31,15 +31,19 @@ export const app = {
     export default (self) => {
       self.state.next ??= {};
       self.state.answers ??= 0;
+      const full = new Set(); // receivers for whom enough waits
       self.on('at', () => true);
       self.on('step', (receivers, n) => {
         for (const address of receivers) {
           const ref = actor(address);
-          let room = true;
-          for (let i = 0; i < n && room; i++) {
+          for (let i = 0; i < n && !full.has(address); i++) {
             const number = self.state.next[address] ?? 0;
-            if (number % 10 !== 9) room = ref.emit('count', self.address, number, { durable: true });
-            else ref.ask('count', self.address, number, { durable: true, timeout: 600_000 }).then((said) => {
+            if (number % 10 !== 9) {
+              if (!ref.emit('count', self.address, number, { durable: true })) {
+                full.add(address);
+                ref.once('drain', () => full.delete(address));
+              }
+            } else ref.ask('count', self.address, number, { durable: true, timeout: 600_000 }).then((said) => {
               if (said !== number) throw new Error('the answer to ' + number + ' is ' + said);
               self.state.answers++;
             }, (error) => { if (error.code !== 'EUNREACHABLE' && error.code !== 'EFAILED') throw error; });
