@@ -82,6 +82,39 @@ static void succeed(struct isola__deploy *d, bool unchanged)
     finish(d);
 }
 
+/* --- who takes part --- */
+
+/* Nobody yet. One that is outstanding stands for who asks them. */
+static void begin_parts(struct isola__deploy *d)
+{
+    free(d->parts);
+    d->parts = isola_zalloc((1 + d->agent->members.count) * sizeof(*d->parts));
+    d->nparts = 0;
+    d->outstanding = 1;
+}
+
+/* `member` NULL: our own actor-host. */
+static struct part *add_part(struct isola__deploy *d, struct isola__member *member,
+                             isola__ask_cb cb)
+{
+    struct part *part = &d->parts[d->nparts++];
+    *part = (struct part){.deploy = d, .member = member, .ask.cb = cb};
+    d->outstanding++;
+    return part;
+}
+
+/* All that are live. Frees `params`. */
+static void ask_members(struct isola__deploy *d, const char *method, struct isola_buf *params,
+                        unsigned limit_ms, isola__ask_cb cb)
+{
+    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next) {
+        struct isola__conn *conn = isola__member_conn(m);
+        if (conn != NULL)
+            isola__ask(conn, &add_part(d, m, cb)->ask, method, isola_buf_slice(params), limit_ms);
+    }
+    isola_buf_free(params);
+}
+
 /* --- commit --- */
 
 static void committed(struct isola__ask *ask, const struct isola_msg *answer)
@@ -104,7 +137,6 @@ static void commit(struct isola__deploy *d)
 {
     struct isola__releases *releases = &d->agent->releases;
     struct isola_err err;
-    struct isola__members *members = &d->agent->members;
     d->release->revision = isola__releases_next_revision(releases);
     int rc = isola__releases_put(releases, d->release, &err);
     if (rc != 0) {
@@ -119,24 +151,9 @@ static void commit(struct isola__deploy *d)
     isola_mp_kuint(&params, "revision", d->release->revision);
     /* Whoever is live now: a node that joined since the others prepared fetches it, then answers.
      */
-    free(d->parts);
-    d->parts = isola_zalloc((1 + members->count) * sizeof(*d->parts));
-    d->nparts = 0;
-    d->outstanding = 1; /* for this function */
-    struct part *own = &d->parts[d->nparts++];
-    *own = (struct part){.deploy = d, .ask.cb = committed};
-    d->outstanding++;
-    isola__releases_tell(releases, d->release, &own->ask);
-    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
-        struct isola__conn *conn = isola__member_conn(m);
-        if (conn == NULL)
-            continue;
-        struct part *part = &d->parts[d->nparts++];
-        *part = (struct part){.deploy = d, .member = m, .ask.cb = committed};
-        d->outstanding++;
-        isola__ask(conn, &part->ask, "commit", isola_buf_slice(&params), COMMIT_LIMIT_MS);
-    }
-    isola_buf_free(&params);
+    begin_parts(d);
+    isola__releases_tell(releases, d->release, &add_part(d, NULL, committed)->ask);
+    ask_members(d, "commit", &params, COMMIT_LIMIT_MS, committed);
     if (--d->outstanding == 0)
         succeed(d, false);
 }
@@ -176,21 +193,10 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
         finish(d);
         return;
     }
-    struct isola__members *members = &d->agent->members;
-    d->parts = isola_zalloc(members->count * sizeof(*d->parts));
     struct isola_buf params = {0};
     isola__release_params(d->release, &params);
-    d->outstanding = 1;
-    for (struct isola__member *m = members->first; m != NULL; m = m->next) {
-        struct isola__conn *conn = isola__member_conn(m);
-        if (conn == NULL)
-            continue;
-        struct part *part = &d->parts[d->nparts++];
-        *part = (struct part){.deploy = d, .member = m, .ask.cb = prepared};
-        d->outstanding++;
-        isola__ask(conn, &part->ask, "prepare", isola_buf_slice(&params), PREPARE_LIMIT_MS);
-    }
-    isola_buf_free(&params);
+    begin_parts(d);
+    ask_members(d, "prepare", &params, PREPARE_LIMIT_MS, prepared);
     if (--d->outstanding == 0)
         prepared_all(d);
 }
