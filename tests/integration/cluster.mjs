@@ -74,6 +74,12 @@ export class Cluster {
     return JSON.parse(r.out);
   }
 
+  /** Two nodes with an app: east, west, and what the deploy said. */
+  async pair(name, files) {
+    const east = await this.node('east'), west = await this.node('west', east);
+    return [east, west, await this.deploy(east, name, files)];
+  }
+
   /** Ends all at once, without waiting: their actor-hosts go with them. */
   kill() {
     for (const agent of this.agents) if (agent.running) agent.child.kill('SIGKILL');

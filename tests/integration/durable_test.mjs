@@ -79,11 +79,7 @@ const bursts = (agent, n) => Promise.all(SOURCES.map((s) => agent.client.actor('
 describe('two nodes', () => {
   const cluster = new Cluster();
   let east, west;
-  before(async () => {
-    east = await cluster.node('east');
-    west = await cluster.node('west', east);
-    await cluster.deploy(east, 'd', app);
-  });
+  before(async () => { [east, west] = await cluster.pair('d', app); });
   after(() => cluster.end());
 
   test('what is sent arrives, in order', async () => {
@@ -217,11 +213,7 @@ describe('what cannot be delivered', () => {
 describe('a program', () => {
   const cluster = new Cluster();
   let east, west;
-  before(async () => {
-    east = await cluster.node('east');
-    west = await cluster.node('west', east);
-    await cluster.deploy(east, 'd', app);
-  });
+  before(async () => { [east, west] = await cluster.pair('d', app); });
   after(() => cluster.end());
   const got = async (sink) => (await insist(sink, () => west.client.actor(sink).ask('get'))).last.program ?? 0;
 

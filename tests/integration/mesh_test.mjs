@@ -94,9 +94,8 @@ describe('two nodes', () => {
   const cluster = new Cluster();
   let east, west;
   before(async () => {
-    east = await cluster.node('east');
-    west = await cluster.node('west', east);
-    const reply = await cluster.deploy(east, 'm', app);
+    let reply;
+    [east, west, reply] = await cluster.pair('m', app);
     assert.deepEqual(reply.nodes.toSorted(), ['east', 'west']);
   });
   after(() => cluster.end());
