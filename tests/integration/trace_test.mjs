@@ -21,12 +21,15 @@ const app = {
         return [here, self.traceparent, ...there];
       });
       self.on('large', (bytes, next) => (next === undefined ? [self.traceparent, bytes.length] : actor(next).ask('large', bytes)));
-      self.on('hears', (whom) => { actor(whom).on('news', () => note('event')); });
-      self.on('all', (to) => {
+      self.on('hears', (whom) => {
+        actor(whom).on('news', () => note('event'));
+        return actor(whom).ask('trace'); // its answer: the subscription, sent before, is there
+      });
+      self.on('all', (to, child) => {
         actor(to).emit('note', 'emit');
         actor(to).emit('note', 'durable', { durable: true });
         self.emit('news', 1);
-        self.spawn('Child', self.key + '-' + Math.random());
+        self.spawn('Child', child);
       });
       self.on('after', (to) => { setTimeout(() => actor(to).emit('note', 'after'), 1); });
       self.on('durably', (to, n) => { for (let i = 0; i < n; i++) actor(to).emit('note', 'many', { durable: true }); });
@@ -35,7 +38,7 @@ const app = {
     };`,
   'child.js': `
     import { actor } from 'isola';
-    export default (self) => { actor('t/Link/children').emit('note', 'start'); };`,
+    export default (self) => { actor('t/Link/of-' + self.key).emit('note', 'start'); };`,
 };
 
 const context = (n) => `00-${n.toString(16).padStart(32, '4b')}-${n.toString(16).padStart(16, 'a')}-01`;
@@ -89,11 +92,12 @@ describe('two nodes', () => {
       const [here, , there] = links[type];
       await ask(there, 'hears', here);
       const context5 = context(5);
-      await ask(here, 'all', there, { traceparent: context5 });
+      await ask(here, 'all', there, `${type}-1`, { traceparent: context5 });
       for (const how of ['emit', 'durable', 'event']) assert.deepEqual(await noted(there, how), [context5], how);
-      assert.equal((await noted('t/Link/children', 'start')).at(-1), context5);
-      await ask(here, 'all', there);
+      assert.deepEqual(await noted(`t/Link/of-${type}-1`, 'start'), [context5]);
+      await ask(here, 'all', there, `${type}-2`);
       for (const how of ['emit', 'durable', 'event']) assert.deepEqual(await noted(there, how, 2), [context5, null], how);
+      assert.deepEqual(await noted(`t/Link/of-${type}-2`, 'start'), [null]);
       await ask(here, 'after', there, { traceparent: context5 });
       assert.deepEqual(await noted(there, 'after'), [null]);
     }
