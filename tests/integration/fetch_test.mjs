@@ -209,12 +209,13 @@ for (const type of ['I', 'S']) {
     });
     test('what is under way ends with the activation', async () => {
       const ref = node.client.actor(`web/${type}`, 'gone');
-      await ref.ask('run', `self.pending = fetch(args[0] + '/never').catch(() => {}); await fetch(args[0] + '/trickle?3');`, base);
+      await ref.ask('run', `self.pending = fetch(args[0] + '/never').catch(() => {}); self.held = await fetch(args[0] + '/trickle?3');`, base);
       await opened(2);
       assert.equal((await ctl(node, 'stop', `web/${type}/gone`)).status, 0);
       await opened(0);
-      await ref.ask('run', `fetch(args[0] + '/never').catch(() => {}); setTimeout(() => { throw new Error('crash'); }, 50)`, base);
+      await ref.ask('run', `fetch(args[0] + '/never').catch(() => {});`, base);
       await opened(1);
+      ref.emit('run', `throw new Error('crash');`);
       await opened(0);
     });
     test('too many at once are refused', async () => {

@@ -30,9 +30,9 @@ before(async () => {
         self.state.starts = (self.state.starts ?? 0) + 1;
         self.onHibernate = async () => { await null; self.state.last = self.state.starts; await actor('app/Log', 'log').ask('note', self.address); };
         self.on('get', () => ({ ...self.state }));
-        self.on('timer', (ms) => { setTimeout(() => {}, ms); });
+        self.on('timer', (ms) => { self.t = setTimeout(() => {}, ms); });
         self.on('interval', () => { self.t = setInterval(() => {}, 20); });
-        self.on('clear', () => clearInterval(self.t));
+        self.on('clear', () => clearTimeout(self.t));
         self.on('follow', (address) => { self.ref = actor(address); self.ref.on('x', () => {}); });
         self.on('unfollow', () => { self.ref.removeAllListeners('x'); });
       };`,
@@ -63,24 +63,26 @@ describe('hibernation', () => {
 
     test(`${type}: who waits for something stays`, async () => {
       await ref(`${type}Never`, 'n').ask('get');
-      await ref(type, 'timer').ask('timer', 1000);
+      await ref(type, 'timer').ask('timer', 1e9);
+      await ref(type, 'fires').ask('timer', 300);
       await ref(type, 'interval').ask('interval');
       await ref(type, 'sub').ask('follow', `app/${type}/other`);
       await ref(type, 'idle').ask('get');
       await gone(`app/${type}/idle`);
       const now = await live();
       for (const key of [`${type}Never/n`, `${type}/timer`, `${type}/interval`, `${type}/sub`]) assert.ok(now.includes(`app/${key}`), key);
-      await ref(type, 'interval').ask('clear');
+      for (const key of ['timer', 'interval']) await ref(type, key).ask('clear');
       await ref(type, 'sub').ask('unfollow');
-      await gone(`app/${type}/interval`, `app/${type}/sub`, `app/${type}/timer`);
+      await gone(...['timer', 'fires', 'interval', 'sub'].map((key) => `app/${type}/${key}`));
     });
 
     test(`${type}: what is sent as it hibernates is neither lost nor overtaken`, async () => {
       const seen = [];
       for (let round = 0; round < 5; round++) {
         const asks = [];
-        await ref(type, 'busy').ask('get');
         const heard = new Promise((done) => ref('Log', 'log').once('noted', done));
+        await ref('Log', 'log').ask('seen'); // its answer: the subscription is there before who is to be heard of can go
+        await ref(type, 'busy').ask('get');
         await heard; // this moment some actor of this test's, mostly this one, is within its last turn
         for (let i = 0; i < 50; i++) asks.push(ref(type, 'busy').ask('get'));
         for (const s of await Promise.all(asks)) seen.push(s.starts);

@@ -65,7 +65,7 @@ async function stand() {
 
 before(async () => {
   node = await cluster.node('one');
-  later = Date.now() + 4000; // ms; deployed before, used after
+  later = Date.now() + 20_000; // ms; deployed before, used after
   await cluster.deploy(node, 'h', Object.fromEntries(Object.entries(files).map(([file, text]) => [file, typeof text === 'string' ? text.replaceAll('LATER', later) : text])));
   await cluster.deploy(node, 'by', bystanders);
   await cluster.deploy(node, 'm', { 'isola.json': { name: 'm', actors: { M: { module: './hostile.js', isolation: 'shared', ...MEMORY } } }, 'hostile.js': HOSTILE });

@@ -57,13 +57,7 @@ const files = {
     });
     self.on('ping', async (to, n) => {
       const ref = actor(to);
-      let worst = 0;
-      for (let i = 0; i < n; i++) {
-        const begun = performance.now();
-        await ref.ask('ping');
-        worst = Math.max(worst, performance.now() - begun);
-      }
-      return worst;
+      for (let i = 0; i < n; i++) await ref.ask('ping');
     });
   };`.replace("import { once } from 'isola-once';", "import { once } from 'node:events';"),
 };
@@ -123,13 +117,14 @@ describe('a slow receiver', () => {
   test('does not slow its neighbours behind the same link', async () => {
     const sender = await on('one', 'Sender'), slow = await on('two', 'Slow'), quick = await on('two', 'Quick');
     const ref = (address) => { const [app, t, key] = address.split('/'); return one.client.actor(`${app}/${t}`, key); };
-    const flood = ref(sender).ask('flood', slow, 3000, { timeout: 60_000 });
     const other = await until('another sender', async () => {
       for (let i = 0; i < 8; i++) await one.client.actor('pace/Sender', `o${i}`).ask('ping', 'pace/Quick/x', 0);
       return (await actors(one, 'pace')).find((a) => a.node === 'one' && a.address.startsWith('pace/Sender/o'))?.address;
     });
-    const worst = await ref(other).ask('ping', quick, 50, { timeout: 60_000 });
-    assert.ok(worst < 1000, `an ask of a neighbour took ${worst} ms`);
+    let over = false;
+    const flood = ref(sender).ask('flood', slow, 3000, { timeout: 60_000 }).finally(() => { over = true; });
+    await ref(other).ask('ping', quick, 50, { timeout: 60_000 });
+    assert.ok(!over, 'asks of a neighbour are answered, one after the other, while it goes on');
     assert.ok((await flood).waits > 0);
   });
 
