@@ -4,7 +4,8 @@
  * the next one between the two needs neither its addresses looked at, nor the directory.
  *
  * Two tables, of senders and of receivers, in which each address has one place. It is taken by who
- * is not found there a second time running: what passes once drives nobody out.
+ * is not found there a second time running: what passes once drives nobody out. Before them, those
+ * found last by what the connection itself knows the two by.
  */
 #include "actors/arrivals.h"
 
@@ -13,6 +14,8 @@
 #include "base/hash.h"
 
 #define PLACES 512 /* a power of two */
+/* Messages after which a place is looked at. */
+#define SWEEP_EVERY 16
 
 struct place {
     uint64_t hash, missed;     /* of who is there; of who was last not found there */
@@ -21,7 +24,13 @@ struct place {
     struct isola_actor *actor; /* a receiver's, counted */
 };
 
+struct headed {
+    uint32_t head;
+    struct isola_actor *actor; /* counted; NULL: none */
+};
+
 struct isola_arrivals {
+    struct headed headed[PLACES];
     struct place senders[PLACES], receivers[PLACES];
     const struct place *last; /* the sender that was found last */
     unsigned swept;
@@ -37,10 +46,18 @@ static void clear(struct place *p)
     p->text = NULL;
 }
 
-static bool has_gone(const struct place *p)
+static void set_headed(struct headed *at, uint32_t head, struct isola_actor *actor)
 {
-    return p->actor != NULL &&
-           atomic_load_explicit(&p->actor->state, memory_order_relaxed) == ISOLA_ACTOR_GONE;
+    if (actor != NULL)
+        isola__actor_ref(actor);
+    if (at->actor != NULL)
+        isola__actor_unref(at->actor);
+    *at = (struct headed){head, actor};
+}
+
+static bool has_gone(const struct isola_actor *a)
+{
+    return a != NULL && atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE;
 }
 
 void isola_arrivals_free(struct isola_arrivals *a)
@@ -48,6 +65,7 @@ void isola_arrivals_free(struct isola_arrivals *a)
     for (size_t i = 0; a != NULL && i < PLACES; i++) {
         clear(&a->senders[i]);
         clear(&a->receivers[i]);
+        set_headed(&a->headed[i], 0, NULL);
     }
     free(a);
 }
@@ -71,22 +89,20 @@ static const struct place *find(struct place *table, struct isola_slice address)
     return p->hash == hash && is_at(p, address) ? p : NULL;
 }
 
-struct isola_actor *isola_arrivals_find(const struct isola_host *h, struct isola_arrivals *a,
-                                        struct isola_slice src, struct isola_slice dst)
+/* Who has gone, and the realm it was in, would stay. */
+static void sweep(struct isola_arrivals *a, unsigned i)
 {
-    if (a == NULL)
-        return NULL;
-    unsigned moves = atomic_load_explicit(&h->moves, memory_order_acquire);
-    if (a->moves != moves) { /* it may be about to leave */
-        for (size_t i = 0; i < PLACES; i++)
-            clear(&a->receivers[i]);
-        a->moves = moves;
-    }
-    struct place *sweep = &a->receivers[a->swept++ & (PLACES - 1)];
-    if (has_gone(sweep))
-        clear(sweep); /* it, and the realm it was in, would stay */
+    if (has_gone(a->receivers[i].actor))
+        clear(&a->receivers[i]);
+    if (has_gone(a->headed[i].actor))
+        set_headed(&a->headed[i], 0, NULL);
+}
+
+static struct isola_actor *find_pair(struct isola_arrivals *a, struct isola_slice src,
+                                     struct isola_slice dst)
+{
     const struct place *to = find(a->receivers, dst);
-    if (to == NULL || has_gone(to))
+    if (to == NULL || has_gone(to->actor))
         return NULL;
     if (src.len == 0)
         return to->actor;
@@ -99,6 +115,31 @@ struct isola_actor *isola_arrivals_find(const struct isola_host *h, struct isola
     return same_app ? to->actor : NULL;
 }
 
+struct isola_actor *isola_arrivals_find(const struct isola_host *h, struct isola_arrivals *a,
+                                        uint32_t head, struct isola_slice src,
+                                        struct isola_slice dst)
+{
+    if (a == NULL)
+        return NULL;
+    unsigned moves = atomic_load_explicit(&h->moves, memory_order_acquire);
+    if (a->moves != moves) { /* it may be about to leave */
+        for (size_t i = 0; i < PLACES; i++) {
+            clear(&a->receivers[i]);
+            set_headed(&a->headed[i], 0, NULL);
+        }
+        a->moves = moves;
+    }
+    if (a->swept++ % SWEEP_EVERY == 0)
+        sweep(a, a->swept / SWEEP_EVERY % PLACES);
+    struct headed *headed = &a->headed[head & (PLACES - 1)];
+    if (head != 0 && headed->head == head && !has_gone(headed->actor))
+        return headed->actor;
+    struct isola_actor *found = find_pair(a, src, dst);
+    if (head != 0 && found != NULL)
+        set_headed(headed, head, found);
+    return found;
+}
+
 /* Takes the place for an address, if it is its turn; NULL: not, or it has it. */
 static struct place *take(struct place *table, struct isola_slice address)
 {
@@ -106,7 +147,7 @@ static struct place *take(struct place *table, struct isola_slice address)
     struct isola_address parsed;
     struct place *p = place_of(table, address, &hash);
     bool again = p->missed == hash;
-    if (has_gone(p))
+    if (has_gone(p->actor))
         clear(p);
     if (p->text != NULL && p->hash == hash)
         return NULL;

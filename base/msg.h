@@ -66,6 +66,8 @@ struct isola_msg {
     struct isola_msg *next; /* the owner's, for queues */
     void *context;          /* the owner's */
     uint32_t order; /* of an answer: whose it is, for the order of what leaves; 0: no one's */
+    uint32_t head;  /* of what has come: what its link knows its src, dst and event by, the same
+                       for no others; 0: by nothing */
     bool bulk;      /* an EMIT to the peer itself that gives way to whatever else is to be sent */
     enum isola_msg_kind kind;
     uint32_t

@@ -42,10 +42,15 @@ void isola_envelope_encode_head(const struct isola_msg *m, unsigned version, str
     array_or_none(out, m->chain);
 }
 
+void isola_envelope_encode_args(const struct isola_msg *m, struct isola_buf *out)
+{
+    array_or_none(out, m->args);
+}
+
 void isola_envelope_encode(const struct isola_msg *m, unsigned version, struct isola_buf *out)
 {
     isola_envelope_encode_head(m, version, out);
-    array_or_none(out, m->args);
+    isola_envelope_encode_args(m, out);
 }
 
 /* A field's number and what is wrong with it, as the caller's error. */
@@ -195,6 +200,20 @@ static int read_args(struct isola_mp_reader *r, struct isola_slice *out, struct 
     return 0;
 }
 
+static int trailing(const struct isola_mp_reader *r, struct isola_err *err)
+{
+    return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %zu bytes after its end",
+                      (size_t)(r->end - r->p));
+}
+
+int isola_envelope_decode_args(struct isola_slice bytes, struct isola_slice *out,
+                               struct isola_err *err)
+{
+    struct isola_mp_reader r = isola_mp_reader(bytes);
+    int rc = read_args(&r, out, err);
+    return rc == 0 && r.p != r.end ? trailing(&r, err) : rc;
+}
+
 /* What is left of the envelope after version and kind. */
 static int read_fields(struct isola_mp_reader *r, bool all, struct isola_msg *m,
                        struct isola_err *err)
@@ -259,8 +278,7 @@ int isola_envelope_decode(struct isola_slice frame, struct isola_msg *out, unsig
     if ((rc = read_fields(&r, spoken > 1, &m, err)) != 0)
         return rc;
     if (r.p != r.end)
-        return isola_fail(err, ISOLA_EPROTO, "malformed envelope: %zu bytes after its end",
-                          (size_t)(r.end - r.p));
+        return trailing(&r, err);
     if (version != NULL)
         *version = (unsigned)spoken;
     *out = m;

@@ -20,10 +20,15 @@
  * 1 has no flags, seq and trace. Values are taken as they are: older.h makes those of version 1. */
 ANY_THREAD void isola_envelope_encode(const struct isola_msg *m, unsigned version,
                                       struct isola_buf *out);
-/* All of it that is before the args. */
+/* All of it that is before the args, and these. */
 ANY_THREAD void isola_envelope_encode_head(const struct isola_msg *m, unsigned version,
                                            struct isola_buf *out);
+ANY_THREAD void isola_envelope_encode_args(const struct isola_msg *m, struct isola_buf *out);
 
+/* The args of an envelope, which fill `bytes` exactly: as below. */
+ANY_THREAD ISOLA_MUST_USE int isola_envelope_decode_args(struct isola_slice bytes,
+                                                         struct isola_slice *out,
+                                                         struct isola_err *err);
 /* Reads one envelope that fills `frame` exactly. On success `out` has slices of `frame`; `next` and
  * `context` are NULL. ISOLA_EPROTO with a sentence when it is malformed, of a version we do not
  * speak, of an unknown kind or with unknown flags, has args that are no array, trailing bytes, or

@@ -212,7 +212,7 @@ static int take(struct isola__inflow *in, size_t end, enum isola__item *kind,
         return isola_fail(err, ISOLA_EPROTO, "a frame of %zu bytes was announced; %u are allowed",
                           n, ISOLA_FRAME_MAX);
     *kind = frame ? n == 0 ? ISOLA__ITEM_GOODBYE : ISOLA__ITEM_FRAME : (int)(header >> 24 & 0x7f);
-    if (!frame && (*kind < ISOLA__ITEM_PART || *kind > ISOLA__ITEM_PONG || n > ISOLA__INFLOW_REST))
+    if (!frame && (*kind < ISOLA__ITEM_PART || *kind > ISOLA__ITEM_AGAIN || n > ISOLA__INFLOW_REST))
         return isola_fail(err, ISOLA_EPROTO, "an item of kind %d and %zu bytes, which is unknown",
                           (int)*kind, n);
     if (have - HEADER < n)
@@ -321,7 +321,7 @@ int isola__inflow_next(struct isola__inflow *in, enum isola__item *kind, struct 
             if (bytes->len < 4)
                 return isola_fail(err, ISOLA_EPROTO, "a part of a large frame is cut off");
             *bytes = isola_slice(bytes->data + 4, bytes->len - 4);
-        } else if (*kind >= ISOLA__ITEM_PING && bytes->len != 8) {
+        } else if ((*kind == ISOLA__ITEM_PING || *kind == ISOLA__ITEM_PONG) && bytes->len != 8) {
             return isola_fail(err, ISOLA_EPROTO, "a ping of %zu bytes", bytes->len);
         } else {
             return 1;

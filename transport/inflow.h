@@ -26,6 +26,8 @@ enum isola__item {
         2, /* number (4 bytes), length of the whole frame (8 bytes), its first bytes */
     ISOLA__ITEM_PING = 3, /* 8 bytes, to be sent back */
     ISOLA__ITEM_PONG = 4,
+    ISOLA__ITEM_HEAD = 5,  /* number (2 bytes), then a whole frame: heads.h */
+    ISOLA__ITEM_AGAIN = 6, /* number (2 bytes), then the args of another message with that head */
 };
 /* Frames that arrive in parts at the same time, and the bytes of all of them. */
 #define ISOLA__PARTS_MAX       64

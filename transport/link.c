@@ -55,7 +55,9 @@ void isola_link_unref(struct isola_link *link)
     if (atomic_fetch_sub_explicit(&link->refs, 1, memory_order_acq_rel) > 1)
         return;
     isola__inflow_free(&link->in);
+    isola__heads_in_free(&link->heads_in);
     isola__outflow_free(&link->out);
+    isola__heads_out_free(&link->heads_out);
     isola__fill_free(&link->fill);
     isola_buf_free(&link->said);
     isola_secret_free(link->secure);
@@ -181,6 +183,10 @@ int isola_link_decode(struct isola_link *link, struct isola_slice frame, struct 
                       struct isola_err *err)
 {
     unsigned version;
+    if (link->head != NULL) {
+        *out = *link->head;
+        return isola_envelope_decode_args(frame, &out->args, err);
+    }
     int rc = isola_envelope_decode(frame, out, &version, err);
     if (rc != 0)
         return rc;
@@ -214,6 +220,19 @@ static void pong(struct isola_link *link, struct isola_slice stamp)
         atomic_store_explicit(&link->rtt_ns, now - sent, memory_order_relaxed);
 }
 
+/* An item that has to do with heads, as the frame it stands for. */
+static int with_head(struct isola_link *link, enum isola__item kind, struct isola_slice *bytes,
+                     struct isola_err *err)
+{
+    if (link->secure == NULL)
+        return isola_fail(err, ISOLA_EPROTO,
+                          "an item of kind %d, which is for encrypted links alone", (int)kind);
+    if (kind == ISOLA__ITEM_HEAD)
+        return isola__heads_learn(&link->heads_in, bytes, err);
+    link->head = isola__heads_recall(&link->heads_in, bytes, err);
+    return link->head != NULL ? 0 : err->code;
+}
+
 bool isola__link_arrived(struct isola_link *link, size_t n)
 {
     struct isola_slice bytes;
@@ -235,6 +254,9 @@ bool isola__link_arrived(struct isola_link *link, size_t n)
             bye = true;
             break;
         }
+        if ((kind == ISOLA__ITEM_HEAD || kind == ISOLA__ITEM_AGAIN) &&
+            (rc = with_head(link, kind, &bytes, &err)) < 0)
+            break;
         if (kind == ISOLA__ITEM_PING) {
             isola__link_pong(link, bytes);
         } else if (kind == ISOLA__ITEM_PONG) {
@@ -244,6 +266,7 @@ bool isola__link_arrived(struct isola_link *link, size_t n)
             link->ops.frame(link, bytes, link->arg);
             any = true;
         }
+        link->head = NULL;
     }
     if (any && link->ops.heard != NULL)
         link->ops.heard(link, link->arg);

@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "transport/heads.h"
 #include "transport/inflow.h"
 #include "transport/link.h"
 #include "transport/outflow.h"
@@ -96,6 +97,8 @@ struct isola_link {
     struct isola_listener *listener; /* of a stranger's link */
     struct isola_link *next_stranger, **stranger_at;
     struct isola__inflow in;
+    struct isola__heads_in heads_in;
+    const struct isola_msg *head; /* of the frame that is being delivered, which is its args */
     atomic_ullong frames_in, bytes_in, heard_ns, rtt_ns;
     uint64_t pinged_ns;
     struct isola__silence silence;
@@ -114,6 +117,7 @@ struct isola_link {
     char ended_why[400];
     unsigned pongs; /* were put since control last left */
     struct isola__outflow out;
+    struct isola__heads_out heads_out;
     uint64_t frames_out, bytes_out, refused, up_ms;
     struct isola_buf said; /* of the handshake, not begun to be written */
 

@@ -266,6 +266,35 @@ int isola_link_send_msg(struct isola_link *link, const struct isola_msg *m)
     return isola_link_send_own(link, m, &none);
 }
 
+/* With the lock. What it has in common with others before it is not said again. */
+static int put_message(struct isola_link *link, const struct isola_msg *m, bool cut, size_t size)
+{
+    enum isola__lane lane = isola__lane_of(m);
+    enum isola__item item = ISOLA__ITEM_FRAME;
+    unsigned number = 0;
+    uint32_t key = 0;
+    if (cut && link->stream && size <= ISOLA__SMALL_MAX)
+        item = isola__heads_find(&link->heads_out, m, &number, &key);
+    if (item != ISOLA__ITEM_AGAIN)
+        key = isola__key_of(m);
+    struct isola_buf *b = isola__outflow_begin(&link->out, lane, key, cut, size);
+    if (b == NULL)
+        return ISOLA_ENOMEM;
+    if (link->out.lane != lane) /* it would not come after what has given the number */
+        item = ISOLA__ITEM_FRAME;
+    if (item != ISOLA__ITEM_FRAME)
+        isola_buf_append(b, (const uint8_t[]){(uint8_t)(number >> 8), (uint8_t)number},
+                         ISOLA__HEAD_NUMBER);
+    if (item == ISOLA__ITEM_AGAIN)
+        isola_envelope_encode_args(m, b);
+    else
+        isola_envelope_encode(m, atomic_load_explicit(&link->wire, memory_order_relaxed), b);
+    int rc = isola__outflow_end_as(&link->out, item);
+    if (rc == 0 && item == ISOLA__ITEM_HEAD)
+        isola__heads_given(&link->heads_out, m, number, key);
+    return rc;
+}
+
 /* As isola_link_send_own, with values that the peer understands. */
 static int send_own(struct isola_link *link, const struct isola_msg *m, void **memory)
 {
@@ -274,7 +303,6 @@ static int send_own(struct isola_link *link, const struct isola_msg *m, void **m
     bool cut = cuts(link);
     if (size > (cut ? ISOLA_MESSAGE_MAX : ISOLA_FRAME_MAX) + (size_t)ENVELOPE_ROOM)
         return ISOLA_ETOOBIG;
-    uint32_t key = isola__key_of(m);
     bool answer =
         (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) && size <= ISOLA_LINK_ANSWER_MAX;
     struct isola_buf head = {0};
@@ -282,15 +310,9 @@ static int send_own(struct isola_link *link, const struct isola_msg *m, void **m
     pthread_mutex_lock(&link->lock);
     int rc = may_send(link, size, answer);
     if (rc == 0 && own) {
-        rc = take(link, m, key, memory, isola_buf_slice(&head));
+        rc = take(link, m, isola__key_of(m), memory, isola_buf_slice(&head));
     } else if (rc == 0) {
-        struct isola_buf *b = isola__outflow_begin(&link->out, isola__lane_of(m), key, cut, size);
-        if (b == NULL)
-            rc = ISOLA_ENOMEM;
-        else
-            isola_envelope_encode(m, atomic_load_explicit(&link->wire, memory_order_relaxed), b);
-        if (rc == 0)
-            rc = isola__outflow_end(&link->out);
+        rc = put_message(link, m, cut, size);
     }
     rc = put(link, rc);
     isola_buf_free(&head);

@@ -14,7 +14,7 @@
 #include <endian.h>
 
 #include "base/check.h"
-#include "transport/inflow.h"
+#include "base/hash.h"
 #include "transport/link.h"
 
 #define CHUNK_MIN (2u << 10)
@@ -72,14 +72,12 @@ enum isola__lane isola__lane_of(const struct isola_msg *m)
 
 uint32_t isola__key_of(const struct isola_msg *m)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
     if (m->order != 0)
         return m->order;
     if (m->kind == ISOLA_MSG_ACK || m->kind == ISOLA_MSG_PACE)
         return 0;
-    for (size_t i = 0; i < m->src.len; i++)
-        hash = (hash ^ m->src.data[i]) * 16777619u;
-    return hash | 1; /* those without a sender keep their order among one another */
+    /* those without a sender keep their order among one another */
+    return (uint32_t)isola_hash_table(m->src.data, m->src.len) | 1;
 }
 
 /* Its place among ISOLA__KEYS; 0 is for what has no order. */
@@ -284,20 +282,34 @@ static int end_small(struct isola__outflow *out, uint32_t header)
     return ISOLA_ENOMEM;
 }
 
-int isola__outflow_end(struct isola__outflow *out)
+static uint32_t header_of(enum isola__item kind, size_t len)
+{
+    return kind == ISOLA__ITEM_FRAME || kind == ISOLA__ITEM_GOODBYE
+               ? (uint32_t)len
+               : 1u << 31 | (uint32_t)kind << 24 | (uint32_t)len;
+}
+
+int isola__outflow_end_as(struct isola__outflow *out, enum isola__item kind)
 {
     bool large = out->building == &out->large;
     out->building = NULL;
-    if (large)
+    if (large) {
+        ISOLA_CHECK(kind == ISOLA__ITEM_FRAME);
         return end_large(out);
+    }
     struct isola_buf *b = &out->chunk->bytes;
     size_t n = b->failed ? 0 : b->len - out->begun - sizeof(struct entry) - ISOLA__ITEM_HEADER;
     if (n <= ISOLA_FRAME_MAX)
-        return end_small(out, (uint32_t)n);
+        return end_small(out, header_of(kind, n));
     b->len = out->begun;
     if (out->chunk != out->tail[out->lane])
         free_chunk(out, out->chunk);
     return ISOLA_ETOOBIG;
+}
+
+int isola__outflow_end(struct isola__outflow *out)
+{
+    return isola__outflow_end_as(out, ISOLA__ITEM_FRAME);
 }
 
 int isola__outflow_item(struct isola__outflow *out, int kind, const void *data, size_t len)
@@ -312,8 +324,7 @@ int isola__outflow_item(struct isola__outflow *out, int kind, const void *data, 
     out->begun = b->len;
     isola_buf_extend(b, sizeof(struct entry) + ISOLA__ITEM_HEADER);
     isola_buf_append(b, data, len);
-    return end_small(
-        out, kind == ISOLA__ITEM_GOODBYE ? 0 : 1u << 31 | (uint32_t)kind << 24 | (uint32_t)len);
+    return end_small(out, header_of((enum isola__item)kind, len));
 }
 
 /* --- filling --- */
@@ -367,12 +378,6 @@ static void take_small(struct isola__outflow *out, enum isola__lane lane, struct
             out->tail[lane] = NULL;
         free_chunk(out, c);
     }
-}
-
-static void put_item(uint8_t *p, int kind, size_t len)
-{
-    put32(p, kind == ISOLA__ITEM_FRAME ? (uint32_t)len
-                                       : 1u << 31 | (uint32_t)kind << 24 | (uint32_t)len);
 }
 
 /* The transfer at the head of the first sender has been sent, or is dropped. `fill`: it has parts
@@ -437,11 +442,10 @@ static bool take_one(struct isola__outflow *out, bool gaps, struct isola__fill *
     struct isola__span *r = &fill->records[fill->nrecords - 1];
     bool stays = gaps && !whole && fill->bytes.len == r->at && n >= PART_LEAST;
     uint8_t *p = stays ? r->head : isola_buf_extend(&fill->bytes, head); /* reserved */
-    put_item(p,
-             whole          ? ISOLA__ITEM_FRAME
-             : t->sent == 0 ? ISOLA__ITEM_OPEN
-                            : ISOLA__ITEM_PART,
-             head - ISOLA__ITEM_HEADER + n);
+    put32(p, header_of(whole          ? ISOLA__ITEM_FRAME
+                       : t->sent == 0 ? ISOLA__ITEM_OPEN
+                                      : ISOLA__ITEM_PART,
+                       head - ISOLA__ITEM_HEADER + n));
     if (!whole)
         put32(p + ISOLA__ITEM_HEADER, t->number);
     if (!whole && t->sent == 0) {

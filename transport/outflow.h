@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/msg.h"
+#include "transport/inflow.h"
 
 enum isola__lane {
     ISOLA__LANE_CONTROL,
@@ -93,6 +94,9 @@ struct isola__fill {
 struct isola_buf *isola__outflow_begin(struct isola__outflow *out, enum isola__lane lane,
                                        uint32_t key, bool cut, size_t estimate);
 ISOLA_MUST_USE int isola__outflow_end(struct isola__outflow *out);
+/* The same for an item of another kind: of at most ISOLA__SMALL_MAX bytes, when `lane` is still the
+ * one that was asked for. */
+ISOLA_MUST_USE int isola__outflow_end_as(struct isola__outflow *out, enum isola__item kind);
 /* Appends a frame of more than ISOLA__SMALL_MAX bytes, to a peer that takes parts, where it is: in
  * `memory`, with ISOLA__FRAME_BEFORE bytes before it that are nobody's. Takes `memory` on success.
  * ISOLA_ENOMEM, ISOLA_ETOOBIG. */

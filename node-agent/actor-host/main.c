@@ -133,7 +133,7 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, voi
     }
     bool plain = is_plain(m) && passed_on && memory == NULL;
     struct isola_actor *to =
-        plain ? isola_arrivals_find(c->app->host, c->arrivals, m->src, m->dst) : NULL;
+        plain ? isola_arrivals_find(c->app->host, c->arrivals, m->head, m->src, m->dst) : NULL;
     bool asked = m->kind == ISOLA_MSG_EMIT && (m->flags & ISOLA_MSG_TELL) != 0;
     char address[ISOLA_ADDRESS_MAX];
     struct isola_slice dst = m->dst; /* which goes with the mail */

@@ -78,7 +78,7 @@ static void stress_frame(struct isola_link *link, struct isola_slice frame, void
         wrong(s, "two frames at a time", 2, 1);
     if (atomic_load(&s->refused))
         wrong(s, "frames after a refusal", 1, 0);
-    if (isola_envelope_decode(frame, &m, NULL, &err) != 0) {
+    if (isola_link_decode(link, frame, &m, &err) != 0) {
         wrong(s, err.text, 0, 0);
     } else if (m.kind == ISOLA_MSG_REPLY) { /* in no order, but once */
         if (m.id >= sizeof(s->answers) || s->answers[m.id]++ != 0)
@@ -307,6 +307,7 @@ static void *send_all(void *arg)
             m.id = t->number * FRAMES + i;
         } else {
             m.src = isola_slice(src, sizeof(src));
+            m.dst = isola_slice_str(roll(&t->seed, 2) == 0 ? "x/Y/z" : "x/Y/another");
             m.event = isola_slice_str("e");
             next[k]++;
         }

@@ -4,6 +4,7 @@
  * until none does any more. Each failure is told as ISOLA_ENOMEM, or done without, and nothing is
  * left behind.
  */
+#include "transport/heads.h"
 #include "transport/inflow.h"
 #include "transport/outflow.h"
 
@@ -142,8 +143,67 @@ static void test_again(void **state)
     }
 }
 
+/* The same message six times, its head said once: what each went as. */
+static int headed(char went[7])
+{
+    struct isola__heads_out out = {0};
+    struct isola__heads_in in = {0};
+    const struct isola_msg m = {.kind = ISOLA_MSG_EMIT,
+                                .src = isola_slice_str("a/A/a"),
+                                .dst = isola_slice_str("b/B/b"),
+                                .event = isola_slice_str("e"),
+                                .args = isola_slice("\x90", 1)};
+    struct isola_buf b = {0};
+    struct isola_err err;
+    int rc = 0;
+    isola_buf_append(&b, "\0", 2);
+    isola_envelope_encode(&m, 2, &b);
+    for (int i = 0; i < 6 && rc == 0 && !b.failed; i++) {
+        unsigned number = 0;
+        uint32_t key;
+        enum isola__item kind = isola__heads_find(&out, &m, &number, &key);
+        struct isola_slice item = isola_buf_slice(&b);
+        went[i] = kind == ISOLA__ITEM_FRAME ? 'f' : kind == ISOLA__ITEM_HEAD ? 'h' : 'a';
+        b.data[0] = (uint8_t)(number >> 8);
+        b.data[1] = (uint8_t)number;
+        if (kind == ISOLA__ITEM_HEAD) {
+            isola__heads_given(&out, &m, number, 1);
+            rc = isola__heads_learn(&in, &item, &err);
+        } else if (kind == ISOLA__ITEM_AGAIN) {
+            assert_non_null(isola__heads_recall(&in, &item, &err));
+        }
+    }
+    rc = b.failed ? ISOLA_ENOMEM : rc;
+    isola_buf_free(&b);
+    isola__heads_out_free(&out);
+    isola__heads_in_free(&in);
+    return rc;
+}
+
+/* Who sends does without, and tries again; who receives says so, and its link ends. */
+static void test_heads(void **state)
+{
+    (void)state;
+    unsigned tries = 0, told = 0, without = 0;
+    do {
+        char went[7] = "";
+        fail_nth(++tries);
+        long before = living;
+        int rc = headed(went);
+        fail_nth(0);
+        assert_int_equal(living, before);
+        assert_true(rc == 0 || (no_mem && rc == ISOLA_ENOMEM));
+        told += rc != 0;
+        without += no_mem && rc == 0;
+        if (rc == 0)
+            assert_true(strcmp(went + 4, "aa") == 0);
+    } while (no_mem);
+    assert_true(told >= 3 && without >= 2);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stream), cmocka_unit_test(test_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stream), cmocka_unit_test(test_again),
+                                       cmocka_unit_test(test_heads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,6 +81,7 @@ const stream = Buffer.concat(Object.values(messages).map((m) => Buffer.from(enco
 for (const torn of [0, 6, 255]) save('flow', `torn-${torn + 1}`, Buffer.concat([Buffer.from([torn]), stream]));
 save('flow', 'goodbye', hex('03 00000001 61 00000000 00000001 62'));
 save('flow', 'parts', hex('02 8200000f 00000001 0000000000000005 616263 8100000600000001 6465 8300000801020304050607 08'));
+save('flow', 'heads', hex('05 8500001d 0007 9c0202000000a5612f412f31a5622f422f32a2676f00c400909101 86000004 0007 9102 86000004 0008 9102 86000003 0007 91'));
 save('flow', 'too-long', hex('ff 00000001 61 ff000000 61'));
 
 // --- addresses, urls ---

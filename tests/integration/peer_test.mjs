@@ -11,7 +11,7 @@ import { encodeFrame } from '../../actors/lib/client/envelope.js';
 import { Channel, keyPair } from './channel.mjs';
 import { Cluster, ctlOk, nodes, sanitized, until } from './cluster.mjs';
 import { Authority, Member } from './member.mjs';
-import { ACK, ASK, CONTROL, DATA, dataPort, EMIT, envelopeOf, EVENT, FAIL, frameOf, itemOf, OPEN, openOf, PACE, PART, partOf, PING, REPLY, SUB, Wire } from './wire.mjs';
+import { ACK, againOf, ASK, CONTROL, DATA, dataPort, EMIT, envelopeOf, EVENT, FAIL, frameOf, headOf, itemOf, OPEN, openOf, PACE, PART, partOf, PING, REPLY, SUB, Wire } from './wire.mjs';
 
 const MB = 1 << 20, GB = 1 << 30;
 const KEPT = 24 * MB; // more than an actor-host's memory goes up and down by itself
@@ -187,12 +187,16 @@ describe('records', () => {
     }
   });
   test('that hold what is no item, or half of one', async () => {
+    const note = envelopeOf({ kind: EMIT, src: 'p/A/x', dst: `p/A/${keys.one}`, event: 'note' });
     const cases = {
       'is unknown': itemOf(9, Buffer.from('x')), 'a ping of 3 bytes': itemOf(PING, Buffer.alloc(3)), 'cut off by the end of its record': frameOf(Buffer.alloc(100)).subarray(0, 50),
       'was announced; 67108864 are allowed': Buffer.from([0x7f, 0xff, 0xff, 0xff]), 'a part of a large frame is cut off': itemOf(PART, Buffer.alloc(2)),
       'beginning of a large frame is cut off': itemOf(OPEN, Buffer.alloc(7)), 'was not begun': partOf(5, Buffer.from('x')),
       'was begun twice': Buffer.concat([openOf(5, 100, Buffer.from('x')), openOf(5, 100, Buffer.from('x'))]), 'which lacks 2 of its 3': Buffer.concat([openOf(6, 3, Buffer.from('x')), partOf(6, Buffer.from('xyz'))]),
       'was announced; 1073741824 are allowed': openOf(7, GB + 1, Buffer.from('x')), '0 bytes for large frame 8': openOf(8, 10, Buffer.alloc(0)),
+      'head 7, which was never given': againOf(7, Buffer.from([0x90])), 'head 512; they are numbered': againOf(512, Buffer.from([0x90])),
+      'head 3 is of what has none': headOf(3, envelopeOf({ kind: ASK, id: 1, src: 'p/A/x', dst: 'p/A/y' })), 'malformed envelope': headOf(3, Buffer.from([0x9c])),
+      'args holds a malformed value': Buffer.concat([headOf(3, note), againOf(3, Buffer.from([0x91, 0xc1]))]),
     };
     for (const [says, bytes] of Object.entries(cases)) {
       const before = await refused(), wire = await open();

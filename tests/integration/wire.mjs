@@ -14,7 +14,7 @@ const DEADLINE = 30_000; // ms
 const HERE = 250; // ms between what one says who is not to be given up for silence
 export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, CANCEL = 10, ACK = 11, PACE = 12;
 export const CONTROL = 1, DATA = 2; // what a connection is for
-export const PART = 1, OPEN = 2, PING = 3, PONG = 4;
+export const PART = 1, OPEN = 2, PING = 3, PONG = 4, HEAD = 5, AGAIN = 6;
 const SMALL_MAX = 16 << 10, PART_MAX = 60 << 10;
 
 /** The port the process with this pid listens on, if it does. */
@@ -53,6 +53,10 @@ export const openOf = (number, total, bytes) => {
   return itemOf(OPEN, uint32(number), length, bytes);
 };
 export const partOf = (number, bytes) => itemOf(PART, uint32(number), bytes);
+const uint16 = (n) => Buffer.from([n >> 8, n & 255]);
+/** A message whose head gets a number, and one with that head and other args (their bytes, or whatever). */
+export const headOf = (number, frame) => itemOf(HEAD, uint16(number), frame);
+export const againOf = (number, args) => itemOf(AGAIN, uint16(number), args);
 
 // --- envelopes ---
 
@@ -99,6 +103,7 @@ export class Wire {
   #here;
   #have = Buffer.alloc(0);
   #parts = new Map();
+  #heads = new Map(); // number → the fields of a message
   #next = 1;
   #id = 1_000_000; // of asks; tests choose lower ones
   #waiting = new Set();
@@ -162,6 +167,10 @@ export class Wire {
     } else if (kind === PING) {
       if (!this.#silent) this.write(itemOf(PONG, body));
     } else if (kind === PONG) this.pongs.push(body);
+    else if (kind === HEAD) {
+      this.#heads.set(body.readUInt16BE(0), decodeEnvelope(body.subarray(2)));
+      this.#frame(body.subarray(2));
+    } else if (kind === AGAIN) this.#frame(envelopeOf({ ...this.#heads.get(body.readUInt16BE(0)), args: body.subarray(2) }));
     else {
       const number = body.readUInt32BE(0);
       if (kind === OPEN) this.#parts.set(number, { total: Number(body.readBigUInt64BE(4)), have: [] });

@@ -19,7 +19,7 @@ struct from {
 
 static struct isola_actor *find(struct from *f, const char *src, const char *dst)
 {
-    return isola_arrivals_find(world_host(f->w), f->arrivals, isola_slice_str(src),
+    return isola_arrivals_find(world_host(f->w), f->arrivals, 0, isola_slice_str(src),
                                isola_slice_str(dst));
 }
 
@@ -123,6 +123,36 @@ static void nobody_is_found_by_an_older_view(void **state)
     end(&f);
 }
 
+static struct isola_actor *find_by(struct from *f, uint32_t head, const char *src)
+{
+    return isola_arrivals_find(world_host(f->w), f->arrivals, head, isola_slice_str(src),
+                               isola_slice_str("a/T/x"));
+}
+
+static void a_head_stands_for_both(void **state)
+{
+    (void)state;
+    struct from f = with_apps();
+    assert_null(find_by(&f, 7, "a/T/s"));
+    note(&f, "a/T/s", "a/T/x");
+    struct isola_actor *a = find_by(&f, 7, "a/T/s");
+    assert_non_null(a);
+    assert_ptr_equal(find_by(&f, 7, "not looked at"), a);
+    assert_null(find_by(&f, 8, "not known"));
+    assert_null(find_by(&f, 7 + 512, "not known")); /* at the same place */
+    assert_ptr_equal(find_by(&f, 7 + 512, "a/T/s"), a);
+    assert_null(find_by(&f, 7, "not known"));
+    isola_host_moved(world_host(f.w));
+    assert_null(find_by(&f, 7 + 512, "a/T/s"));
+    note(&f, "a/T/s", "a/T/x");
+    assert_ptr_equal(find_by(&f, 7, "a/T/s"), a);
+    (void)world_await(f.w, world_stop(f.w, "a/T/x"));
+    while (strcmp(world_state(f.w, "a/T/x"), "none") != 0)
+        ;
+    assert_null(find_by(&f, 7, "a/T/s"));
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +161,7 @@ int main(void)
         cmocka_unit_test(what_is_handed_over_runs),
         cmocka_unit_test(who_has_gone_is_not_found),
         cmocka_unit_test(nobody_is_found_by_an_older_view),
+        cmocka_unit_test(a_head_stands_for_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

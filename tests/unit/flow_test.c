@@ -222,6 +222,7 @@ static void test_vectors(void **state)
     expect_item(&in, "ping", ISOLA__ITEM_PING, stamp, 8);
     expect_item(&in, "the rest of it", ISOLA__ITEM_FRAME, "abcde", 5);
     expect_item(&in, "pong", ISOLA__ITEM_PONG, stamp, 8);
+    expect_item(&in, "again", ISOLA__ITEM_AGAIN, "\0\7\x91\2", 4);
     expect_item(&in, "goodbye", ISOLA__ITEM_GOODBYE, "", 0);
     isola__inflow_free(&in);
 
@@ -234,6 +235,9 @@ static void test_vectors(void **state)
     expect_sent(&out, "pong");
     assert_int_equal(isola__outflow_item(&out, ISOLA__ITEM_GOODBYE, NULL, 0), 0);
     expect_sent(&out, "goodbye");
+    isola_buf_append(isola__outflow_begin(&out, ISOLA__LANE_EMIT, 1, true, 4), "\0\7\x91\2", 4);
+    assert_int_equal(isola__outflow_end_as(&out, ISOLA__ITEM_AGAIN), 0);
+    expect_sent(&out, "again");
 
     /* A large frame, as it begins and goes on. */
     struct isola__fill fill = {0};
@@ -273,7 +277,7 @@ static void test_bad_items(void **state)
 {
     (void)state;
     BAD("\x80\0\0\0", "kind 0");
-    BAD("\x85\0\0\0", "kind 5");
+    BAD("\x87\0\0\0", "kind 7");
     BAD("\xff\0\0\1", "kind 127");
     BAD("\x81\x01\0\1", "kind 1 and 65537 bytes");
     BAD("\x81\0\0\2xx", "cut off");
