@@ -85,8 +85,10 @@ static const struct isola__command commands[] = {
      "ping,\n"
      "messages and bytes a second each way, what waits to be sent, messages refused as the queue "
      "was\n"
-     "full, version of the wire, the peer's release, for how long it is up, and the cipher. Rates\n"
-     "are those of the second in which it looks.\n"
+     "full, version of the wire, the peer's release, and for how long it is up. Rates are those "
+     "of\n"
+     "the second in which it looks. Below stand the cipher, links that were lost and why, and\n"
+     "who did not answer.\n"
      "\n"
      "Options:\n"
      "  --seconds N      look for so long, 1 to 600 (default 1)\n" TIMEOUT_HELP(

@@ -110,8 +110,10 @@ static void tell_missing(const struct isola__cli *cli, const json_t *value)
     struct isola_buf note = {0};
     const json_t *name;
     size_t i;
+    const char *of = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     if (json_array_size(json_object_get(value, "letters")) == 0 && !cli->options.follow)
-        isola_buf_puts(&note, "ctl: there are no dead letters\n");
+        isola_buf_printf(&note, "ctl: there are no dead letters%s%s\n", of != NULL ? " of " : "",
+                         of != NULL ? of : "");
     json_array_foreach(json_object_get(value, "unreachable"), i, name)
     {
         isola_buf_puts(&note, "ctl: unreachable: ");
@@ -271,7 +273,11 @@ void isola__run_dead_letters(struct isola__cli *cli)
     } else {
         json_t *value = isola__result(cli, answer, "letters");
         json_t *counts = json_incref(json_object_get(value, "counts"));
-        if (value != NULL && print_letters(cli, value) && cli->options.follow)
+        /* There may be some to what is not there, so it is asked after when there are none. */
+        bool ask_after = value != NULL && of != NULL && !cli->options.follow &&
+                         json_array_size(json_object_get(value, "letters")) == 0;
+        bool known = !ask_after || isola__find(cli, of);
+        if (value != NULL && known && print_letters(cli, value) && cli->options.follow)
             follow(cli, client, counts);
         json_decref(counts);
         json_decref(value);

@@ -84,11 +84,13 @@ static void add_rates(json_t *links, const json_t *earlier, double seconds)
     json_array_foreach(links, i, row)
     {
         const json_t *old = before(earlier, row);
+        for (size_t k = 0; k < NRATES && old != NULL; k++)
+            if (number(row, rates[k].count) < number(old, rates[k].count))
+                old = NULL; /* it has been made anew meanwhile */
         for (size_t k = 0; k < NRATES; k++) {
-            double passed =
-                old == NULL ? -1 : number(row, rates[k].count) - number(old, rates[k].count);
+            double passed = number(row, rates[k].count) - number(old, rates[k].count);
             json_object_set_new(row, rates[k].rate,
-                                passed < 0 ? json_null() : json_real(passed / seconds));
+                                old == NULL ? json_null() : json_real(passed / seconds));
         }
     }
 }
@@ -164,7 +166,8 @@ static void list_refusals(const json_t *listeners, bool colour, struct isola_buf
         struct isola_buf line = {0};
         if (!(number(l, "refused") > 0))
             continue;
-        isola_buf_printf(&line, "%.0f connections refused by ", number(l, "refused"));
+        isola_buf_printf(&line, "%.0f connection%s refused by ", number(l, "refused"),
+                         number(l, "refused") == 1 ? "" : "s");
         say(&line, l, "node");
         isola_buf_puts(&line, " at ");
         say(&line, l, "url");
@@ -202,6 +205,31 @@ static void list_losses(const json_t *links, bool colour, struct isola_buf *out)
     }
 }
 
+/* All links have the same one, or nearly: a line instead of a column. */
+static void list_ciphers(const json_t *links, bool colour, struct isola_buf *out)
+{
+    struct isola_buf line = {0};
+    size_t i, k;
+    const json_t *row, *other;
+    json_array_foreach(links, i, row)
+    {
+        const char *cipher = text(row, "cipher");
+        bool first = cipher[0] != '\0';
+        json_array_foreach(links, k, other)
+        {
+            if (k >= i)
+                break;
+            first = first && strcmp(text(other, "cipher"), cipher) != 0;
+        }
+        if (!first)
+            continue;
+        isola_buf_puts(&line, line.len > 0 ? ", " : "encrypted with ");
+        say(&line, row, "cipher");
+    }
+    if (line.len > 0)
+        put_line(out, ISOLA__DIM, colour, &line);
+}
+
 /* Of nodes whose actors have sent any. */
 static void list_durables(const json_t *durables, bool colour, struct isola_buf *out)
 {
@@ -229,7 +257,7 @@ static void print(struct isola__cli *cli, const json_t *value)
         {"NODE", false},    {"PEER", false},   {"KIND", false},   {"DIR", false}, {"STATE", false},
         {"RTT", true},      {"IN/S", true},    {"OUT/S", true},   {"IN", true},   {"OUT", true},
         {"QUEUED", true},   {"WAITING", true}, {"REFUSED", true}, {"LOST", true}, {"WIRE", true},
-        {"VERSION", false}, {"UP", true},      {"CIPHER", false}};
+        {"VERSION", false}, {"UP", true}};
     struct isola__table t;
     struct isola_buf out = {0};
     size_t i;
@@ -254,18 +282,18 @@ static void print(struct isola__cli *cli, const json_t *value)
         add_count(&t, row, "wire", false);
         add(&t, text(row, "version"));
         add_time(&t, row);
-        add(&t, text(row, "cipher"));
     }
     if (json_array_size(links) == 0)
         isola_buf_puts(&out, "no links: this node is in no cluster, or the only one in it\n");
     else
         isola__table_print(&t, cli->colour, &out);
     isola__table_free(&t);
+    list_ciphers(links, cli->colour, &out);
     list_losses(links, cli->colour, &out);
     list_durables(json_object_get(value, "durables"), cli->colour, &out);
     list_refusals(json_object_get(value, "listeners"), cli->colour, &out);
     isola__list_unreachable(json_object_get(value, "unreachable"),
-                            " (their own ends are not listed)", cli->colour, &out);
+                            " (their own ends are not listed, or not all)", cli->colour, &out);
     isola__out(cli, &out);
 }
 

@@ -147,6 +147,13 @@ static bool log_params(struct isola__cli *cli, struct isola_buf *params)
     return true;
 }
 
+/* Nothing was logged: is there what was named? An app of the past may still have lines, so it is
+ * asked after only now. */
+static bool known(struct isola__cli *cli)
+{
+    return cli->options.noperands == 0 || isola__find(cli, cli->options.operands[0]);
+}
+
 void isola__run_logs(struct isola__cli *cli)
 {
     struct isola_buf params = {0};
@@ -157,7 +164,7 @@ void isola__run_logs(struct isola__cli *cli)
         return;
     if (!cli->options.follow) {
         json_t *value = isola__call(cli, "logs", &params, "lines");
-        if (value != NULL)
+        if (value != NULL && (json_array_size(json_object_get(value, "lines")) > 0 || known(cli)))
             print_lines(cli, value);
         json_decref(value);
         return;

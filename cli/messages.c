@@ -216,7 +216,8 @@ void isola__run_on(struct isola__cli *cli)
 {
     struct isola__client *client;
     struct isola_err err;
-    if (!isola__check_address(cli, cli->options.operands[0]) || !check_event(cli))
+    if (!isola__check_address(cli, cli->options.operands[0]) || !check_event(cli) ||
+        !isola__find(cli, cli->options.operands[0]))
         return;
     if (isola__client_open(cli->socket, &client, &err) != 0) {
         isola__fail(cli, &err);

@@ -216,6 +216,29 @@ static void name_cluster(const json_t *cluster, bool colour, struct isola_buf *o
     isola_buf_free(&line);
 }
 
+/* Who is up and was asked in vain. An actor-host that stands still is not seen to be dead, so it is
+ * told how to end it. */
+static void tell_silent(const json_t *node, bool colour, struct isola_buf *out)
+{
+    const char *who = json_string_value(json_object_get(node, "silent"));
+    struct isola_buf line = {0};
+    if (who == NULL)
+        return;
+    isola_buf_puts(&line, "the ");
+    isola__text_clean(&line, isola_slice_str(who));
+    isola_buf_puts(&line, " of ");
+    isola__text_clean(&line, isola__text_of(json_object_get(node, "name")));
+    isola_buf_puts(&line, " does not answer: its actors are not counted");
+    if (strcmp(who, "actor-host") == 0)
+        isola_buf_printf(&line,
+                         "; if it stays so: `kill -9 %" JSON_INTEGER_FORMAT
+                         "` there, and its agent starts another",
+                         json_integer_value(json_object_get(node, "host_pid")));
+    isola__tone(out, ISOLA__WARN, colour, isola_buf_slice(&line));
+    isola_buf_puts(out, "\n");
+    isola_buf_free(&line);
+}
+
 void isola__run_nodes(struct isola__cli *cli)
 {
     static const struct isola__column columns[] = {
@@ -254,6 +277,8 @@ void isola__run_nodes(struct isola__cli *cli)
     struct isola_buf out = {0};
     isola__table_print(&t, cli->colour, &out);
     isola__table_free(&t);
+    json_array_foreach(json_object_get(value, "nodes"), i, node)
+        tell_silent(node, cli->colour, &out);
     name_cluster(json_object_get(value, "cluster"), cli->colour, &out);
     isola__out(cli, &out);
     json_decref(value);

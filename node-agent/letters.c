@@ -143,7 +143,7 @@ void isola__letters_local(struct isola__conn *from, const struct isola_msg *m,
     if (!read_query(from, m, params, &q))
         return;
     struct isola__gather *g = isola__gather_new(from, m->id, 1, local_answer);
-    g->patience_ms = q.wait_ms + ISOLA_GATHER_MS / 2; /* before the asker loses its patience */
+    g->patience_ms = q.wait_ms + ISOLA_GATHER_LOCAL_MS;
     query_params(&q, &ask);
     isola__gather_ask(g, own_host(from->agent), from->agent->opt.name, "dead-letters",
                       isola_buf_slice(&ask));

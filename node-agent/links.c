@@ -107,11 +107,13 @@ static void answer(struct isola__gather *g)
     isola__reply_buf(g->from, g->id, &out);
 }
 
-static struct isola__gather *begin(struct isola__conn *from, uint64_t id, size_t others, bool own)
+static struct isola__gather *begin(struct isola__conn *from, uint64_t id, size_t others, bool own,
+                                   uint64_t patience_ms)
 {
     struct isola__agent *agent = from->agent;
     struct isola__gather *g = isola__gather_new(from, id, 2 + others, answer);
     struct isola_buf mine = {0};
+    g->patience_ms = patience_ms;
     if (!own)
         return g;
     own_links(agent, &mine);
@@ -129,7 +131,7 @@ void isola__links(struct isola__conn *from, const struct isola_msg *m, struct is
     (void)isola_mp_find_str(params, "node", &node);
     bool own = node.len == 0 || isola_slice_is(node, agent->opt.name);
     bool found = own;
-    struct isola__gather *g = begin(from, m->id, agent->members.count, own);
+    struct isola__gather *g = begin(from, m->id, agent->members.count, own, ISOLA_GATHER_MS);
     for (struct isola__member *member = agent->members.first; member != NULL;
          member = member->next) {
         if (node.len != 0 && !isola_slice_is(node, member->record.name))
@@ -150,5 +152,5 @@ void isola__links_local(struct isola__conn *from, const struct isola_msg *m,
                         struct isola_slice params)
 {
     (void)params;
-    isola__gather_start(begin(from, m->id, 0, true));
+    isola__gather_start(begin(from, m->id, 0, true, ISOLA_GATHER_LOCAL_MS));
 }

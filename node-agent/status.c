@@ -96,15 +96,24 @@ struct isola__part *isola__gather_part(struct isola__gather *g, const char *node
     return NULL;
 }
 
+/* A node that answers may have had none from its own actor-host, and says so by its own name. */
+static bool whole(const struct isola__part *part)
+{
+    struct isola_slice missing;
+    return part->answered &&
+           !(isola_mp_find(isola_buf_slice(&part->value), "unreachable", &missing) &&
+             isola_mp_count(missing) > 0);
+}
+
 void isola__gather_unreachable(struct isola__gather *g, struct isola_buf *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < g->nparts; i++)
-        n += !g->parts[i].answered;
+        n += !whole(&g->parts[i]);
     isola_mp_cstr(out, "unreachable");
     isola_mp_array(out, n);
     for (size_t i = 0; i < g->nparts; i++) {
-        if (!g->parts[i].answered)
+        if (!whole(&g->parts[i]))
             isola_mp_cstr(out, g->parts[i].node);
     }
 }
@@ -199,6 +208,8 @@ static void ps(struct isola__conn *from, const struct isola_msg *m, struct isola
         isola__fail(from, m->id, ISOLA_EINVAL, "ps: \"app\" must be a string");
     } else {
         struct isola__gather *g = isola__gather_new(from, m->id, 1 + agent->members.count, ps_done);
+        if (local)
+            g->patience_ms = ISOLA_GATHER_LOCAL_MS;
         isola__gather_ask(g, agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL,
                           agent->opt.name, "ps", isola_buf_slice(&own));
         if (!local)
@@ -223,20 +234,35 @@ void isola__ps_local(struct isola__conn *from, const struct isola_msg *m, struct
 
 /* --- nodes --- */
 
+/* Who was asked and has said nothing: "agent", "actor-host", or NULL. */
+static const char *silent(const struct isola__gather *g, const struct isola__part *part,
+                          const char *state)
+{
+    if (strcmp(state, "up") != 0 || part == NULL || whole(part))
+        return NULL;
+    bool own = strcmp(part->node, g->from->agent->opt.name) == 0;
+    return own || part->answered ? "actor-host" : "agent";
+}
+
 static void node(struct isola_buf *out, struct isola__gather *g, const struct isola__record *record,
                  const char *state)
 {
     bool down = strcmp(state, "down") == 0;
     const struct isola__part *part = isola__gather_part(g, record->name);
     int64_t up = isola_clock_wall_ms() - (int64_t)record->started_ms;
-    isola_mp_map(out, 10);
+    isola_mp_map(out, 11);
     isola_mp_kbool(out, "keeper", record->keeper);
     isola_mp_kstr(out, "name", record->name);
     isola_mp_kstr(out, "state", state);
     isola_mp_kstr(out, "url", record->url[0] != '\0' ? record->url : NULL);
     isola_mp_kuint(out, "pid", record->pid);
     isola_mp_kuint(out, "host_pid", record->host_pid);
-    isola_mp_kuint(out, "actors", part != NULL ? total_of(part) : 0);
+    isola_mp_cstr(out, "actors");
+    if (part != NULL && whole(part))
+        isola_mp_uint(out, total_of(part));
+    else
+        isola_mp_nil(out);
+    isola_mp_kstr(out, "silent", silent(g, part, state));
     isola_mp_kuint(out, "threads", record->threads);
     isola_mp_kuint(out, "uptime_ms", down || up < 0 ? 0 : (uint64_t)up);
     isola_mp_kstr(out, "version", record->version);

@@ -9,6 +9,9 @@
 #include "node-agent/conn.h"
 
 #define ISOLA_GATHER_MS 2000
+/* What is asked of this node's own actor-host for another agent: before that one loses its
+ * patience, so that it learns that there is no more. */
+#define ISOLA_GATHER_LOCAL_MS (ISOLA_GATHER_MS / 2)
 
 struct isola__gather;
 
@@ -48,7 +51,8 @@ LOOP_THREAD void isola__gather_members(struct isola__gather *g, const char *meth
 LOOP_THREAD void isola__gather_start(struct isola__gather *g);
 /* That node's part, or NULL. */
 LOOP_THREAD struct isola__part *isola__gather_part(struct isola__gather *g, const char *node);
-/* Appends key "unreachable" and the names of those who did not answer. */
+/* Appends key "unreachable" and the names of those who did not answer, or whose answer says that
+ * their actor-host did not. */
 LOOP_THREAD void isola__gather_unreachable(struct isola__gather *g, struct isola_buf *out);
 
 /* Methods of clients. */

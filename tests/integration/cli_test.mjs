@@ -326,6 +326,11 @@ test('on', { concurrency }, async (t) => {
     const { stdout } = await ctl(['--json', 'on', 'a/B/c', 'changed', '--count', '1'], { node: agent.path });
     assert.equal(stdout, '{"address":"a/B/c","event":"changed","args":[0,{"x":null}]}\n');
   });
+  await t.test('does not say that it listens to what is not there', async (t) => {
+    const agent = await withAgent(t, { ...events, find: () => failure('ENOACTOR', 'there is no app') });
+    assert.deepEqual(await ctl(['on', 'a/B/c', 'changed'], { node: agent.path }), { status: 1, stdout: '', stderr: 'ctl: ENOACTOR: there is no app\n' });
+    assert.deepEqual(agent.to('changed'), []);
+  });
   await t.test('Ctrl-C ends it with 0', async (t) => {
     const agent = await withAgent(t, { actor: () => null });
     const run = startCtl(t, ['on', 'a/B/c', 'changed'], { node: agent.path });
@@ -432,6 +437,22 @@ test('ps and nodes', { concurrency }, async (t) => {
     ].join('\n'));
     assert.deepEqual(JSON.parse((await ctl(['nodes', '--json'], { node: agent.path })).stdout), { nodes });
   });
+  await t.test('nodes that are up and do not answer', async (t) => {
+    const nodes = [
+      { name: 'east', state: 'up', pid: 10, host_pid: 11, actors: 3, silent: null },
+      { name: 'north', state: 'up', pid: 12, host_pid: 13, actors: null, silent: 'agent' },
+      { name: 'west', state: 'up', pid: 14, host_pid: 15, actors: null, silent: 'actor-host' },
+    ];
+    const agent = await withAgent(t, { nodes: () => ({ nodes, cluster: null }) });
+    assert.deepEqual((await ctl(['nodes'], { node: agent.path })).stdout.split('\n').slice(2), [
+      'north  up     -     12    13       -        -       -  -',
+      'west   up     -     14    15       -        -       -  -',
+      'the agent of north does not answer: its actors are not counted',
+      'the actor-host of west does not answer: its actors are not counted; if it stays so: `kill -9 15` there, and its agent starts another',
+      'in no cluster; `ctl init` makes one',
+      '',
+    ]);
+  });
   await t.test('answers of another shape, and failures', async (t) => {
     const answers = [null, 5, [], {}, { actors: 5 }, 'x'];
     const agent = await withAgent(t, { ps: () => answers.shift() ?? failure('EINVAL', 'unknown method ps') });
@@ -481,6 +502,15 @@ test('logs', { concurrency }, async (t) => {
     assert.deepEqual(await ctl(['logs', 'a/B/c'], { node: agent.path }), { status: 0, stdout: '', stderr: `ctl: no line logged by a/B/c is kept\n${missing}` });
     assert.deepEqual(await ctl(['logs', '-n', '0'], { node: agent.path }), { status: 0, stdout: '', stderr: missing });
     assert.equal((await ctl(['--json', 'logs', 'a/B/c'], { node: agent.path })).stderr, '');
+  });
+  await t.test('of what is not there: a failure, but not when there are lines of it, or may be', async (t) => {
+    const no = failure('ENOACTOR', 'there is no app');
+    const agent = await withAgent(t, { logs: (m) => ({ lines: m.args[0].app === 'gone' ? lines : [] }), 'dead-letters': () => ({ letters: [], counts: {} }), find: () => no });
+    for (const args of [['logs', 'shpo'], ['logs', 'shop/Countr/a'], ['dead-letters', 'shpo']])
+      assert.deepEqual(await ctl(args, { node: agent.path }), { status: 1, stdout: '', stderr: 'ctl: ENOACTOR: there is no app\n' });
+    assert.deepEqual(await ctl(['logs', 'gone'], { node: agent.path }), { status: 0, stdout: shown, stderr: '' });
+    assert.equal((await ctl(['logs'], { node: agent.path })).status, 0);
+    assert.equal((await ctl(['dead-letters'], { node: agent.path })).stderr, 'ctl: there are no dead letters\n');
   });
   const follow = {
     logs: (m, peer) => {

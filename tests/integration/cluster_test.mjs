@@ -254,6 +254,7 @@ describe('links', () => {
     const table = (await ctlOk(east, 'links')).split('\n');
     assert.match(table[0], /^NODE +PEER +KIND +DIR +STATE +RTT +IN\/S +OUT\/S/);
     assert.match(table[1], /^east +west +control +(in|out) +up /);
+    assert.equal(table.at(-2), 'encrypted with Noise_IK_25519_ChaChaPoly_BLAKE2b');
     assert.ok(!table.some((line) => / link of |^durable /.test(line)), table.join('\n'));
   });
 
@@ -284,6 +285,29 @@ describe('links', () => {
     const [waits] = await until('it cannot be made', async () => { const l = await seen('control'); return /refused|nothing|no|cannot/i.test(l[0]?.why) ? l : undefined; });
     assert.equal(waits.lost, 1);
     assert.match(await ctlOk(east, 'links'), /^control link of east with west: lost 1 time, last .* ago: \S/m);
+  });
+
+  test('of a node whose actor-host stands still: its agent says what it knows', async () => {
+    const west = await cluster.node('west', east);
+    await is(east, 'west', 'up');
+    await cluster.deploy(east, 'shop', echo);
+    for (let i = 0; i < 32; i++) await east.client.actor('shop/Echo', `${i}`).ask('say', i);
+    const about = async () => (await nodes(east)).find((n) => n.name === 'west');
+    const { host_pid: host, actors, silent } = await about();
+    assert.deepEqual([actors > 0, silent], [true, null]);
+    process.kill(host, 'SIGSTOP');
+    try {
+      const west = await about();
+      assert.deepEqual([west.state, west.actors, west.silent], ['up', null, 'actor-host']);
+      assert.match(await ctlOk(east, 'nodes'), new RegExp(`^the actor-host of west does not answer: its actors are not counted; if it stays so: .kill -9 ${host}. there, and its agent starts another$`, 'm'));
+      assert.deepEqual(JSON.parse(await ctlOk(east, '--json', 'ps')).unreachable, ['west']);
+      const { links, unreachable } = JSON.parse(await ctlOk(east, '--json', 'links'));
+      assert.deepEqual(unreachable, ['west']);
+      assert.ok(links.some((l) => l.node === 'west' && l.kind === 'control'), 'its control links are told');
+    } finally {
+      process.kill(host, 'SIGCONT');
+    }
+    assert.deepEqual([(await about()).actors, (await about()).silent], [actors, null]);
   });
 
   test('durable messages that wait', async () => {
@@ -317,7 +341,7 @@ test('another user is refused', { skip: process.getuid() !== 0 && 'needs root, t
   assert.equal(await state(east, 'east'), 'up');
   const { listeners } = JSON.parse(await ctlOk(east, '--json', 'links'));
   assert.deepEqual(listeners.filter((l) => l.kind === 'clients').map((l) => l.refused), [1]);
-  assert.match(await ctlOk(east, 'links'), /^1 connections refused by east at unix:/m);
+  assert.match(await ctlOk(east, 'links'), /^1 connection refused by east at unix:/m);
 });
 
 test('what others dial may be another address than is listened on', async () => {

@@ -41,10 +41,11 @@ describe('dead letters', () => {
       assert.match(l.reason, /Error: oh no/);
     }
     assert.equal((await letters('app/A/k3')).letters.length, 1);
-    assert.equal((await letters('other')).letters.length, 0);
+    assert.equal((await letters('app/A/quiet')).letters.length, 0);
     const text = await ctl(one, 'dead-letters', 'app/A/k3');
     assert.match(text.out, /^\S+ (one|two) emit app\/A\/k3 crash \[\{"n":3\},\[.*\]\]: ESCRIPT Error: oh no/);
-    assert.match((await ctl(one, 'dead-letters', 'other')).err, /there are no dead letters/);
+    assert.equal((await ctl(one, 'dead-letters', 'app/A/quiet')).err, 'ctl: there are no dead letters of app/A/quiet\n');
+    assert.deepEqual(await ctl(one, 'dead-letters', 'other'), { status: 1, out: '', err: 'ctl: ENOACTOR: there is no app "other": deploy it first\n' });
   });
 
   test('are what no handler takes, asked or told', async () => {
@@ -62,9 +63,10 @@ describe('dead letters', () => {
   test('ctl says at once what no node has an app or type for', async () => {
     const none = 'there is no app "nope": deploy it first', type = 'app "app" has no actor type "Missing"';
     for (const [args, why] of [[['emit', 'nope/A/x', 'ok'], none], [['emit', 'app/Missing/x', 'ok'], type],
-      [['stop', 'nope/A/x'], none], [['stop', 'app/Missing/x'], type], [['ps', 'nope'], none]])
+      [['stop', 'nope/A/x'], none], [['stop', 'app/Missing/x'], type], [['on', 'nope/A/x', 'ok'], none], [['ps', 'nope'], none], [['logs', 'nope'], none],
+      [['logs', 'app/Missing/x'], type], [['dead-letters', 'nope'], none]])
       assert.deepEqual(await ctl(one, ...args), { status: 1, out: '', err: `ctl: ENOACTOR: ${why}\n` }, args.join(' '));
-    assert.equal((await letters('nope')).letters.length, 0, 'nothing was sent');
+    assert.deepEqual((await letters()).letters.filter((l) => /nope|Missing/.test(l.to)), [], 'nothing was sent');
     assert.equal((await ctl(one, 'emit', 'app/A/x', 'ok')).status, 0);
     assert.equal((await ctl(one, 'stop', 'app/A/nobody')).status, 0);
     for (const params of [{}, { of: '' }, { of: 5 }, { of: 'a/b' }, { of: 'x'.repeat(600) }])
