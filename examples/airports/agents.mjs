@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
-const START = 60_000, STOP = 20_000, CTL = 60_000; // ms at the most
+const START = 60_000, STOP = 60_000, CTL = 60_000; // ms at the most
 
 export class Agent {
   name;

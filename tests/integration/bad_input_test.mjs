@@ -9,9 +9,8 @@ import { join, relative } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, test } from 'node:test';
 
-import { Cluster, actors, bin, ctl, nodes } from './cluster.mjs';
+import { Cluster, PROGRAM, actors, bin, ctl, nodes } from './cluster.mjs';
 
-const DEADLINE = 30_000;
 let cluster, east;
 
 before(async () => {
@@ -24,7 +23,7 @@ before(async () => {
 after(() => cluster?.end());
 
 const good = "export default (self) => { self.state.n ??= 0; self.on('add', (by) => (self.state.n += by)); self.on('get', () => self.state.n); };";
-const manifest = { name: 'shop', actors: { Counter: { module: './counter.js' } } };
+const manifest = { name: 'shop', actors: { Counter: { module: './counter.js', hibernateAfter: 'never' } } };
 const shop = (files = {}) => ({ 'isola.json': manifest, 'counter.js': good, ...files });
 
 async function ask(...args) {
@@ -138,7 +137,7 @@ describe('a message', () => {
 /** A node-agent that must not come up: { status, out, err }. */
 function refused(args, { program = join(bin, 'node-agent'), uid } = {}) {
   return new Promise((done) => {
-    execFile(program, args, { uid, timeout: DEADLINE, killSignal: 'SIGKILL' }, (error, out, err) => {
+    execFile(program, args, { uid, timeout: PROGRAM, killSignal: 'SIGKILL' }, (error, out, err) => {
       done({ status: error === null ? 0 : error.code, out, err });
     });
   });

@@ -39,7 +39,7 @@ describe('moved twice', () => {
     let missed = 0, moved = 0;
     for (let i = 0; i < KEYS; i++) {
       try {
-        assert.equal(await ref(i).ask('get', { timeout: 10_000 }), 11, `k${i}`);
+        assert.equal(await ref(i).ask('get'), 11, `k${i}`);
         if (before.get(`c/A/k${i}`) === 'east') moved++;
       } catch (error) {
         assert.match(error.message, /west/, `k${i}: ${error.message}`);

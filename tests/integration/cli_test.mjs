@@ -258,7 +258,8 @@ test('emit and stop', { concurrency }, async (t) => {
     const emit = (to, ...more) => ctl(['emit', to, 'reset', '1', '--durable', ...more], { node: agent.path });
     assert.deepEqual(await emit('a/B/late'), { status: 0, stdout: '', stderr: '' });
     const all = agent.to('reset');
-    assert.deepEqual(all.map((m) => [m.version, m.kind, m.flags, m.id, m.seq, m.args]), Array.from({ length: 3 }, () => [2, EMIT, 1, 0, 1, [1]]));
+    assert.ok(all.length >= 3); // more when its acknowledgement was late to be seen
+    for (const m of all) assert.deepEqual([m.version, m.kind, m.flags, m.id, m.seq, m.args], [2, EMIT, 1, 0, 1, [1]]);
     assert.match(all[0].src, /^~[\w-]{22}$/);
     assert.equal(new Set(all.map((m) => m.src)).size, 1);
     assert.equal((await emit('a/B/c', '--json')).stdout, '{"handled":true}\n');

@@ -15,14 +15,28 @@ export const bin = join(process.env.ISOLA_BUILD || join(root, 'build'), 'bin');
 /** A sanitizer keeps what is freed, and has memory of its own: how much there is says nothing then. */
 export const sanitized = Boolean(process.env.ISOLA_SANITIZE);
 const DEADLINE = 30_000; // ms for any condition
+export const PROGRAM = 120_000; // ms for any program that is to end by itself
 
-/** Resolves with the first value of `probe` that is not falsy; asks again only after something has happened: the probe itself takes its time. */
+const LOOK = 20; // ms
+let there = 0, looked; // ms
+/** A clock of this process' own: it stands still while the process does, on a machine that is busy or as it was stopped. Of a pause it counts 100 ms. */
+export const clock = {
+  now() {
+    if (looked === undefined) setInterval(clock.now, LOOK).unref();
+    const now = performance.now();
+    there += Math.min(now - (looked ?? now), 5 * LOOK);
+    looked = now;
+    return there;
+  },
+};
+
+/** Resolves with the first value of `probe` that is not falsy; asks again only after something has happened: the probe itself takes its time. The deadline is by `clock`. */
 export async function until(what, probe, deadline = DEADLINE) {
-  const end = performance.now() + deadline;
+  const end = clock.now() + deadline;
   for (;;) {
     const value = await probe();
     if (value) return value;
-    if (performance.now() > end) throw new Error(`not within ${deadline / 1000} s: ${what}`);
+    if (clock.now() > end) throw new Error(`not within ${deadline / 1000} s: ${what}`);
     await new Promise((done) => setImmediate(done));
   }
 }
@@ -98,7 +112,7 @@ export class Cluster {
 /** Runs ctl against an agent: { status, out, err }, whatever the status. */
 export function ctl(agent, ...args) {
   return new Promise((done) => {
-    execFile(join(bin, 'ctl'), ['--node', agent.socket, ...args], { timeout: DEADLINE, killSignal: 'SIGKILL' }, (error, out, err) => {
+    execFile(join(bin, 'ctl'), ['--node', agent.socket, ...args], { timeout: PROGRAM, killSignal: 'SIGKILL' }, (error, out, err) => {
       done({ status: error === null ? 0 : error.code, out, err });
     });
   });

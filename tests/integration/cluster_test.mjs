@@ -7,7 +7,7 @@ import { chmodSync, cpSync, readdirSync, rmSync, statSync, writeFileSync } from 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
-import { Cluster, bin, ctl, ctlOk, killHost, nodes, until } from './cluster.mjs';
+import { Cluster, PROGRAM, bin, clock, ctl, ctlOk, killHost, nodes, until } from './cluster.mjs';
 
 const DEADLINE = 30_000;
 let cluster, east;
@@ -26,7 +26,7 @@ const folder = (agent) => join(cluster.dir, agent.name, 'cluster');
 /** A node-agent that is to end by itself: { status, err }. */
 const refused = (...args) =>
   new Promise((done) => {
-    execFile(join(bin, 'node-agent'), args, { timeout: DEADLINE, killSignal: 'SIGKILL' }, (error, out, err) => done({ status: error === null ? 0 : error.code, out, err }));
+    execFile(join(bin, 'node-agent'), args, { timeout: PROGRAM, killSignal: 'SIGKILL' }, (error, out, err) => done({ status: error === null ? 0 : error.code, out, err }));
   });
 
 /** Ends an agent and forgets about it. */
@@ -142,7 +142,7 @@ test('what is deployed while a node joins is there when the deploy has ended, on
   await cluster.token(east);
   let joined = false;
   const west = cluster.node('west', east).finally(() => { joined = true; });
-  const end = performance.now() + DEADLINE;
+  const end = clock.now() + DEADLINE;
   // Also while the pair makes up its mind which of two links stays: that is a second after both are up.
   for (let i = 0, after = 0; after < 40; i++) {
     after += joined;
@@ -150,7 +150,7 @@ test('what is deployed while a node joins is there when the deploy has ended, on
     await cluster.deploy(east, name, { ...echo, 'isola.json': { name, actors: { Echo: { module: 'echo.js' } } } });
     const answers = await Promise.allSettled(Array.from({ length: 8 }, (_, k) => east.client.actor(`${name}/Echo`, `${k}`).ask('say', k)));
     assert.deepEqual(answers.filter((a) => a.status === 'rejected').map((a) => a.reason.message), [], `deploy ${i}, ${after} after the join`);
-    assert.ok(joined || performance.now() < end, 'it joins');
+    assert.ok(joined || clock.now() < end, 'it joins');
   }
   await west;
 });
@@ -334,7 +334,7 @@ test('another user is refused', { skip: process.getuid() !== 0 && 'needs root, t
   for (const dir of [cluster.dir, join(cluster.dir, 'east')]) chmodSync(dir, 0o755);
   chmodSync(east.socket, 0o666);
   const r = await new Promise((done) => {
-    execFile(program, ['--node', east.socket, 'nodes'], { uid: 65534, timeout: DEADLINE, killSignal: 'SIGKILL' }, (error, out, err) => done({ status: error.code, out, err }));
+    execFile(program, ['--node', east.socket, 'nodes'], { uid: 65534, timeout: PROGRAM, killSignal: 'SIGKILL' }, (error, out, err) => done({ status: error.code, out, err }));
   });
   assert.equal(r.status, 1, r.out);
   await until('the log says so', () => /user 65534 is refused: only user 0 and root may connect/.test(east.log()));

@@ -10,7 +10,7 @@ import path from 'node:path';
 const root = path.resolve(import.meta.dirname, '../..');
 export const CTL = path.join(process.env.ISOLA_BUILD ?? path.join(root, 'build'), 'bin/ctl');
 if (!fs.existsSync(CTL)) throw new Error(`${CTL} is not there: build it first, or say with ISOLA_BUILD where the build is`);
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 120_000;
 
 // A directory that is gone after the test `t`.
 export function scratch(t) {

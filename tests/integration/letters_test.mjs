@@ -75,7 +75,7 @@ describe('dead letters', () => {
 
   test('are followed', async (t) => {
     const follow = startCtl(t, ['--json', 'dead-letters', '-f', 'app/Missing/x'], { node: one.socket });
-    const first = says(follow.child.stdout, /"app\/Missing\/x"/);
+    const first = says(follow.child.stdout, /"app\/Missing\/x".*\n/);
     await Promise.all(Array.from({ length: 20 }, () => assert.rejects(one.client.actor('app/Missing', 'x').ask('hello'), { code: 'ENOACTOR' })));
     const line = JSON.parse((await first).split('\n')[0]);
     assert.equal(line.to, 'app/Missing/x');

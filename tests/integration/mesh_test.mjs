@@ -27,7 +27,7 @@ const app = {
         let slowest = 0;
         for (let i = 0; i < times; i++) {
           const asked = performance.now();
-          await ref.ask('get', { timeout: 10_000 });
+          await ref.ask('get');
           slowest = Math.max(slowest, performance.now() - asked);
           if (pauses[i % 7] > 0) await new Promise((done) => setTimeout(done, pauses[i % 7]));
         }
@@ -141,15 +141,15 @@ describe('two nodes', () => {
     const burning = burners.map(async (to, i) => {
       while (!over) await east.client.actor(to).ask('burn', 2 + 5 * i);
     });
-    const talks = talkers.map((from, i) => east.client.actor(from).ask('talk', i % 2 === 0 ? w : e, 70, { timeout: 60_000 }));
+    const talks = talkers.map((from, i) => east.client.actor(from).ask('talk', i % 2 === 0 ? w : e, 70, { timeout: 120_000 }));
     const slowest = Math.max(...await Promise.all(talks));
     over = true;
     await Promise.all(burning);
     // Nobody of the west is there to look at links, for longer than a node may be silent.
     const heavy = await Promise.all(['x', 'y', 'z'].map((salt) => keyOn(east, 'Large', 'west', salt)));
-    await Promise.all(heavy.map((key) => east.client.actor(`m/Large/${key}`).ask('burn', 2600, { timeout: 30_000 })));
+    await Promise.all(heavy.map((key) => east.client.actor(`m/Large/${key}`).ask('burn', 2600)));
     assert.deepEqual(await lost(), before_);
-    assert.ok(slowest < 5000, `the slowest answer took ${slowest} ms`);
+    assert.ok(slowest < 20_000, `the slowest answer took ${slowest} ms`);
   });
   test('subscriptions cross, and survive a crash of the emitting actor-host', async () => {
     const source = `m/A/${await keyOn(east, 'A', 'west', 's')}`, follower = `m/A/${await keyOn(east, 'A', 'east', 'f')}`;
@@ -236,7 +236,7 @@ describe('nodes that come and go', () => {
     let stop = false;
     const load = (async () => {
       while (!stop) {
-        try { answers.push(await ref.ask('add', { timeout: 5000 })); } catch (e) { if (e.code !== 'EUNREACHABLE' && e.code !== 'EFAILED') throw e; }
+        try { answers.push(await ref.ask('add')); } catch (e) { if (e.code !== 'EUNREACHABLE' && e.code !== 'EFAILED') throw e; }
       }
     })();
     await until('it runs', () => answers.length > 5);
@@ -260,7 +260,7 @@ describe('nodes that come and go', () => {
     // Whoever asks, a script or a person, now and before it is tried again; both kinds look at their state as they start.
     const missed = { code: 'EUNREACHABLE', message: /its state is on node west, which is down/ };
     for (const address of [`m/A/${key}`, `m/S/${shared}`]) {
-      for (let i = 0; i < 3; i++) await assert.rejects(east.client.actor(address).ask('get', { timeout: 5000 }), missed);
+      for (let i = 0; i < 3; i++) await assert.rejects(east.client.actor(address).ask('get'), missed);
       await assert.rejects(east.client.actor('m/A', here).ask('ask', address, 'get'), missed);
       const told = await ctl(east, 'ask', address, 'get');
       assert.equal(told.status, 1);

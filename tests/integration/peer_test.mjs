@@ -66,7 +66,7 @@ const logged = (says) => until(`the log says ${says}`, () => says.test(one.log(1
 // Neighbours: both ways, between nodes that do no harm, and on the node itself.
 async function fine() {
   for (const [from, to] of [[one, keys.two], [two, keys.one], [one, keys.one]])
-    assert.equal(await from.client.actor('p/A', to).ask('echo', 'x', { timeout: 5000 }), 'x');
+    assert.equal(await from.client.actor('p/A', to).ask('echo', 'x'), 'x');
 }
 afterEach(async () => {
   await fine();

@@ -95,7 +95,7 @@ describe('other apps', () => {
         return (await actors(one, 'target')).find((a) => a.node === node.name && /^target\/I\/k/.test(a.address));
       })).address;
       const asked = async (id, src, kind = 1) => {
-        wire.send({ kind, id, src, dst: mine, event: 'echo', args: [7], timeout: 5000 });
+        wire.send({ kind, id, src, dst: mine, event: 'echo', args: [7], timeout: 30_000 });
         const answer = await wire.answer(id);
         return answer.kind === 3 ? answer.args[0] : `${answer.args[0].code}: ${answer.args[0].message}`;
       };

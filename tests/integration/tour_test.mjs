@@ -13,7 +13,7 @@ test('the tour exits 0 with the right table and leaves nothing behind', async ()
   try {
     const { code, out } = await new Promise((resolve) => {
       execFile(process.execPath, [join(import.meta.dirname, '../../examples/airports/run.mjs')],
-        { env: { ...process.env, TMPDIR: scratch, KEEP: '' }, timeout: 100_000 },
+        { env: { ...process.env, TMPDIR: scratch, KEEP: '' }, timeout: 240_000 },
         (error, stdout, stderr) => resolve({ code: error?.code ?? (error ? -1 : 0), out: stdout + stderr }));
     });
     assert.equal(code, 0, out);

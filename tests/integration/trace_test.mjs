@@ -73,7 +73,7 @@ describe('two nodes', () => {
     for (const type of ['Link', 'Shared']) {
       const [e1, e2, w1, w2] = links[type];
       const traceparent = context(type.length);
-      assert.deepEqual(await ask(e1, 'chain', e2, w1, w2, { timeout: 20_000, traceparent }), Array(8).fill(traceparent));
+      assert.deepEqual(await ask(e1, 'chain', e2, w1, w2, { timeout: 60_000, traceparent }), Array(8).fill(traceparent));
       assert.deepEqual(await ask(w1, 'chain', e1, w2, e2, { traceparent, durable: true }), Array(8).fill(traceparent));
       assert.deepEqual(await ask(e1, 'chain', w1), Array(4).fill(undefined));
     }
@@ -115,7 +115,7 @@ describe('two nodes', () => {
     await Promise.all(Array.from({ length: 200 }, async (_, i) => {
       const traceparent = i % 3 === 0 ? undefined : context(100 + i);
       const path = all.filter((_, k) => (i >> k) % 2 === 0).slice(0, 4);
-      if (path.length > 0) assert.deepEqual(await ask(path[0], 'chain', ...path.slice(1), { timeout: 20_000, traceparent }), Array(2 * path.length).fill(traceparent));
+      if (path.length > 0) assert.deepEqual(await ask(path[0], 'chain', ...path.slice(1), { timeout: 60_000, traceparent }), Array(2 * path.length).fill(traceparent));
     }));
   });
 

@@ -237,7 +237,7 @@ describe('poison', () => {
       });
       for (const type of ['I', 'S']) {
         const [poisoner, neighbour] = ['poisoner', 'neighbour'].map((k) => node.client.actor(`p${i}/${type}`, k));
-        const quick = { timeout: 10_000 };
+        const quick = { timeout: 30_000 };
         const settles = (promise, what) => promise.then(() => {}, (e) => assert.notEqual(e.code, 'ETIMEDOUT', `${type}: ${what}: ${e.message}`));
         assert.equal(await neighbour.ask('add', 1, quick), 1);
         await settles(poisoner.ask('poison', quick), 'poison');

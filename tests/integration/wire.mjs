@@ -10,7 +10,7 @@ import { decodeEnvelope, encodeFrame } from '../../actors/lib/client/envelope.js
 import { Writer } from '../../actors/lib/client/msgpack.js';
 import { Channel, Refused } from './channel.mjs';
 
-const DEADLINE = 30_000; // ms
+const DEADLINE = 120_000; // ms
 const HERE = 250; // ms between what one says who is not to be given up for silence
 export const ASK = 1, EMIT = 2, REPLY = 3, FAIL = 4, SUB = 5, UNSUB = 6, EVENT = 7, CANCEL = 10, ACK = 11, PACE = 12;
 export const CONTROL = 1, DATA = 2; // what a connection is for

@@ -46,7 +46,7 @@ before(async () => {
 });
 after(() => cluster.end());
 afterEach(async () => {
-  for (const type of ['A', 'S']) assert.equal(await node.client.actor(`w/${type}/x`).ask('heard', { timeout: 10_000 }), 0, 'nobody has heard anything');
+  for (const type of ['A', 'S']) assert.equal(await node.client.actor(`w/${type}/x`).ask('heard'), 0, 'nobody has heard anything');
   assert.deepEqual((await actors(node, 'w')).map((a) => a.address).sort(), ['w/A/x', 'w/S/x'], 'nobody was started');
   const now = (await nodes(node))[0];
   assert.deepEqual([now.state, now.host_pid], ['up', host], 'the same actor-host runs');
@@ -206,7 +206,7 @@ for (const [way, { version, open, mutants, unfinished }] of Object.entries(ways)
         wire.end();
       }));
       assert.ok(ends > 2, `${ends} connections were ended`);
-      assert.equal(await node.client.actor('w/A/x').ask('echo', 1, { timeout: 10_000 }).then(([v]) => v), 1);
+      assert.equal(await node.client.actor('w/A/x').ask('echo', 1).then(([v]) => v), 1);
     });
     test('frames that come in pieces, and never come to their end', async () => {
       const slow = await Promise.all(Array.from({ length: 50 }, () => open()));
@@ -214,7 +214,7 @@ for (const [way, { version, open, mutants, unfinished }] of Object.entries(ways)
       for (let at = 0; at < whole[0].length; at++) slow.forEach((w, i) => w.raw(whole[i].subarray(at, at + 1)));
       for (const w of slow) assert.deepEqual((await w.answer(9)).args, [0]);
       for (const w of slow) w.raw(unfinished); // more is promised
-      assert.equal(await until('others are answered', () => node.client.actor('w/A/x').ask('echo', 'on', { timeout: 10_000 }).then(([v]) => v)), 'on');
+      assert.equal(await until('others are answered', () => node.client.actor('w/A/x').ask('echo', 'on').then(([v]) => v)), 'on');
       for (const w of slow) w.end();
     });
   });
