@@ -219,3 +219,19 @@ test('what the cluster refuses', { concurrency }, async (t) => {
     assert.equal((await deploy()).stderr, "ctl: the agent's answer has no result\n");
   });
 });
+
+test('docs/manifest.md: its example is taken, and it has all keys', async (t) => {
+  const root = path.resolve(import.meta.dirname, '../..');
+  const doc = fs.readFileSync(path.join(root, 'docs/manifest.md'), 'utf8');
+  const [, example] = /```json\n(.*?)```/s.exec(doc);
+  const module = 'export default () => {};\n';
+  const { agent, deploy } = await setup(t, { 'isola.json': example, 'session.ts': module, 'orders.js': module });
+  assert.deepEqual((({ status, stderr }) => [status, stderr])(await deploy()), [0, '']);
+  assert.equal(agent.to('deploy')[0].args[0].manifest, JSON.stringify(JSON.parse(example)));
+
+  const source = fs.readFileSync(path.join(root, 'store/manifest.c'), 'utf8');
+  for (const list of ['app_keys', 'type_keys', 'later_type_keys', 'permission_keys', 'isolations', 'later_isolations', 'kinds', 'later_kinds']) {
+    const [, words] = new RegExp(` ${list}\\[\\] = \\{(.*?)NULL\\}`, 's').exec(source);
+    for (const [, word] of words.matchAll(/"([^"]+)"/g)) assert.match(doc, new RegExp(`\`"?${word.replace('$', '\\$')}"?\``), `${list}: ${word}`);
+  }
+});
