@@ -43,7 +43,7 @@ static int encode(const struct isola_manifest *m, const struct isola_buf *text,
     return 0;
 }
 
-static void list(struct isola_buf *out, const char *title, const json_t *names)
+static void list(struct isola_buf *out, const char *title, const json_t *names, const char *note)
 {
     size_t i;
     const json_t *name;
@@ -53,6 +53,7 @@ static void list(struct isola_buf *out, const char *title, const json_t *names)
         isola_buf_puts(out, i > 0 ? ", " : "");
         isola__text_clean(out, isola__text_of(name));
     }
+    isola_buf_puts(out, note);
     isola_buf_puts(out, "\n");
 }
 
@@ -71,8 +72,11 @@ static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
     isola_buf_puts(&out, unchanged ? " is unchanged: release " : ", release ");
     isola__text_clean(&out, isola__text_of(json_object_get(result, "release")));
     isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
-    list(&out, "  types  ", json_object_get(result, "types"));
-    list(&out, "  nodes  ", json_object_get(result, "nodes"));
+    list(&out, "  types  ", json_object_get(result, "types"), "");
+    list(&out, "  nodes  ", json_object_get(result, "nodes"), "");
+    const json_t *later = json_object_get(result, "later");
+    if (json_array_size(later) > 0)
+        list(&out, "  later  ", later, " (not there now; gets the release when it is back)");
     isola__out(cli, &out);
 }
 

@@ -56,11 +56,29 @@ static void refuse(struct isola__deploy *d, int code, const char *text)
     finish(d);
 }
 
+static bool has_taken(const struct isola__deploy *d, const struct isola__member *member)
+{
+    for (size_t i = 0; i < d->nparts; i++) {
+        if (d->parts[i].taken && d->parts[i].member == member)
+            return true;
+    }
+    return false;
+}
+
+/* The other nodes that have taken the release, or have not. */
+static void name_members(const struct isola__deploy *d, bool taken, struct isola_buf *out)
+{
+    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next) {
+        if (has_taken(d, m) == taken)
+            isola_mp_cstr(out, m->record.name);
+    }
+}
+
 static void succeed(struct isola__deploy *d, bool unchanged)
 {
     const struct isola_release *r = d->release;
     struct isola_buf out = {0};
-    isola_mp_map(&out, 5);
+    isola_mp_map(&out, 6);
     isola_mp_kstr(&out, "app", r->app);
     isola_mp_kstr(&out, "release", r->id);
     isola_mp_kbool(&out, "unchanged", unchanged);
@@ -68,16 +86,16 @@ static void succeed(struct isola__deploy *d, bool unchanged)
     isola_mp_array(&out, r->nbundles);
     for (size_t i = 0; i < r->nbundles; i++)
         isola_mp_cstr(&out, r->bundles[i].type);
-    size_t n = 1;
-    for (size_t i = 0; i < d->nparts; i++)
-        n += d->parts[i].taken && d->parts[i].member != NULL;
+    size_t n = 0;
+    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next)
+        n += has_taken(d, m);
     isola_mp_cstr(&out, "nodes");
-    isola_mp_array(&out, n);
+    isola_mp_array(&out, 1 + n);
     isola_mp_cstr(&out, d->agent->opt.name);
-    for (size_t i = 0; i < d->nparts; i++) {
-        if (d->parts[i].taken && d->parts[i].member != NULL)
-            isola_mp_cstr(&out, d->parts[i].member->record.name);
-    }
+    name_members(d, true, &out);
+    isola_mp_cstr(&out, "later");
+    isola_mp_array(&out, d->agent->members.count - n);
+    name_members(d, false, &out);
     isola__reply_buf(d->from, d->id, &out);
     finish(d);
 }

@@ -135,6 +135,7 @@ static void deploying(void **state)
     assert_true(isola_mp_find_bool(value_of(m), "unchanged", &unchanged) && !unchanged);
     assert_true(isola_mp_find(value_of(m), "nodes", &nodes));
     assert_int_equal(isola_mp_count(nodes), 2);
+    assert_true(isola_mp_find(value_of(m), "later", &nodes) && isola_mp_count(nodes) == 0);
     char first[40];
     snprintf(first, sizeof(first), "shop %.*s", ISOLA_FMT(id));
     free(m);
@@ -228,6 +229,13 @@ static void loss_and_return(void **state)
     WAIT_FOR(cw.down);
     client_close(&cw);
 
+    struct isola_buf p = deploy_params("shop", "export default 1");
+    struct isola_msg *m = client_call(&ce, "deploy", &p);
+    struct isola_slice list;
+    assert_true(isola_mp_find(value_of(m), "later", &list));
+    assert_string_equal(printable(list), "..west");
+    free(m);
+
     /* At its old place it is found without being told to join. */
     agent_start(&west, "west", "--listen", listen, NULL);
     agent_wait_ready(&west);
@@ -240,8 +248,7 @@ static void loss_and_return(void **state)
     start = isola_clock_ms();
     uv_process_kill(&west.process, SIGSTOP);
     /* A question it does not answer in time names it. */
-    struct isola_msg *m = client_call(&ce, "ps", NULL);
-    struct isola_slice list;
+    m = client_call(&ce, "ps", NULL);
     assert_true(isola_mp_find(value_of(m), "unreachable", &list));
     assert_string_equal(printable(list), "..west");
     assert_true(isola_clock_ms() - start < 3000);

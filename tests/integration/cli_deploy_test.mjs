@@ -70,6 +70,10 @@ test('deploy', { concurrency }, async (t) => {
     assert.deepEqual(map.sources, ['lib/step.js', 'data.json', 'counter.js']);
     assert.equal(map.sourcesContent, undefined, 'sources stay with their author');
   });
+  await t.test('says which nodes do not have it yet', async (t) => {
+    const { deploy } = await setup(t, {}, { deploy: (m) => ({ ...result(m), nodes: ['east'], later: ['north', 'west'] }) });
+    assert.match((await deploy()).stdout, /^ {2}nodes {2}east\n {2}later {2}north, west \(not there now; gets the release when it is back\)\n$/m);
+  });
   await t.test('--json', async (t) => {
     const { deploy } = await setup(t);
     const { stdout } = await deploy(['--json']);
