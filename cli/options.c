@@ -326,6 +326,8 @@ static int absolute(const char *path, char **out, struct isola_err *err)
     if (cwd == NULL)
         return isola_fail(err, ISOLA_EIO, "cannot find the current directory for '%.200s': %s",
                           path, strerror(errno));
+    while (strncmp(path, "./", 2) == 0)
+        path += 2 + strspn(path + 2, "/");
     *out = isola_format("%s/%s", cwd, path);
     free(cwd);
     return 0;

@@ -72,6 +72,13 @@ void isola__agent_check_ready(struct isola__agent *agent)
            agent->url != NULL ? ", mesh " : "", agent->url != NULL ? agent->url : "");
     if (fflush(stdout) != 0)
         isola_log(ISOLA_LOG_WARN, "the ready line could not be written to stdout");
+    char url[ISOLA_TCP_URL];
+    isola_tcp_format(&agent->opt.listen, url);
+    if (!agent->cluster.member && agent->opt.listen.port != 0)
+        isola_log(ISOLA_LOG_INFO,
+                  "node %s is in no cluster, so it does not listen on %s yet: `ctl init` makes one "
+                  "of it, --join TOKEN lets it into another",
+                  agent->opt.name, url);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -89,7 +96,10 @@ static void make_absolute(char **path)
     char cwd[4096];
     if ((*path)[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
         return;
-    char *whole = isola_format("%s/%s", cwd, *path);
+    const char *rest = *path;
+    while (strncmp(rest, "./", 2) == 0)
+        rest += 2 + strspn(rest + 2, "/");
+    char *whole = isola_format("%s/%s", cwd, rest);
     free(*path);
     *path = whole;
 }

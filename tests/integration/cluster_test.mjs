@@ -54,6 +54,17 @@ describe('a node alone', () => {
     await fails(east, ['token'], 'EINVAL', /node east is in no cluster; `ctl init`/);
     await fails(east, ['remove', 'west'], 'EINVAL', /node east is in no cluster/);
     assert.throws(() => statSync(folder(east)), { code: 'ENOENT' });
+    assert.doesNotMatch(east.log(), /in no cluster/, 'nobody said where');
+  });
+
+  test('says that it does not listen where it was told to', async () => {
+    const alone = await cluster.node('alone', undefined, [], { listen: 'tcp://127.0.0.1:4711' });
+    await until('its log says so', () => /node alone is in no cluster, so it does not listen on tcp:\/\/127\.0\.0\.1:4711 yet: `ctl init`/.test(alone.log()));
+  });
+
+  test('names its files without detours', async () => {
+    const { status, err } = await refused('--data', join(cluster.dir, 'x'), '--socket', './/./none/x.sock');
+    assert.deepEqual([status, err], [1, `node-agent: cannot make the socket ${process.cwd()}/none/x.sock: No such file or directory; create its directory first\n`]);
   });
 });
 

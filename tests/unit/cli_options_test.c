@@ -231,6 +231,8 @@ static void the_socket(void **state)
     expect_socket(NULL, "/run/a.sock");
     expect_socket("/other", "/other");
     expect_socket("here.sock", "//here.sock");
+    expect_socket("./here.sock", "//here.sock");
+    expect_socket(".//./a/./here.sock", "//a/./here.sock");
     setenv("ISOLA_NODE", "", 1);
     expect_socket(NULL, "/data/agent.sock");
 
