@@ -18,9 +18,10 @@
  *
  * Failure modes. What finds no room, or an actor that cannot start, has failed or is about to end,
  * is dropped without a word, and comes again. What can never be delivered (no such app or type, no
- * permission, too large, a deadlock) is a dead letter, and a FAIL tells its sender. A message whose
- * turn crashes the actor comes again, and is given up likewise after CRASHES in a row. An answer
- * longer than ANSWER_MAX is not kept: an ask that comes again gets ETOOBIG.
+ * permission, too large, a deadlock) is a dead letter, and a FAIL tells its sender; so it is with
+ * an emit that no handler takes, which is done. A message whose turn crashes the actor comes again,
+ * and is given up likewise after CRASHES in a row. An answer longer than ANSWER_MAX is not kept: an
+ * ask that comes again gets ETOOBIG.
  *
  * Answers are kept until a message of the pair comes with nothing unacknowledged before it (all
  * answers before have arrived), and the last ANSWERS of a pair at the most.
@@ -367,7 +368,19 @@ static void forgive(struct isola_actor *a, struct isola_slice sender)
     isola_buf_free(&key);
 }
 
-void isola__durable_done(struct isola_actor *a, const struct isola_mail *m, bool ok,
+/* It is a dead letter already. Should this word be lost, an ACK answers when it comes again. */
+static void refuse_unheard(struct isola_actor *a, const struct isola_mail *m)
+{
+    char why[400];
+    snprintf(why, sizeof(why), "%.*s/%.*s has no handler for \"%.*s\"", ISOLA_FMT(a->at.app),
+             ISOLA_FMT(a->at.type), ISOLA_FMT(isola_slice_cut(m->event, 200)));
+    struct isola_mail *f = failure(a->address, m->src, m->seq, ISOLA_ENOACTOR, why);
+    count(&a->host->durables.given_up);
+    if (f != NULL)
+        isola_mailq_push(&a->effects, f);
+}
+
+void isola__durable_done(struct isola_actor *a, const struct isola_mail *m, bool ok, bool heard,
                          struct isola_slice args)
 {
     struct heard *p = heard_of(a, m->src);
@@ -384,6 +397,8 @@ void isola__durable_done(struct isola_actor *a, const struct isola_mail *m, bool
             forget_first(p);
         if (answer != NULL)
             isola_mailq_push(&a->effects, answer);
+    } else if (!heard) {
+        refuse_unheard(a, m);
     } else {
         acknowledge(a, m->src, m->seq);
     }

@@ -33,8 +33,10 @@ void isola__durable_end(struct isola_actor *a);
 /* May the turn of this durable message begin? False: it is a duplicate, out of its order, or too
  * early, and was taken. */
 ISOLA_MUST_USE bool isola__durable_begin(struct isola_actor *a, struct isola_mail *m);
-/* Its turn has ended otherwise than by a crash. Borrows `m`, an ask with its answer's `args`. */
-void isola__durable_done(struct isola_actor *a, const struct isola_mail *m, bool ok,
+/* Its turn has ended otherwise than by a crash. Borrows `m`, an ask with its answer's `args`. An
+ * emit that was not `heard`, as there is no handler for it, is done as well, and its sender told.
+ */
+void isola__durable_done(struct isola_actor *a, const struct isola_mail *m, bool ok, bool heard,
                          struct isola_slice args);
 /* Its turn has crashed the actor: `why` is for a person. Borrows `m`. */
 void isola__durable_crashed(struct isola_actor *a, const struct isola_mail *m,

@@ -441,6 +441,7 @@ struct isola_turn {
         ISOLA_TURN_CANCELLED,
     } cancelled;
     bool watched;    /* its script has looked at its signal */
+    bool unheard;    /* there was no handler for it */
     uint32_t queued; /* its place in the batch, counted from 1, until that has run; or 0 */
 };
 

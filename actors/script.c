@@ -454,6 +454,7 @@ static void unheard(void *arg, uint32_t actor, uint32_t turn)
     char why[300];
     if (t == NULL || t->mail == NULL)
         return;
+    t->unheard = true;
     snprintf(why, sizeof(why), "%.*s/%.*s has no handler for it", ISOLA_FMT(a->at.app),
              ISOLA_FMT(a->at.type));
     isola_host_dead_letter(a->host, t->mail, ISOLA_ENOACTOR, isola_slice_str(why));

@@ -39,7 +39,7 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     t->mail = mail;
     t->cpu_ns = 0;
     t->cancelled = ISOLA_TURN_WANTED;
-    t->watched = false;
+    t->watched = t->unheard = false;
     t->queued = 0;
     t->next = a->running;
     a->running = t;
@@ -120,7 +120,7 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
     if (m != NULL && m->durable) {
         open = false; /* that it is done is to be written */
         if (ok || m->kind == ISOLA_MSG_ASK) {
-            isola__durable_done(a, m, ok, args);
+            isola__durable_done(a, m, ok, !t->unheard, args);
         } else {
             note_crash(a, args);
             isola__durable_crashed(a, m, isola__first_line(isola_buf_slice(&a->crash)));

@@ -22,6 +22,7 @@ const app = {
         return self.state.k;
       });
       self.on('k', () => self.state.k);
+      self.on('slip', (to) => { for (const event of ['take', 'tkae', 'take']) actor(to).emit(event, self.key, event === 'take' ? ++self.state.k : 0, { durable: true }); });
       self.on('add', (to, by, timeout) => actor(to).ask('add', by, { durable: true, timeout }));
       self.on('plain', (to) => actor(to).emit('say', { durable: false }));
       self.on('options', (to) => actor(to).emit('say', { durable: 1 }));
@@ -207,6 +208,19 @@ describe('what cannot be delivered', () => {
     await assert.rejects(east.client.actor('d/Source', 'a').ask('add', 'd/None/1', 1, 20_000), { code: 'ENOACTOR' });
     const { letters } = await east.client.call('dead-letters', { of: 'd/None/1' });
     assert.equal(letters.length, 2);
+  });
+
+  test('likewise what no handler takes; what follows is handled', async () => {
+    const [east] = cluster.agents;
+    await east.client.actor('d/Source', 'slips').ask('slip', 'd/Sink/slips');
+    await until('the log says so', async () => (await logs(east, 'd/Source/slips')).includes('its durable message "tkae" to d/Sink/slips was given up: d/Sink has no handler for "tkae"'));
+    const count = async () => (await east.client.call('links', {})).durables[0];
+    await until('nothing waits', async () => (await count()).waiting === 0);
+    const { last, wrong } = await east.client.actor('d/Sink', 'slips').ask('get');
+    assert.deepEqual([last.slips, wrong], [2, []]);
+    const { status, out, err } = await ctl(east, 'emit', '--durable', 'd/Shared/slips', 'tkae');
+    assert.deepEqual([status, out, err], [1, '', 'ctl: ENOACTOR: d/Shared has no handler for "tkae"\n']);
+    assert.equal((await east.client.call('dead-letters', { of: 'd/Sink/slips' })).letters.length, 1);
   });
 });
 
