@@ -336,12 +336,19 @@ test('another wire version is refused', async () => {
 
 /* --- durable messages, with an agent of this release --- */
 
-async function durableAgent(name, wire = 2, wireOldest = 1) {
+/** An agent, and a client that has not heard yet what it speaks. */
+async function unheard(name, wire, wireOldest) {
   const other = new FakeAgent(join(dir, `${name}.sock`));
   Object.assign(other, { wire, wireOldest });
   await other.listen();
-  const c = await connect({ socket: other.path });
+  const c = new Client({ socket: other.path });
   return { other, c, [Symbol.asyncDispose]: async () => { await c.close({ timeout: 0 }); await other.close(); } };
+}
+
+async function durableAgent(name, wire = 2, wireOldest = 1) {
+  const d = await unheard(name, wire, wireOldest);
+  await d.c.ready();
+  return d;
 }
 
 test('each end may be one release older than the other', async () => {
@@ -477,10 +484,8 @@ test('a message is sent in the trace its options name', async () => {
 
 test('what is sent before the agent has said what it speaks keeps its trace, and its place', async () => {
   for (const wire of [2, 1]) {
-    const other = new FakeAgent(join(dir, `early-${wire}.sock`));
-    other.wire = wire;
-    await other.listen();
-    const c = new Client({ socket: other.path }), ref = c.actor('a/B/c');
+    await using d = await unheard(`early-${wire}`, wire);
+    const { other, c } = d, ref = c.actor('a/B/c');
     ref.emit('one', 1);
     const two = ref.ask('two', 2, { traceparent });
     ref.emit('three', 3);
@@ -493,8 +498,6 @@ test('what is sent before the agent has said what it speaks keeps its trace, and
     assert.equal(await two, 'yes');
     await four;
     assert.equal(other.untaken, 0);
-    await c.close();
-    await other.close();
   }
 });
 
@@ -503,10 +506,8 @@ test('an agent of the release before gets strings as UTF-8', async () => {
   const older = [...texts.slice(0, 2), new Map([['日'.repeat(64), new Set(['\ufffd!'])]]), 'short'];
   const bytesOf = (args, old) => { const w = new Writer(); writeArgs(w, args, old); return Buffer.from(w.bytes()); };
   for (const wire of [2, 1]) {
-    const other = new FakeAgent(join(dir, `texts-${wire}.sock`));
-    other.wire = wire;
-    await other.listen();
-    const c = new Client({ socket: other.path }), ref = c.actor('a/B/c');
+    await using d = await unheard(`texts-${wire}`, wire);
+    const { other, c } = d, ref = c.actor('a/B/c');
     const early = [structuredClone(texts[1])];
     ref.emit('early', ...early);
     early[0].é = 'changed since';
@@ -522,18 +523,14 @@ test('an agent of the release before gets strings as UTF-8', async () => {
       }
       assert.deepEqual(await two, wire === 1 ? older : texts);
     }
-    await c.close();
-    await other.close();
   }
 });
 
 test('a message of more than 64 MiB goes in parts, or is refused by its code', async () => {
   const MB = 2 ** 20, large = new Uint8Array(65 * MB).fill(5);
   for (const wire of [2, 1]) {
-    const other = new FakeAgent(join(dir, `large-${wire}.sock`));
-    other.wire = wire;
-    await other.listen();
-    const c = new Client({ socket: other.path }), ref = c.actor('a/B/c');
+    await using d = await unheard(`large-${wire}`, wire);
+    const { other, c } = d, ref = c.actor('a/B/c');
     for (const when of ['before the agent has said what it speaks', 'after it']) {
       ref.emit('one', when);
       const two = ref.ask('two', large).catch((error) => error);
@@ -558,8 +555,6 @@ test('a message of more than 64 MiB goes in parts, or is refused by its code', a
     }
     assert.equal(other.connections.size, 1);
     assert.equal(other.untaken, 0);
-    await c.close();
-    await other.close();
   }
 });
 
