@@ -179,7 +179,10 @@ void isola__enter(struct isola__agent *agent)
                                   "nobody there can reach it; say where with --listen "
                                   "tcp://HOST:PORT",
                                   token->addresses[0], agent->opt.listen.host);
-    } else if (isola__cluster_make_keys(&agent->cluster, &err) != 0) {
+    } else if (isola_tcp_try_listen(&agent->opt.listen, &err) != 0 ||
+               isola_tcp_try_listen(&agent->opt.data_listen, &err) != 0 ||
+               isola__cluster_make_keys(&agent->cluster, &err) != 0) {
+        /* Before the token is used up. */
         enter->done = true;
         isola__agent_start_failed(agent, "%s", err.text);
     } else {

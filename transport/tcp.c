@@ -2,9 +2,12 @@
 #include "transport/tcp.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static bool parse_port(const char *digits, uint16_t *out)
 {
@@ -80,4 +83,47 @@ bool isola_tcp_loopback(const struct isola_tcp *tcp)
     if (inet_pton(AF_INET, tcp->host, &v4) == 1)
         return ntohl(v4.s_addr) >> 24 == 127;
     return inet_pton(AF_INET6, tcp->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static int fail_listen(const struct isola_tcp *tcp, int system, struct isola_err *err)
+{
+    char url[ISOLA_TCP_URL];
+    isola_tcp_format(tcp, url);
+    if (system == EADDRINUSE)
+        return isola_fail(err, ISOLA_EBUSY,
+                          "%s is in use by another process; stop that one or choose another port",
+                          url);
+    if (system == EADDRNOTAVAIL)
+        return isola_fail(err, ISOLA_EIO,
+                          "cannot listen on %s: this machine has no such address; choose one of "
+                          "those that `ip address` shows",
+                          url);
+    return isola_fail(err, system == EACCES ? ISOLA_EPERM : ISOLA_EIO, "cannot listen on %s: %s",
+                      url, strerror(system));
+}
+
+int isola_tcp_try_listen(const struct isola_tcp *tcp, struct isola_err *err)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at = {.any = {.sa_family = AF_UNSPEC}};
+    int on = 1;
+    if (inet_pton(AF_INET, tcp->host, &at.v4.sin_addr) == 1) {
+        at.v4.sin_family = AF_INET;
+        at.v4.sin_port = htons(tcp->port);
+    } else if (inet_pton(AF_INET6, tcp->host, &at.v6.sin6_addr) == 1) {
+        at.v6.sin6_family = AF_INET6;
+        at.v6.sin6_port = htons(tcp->port);
+    }
+    int fd = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail_listen(tcp, errno, err);
+    /* As whoever listens next: connections of the past are no hindrance. */
+    bool failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+                  bind(fd, &at.any, sizeof(at)) != 0 || listen(fd, 1) != 0;
+    int system = errno;
+    close(fd);
+    return failed ? fail_listen(tcp, system, err) : 0;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/annotate.h"
+#include "base/error.h"
 
 struct isola_tcp {
     char host[64]; /* a numeric address, IPv6 without brackets */
@@ -26,5 +27,10 @@ ANY_THREAD void isola_tcp_format(const struct isola_tcp *tcp, char out[ISOLA_TCP
 ANY_THREAD bool isola_tcp_wildcard(const struct isola_tcp *tcp);
 /* Reached from this machine only. */
 ANY_THREAD bool isola_tcp_loopback(const struct isola_tcp *tcp);
+/* Could this process listen there now? Listens and stops at once, so whoever listens next may still
+ * be too late. ISOLA_EBUSY: another process does; ISOLA_EPERM, ISOLA_EIO: what the system says, an
+ * address that this machine does not have among it. Does not block. */
+ANY_THREAD ISOLA_MUST_USE int isola_tcp_try_listen(const struct isola_tcp *tcp,
+                                                   struct isola_err *err);
 
 #endif

@@ -102,6 +102,20 @@ describe('a token', () => {
     assert.equal(await state(east, 'north'), undefined);
   });
 
+  test('is not used up by a node that cannot listen', async () => {
+    const token = await cluster.token(east);
+    const data = join(cluster.dir, 'west');
+    const [{ url: mesh }] = await nodes(east);
+    for (const option of ['--listen', '--data-listen']) {
+      const r = await refused('--name', 'west', '--data', data, option, mesh, '--join', token);
+      assert.deepEqual(r, { status: 1, out: '', err: `node-agent: ${mesh} is in use by another process; stop that one or choose another port\n` });
+    }
+    const r = await refused('--name', 'west', '--data', data, '--listen', 'tcp://192.0.2.1:0', '--join', token);
+    assert.match(r.err, /^node-agent: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine has no such address/);
+    await cluster.node('west', undefined, ['--join', token]);
+    await is(east, 'west', 'up');
+  });
+
   test('expires', async () => {
     await cluster.token(east);
     const { token, expires } = JSON.parse(await ctlOk(east, '--json', 'token', '--expires', '1s'));

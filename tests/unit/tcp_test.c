@@ -4,10 +4,13 @@
  */
 #include "transport/tcp.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -87,9 +90,33 @@ static void kinds(void **state)
     }
 }
 
+static void trying_to_listen(void **state)
+{
+    (void)state;
+    struct isola_err err;
+    struct isola_tcp tcp = {.host = "127.0.0.1"};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    tcp.port = ntohs(at.sin_port);
+    assert_int_equal(isola_tcp_try_listen(&tcp, &err), ISOLA_EBUSY);
+    assert_non_null(strstr(err.text, " is in use by another process"));
+    close(fd);
+    assert_int_equal(isola_tcp_try_listen(&tcp, &err), 0);
+    assert_int_equal(isola_tcp_try_listen(&tcp, &err), 0); /* it has let go */
+
+    assert_true(isola_tcp_parse("tcp://192.0.2.1:0", &tcp)); /* of documents, of no machine */
+    assert_int_equal(isola_tcp_try_listen(&tcp, &err), ISOLA_EIO);
+    assert_string_equal(err.text, "cannot listen on tcp://192.0.2.1:0: this machine has no such "
+                                  "address; choose one of those that `ip address` shows");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(urls), cmocka_unit_test(hosts),
-                                       cmocka_unit_test(kinds)};
+                                       cmocka_unit_test(kinds), cmocka_unit_test(trying_to_listen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
