@@ -191,11 +191,12 @@ describe('a snapshot', () => {
     await settled('large/Large/first');
     await settled('large/Small/first');
     const best = { Large: Infinity, Small: Infinity };
-    for (let i = 0; i < 30; i++) for (const type of ['Small', 'Large']) best[type] = Math.min(best[type], await time(type, i));
+    const nearly = () => best.Large < 4 * best.Small + 2; // evaluated, it takes ten times as long as the small one
+    for (let i = 0; i < 30 || (i < 150 && !nearly()); i++) // on a busy machine few go on without a pause
+      for (const type of ['Small', 'Large']) best[type] = Math.min(best[type], await time(type, i));
     assert.equal((await row('large/Large/29')).start, 'snapshot');
     assert.equal(await ask('large/Large/29', 'sum'), sum);
-    // Evaluated, it takes ten times as long as the small one.
-    assert.ok(best.Large < 4 * best.Small + 2, `${best.Large} ms, ${best.Small} ms`);
+    assert.ok(nearly(), `${best.Large} ms, ${best.Small} ms`);
   });
 
   test('a thousand isolates take little more than V8 needs for them', { skip: sanitized }, async () => {
