@@ -151,11 +151,12 @@ static const struct isola__command commands[] = {
      "\n"
      "Options:\n"
      "  --seconds N      how long, 1 to 600 (default 5)\n"
-     "  -o, --output F   the file (default ADDRESS.cpuprofile, with - for /); - is stdout\n"
-     "\n"
-     "Examples:\n"
-     "  ctl profile shop/Counter/user-42\n"
-     "  ctl profile shop/Counter/user-42 --seconds 30 -o slow.cpuprofile\n",
+     "  -o, --output F   the file (default ADDRESS.cpuprofile, with - for /); - is "
+     "stdout\n" TIMEOUT_HELP("150000 more than that") "\n"
+                                                      "Examples:\n"
+                                                      "  ctl profile shop/Counter/user-42\n"
+                                                      "  ctl profile shop/Counter/user-42 "
+                                                      "--seconds 30 -o slow.cpuprofile\n",
      1, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS | ISOLA__OPT_OUTPUT, isola__run_profile},
     {"heap", "ADDRESS", "see what an actor keeps in memory",
      "Writes all that is in the heap of the actor's isolate, and what keeps it there, to a file\n"
@@ -164,11 +165,11 @@ static const struct isola__command commands[] = {
      "their isolate with.\n"
      "\n"
      "Options:\n"
-     "  -o, --output F   the file (default ADDRESS.heapsnapshot, with - for /); - is stdout\n"
-     "\n"
-     "Examples:\n"
-     "  ctl heap shop/Counter/user-42\n"
-     "  ctl heap shop/Counter/user-42 -o before.heapsnapshot\n",
+     "  -o, --output F   the file (default ADDRESS.heapsnapshot, with - for /); - is "
+     "stdout\n" TIMEOUT_HELP("150000") "\n"
+                                       "Examples:\n"
+                                       "  ctl heap shop/Counter/user-42\n"
+                                       "  ctl heap shop/Counter/user-42 -o before.heapsnapshot\n",
      1, 1, ISOLA__OPT_TIMEOUT | ISOLA__OPT_OUTPUT, isola__run_heap},
     {"init", "", "make a cluster of this node",
      "Makes a new cluster, of which this node is the first: it gets a key that certifies nodes, "

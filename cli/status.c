@@ -165,10 +165,11 @@ void isola__run_ps(struct isola__cli *cli)
     struct isola_buf out = {0};
     size_t listed = json_array_size(actors);
     json_int_t total = json_integer_value(json_object_get(value, "total"));
-    if (listed == 0 && total <= 0) {
+    bool all = json_array_size(json_object_get(value, "unreachable")) == 0;
+    if (listed == 0 && total <= 0 && all) {
         isola_buf_printf(&out, "no actor%s%s is live; an actor's first message starts it\n",
                          app != NULL ? " of " : "", app != NULL ? app : "");
-    } else {
+    } else if (listed > 0) {
         struct isola__table t;
         isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
         const json_t **rows = sorted(actors);

@@ -206,6 +206,15 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
 {
     struct isola__deploy *d =
         (struct isola__deploy *)((char *)ask - offsetof(struct isola__deploy, check));
+    struct isola_err err;
+    if (answer->kind == ISOLA_MSG_FAIL && isola__answer_error(answer, &err) == ISOLA_ETIMEDOUT) {
+        isola_fail(&err, ISOLA_ETIMEDOUT,
+                   "the actor-host of node %s has not checked the release within %d s; `ctl nodes` "
+                   "says whether it answers at all",
+                   d->agent->opt.name, CHECK_LIMIT_MS / 1000);
+        refuse(d, err.code, err.text);
+        return;
+    }
     if (answer->kind == ISOLA_MSG_FAIL) {
         isola__pass_answer(d->from, d->id, answer); /* with the script's own stack */
         finish(d);

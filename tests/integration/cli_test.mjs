@@ -409,6 +409,10 @@ test('ps and nodes', { concurrency }, async (t) => {
     assert.equal((await ctl(['ps'], { node: agent.path })).stdout, 'no actor is live; an actor\'s first message starts it\n');
     assert.equal((await ctl(['ps', 'shop'], { node: agent.path })).stdout, 'no actor of shop is live; an actor\'s first message starts it\n');
   });
+  await t.test('nobody is listed, but not all have answered', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors: [], total: 0, unreachable: ['north'] }) });
+    assert.equal((await ctl(['ps'], { node: agent.path })).stdout, 'unreachable: north (the actors there are not listed)\n');
+  });
   await t.test('nodes', async (t) => {
     const nodes = [
       { name: 'east', state: 'up', url: 'tcp://127.0.0.1:4711', pid: 10, host_pid: 11, actors: 3, threads: 2, uptime_ms: 185000, version: '0.1.0' },
