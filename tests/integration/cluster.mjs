@@ -3,7 +3,7 @@
 // Real agents with real actor-hosts for tests: a scratch directory, apps written from strings, conditions to wait for.
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -39,6 +39,12 @@ export async function until(what, probe, deadline = DEADLINE) {
     if (clock.now() > end) throw new Error(`not within ${deadline / 1000} s: ${what}`);
     await new Promise((done) => setImmediate(done));
   }
+}
+
+/** The CPU time a process has had, ms: what goes on in it takes so long, however busy the machine. */
+export function cpuOf(pid) {
+  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1).split(' ').slice(11, 13);
+  return (+user + +system) * 10; // in hundredths of a second
 }
 
 export class Cluster {

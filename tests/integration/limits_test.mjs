@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
 import { connect } from '../../actors/lib/client/index.js';
-import { actors, clock, Cluster, ctl, nodes, sanitized, until } from './cluster.mjs';
+import { actors, Cluster, cpuOf, ctl, nodes, sanitized, until } from './cluster.mjs';
 
 const PATIENCE = { timeout: 120_000 }; // with what has to wait for a processor
 const LIMITS = { cpu: '300ms', heap: '512MB', external: '64MB', timers: 1000, subscriptions: 1000, asks: 1000, output: '4MB', logRate: 100, mailbox: 100, mailboxBytes: '1MB', message: '512KB' };
@@ -58,9 +58,9 @@ const watch = { slowest: 0, asked: 0, failure: undefined, over: false, done: und
 async function stand() {
   const refs = [...Array.from({ length: 4 }, (_, i) => node.client.actor('by/By', `b${i}`)), ...Array.from({ length: 4 }, (_, i) => node.client.actor('by/ByS', `s${i}`))];
   for (let i = 0; !watch.over; i++) {
-    const start = clock.now();
+    const start = cpuOf(pid); // what it has worked meanwhile is how long it took: it may have to wait for a processor
     assert.equal(await refs[i % refs.length].ask('echo', i, PATIENCE), i);
-    watch.slowest = Math.max(watch.slowest, clock.now() - start);
+    watch.slowest = Math.max(watch.slowest, cpuOf(pid) - start);
     watch.asked++;
   }
 }
@@ -292,7 +292,7 @@ test('bystanders were answered throughout, by the same actor-host', async () => 
   await watch.done;
   assert.ifError(watch.failure);
   assert.equal(await hostPid(), pid);
-  assert.ok(watch.slowest < 10_000, `the slowest of ${watch.asked} answers took ${watch.slowest} ms`);
+  assert.ok(watch.slowest < 10_000, `the slowest of ${watch.asked} answers took ${watch.slowest} ms of CPU time`);
 });
 
 test('a script that cannot be stopped takes the actor-host along, which says so; one that does it again and again is not started', async () => {
