@@ -22,6 +22,9 @@
 #define STOP_LIMIT_MS     5000
 #define LINGER_MS         1000
 #define HEALTHY_MS        10000
+#define PULSE_MS          3000 /* between an answer and the next question */
+#define PULSE_LIMIT_MS    5000
+#define PULSES            2 /* in vain: when this process stood still, the first is */
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    5000
 #define WAITING_MAX       10000
@@ -137,6 +140,63 @@ static void on_process_exit(uv_process_t *process, int64_t status, int sig)
     uv_close((uv_handle_t *)process, on_process_closed);
 }
 
+/* --- whether it answers --- */
+
+static void ask_pulse(struct isola__host *host);
+
+static void missed(struct isola__host *host)
+{
+    if (++host->missed != PULSES)
+        return;
+    isola_log(
+        ISOLA_LOG_ERROR,
+        "the actor-host (pid %llu) has not answered for %d s: it is stopped or stuck, and its "
+        "actors with it. If it stays so: `kill -9 %llu`, and another is started",
+        (unsigned long long)host->pid, PULSES * PULSE_LIMIT_MS / 1000,
+        (unsigned long long)host->pid);
+}
+
+static void pulse_answered(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola__host *host =
+        (struct isola__host *)((char *)ask - offsetof(struct isola__host, pulse));
+    struct isola_err err;
+    if (host->state != ISOLA_HOST_READY || host->stopping || host->retired)
+        return;
+    if (answer->kind == ISOLA_MSG_FAIL && isola__answer_error(answer, &err) == ISOLA_ETIMEDOUT) {
+        missed(host);
+        ask_pulse(host);
+        return;
+    }
+    if (host->missed >= PULSES)
+        isola_log(ISOLA_LOG_INFO, "the actor-host (pid %llu) answers again",
+                  (unsigned long long)host->pid);
+    host->missed = 0;
+    set_timer(host, PULSE_MS);
+}
+
+/* Not isola__ask, which gives up a connection whose queue is full: that it is, is an answer too. */
+static void ask_pulse(struct isola__host *host)
+{
+    struct isola__asks *asks = &host->agent->asks;
+    static const uint8_t nothing[] = {0x91, 0xc0}; /* [nil] */
+    host->pulse = (struct isola__ask){.cb = pulse_answered};
+    if (!isola__asks_add(asks, &host->pulse, PULSE_LIMIT_MS, 0)) {
+        set_timer(host, PULSE_MS);
+        return;
+    }
+    struct isola_msg m = {.kind = ISOLA_MSG_ASK,
+                          .id = host->pulse.id,
+                          .timeout_ms = PULSE_LIMIT_MS,
+                          .event = isola_slice_str("ping"),
+                          .args = isola_slice(nothing, sizeof(nothing))};
+    if (isola__host_send(host, &m, &host->pulse) != 0) {
+        isola__asks_drop(asks, &host->pulse);
+        missed(host);
+        set_timer(host, PULSE_LIMIT_MS);
+    }
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct isola__host *host = timer->data;
@@ -146,6 +206,8 @@ static void on_timer(uv_timer_t *timer)
         kill_host(host);
     } else if (host->state == ISOLA_HOST_NONE) {
         isola__host_start(host);
+    } else if (host->state == ISOLA_HOST_READY) {
+        ask_pulse(host);
     } else {
         if (host->state == ISOLA_HOST_STARTING)
             isola_log(ISOLA_LOG_ERROR, "the actor-host was not ready within %d s and is killed",
@@ -208,8 +270,9 @@ static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct
         isola__conn_refuse(conn, "its `ready` lacks pid or threads");
         return;
     }
-    uv_timer_stop(&host->timer);
     host->state = ISOLA_HOST_READY;
+    host->missed = 0;
+    set_timer(host, PULSE_MS);
     if (host->was_ready)
         isola_log(ISOLA_LOG_INFO, "the actor-host (pid %llu) is ready again",
                   (unsigned long long)pid);

@@ -7,6 +7,10 @@
  * whichever comes first gives the other a second. Then it is started again, at once the first time,
  * later with a growing delay that ten healthy seconds reset. Messages to actors wait while there is
  * no host. What a dead host had been asked fails: it may or may not have been done.
+ *
+ * One that lives is asked every few seconds whether it answers. That it does not, because it is
+ * stopped or stuck in a system call, is said in the log and changes nothing: what it has been asked
+ * may still be carried out.
  */
 #ifndef ISOLA_NODE_AGENT_HOST_H
 #define ISOLA_NODE_AGENT_HOST_H
@@ -38,10 +42,11 @@ struct isola__host {
     bool retired; /* the node was removed from its cluster: none is started any more */
     bool open;    /* it has its releases: other nodes may know where it is */
     uv_process_t process;
-    uv_timer_t timer; /* start again, or give up waiting: by state */
+    uv_timer_t timer; /* start again, give up waiting, or ask whether it answers: by state */
     unsigned failures;
     uint64_t ready_at;
-    struct isola__ask shutdown, credentials;
+    struct isola__ask shutdown, credentials, pulse;
+    unsigned missed;             /* pulses in a row that were not answered */
     uint64_t pid, threads;       /* what it said when it became ready */
     char *url;                   /* what others dial; NULL: it does not listen, or not yet */
     uint8_t key[ISOLA_KEY_SIZE]; /* of its channels, with url */

@@ -310,6 +310,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         inspect_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "inspect_read"))
         inspect_read(app, m->id, params);
+    else if (isola_slice_is(m->event, "ping"))
+        agent_link_reply(app, m->id, isola_slice(NULL, 0));
     else if (isola_slice_is(m->event, "shutdown"))
         on_shutdown(app, m);
     else if (m->kind == ISOLA_MSG_ASK)

@@ -322,17 +322,20 @@ describe('links', () => {
     assert.deepEqual([actors > 0, silent], [true, null]);
     process.kill(host, 'SIGSTOP');
     try {
-      const west = await about();
-      assert.deepEqual([west.state, west.actors, west.silent], ['up', null, 'actor-host']);
+      const now = await about();
+      assert.deepEqual([now.state, now.actors, now.silent], ['up', null, 'actor-host']);
       assert.match(await ctlOk(east, 'nodes'), new RegExp(`^the actor-host of west does not answer: its actors are not counted; if it stays so: .kill -9 ${host}. there, and its agent starts another$`, 'm'));
       assert.deepEqual(JSON.parse(await ctlOk(east, '--json', 'ps')).unreachable, ['west']);
       const { links, unreachable } = JSON.parse(await ctlOk(east, '--json', 'links'));
       assert.deepEqual(unreachable, ['west']);
       assert.ok(links.some((l) => l.node === 'west' && l.kind === 'control'), 'its control links are told');
+      const says = new RegExp(`the actor-host \\(pid ${host}\\) has not answered for 10 s: .*kill -9 ${host}`);
+      await until('its log says so', () => says.test(west.log()));
     } finally {
       process.kill(host, 'SIGCONT');
     }
     assert.deepEqual([(await about()).actors, (await about()).silent], [actors, null]);
+    await until('and that it is over', () => west.log().includes(`the actor-host (pid ${host}) answers again`));
   });
 
   test('durable messages that wait', async () => {

@@ -237,6 +237,8 @@ static void for_host(const struct isola_msg *m)
         check(m, params);
     } else if (isola_slice_is(m->event, "ps")) {
         ps(m);
+    } else if (isola_slice_is(m->event, "ping")) {
+        reply(m->id, isola_slice(NULL, 0));
     } else if (isola_slice_is(m->event, "shutdown") && strcmp(mode, "stubborn") != 0) {
         reply(m->id, isola_slice(NULL, 0));
         isola_link_close(agent);
