@@ -39,7 +39,9 @@ static void forget_stranger(struct isola_link *link)
     l->stats.strangers--;
 }
 
-void isola__listener_turned_away(struct isola_listener *l, const char *peer, const char *why)
+/* One that has `ended` so, in the log: where lines about connections have a bound a second. */
+static void count_refused(struct isola_listener *l, const char *peer, const char *ended,
+                          const char *why)
 {
     uint64_t now = isola_clock_ms();
     l->stats.refused++;
@@ -52,9 +54,14 @@ void isola__listener_turned_away(struct isola_listener *l, const char *peer, con
         l->told = l->untold = 0;
     }
     if (l->told++ < TOLD_MAX)
-        isola_log(ISOLA_LOG_WARN, "%s: the connection from %s is refused: %s", l->url, peer, why);
+        isola_log(ISOLA_LOG_WARN, "%s: the connection from %s %s: %s", l->url, peer, ended, why);
     else
         l->untold++;
+}
+
+void isola__listener_turned_away(struct isola_listener *l, const char *peer, const char *why)
+{
+    count_refused(l, peer, "is refused", why);
 }
 
 void isola_listener_refused(struct isola_listener *listener, const struct isola_link *link,
@@ -68,7 +75,8 @@ void isola__link_left(struct isola_link *link)
     if (link->listener == NULL)
         return;
     if (!link->listener->closing)
-        isola__listener_turned_away(link->listener, link->peer, link->why);
+        count_refused(link->listener, link->peer,
+                      link->code == ISOLA_ECLOSED ? "came to nothing" : "is refused", link->why);
     forget_stranger(link);
 }
 

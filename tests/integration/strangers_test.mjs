@@ -64,6 +64,13 @@ describe('at the door', () => {
     await logged(/is refused: the peer has not said who it is within 3000 ms, after 0 bytes/);
     await well();
   });
+  test('one who goes before it has said anything was not sent away', async () => {
+    const { socket, closed } = await knock();
+    socket.destroy();
+    await closed;
+    await logged(/the connection from \S+ came to nothing: closed by the peer/);
+    await well();
+  });
   test('one who says a byte now and then is sent away at the same time', async () => {
     const { socket, closed } = await knock();
     const bytes = new Channel({ initiator: true, keys: keyPair(), purpose: CONTROL }).start();
