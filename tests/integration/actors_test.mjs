@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 
 
 import { ASK, decodeEnvelope, EMIT, encodeFrame, FAIL, FrameParser } from '../../actors/lib/client/envelope.js';
-import { actors, clock, Cluster, ctl, killHost, until } from './cluster.mjs';
+import { actors, clock, Cluster, ctl, killHost, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node;
@@ -513,9 +513,9 @@ test('ps lists as many as are wanted and counts all', async () => {
   await cluster.deploy(node, 'many', { 'isola.json': { name: 'many', actors: { S: { module: './s.js', isolation: 'shared', hibernateAfter: 'never' } } }, 's.js': "export default (self) => { self.on('go', () => 1); };" });
   await Promise.all(Array.from({ length: 200 }, (_, i) => ref('many/S', `k${i}`).ask('go')));
   for (const [params, listed] of [[{}, 200], [{ limit: 0 }, 0], [{ limit: 7 }, 7]]) {
-    const some = await node.client.call('ps', { app: 'many', ...params });
+    const some = await whole(node, 'ps', { app: 'many', ...params });
     assert.deepEqual([some.actors.length, some.total], [listed, 200]);
-    const none = await node.client.call('ps', { app: 'nope', ...params });
+    const none = await whole(node, 'ps', { app: 'nope', ...params });
     assert.deepEqual([none.actors.length, none.total], [0, 0]);
   }
   // Those of other apps hibernate one by one.

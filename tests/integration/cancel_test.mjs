@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { connect } from '../../actors/lib/client/index.js';
-import { Cluster, ctl, notebook, until } from './cluster.mjs';
+import { actors, Cluster, notebook, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let one;
@@ -125,11 +125,11 @@ test('aborts when the node of the asker is lost', async () => {
   const three = await cluster.node('three', one);
   const away = await until('an actor on three', async () => {
     for (let i = 0; i < 64; i++) await ref('A', `far${i}`).ask('ping');
-    return JSON.parse((await ctl(one, '--json', 'ps', 'app')).out).actors.filter((a) => a.node === 'three' && a.address.startsWith('app/A/far'))[0];
+    return (await actors(one, 'app')).find((a) => a.node === 'three' && a.address.startsWith('app/A/far'));
   });
   const key = away.address.slice('app/A/'.length);
   // Whom it asks, and the log, are to be elsewhere: places follow from names.
-  const at = async (address) => JSON.parse((await ctl(one, '--json', 'ps', 'app')).out).actors.find((a) => a.address === address)?.node;
+  const at = async (address) => (await actors(one, 'app')).find((a) => a.address === address)?.node;
   let other;
   for (let i = 0; other === undefined || (await at(`app/A/${other}`)) === 'three'; i++) await ref('A', other = `near${i}`).ask('ping');
   const ask = ref('A', key).ask('pass', `app/A/${other}`).catch((e) => e.code);

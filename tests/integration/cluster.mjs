@@ -132,12 +132,26 @@ export async function ctlOk(agent, ...args) {
 }
 
 export const nodes = async (agent) => (await agent.client.call('nodes')).nodes;
-export const actors = async (agent, app) => (await agent.client.call('ps', app === undefined ? {} : { app })).actors;
+/**
+ * What the nodes that are up say to `method`: `ps`, `links`, `logs` or `dead-letters`. An agent waits a second for its actor-host and two for other agents,
+ * and leaves out who takes longer, as on a busy machine: then it is asked again.
+ */
+export const whole = (agent, method, params = {}) => until(`all answer ${method}`, async () => {
+  const answer = await agent.client.call(method, params);
+  const late = answer.unreachable.length > 0 && (await nodes(agent)).some((n) => n.state === 'up' && answer.unreachable.includes(n.name));
+  return late ? undefined : answer;
+});
+/** As ctl says it, with --json, when all nodes have answered. */
+export const ctlWhole = (agent, ...args) => until(`all answer ctl ${args.join(' ')}`, async () => {
+  const answer = JSON.parse(await ctlOk(agent, '--json', ...args));
+  return answer.unreachable.length === 0 && answer;
+});
+export const actors = async (agent, app) => (await whole(agent, 'ps', app === undefined ? {} : { app })).actors;
 /** What has reached nobody. */
-export const deadLetters = async (agent, app) => JSON.parse((await ctl(agent, '--json', 'dead-letters', app)).out).letters;
+export const deadLetters = async (agent, of) => (await whole(agent, 'dead-letters', { of })).letters;
 
 /** The lines an actor has logged. */
-export const logs = async (agent, address) => JSON.parse((await ctl(agent, '--json', 'logs', address)).out).lines.map((l) => l.text);
+export const logs = async (agent, address) => (await whole(agent, 'logs', { address })).lines.map((l) => l.text);
 
 /** A module whose actors keep what others `note` with them, apart for each `of`: `seen` tells all of it, `take` what is new. */
 export const notebook = `export default (self) => {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { once } from 'node:events';
 
-import { actors, Cluster, ctl, killHost, nodes, until } from './cluster.mjs';
+import { actors, Cluster, ctl, killHost, nodes, until, whole } from './cluster.mjs';
 
 const app = {
   'isola.json': { name: 'm', actors: { A: { module: './a.js' }, S: { module: './a.js', isolation: 'shared' }, Plain: { module: './plain.js' }, Large: { module: './large.js', cpu: '30s' } } },
@@ -135,7 +135,7 @@ describe('two nodes', () => {
     const at = async (node, salt) => `m/A/${await keyOn(east, 'A', node, salt)}`;
     const all = (...salts) => Promise.all(salts.flatMap((salt) => [at('east', salt), at('west', salt)]));
     const talkers = await all('t', 'u'), [e, w] = await all('v'), burners = await all('w', 'x', 'y');
-    const lost = async () => (await east.client.call('links')).links.map((l) => [l.kind, l.lost]);
+    const lost = async () => (await whole(east, 'links')).links.map((l) => [l.kind, l.lost]);
     const before_ = await lost();
     let over = false;
     const burning = burners.map(async (to, i) => {

@@ -9,7 +9,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 
 import { encodeFrame } from '../../actors/lib/client/envelope.js';
 import { Channel, keyPair } from './channel.mjs';
-import { Cluster, ctlOk, nodes, sanitized, until } from './cluster.mjs';
+import { Cluster, ctlOk, nodes, sanitized, until, whole } from './cluster.mjs';
 import { Authority, Member } from './member.mjs';
 import { ACK, againOf, ASK, CONTROL, DATA, dataPort, EMIT, envelopeOf, EVENT, FAIL, frameOf, headOf, itemOf, OPEN, openOf, PACE, PART, partOf, PING, REPLY, SUB, Wire } from './wire.mjs';
 
@@ -56,7 +56,7 @@ async function place(salt) {
     keys[name] = (await until(`an actor on ${name}`, async () => (await one.client.call('ps', { app: 'p' })).actors.find((a) => a.node === name && a.address.startsWith(`p/A/${salt}`))))
       .address.slice('p/A/'.length);
 }
-const links = () => one.client.call('links', { node: 'one' });
+const links = () => whole(one, 'links', { node: 'one' });
 const refused = async (kind = 'data') => (await links()).listeners.find((l) => l.kind === kind).refused;
 const linksOf = async (name) => (await links()).links.filter((l) => l.kind === 'data' && l.peer === name);
 const memory = () => +/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${host}/status`, 'latin1'))[1] * 1024;

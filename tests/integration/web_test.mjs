@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 
 import * as corpus from '../conformance/corpus.mjs';
 import { differences, evaluate, plain } from '../conformance/evaluate.mjs';
-import { Cluster, until } from './cluster.mjs';
+import { actors, Cluster, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node;
@@ -254,6 +254,6 @@ describe('poison', () => {
     });
   }
   test('the process is the same, and idle afterwards', async () => {
-    await until('nothing runs', async () => (await node.client.call('ps', {})).actors.every((a) => a.state !== 'running'));
+    await until('nothing runs', async () => (await actors(node)).every((a) => a.state !== 'running'));
   });
 });
