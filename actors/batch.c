@@ -38,7 +38,6 @@ void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
     struct isola_realm *r = a->realm;
     struct isola_mail *m = t->mail;
     struct isola_batch_item *item = add(r, a);
-    isola__note_large(r->host, m->args.len);
     item->turn = t;
     item->message = true;
     item->used = t->cpu_ns;
@@ -63,7 +62,6 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
                          struct isola_mail *m)
 {
     add(r, a);
-    isola__note_large(r->host, m->args.len);
     if (isola_js_settle(r->js, serial, m->origin.id, m->kind == ISOLA_MSG_REPLY, m->args))
         isola_mailq_push(&r->batch.lent, m);
     else

@@ -212,10 +212,6 @@ enum isola_realm_state {
 
 /* --- what is handed to the isolate together (batch.c) --- */
 
-/* Bytes of a large message (worker.c). */
-#define ISOLA_LARGE (64u << 10)
-void isola__note_large(struct isola_host *h, size_t bytes);
-
 struct isola_batch_item {
     struct isola_actor *actor; /* NULL: it has left */
     struct isola_turn *turn;   /* of a message, until it has ended; NULL: an answer, or it has */
@@ -800,7 +796,6 @@ struct isola_host {
     atomic_uint crowded;      /* actors whose mailbox is, and what else makes emit return false */
     atomic_ullong full_until; /* isola_clock_ns: no processor is to spare till then (worker.c) */
     atomic_ullong full_ns;    /* for how long that was believed last */
-    atomic_ullong large_ns;   /* isola_clock_ns when a large message last came or went */
     struct isola_pace {
         pthread_mutex_t lock;
         struct isola_map of; /* address → what pace.c knows of it */

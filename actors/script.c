@@ -149,7 +149,6 @@ static int send_message(struct isola_realm *r, struct isola_actor *a, const stru
     } away;
     struct isola_mail *m = &away.mail;
     bool own = s->memory != NULL;
-    isola__note_large(r->host, s->args.len);
     if (node > 0) {
         *m = (struct isola_mail){.kind = (uint8_t)s->kind,
                                  .traced = trace.len > 0,

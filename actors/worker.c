@@ -49,9 +49,6 @@
 #define LINGER_SHORT (2 * LINGER_NS)
 #define LINGER_VAIN  3
 #define LINGER_EACH  20000000 /* ns in which it may be in vain that often */
-/* For so long after a large message nobody does: one that follows takes longer than to sleep and to
- * be woken, and who encrypts and copies it has more use for the processor. ns */
-#define LARGE_NS 2000000
 /* Likewise for what other nodes send, which takes longer; there it is the time of an idle core. */
 #define LOOK_NS     200000
 #define LOOK_SHARE  8
@@ -500,12 +497,6 @@ static void on_gate(uv_poll_t *gate, int status, int events)
     look(gate->data, ISOLA_LOOK_ON);
 }
 
-void isola__note_large(struct isola_host *h, size_t bytes)
-{
-    if (bytes >= ISOLA_LARGE)
-        atomic_store_explicit(&h->large_ns, isola_clock_ns(), memory_order_relaxed);
-}
-
 /* May it look for what comes from other nodes? It either looks for long enough or not at all. */
 static bool look_begin(struct isola_worker *w, uint64_t now)
 {
@@ -532,8 +523,7 @@ static struct isola_realm *linger(struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns(), saved = (now - w->lingered) / LINGER_SHARE;
     struct isola_realm *r = NULL;
-    if (now < atomic_load_explicit(&w->host->large_ns, memory_order_relaxed) + LARGE_NS ||
-        (is_full(w->host, now) && others_work(w)))
+    if (is_full(w->host, now) && others_work(w))
         return NULL;
     w->linger_ns = w->linger_ns + saved < LINGER_NS ? w->linger_ns + saved : LINGER_NS;
     bool looks = look_begin(w, now);
@@ -641,6 +631,8 @@ static void *run(void *arg)
 {
     struct isola_worker *w = arg;
     here = w;
+    w->stint_ns = isola_clock_ns();
+    w->stint_cpu_ns = cpu_ns();
     isola__watchdog_join(w->host, w->number);
     open_gate(w);
     for (unsigned visits = 0;; visits++) {

@@ -43,7 +43,7 @@ enum isola__lane {
 #define ISOLA__RECORD_BEFORE 2
 #define ISOLA__RECORD_AFTER  16
 /* Records of a write. */
-#define ISOLA__RECORDS 4
+#define ISOLA__RECORDS 2
 /* Before the first byte of a large frame: room for the header of its first part. */
 #define ISOLA__FRAME_BEFORE 16
 
