@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 const ORIGINS_AT_ONCE = 64;
 const REPEATABLE = new Set(['EUNREACHABLE', 'ETIMEDOUT']);
 const PAUSE_MIN = 20, PAUSE_MAX = 1000; // ms between repeats, doubled each time
-const GIVE_UP = 30_000; // ms for one flight
+const GIVE_UP = 90_000; // ms for one flight
 
 /**
  * `send(origin, i, flight)` asks the origin and resolves when it has counted flight i. `done(count)` is called after each flight.

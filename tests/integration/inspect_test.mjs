@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, killHost } from './cluster.mjs';
+import { actors, Cluster, ctl, ctlOk, killHost } from './cluster.mjs';
 import { startCtl } from './ctl.mjs';
 
 const cluster = new Cluster();
@@ -185,7 +185,7 @@ describe('ctl profile', () => {
   test('of an actor that does nothing says so', async () => {
     await ref('T', 'idle').ask('ok');
     const file = join(out, 'idle.cpuprofile');
-    assert.equal((await ctl(east, 'profile', 'p/T/idle', '--seconds', '1', '-o', file)).status, 0);
+    await ctlOk(east, 'profile', 'p/T/idle', '--seconds', '1', '-o', file);
     const p = profile(file);
     assert.ok(share(p, '(idle)')[0] > 0.9);
     assert.ok(p.endTime - p.startTime >= 900_000);
@@ -201,7 +201,7 @@ describe('ctl profile', () => {
         await new Promise((done) => setTimeout(done, 60)); // the load itself: a pause between messages
       }
     })();
-    assert.equal((await ctl(east, 'profile', 'p/T/both', '--seconds', '2', '-o', file)).status, 0);
+    await ctlOk(east, 'profile', 'p/T/both', '--seconds', '2', '-o', file);
     going = false;
     await load;
     const p = profile(file);
@@ -213,7 +213,7 @@ describe('ctl profile', () => {
     await a.ask('ok');
     const odd = a.ask('odd', 3000, { timeout: 120_000 });
     const file = join(out, 'odd.cpuprofile');
-    assert.equal((await ctl(east, 'profile', 'p/T/odd', '--seconds', '1', '-o', file)).status, 0);
+    await ctlOk(east, 'profile', 'p/T/odd', '--seconds', '1', '-o', file);
     assert.ok(profile(file).nodes.some((n) => n.callFrame.functionName.includes('"\\ \n') && n.callFrame.functionName.includes('ünï')));
     await odd;
   });
@@ -276,7 +276,7 @@ describe('ctl heap', () => {
     let spun = false;
     const spin = a.ask('work', 4000, { timeout: 120_000 }).then(() => { spun = true; });
     const file = join(out, 'spin.heapsnapshot');
-    assert.equal((await ctl(east, 'heap', 'p/T/heap-spin', '-o', file)).status, 0);
+    await ctlOk(east, 'heap', 'p/T/heap-spin', '-o', file);
     assert.equal(spun, false);
     assert.ok(snapshot(file).names.get('RetainedThing') >= 99);
     await spin;
@@ -370,7 +370,7 @@ test('an actor on another node', async () => {
   assert.equal(JSON.parse(taken.out).node, 'west', taken.out);
   assert.ok(snapshot(heap).names.get('RetainedThing') >= 77);
   const spin = ref('T', key).ask('work', 3000, { timeout: 120_000 });
-  assert.equal((await ctl(east, 'profile', `p/T/${key}`, '--seconds', '1', '-o', cpu)).status, 0);
+  await ctlOk(east, 'profile', `p/T/${key}`, '--seconds', '1', '-o', cpu);
   assert.equal(share(profile(cpu), 'hot')[1].callFrame.url, 'p/src/burn.ts');
   await spin;
   assert.equal((await ctl(west, 'heap', `p/T/${key}`, '-o', heap)).status, 0);
