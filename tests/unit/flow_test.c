@@ -487,7 +487,7 @@ static void test_priority(void **state)
     assert_string_equal(text, "C6 R4 A2 E1 E3 A5 ");
 
     /* What is large holds nobody up, but what follows from the same sender. */
-    put(&out, ISOLA__LANE_EMIT, 3, 1, 200000);
+    put(&out, ISOLA__LANE_EMIT, 3, 1, 300000);
     put(&out, ISOLA__LANE_REPLY, 3, 2, 50);
     put(&out, ISOLA__LANE_REPLY, 4, 3, 50);
     arrived(&out, &in, text, sizeof(text));
