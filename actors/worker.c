@@ -108,7 +108,7 @@ static bool in_long_visit(struct isola_worker *w)
  * that, twice running, it had to wait when there is none to spare; for how long that is believed,
  * at first and at most. ns */
 #define STINT_NS     5000000
-#define STINT_WAITED 4
+#define STINT_WAITED 8
 #define FULL_NS      50000000
 #define FULL_MOST_NS 800000000
 /* A visit that is done sooner is not worth another worker then. */
@@ -163,6 +163,17 @@ static bool keeps(const struct isola_host *h, const struct isola_worker *w)
     uint64_t now = isola_clock_ns(), since = atomic_load(&w->visit_since);
     return is_full(h, now) && atomic_load_explicit(&w->visit_ns, memory_order_relaxed) < BRIEF_NS &&
            (since == 0 || now - since < FULL_LONG_VISIT);
+}
+
+/* Who is at work, and keeps what waits there; or NULL. */
+static struct isola_worker *keeper(struct isola_host *h)
+{
+    for (unsigned i = 0; i < h->nworkers; i++) {
+        struct isola_worker *w = &h->workers[i];
+        if (atomic_load(&w->sleep) == AWAKE && keeps(h, w))
+            return w;
+    }
+    return NULL;
 }
 
 static bool another_keeps(const struct isola_worker *w)
@@ -232,9 +243,12 @@ void isola__worker_ready(struct isola_realm *r)
     struct isola_worker *w = home(r);
     isola__realm_ref(r);
     int sleep = atomic_load(&w->sleep);
-    if (here != NULL && sleep != AWAKE && (here->looks || keeps(here->host, here)) &&
-        atomic_load(&r->pins) == 0) {
-        w = here; /* it has nothing else to do, or will have done it soon enough */
+    struct isola_worker *instead = sleep == AWAKE || atomic_load(&r->pins) != 0 ? NULL
+                                   : here == NULL                               ? keeper(r->host)
+                                   : here->looks || keeps(r->host, here)        ? here
+                                                                                : NULL;
+    if (instead != NULL) { /* it has nothing else to do, or will have done it soon enough */
+        w = instead;
         atomic_store(&r->worker, w);
     }
     push(w, r);
@@ -432,9 +446,9 @@ static void visit(struct isola_worker *w, struct isola_realm *r)
     atomic_store(&w->visit_since, begun);
     batch(w, true);
     isola__realm_visit(r);
+    uint64_t now = isola_clock_ns(); /* what is written then may be much, and is no visit */
     batch(w, false);
     atomic_store(&w->visit_since, 0);
-    uint64_t now = isola_clock_ns();
     atomic_store_explicit(&w->visit_ns, w->visit_ns - w->visit_ns / 8 + (now - begun) / 8,
                           memory_order_relaxed);
     stint_end(w, now);
