@@ -9,17 +9,13 @@
 
 #include <stdlib.h>
 
-#include "base/check.h"
 #include "base/hash.h"
 #include "transport/envelope.h"
-#include "transport/outflow.h"
 
 struct isola__head_place {
-    uint64_t hash, missed; /* of who is there; of who was not found there since; 0: nobody */
-    char *text;            /* src, dst and event, one behind the other; NULL: nobody is there */
-    uint32_t src, dst, event;
+    uint64_t hash, missed;  /* of who is there; of who was not found there since; 0: nobody */
+    struct isola_msg *head; /* NULL: nobody is there */
     uint32_t key;
-    uint64_t id; /* of an event's subscription; 0: they are emits */
 };
 
 /* Does all that the next message between the same two differs in lie in its args? */
@@ -52,10 +48,17 @@ static uint64_t hash_of(const struct isola_msg *m)
 
 static bool is_at(const struct isola__head_place *p, const struct isola_msg *m)
 {
-    return p->text != NULL && p->id == m->id && p->src == m->src.len && p->dst == m->dst.len &&
-           p->event == m->event.len && memcmp(p->text, m->src.data, p->src) == 0 &&
-           (p->dst == 0 || memcmp(p->text + p->src, m->dst.data, p->dst) == 0) &&
-           (p->event == 0 || memcmp(p->text + p->src + p->dst, m->event.data, p->event) == 0);
+    const struct isola_msg *head = p->head;
+    return head != NULL && head->id == m->id && isola_slice_eq(head->src, m->src) &&
+           isola_slice_eq(head->dst, m->dst) && isola_slice_eq(head->event, m->event);
+}
+
+/* All of it but the args; NULL when there is no memory. */
+static struct isola_msg *head_of(const struct isola_msg *m)
+{
+    struct isola_msg head = *m;
+    head.args.len = 0;
+    return isola_msg_copy(&head);
 }
 
 enum isola__item isola__heads_find(struct isola__heads_out *out, const struct isola_msg *m,
@@ -83,28 +86,17 @@ void isola__heads_given(struct isola__heads_out *out, const struct isola_msg *m,
                         uint32_t key)
 {
     struct isola__head_place *p = &out->places[number];
-    free(p->text);
-    p->text = malloc(m->src.len + m->dst.len + m->event.len);
-    if (p->text == NULL)
-        return; /* it is given again */
-    memcpy(p->text, m->src.data, m->src.len);
-    if (m->dst.len > 0)
-        memcpy(p->text + m->src.len, m->dst.data, m->dst.len);
-    if (m->event.len > 0)
-        memcpy(p->text + m->src.len + m->dst.len, m->event.data, m->event.len);
+    free(p->head);
+    p->head = head_of(m); /* without memory it is given again */
     p->hash = p->missed;
     p->missed = 0;
-    p->src = (uint32_t)m->src.len;
-    p->dst = (uint32_t)m->dst.len;
-    p->event = (uint32_t)m->event.len;
     p->key = key;
-    p->id = m->id;
 }
 
 void isola__heads_out_free(struct isola__heads_out *out)
 {
     for (size_t i = 0; out->places != NULL && i < ISOLA__HEADS; i++)
-        free(out->places[i].text);
+        free(out->places[i].head);
     free(out->places);
     out->places = NULL;
 }
@@ -135,14 +127,13 @@ int isola__heads_learn(struct isola__heads_in *in, struct isola_slice *item, str
         return rc;
     if (in->heads == NULL)
         in->heads = calloc(ISOLA__HEADS, sizeof(struct isola_msg *));
-    m.args.len = 0;
     in->given = in->given + 1 != 0 ? in->given + 1 : 1;
     m.head = in->given;
-    struct isola_msg *copy = in->heads != NULL ? isola_msg_copy(&m) : NULL;
-    if (copy == NULL)
+    struct isola_msg *head = in->heads != NULL ? head_of(&m) : NULL;
+    if (head == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "no memory for the head of a message");
     free(in->heads[number]);
-    in->heads[number] = copy;
+    in->heads[number] = head;
     return 0;
 }
 
