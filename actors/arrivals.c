@@ -60,13 +60,21 @@ static bool has_gone(const struct isola_actor *a)
     return a != NULL && atomic_load_explicit(&a->state, memory_order_relaxed) == ISOLA_ACTOR_GONE;
 }
 
-void isola_arrivals_free(struct isola_arrivals *a)
+static void forget_receivers(struct isola_arrivals *a)
 {
-    for (size_t i = 0; a != NULL && i < PLACES; i++) {
-        clear(&a->senders[i]);
+    for (size_t i = 0; i < PLACES; i++) {
         clear(&a->receivers[i]);
         set_headed(&a->headed[i], 0, NULL);
     }
+}
+
+void isola_arrivals_free(struct isola_arrivals *a)
+{
+    if (a == NULL)
+        return;
+    forget_receivers(a);
+    for (size_t i = 0; i < PLACES; i++)
+        clear(&a->senders[i]);
     free(a);
 }
 
@@ -123,10 +131,7 @@ struct isola_actor *isola_arrivals_find(const struct isola_host *h, struct isola
         return NULL;
     unsigned moves = atomic_load_explicit(&h->moves, memory_order_acquire);
     if (a->moves != moves) { /* it may be about to leave */
-        for (size_t i = 0; i < PLACES; i++) {
-            clear(&a->receivers[i]);
-            set_headed(&a->headed[i], 0, NULL);
-        }
+        forget_receivers(a);
         a->moves = moves;
     }
     if (a->swept++ % SWEEP_EVERY == 0)

@@ -165,26 +165,15 @@ static bool keeps(const struct isola_host *h, const struct isola_worker *w)
            (since == 0 || now - since < FULL_LONG_VISIT);
 }
 
-/* Who is at work, and keeps what waits there; or NULL. */
-static struct isola_worker *keeper(struct isola_host *h)
+/* Who is at work, other than `but`, and keeps what waits there; or NULL. */
+static struct isola_worker *keeper(struct isola_host *h, const struct isola_worker *but)
 {
     for (unsigned i = 0; i < h->nworkers; i++) {
         struct isola_worker *w = &h->workers[i];
-        if (atomic_load(&w->sleep) == AWAKE && keeps(h, w))
+        if (w != but && atomic_load(&w->sleep) == AWAKE && keeps(h, w))
             return w;
     }
     return NULL;
-}
-
-static bool another_keeps(const struct isola_worker *w)
-{
-    const struct isola_host *h = w->host;
-    for (unsigned i = 0; i < h->nworkers; i++) {
-        const struct isola_worker *other = &h->workers[i];
-        if (other != w && atomic_load(&other->sleep) == AWAKE && keeps(h, other))
-            return true;
-    }
-    return false;
 }
 
 /* --- sleeping and waking --- */
@@ -238,17 +227,25 @@ static struct isola_worker *home(const struct isola_realm *r)
     return r->shared && atomic_load(&r->pins) == 0 ? r->owner : atomic_load(&r->worker);
 }
 
+/* Who visits it instead of its worker that sleeps: who has nothing else to do, or will have done it
+ * soon enough. NULL: nobody. */
+static struct isola_worker *instead(const struct isola_realm *r)
+{
+    if (atomic_load(&r->pins) != 0)
+        return NULL;
+    if (here == NULL)
+        return keeper(r->host, NULL);
+    return here->looks || keeps(r->host, here) ? here : NULL;
+}
+
 void isola__worker_ready(struct isola_realm *r)
 {
     struct isola_worker *w = home(r);
     isola__realm_ref(r);
     int sleep = atomic_load(&w->sleep);
-    struct isola_worker *instead = sleep == AWAKE || atomic_load(&r->pins) != 0 ? NULL
-                                   : here == NULL                               ? keeper(r->host)
-                                   : here->looks || keeps(r->host, here)        ? here
-                                                                                : NULL;
-    if (instead != NULL) { /* it has nothing else to do, or will have done it soon enough */
-        w = instead;
+    struct isola_worker *other = sleep != AWAKE ? instead(r) : NULL;
+    if (other != NULL) {
+        w = other;
         atomic_store(&r->worker, w);
     }
     push(w, r);
@@ -612,7 +609,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
         atomic_store(&w->sleep, watch ? WATCHING : ASLEEP);
         long_ago = !watch;
         fire_for_others(w);
-        if (!another_keeps(w)) /* who will look itself, when its visit is done */
+        if (keeper(w->host, w) == NULL) /* who will look itself, when its visit is done */
             look(w, ISOLA_LOOK_SLEEP);
         r = next(w);
         if (r != NULL)
