@@ -47,6 +47,7 @@
 #include "transport/envelope.h"
 #include "transport/link_impl.h"
 #include "transport/nng_socket.h"
+#include "transport/tcp.h"
 
 #ifdef __SANITIZE_THREAD__
 /* nng counts references with atomics that the sanitizer does not see, because Debian's nng is not
@@ -650,9 +651,7 @@ static void on_listener_wake(uv_async_t *wake)
 static int fail_listen(const char *url, int rv, struct isola_err *err)
 {
     if (rv == NNG_EADDRINUSE)
-        return isola_fail(err, ISOLA_EBUSY,
-                          "%s is in use by another process; stop that one or choose another port",
-                          url);
+        return isola_tcp_fail_listen(url, EADDRINUSE, err);
     return isola_fail(err,
                       rv == NNG_EPERM    ? ISOLA_EPERM
                       : rv == NNG_ENOMEM ? ISOLA_ENOMEM

@@ -85,10 +85,8 @@ bool isola_tcp_loopback(const struct isola_tcp *tcp)
     return inet_pton(AF_INET6, tcp->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-static int fail_listen(const struct isola_tcp *tcp, int system, struct isola_err *err)
+int isola_tcp_fail_listen(const char *url, int system, struct isola_err *err)
 {
-    char url[ISOLA_TCP_URL];
-    isola_tcp_format(tcp, url);
     if (system == EADDRINUSE)
         return isola_fail(err, ISOLA_EBUSY,
                           "%s is in use by another process; stop that one or choose another port",
@@ -109,6 +107,7 @@ int isola_tcp_try_listen(const struct isola_tcp *tcp, struct isola_err *err)
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
     } at = {.any = {.sa_family = AF_UNSPEC}};
+    char url[ISOLA_TCP_URL];
     int on = 1;
     if (inet_pton(AF_INET, tcp->host, &at.v4.sin_addr) == 1) {
         at.v4.sin_family = AF_INET;
@@ -117,13 +116,14 @@ int isola_tcp_try_listen(const struct isola_tcp *tcp, struct isola_err *err)
         at.v6.sin6_family = AF_INET6;
         at.v6.sin6_port = htons(tcp->port);
     }
+    isola_tcp_format(tcp, url);
     int fd = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return fail_listen(tcp, errno, err);
+        return isola_tcp_fail_listen(url, errno, err);
     /* As whoever listens next: connections of the past are no hindrance. */
     bool failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
                   bind(fd, &at.any, sizeof(at)) != 0 || listen(fd, 1) != 0;
     int system = errno;
     close(fd);
-    return failed ? fail_listen(tcp, system, err) : 0;
+    return failed ? isola_tcp_fail_listen(url, system, err) : 0;
 }

@@ -27,6 +27,8 @@ ANY_THREAD void isola_tcp_format(const struct isola_tcp *tcp, char out[ISOLA_TCP
 ANY_THREAD bool isola_tcp_wildcard(const struct isola_tcp *tcp);
 /* Reached from this machine only. */
 ANY_THREAD bool isola_tcp_loopback(const struct isola_tcp *tcp);
+/* Why nothing listens at `url`, from errno, as the caller's error: as below. */
+ANY_THREAD int isola_tcp_fail_listen(const char *url, int system, struct isola_err *err);
 /* Could this process listen there now? Listens and stops at once, so whoever listens next may still
  * be too late. ISOLA_EBUSY: another process does; ISOLA_EPERM, ISOLA_EIO: what the system says, an
  * address that this machine does not have among it. Does not block. */
