@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/path.h"
 #include "cli/commands.h"
 #include "cli/text.h"
 
@@ -318,18 +319,11 @@ void isola__options_free(struct isola__options *o)
 
 static int absolute(const char *path, char **out, struct isola_err *err)
 {
-    if (path[0] == '/') {
-        *out = isola_strdup(path);
-        return 0;
-    }
-    char *cwd = getcwd(NULL, 0);
-    if (cwd == NULL)
+    char *whole = isola_path_absolute(path);
+    if (whole == NULL)
         return isola_fail(err, ISOLA_EIO, "cannot find the current directory for '%.200s': %s",
                           path, strerror(errno));
-    while (strncmp(path, "./", 2) == 0)
-        path += 2 + strspn(path + 2, "/");
-    *out = isola_format("%s/%s", cwd, path);
-    free(cwd);
+    *out = whole;
     return 0;
 }
 

@@ -5,11 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/path.h"
 
 static void stop(struct isola__agent *agent)
 {
@@ -93,13 +93,9 @@ static void on_signal(uv_signal_t *handle, int number)
 /* Absolute, so that the actor-host and the ready line mean the same place. */
 static void make_absolute(char **path)
 {
-    char cwd[4096];
-    if ((*path)[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
+    char *whole = isola_path_absolute(*path);
+    if (whole == NULL)
         return;
-    const char *rest = *path;
-    while (strncmp(rest, "./", 2) == 0)
-        rest += 2 + strspn(rest + 2, "/");
-    char *whole = isola_format("%s/%s", cwd, rest);
     free(*path);
     *path = whole;
 }
