@@ -41,7 +41,7 @@ export async function until(what, probe, deadline = DEADLINE) {
   }
 }
 
-/** The CPU time a process has had, ms: what goes on in it takes so long, however busy the machine. */
+/** The CPU time a process has had, all its threads together, ms: what goes on in it takes so long, however busy the machine. */
 export function cpuOf(pid) {
   const [user, system] = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1).split(' ').slice(11, 13);
   return (+user + +system) * 10; // in hundredths of a second

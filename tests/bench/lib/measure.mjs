@@ -4,6 +4,8 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, loadavg, totalmem } from 'node:os';
 
+import { cpuOf } from '../../integration/cluster.mjs';
+
 const TICK = 10; // ms of the jiffies in /proc
 const PAGE = 4096;
 
@@ -36,12 +38,6 @@ export function combine(rounds) {
 
 /** Bytes of a process in memory. */
 export const resident = (pid) => Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * PAGE;
-
-/** Milliseconds of CPU time a process has used, all its threads together. */
-export function cpuOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK;
-}
 
 function cpuOfMachine() {
   const [user, nice, system, , , irq, softirq, steal] = readFileSync('/proc/stat', 'utf8').split('\n')[0].split(/\s+/).slice(1).map(Number);
