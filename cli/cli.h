@@ -20,6 +20,7 @@ struct isola__cli {
     struct isola__options options;
     char *socket; /* path of the agent's socket; owned */
     bool colour;  /* on stdout */
+    size_t width; /* of the terminal that stdout is, in columns; 0: it is none, or not known */
     int status;   /* what the process will exit with: enum isola__status */
 };
 

@@ -254,10 +254,12 @@ static void list_durables(const json_t *durables, bool colour, struct isola_buf 
 static void print(struct isola__cli *cli, const json_t *value)
 {
     static const struct isola__column columns[] = {
-        {"NODE", false},    {"PEER", false},   {"KIND", false},   {"DIR", false}, {"STATE", false},
-        {"RTT", true},      {"IN/S", true},    {"OUT/S", true},   {"IN", true},   {"OUT", true},
-        {"QUEUED", true},   {"WAITING", true}, {"REFUSED", true}, {"LOST", true}, {"WIRE", true},
-        {"VERSION", false}, {"UP", true}};
+        {"NODE", ISOLA__WORD},      {"PEER", ISOLA__WORD},     {"KIND", ISOLA__WORD},
+        {"DIR", ISOLA__WORD},       {"STATE", ISOLA__WORD},    {"RTT", ISOLA__NUMBER},
+        {"IN/S", ISOLA__NUMBER},    {"OUT/S", ISOLA__NUMBER},  {"IN", ISOLA__NUMBER},
+        {"OUT", ISOLA__NUMBER},     {"QUEUED", ISOLA__NUMBER}, {"WAITING", ISOLA__NUMBER},
+        {"REFUSED", ISOLA__NUMBER}, {"LOST", ISOLA__NUMBER},   {"WIRE", ISOLA__NUMBER},
+        {"VERSION", ISOLA__WORD},   {"UP", ISOLA__NUMBER}};
     struct isola__table t;
     struct isola_buf out = {0};
     size_t i;
@@ -286,7 +288,7 @@ static void print(struct isola__cli *cli, const json_t *value)
     if (json_array_size(links) == 0)
         isola_buf_puts(&out, "no links: this node is in no cluster, or the only one in it\n");
     else
-        isola__table_print(&t, cli->colour, &out);
+        isola__table_print(&t, cli->width, cli->colour, &out);
     isola__table_free(&t);
     list_ciphers(links, cli->colour, &out);
     list_losses(links, cli->colour, &out);

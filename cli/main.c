@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -16,6 +17,18 @@ static bool colour_wanted(void)
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
     return isatty(STDOUT_FILENO) && (no == NULL || *no == '\0') && term != NULL &&
            strcmp(term, "dumb") != 0;
+}
+
+/* As the terminal says; else as the shell does, which exports it for those that do not. */
+static size_t terminal_width(void)
+{
+    struct winsize size = {0};
+    const char *columns = getenv("COLUMNS");
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return columns != NULL ? strtoul(columns, NULL, 10) : 0;
 }
 
 static void print_about(struct isola__cli *cli)
@@ -56,6 +69,7 @@ int main(int argc, char **argv)
     struct isola_err err;
     signal(SIGPIPE, SIG_IGN); /* a reader or an agent that goes away is an error code */
     cli.colour = colour_wanted();
+    cli.width = terminal_width();
     if (isola__options_parse(argc, argv, &cli.options, &err) != 0)
         isola__fail_usage(&cli, "%s", err.text);
     else if (cli.options.help || cli.options.version)

@@ -136,8 +136,9 @@ static void list_failures(const json_t **rows, size_t n, bool colour, struct iso
 void isola__run_ps(struct isola__cli *cli)
 {
     static const struct isola__column columns[] = {
-        {"ADDRESS", false}, {"ISOLATION", false}, {"NODE", false}, {"THREAD", true},
-        {"STATE", false},   {"MAILBOX", true},    {"TURNS", true}, {"HEAP", true}};
+        {"ADDRESS", ISOLA__LONG},  {"ISOLATION", ISOLA__WORD}, {"NODE", ISOLA__WORD},
+        {"THREAD", ISOLA__NUMBER}, {"STATE", ISOLA__WORD},     {"MAILBOX", ISOLA__NUMBER},
+        {"TURNS", ISOLA__NUMBER},  {"HEAP", ISOLA__NUMBER}};
     const char *app = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     if (app != NULL && !isola__check_app(cli, app))
         return;
@@ -184,7 +185,7 @@ void isola__run_ps(struct isola__cli *cli)
             add_number(&t, actor, "turns", PLAIN_NUMBER);
             add_number(&t, actor, "heap", BYTES);
         }
-        isola__table_print(&t, cli->colour, &out);
+        isola__table_print(&t, cli->width, cli->colour, &out);
         list_failures(rows, listed, cli->colour, &out);
         free((void *)rows);
         isola__table_free(&t);
@@ -243,8 +244,9 @@ static void tell_silent(const json_t *node, bool colour, struct isola_buf *out)
 void isola__run_nodes(struct isola__cli *cli)
 {
     static const struct isola__column columns[] = {
-        {"NAME", false},  {"STATE", false},  {"URL", false},   {"PID", true},     {"HOST", true},
-        {"ACTORS", true}, {"THREADS", true}, {"UPTIME", true}, {"VERSION", false}};
+        {"NAME", ISOLA__WORD},      {"STATE", ISOLA__WORD},    {"URL", ISOLA__LONG},
+        {"PID", ISOLA__NUMBER},     {"HOST", ISOLA__NUMBER},   {"ACTORS", ISOLA__NUMBER},
+        {"THREADS", ISOLA__NUMBER}, {"UPTIME", ISOLA__NUMBER}, {"VERSION", ISOLA__WORD}};
     struct isola_buf params = {0};
     isola_mp_map(&params, 0);
     json_t *value = isola__call(cli, "nodes", &params, "nodes");
@@ -276,7 +278,7 @@ void isola__run_nodes(struct isola__cli *cli)
         add_text(&t, node, "version");
     }
     struct isola_buf out = {0};
-    isola__table_print(&t, cli->colour, &out);
+    isola__table_print(&t, cli->width, cli->colour, &out);
     isola__table_free(&t);
     json_array_foreach(json_object_get(value, "nodes"), i, node)
         tell_silent(node, cli->colour, &out);

@@ -7,7 +7,9 @@
 #include "base/check.h"
 #include "cli/text.h"
 
-#define GAP 2
+#define GAP            2
+#define INDENT         2  /* of a block's further lines */
+#define LONG_MIN_WIDTH 16 /* columns: less of an address says too little */
 
 void isola__table_init(struct isola__table *t, const struct isola__column *columns, size_t n)
 {
@@ -55,26 +57,58 @@ static void spaces(struct isola_buf *out, size_t n)
         isola_buf_puts(out, " ");
 }
 
-void isola__table_print(const struct isola__table *t, bool colour, struct isola_buf *out)
+/* Of each column; without the titles when `titles` is false. */
+static void measure(const struct isola__table *t, bool titles, size_t widths[])
 {
-    size_t widths[ISOLA__TABLE_COLUMNS] = {0};
-    ISOLA_CHECK(t->n % t->ncolumns == 0);
-    for (size_t i = 0; i < t->n; i++)
+    for (size_t i = titles ? 0 : t->ncolumns; i < t->n; i++)
         if (t->cells[i].width > widths[i % t->ncolumns])
             widths[i % t->ncolumns] = t->cells[i].width;
+}
 
+/* Makes `widths` fit into `width`; false: they cannot. */
+static bool fit(const struct isola__table *t, size_t width, size_t widths[])
+{
+    size_t total = GAP * (t->ncolumns - 1), *longest = NULL;
+    for (size_t i = 0; i < t->ncolumns; i++) {
+        total += widths[i];
+        if (t->columns[i].content == ISOLA__LONG)
+            longest = &widths[i];
+    }
+    if (total <= width)
+        return true;
+    if (longest == NULL || *longest < LONG_MIN_WIDTH + (total - width))
+        return false;
+    *longest -= total - width;
+    return true;
+}
+
+static void print_cell(const struct isola__cell *cell, size_t width, bool colour,
+                       struct isola_buf *out)
+{
+    struct isola_buf text = {0};
+    if (cell->width > width)
+        isola__text_shorten(&text, isola_slice(cell->text, cell->len), width);
+    else
+        isola_buf_append(&text, cell->text, cell->len);
+    isola__tone(out, cell->tone, colour, isola_buf_slice(&text));
+    isola_buf_free(&text);
+}
+
+static void print_rows(const struct isola__table *t, const size_t widths[], bool colour,
+                       struct isola_buf *out)
+{
     size_t owed = 0; /* spaces that are printed only when something follows */
     for (size_t i = 0; i < t->n; i++) {
         const struct isola__cell *cell = &t->cells[i];
         size_t column = i % t->ncolumns;
-        size_t pad = widths[column] - cell->width;
-        bool right = t->columns[column].right;
+        size_t pad = widths[column] > cell->width ? widths[column] - cell->width : 0;
+        bool right = t->columns[column].content == ISOLA__NUMBER;
         if (right)
             owed += pad;
         if (cell->len > 0) {
             spaces(out, owed);
             owed = 0;
-            isola__tone(out, cell->tone, colour, isola_slice(cell->text, cell->len));
+            print_cell(cell, widths[column], colour, out);
         }
         owed += GAP + (right ? 0 : pad);
         if (column + 1 == t->ncolumns) {
@@ -82,6 +116,46 @@ void isola__table_print(const struct isola__table *t, bool colour, struct isola_
             owed = 0;
         }
     }
+}
+
+static void print_blocks(const struct isola__table *t, size_t width, bool colour,
+                         struct isola_buf *out)
+{
+    size_t widths[ISOLA__TABLE_COLUMNS] = {0};
+    measure(t, false, widths);
+    for (size_t i = t->ncolumns; i < t->n; i += t->ncolumns) {
+        size_t at = 0, owed = 0;
+        for (size_t k = 0; k < t->ncolumns; k++) {
+            const struct isola__cell *title = &t->cells[k], *cell = &t->cells[i + k];
+            size_t wide = title->width + 1 + widths[k];
+            if (k > 0 && at + GAP + wide > width) {
+                isola_buf_puts(out, "\n");
+                at = owed = INDENT;
+            } else if (k > 0) {
+                at += GAP;
+                owed += GAP;
+            }
+            spaces(out, owed);
+            isola__tone(out, title->tone, colour, isola_slice(title->text, title->len));
+            isola_buf_puts(out, cell->len > 0 ? " " : "");
+            isola__tone(out, cell->tone, colour, isola_slice(cell->text, cell->len));
+            owed = widths[k] - cell->width + (cell->len > 0 ? 0 : 1);
+            at += wide;
+        }
+        isola_buf_puts(out, "\n");
+    }
+}
+
+void isola__table_print(const struct isola__table *t, size_t width, bool colour,
+                        struct isola_buf *out)
+{
+    size_t widths[ISOLA__TABLE_COLUMNS] = {0};
+    ISOLA_CHECK(t->n % t->ncolumns == 0);
+    measure(t, true, widths);
+    if (width == 0 || fit(t, width, widths))
+        print_rows(t, widths, colour, out);
+    else
+        print_blocks(t, width, colour, out);
 }
 
 void isola__table_free(struct isola__table *t)

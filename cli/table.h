@@ -2,6 +2,10 @@
  *
  * Rows and columns for people: aligned by what a terminal shows, two spaces between columns, no
  * space at line ends.
+ *
+ * A table that is wider than the terminal gets its ISOLA__LONG column shortened, if that is enough.
+ * Else each row is a block of its own, of as many lines as it takes: every value after the title of
+ * its column, line ends at the same columns in all of them, lines after the first indented.
  */
 #ifndef ISOLA_CLI_TABLE_H
 #define ISOLA_CLI_TABLE_H
@@ -13,9 +17,15 @@
 /* Colours by meaning. */
 enum isola__tone { ISOLA__PLAIN, ISOLA__BOLD, ISOLA__DIM, ISOLA__GOOD, ISOLA__WARN, ISOLA__BAD };
 
+enum isola__content {
+    ISOLA__WORD,
+    ISOLA__NUMBER, /* ends where the column ends */
+    ISOLA__LONG,   /* names whose middle may be left out; one column of a table at the most */
+};
+
 struct isola__column {
     const char *title;
-    bool right; /* numbers end where the column ends */
+    enum isola__content content;
 };
 
 struct isola__cell {
@@ -37,7 +47,8 @@ ANY_THREAD void isola__table_init(struct isola__table *t, const struct isola__co
 /* The next cell, left to right and row by row. Copies; hostile text is made harmless. */
 ANY_THREAD void isola__table_add(struct isola__table *t, struct isola_slice text,
                                  enum isola__tone tone);
-ANY_THREAD void isola__table_print(const struct isola__table *t, bool colour,
+/* `width` of the terminal in columns; 0: as wide as it gets. */
+ANY_THREAD void isola__table_print(const struct isola__table *t, size_t width, bool colour,
                                    struct isola_buf *out);
 ANY_THREAD void isola__table_free(struct isola__table *t);
 

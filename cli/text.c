@@ -81,29 +81,72 @@ void isola__text_indent(struct isola_buf *out, struct isola_slice s)
 
 /* wcwidth goes by the thread's locale; the program's own stays "C" so that numbers keep their
  * point. */
+struct measure {
+    locale_t utf8, before;
+};
+
+static struct measure measure_begin(void)
+{
+    struct measure m = {.utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0)};
+    if (m.utf8 != (locale_t)0)
+        m.before = uselocale(m.utf8);
+    return m;
+}
+
+static void measure_end(struct measure m)
+{
+    if (m.utf8 == (locale_t)0)
+        return;
+    uselocale(m.before);
+    freelocale(m.utf8);
+}
+
+/* Of the character at `*at`, which it steps over. */
+static size_t next_width(struct isola_slice s, size_t *at)
+{
+    uint32_t u = 0;
+    size_t n = isola__utf8_next(s.data + *at, s.len - *at, &u);
+    int w = n == 0 || u < 0x80 ? 1 : wcwidth((wchar_t)u);
+    *at += n > 0 ? n : 1;
+    return w < 0 ? 1 : (size_t)w;
+}
+
 static size_t width(struct isola_slice s)
 {
     size_t columns = 0;
-    for (size_t i = 0; i < s.len;) {
-        uint32_t u = 0;
-        size_t n = isola__utf8_next(s.data + i, s.len - i, &u);
-        int w = n == 0 || u < 0x80 ? 1 : wcwidth((wchar_t)u);
-        columns += w < 0 ? 1 : (size_t)w;
-        i += n > 0 ? n : 1;
-    }
+    for (size_t i = 0; i < s.len;)
+        columns += next_width(s, &i);
     return columns;
 }
 
 size_t isola__text_width(struct isola_slice s)
 {
-    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    if (utf8 == (locale_t)0)
-        return width(s);
-    locale_t before = uselocale(utf8);
+    struct measure m = measure_begin();
     size_t columns = width(s);
-    uselocale(before);
-    freelocale(utf8);
+    measure_end(m);
     return columns;
+}
+
+void isola__text_shorten(struct isola_buf *out, struct isola_slice s, size_t columns)
+{
+    struct measure m = measure_begin();
+    size_t left = width(s); /* columns from `i` on */
+    size_t head = columns / 2, tail = columns - 1 - head;
+    size_t head_end = 0, tail_begin = s.len;
+    for (size_t i = 0, passed = 0; i < s.len;) {
+        size_t at = i, w = next_width(s, &i);
+        /* never a combining mark without what it combines with */
+        if (left <= tail && w > 0 && tail_begin == s.len)
+            tail_begin = at;
+        passed += w;
+        left -= w;
+        if (passed <= head)
+            head_end = i;
+    }
+    measure_end(m);
+    isola_buf_append(out, s.data, head_end);
+    isola_buf_puts(out, "…");
+    isola_buf_append(out, s.data + tail_begin, s.len - tail_begin);
 }
 
 #define NAME_MAX_LEN 32

@@ -25,6 +25,10 @@ ANY_THREAD void isola__text_indent(struct isola_buf *out, struct isola_slice s);
 /* Columns on a terminal: wide characters count 2, combining ones 0. */
 ANY_THREAD size_t isola__text_width(struct isola_slice s);
 
+/* Appends `s`, which is clean and has more than `columns` (3 or more), in so many at the most: "…"
+ * stands for its middle, as both ends of an address or a URL tell more than its beginning alone. */
+ANY_THREAD void isola__text_shorten(struct isola_buf *out, struct isola_slice s, size_t columns);
+
 /* What `word` was probably meant to be among `n` names: the nearest by edits (a swap of neighbours
  * is one), or NULL when none is near. */
 ANY_THREAD const char *isola__text_nearest(const char *word, const char *const *names, size_t n);

@@ -458,6 +458,23 @@ test('ps and nodes', { concurrency }, async (t) => {
       '',
     ]);
   });
+  await t.test('a terminal that is narrower than the table', async (t) => {
+    const nodes = [{ name: 'east', state: 'up', url: 'tcp://localhost.example.net:4711', pid: 10, host_pid: 11, actors: 3, threads: 2, uptime_ms: 185000, version: '0.1.0' }];
+    const agent = await withAgent(t, { nodes: () => ({ nodes }) });
+    const lines = async (before) => {
+      const env = { ...process.env, NO_COLOR: '1', ISOLA_NODE: agent.path, SHELL: '/bin/sh' };
+      const { stdout } = await run('script', ['-qec', `${before} ${CTL} nodes`, '/dev/null'], { env });
+      return stdout.replaceAll('\r', '').trim().split('\n');
+    };
+    const whole = 'east  up     tcp://localhost.example.net:4711   10    11       3        2  3 min 5 s  0.1.0';
+    const blocks = ['NAME east  STATE up  URL tcp://localhost.example.net:4711', '  PID 10  HOST 11  ACTORS 3  THREADS 2  UPTIME 3 min 5 s', '  VERSION 0.1.0'];
+    assert.equal((await lines('stty cols 200;'))[1], whole);
+    assert.equal((await lines('stty cols 80;'))[1], 'east  up     tcp://loc….net:4711   10    11       3        2  3 min 5 s  0.1.0');
+    assert.deepEqual(await lines('stty cols 60;'), blocks);
+    assert.deepEqual(await lines('stty cols 0; COLUMNS=60'), blocks);
+    assert.equal((await lines('stty cols 0; COLUMNS=nonsense'))[1], whole);
+    assert.equal((await ctl(['nodes'], { node: agent.path, env: { COLUMNS: '60' } })).stdout.split('\n')[1], whole);
+  });
   await t.test('answers of another shape, and failures', async (t) => {
     const answers = [null, 5, [], {}, { actors: 5 }, 'x'];
     const agent = await withAgent(t, { ps: () => answers.shift() ?? failure('EINVAL', 'unknown method ps') });

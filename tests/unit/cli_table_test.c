@@ -54,7 +54,8 @@ static void what_drives_a_terminal(void **state)
 
 static void columns(void **state)
 {
-    static const struct isola__column titles[] = {{"NAME", false}, {"N", true}, {"NOTE", false}};
+    static const struct isola__column titles[] = {
+        {"NAME", ISOLA__WORD}, {"N", ISOLA__NUMBER}, {"NOTE", ISOLA__WORD}};
     struct isola__table t;
     struct isola_buf out = {0};
     (void)state;
@@ -65,14 +66,84 @@ static void columns(void **state)
     isola__table_add(&t, isola_slice_str("東京"), ISOLA__PLAIN);
     isola__table_add(&t, isola_slice_str("1234"), ISOLA__PLAIN);
     isola__table_add(&t, isola_slice_str("two\nlines"), ISOLA__BAD);
-    isola__table_print(&t, false, &out);
+    isola__table_print(&t, 0, false, &out);
     assert_string_equal(isola_buf_cstr(&out), "NAME       N  NOTE\n"
                                               "Zürich     7\n"
                                               "東京    1234  two lines\n");
     out.len = 0;
-    isola__table_print(&t, true, &out);
+    isola__table_print(&t, 0, true, &out);
     assert_non_null(strstr(isola_buf_cstr(&out), "\x1b[31mtwo lines\x1b[0m\n"));
     isola_buf_free(&out);
+    isola__table_free(&t);
+}
+
+static void expect_short(const char *text, size_t columns, const char *wanted)
+{
+    struct isola_buf out = {0};
+    isola__text_shorten(&out, isola_slice_str(text), columns);
+    assert_string_equal(isola_buf_cstr(&out), wanted);
+    isola_buf_free(&out);
+}
+
+static void shortened(void **state)
+{
+    (void)state;
+    expect_short("shop/Counter/user-42", 9, "shop…r-42");
+    expect_short("shop/Counter/user-42", 10, "shop/…r-42");
+    expect_short("abcd", 3, "a…d");
+    expect_short("東京東京東京", 6, "東…京");         /* a wide character is left out whole */
+    expect_short("abcde\xcc\x88", 4, "ab…e\xcc\x88"); /* as is a combined one */
+    expect_short("a\xcc\x88"
+                 "bcde",
+                 3, "a\xcc\x88…e");
+}
+
+static void expect_table(const struct isola__table *t, size_t width, const char *wanted)
+{
+    struct isola_buf out = {0};
+    isola__table_print(t, width, false, &out);
+    assert_string_equal(isola_buf_cstr(&out), wanted);
+    isola_buf_free(&out);
+}
+
+static void narrow_terminals(void **state)
+{
+    static const struct isola__column titles[] = {
+        {"ADDRESS", ISOLA__LONG}, {"STATE", ISOLA__WORD}, {"TURNS", ISOLA__NUMBER}};
+    static const char *const cells[] = {"shop/Counter/user-42", "idle", "4",
+                                        "shop/Cart/7",          "",     "12345"};
+    struct isola__table t;
+    (void)state;
+    isola__table_init(&t, titles, 3);
+    for (size_t i = 0; i < 6; i++)
+        isola__table_add(&t, isola_slice_str(cells[i]), ISOLA__PLAIN);
+    static const char whole[] = "ADDRESS               STATE  TURNS\n"
+                                "shop/Counter/user-42  idle       4\n"
+                                "shop/Cart/7                  12345\n";
+    expect_table(&t, 0, whole);
+    expect_table(&t, 34, whole);
+    expect_table(&t, 33,
+                 "ADDRESS              STATE  TURNS\n"
+                 "shop/Coun…r/user-42  idle       4\n"
+                 "shop/Cart/7                 12345\n");
+    expect_table(&t, 30,
+                 "ADDRESS           STATE  TURNS\n"
+                 "shop/Cou…user-42  idle       4\n"
+                 "shop/Cart/7              12345\n");
+    /* what it would take is too much: blocks, nothing left out */
+    expect_table(&t, 29,
+                 "ADDRESS shop/Counter/user-42\n"
+                 "  STATE idle  TURNS 4\n"
+                 "ADDRESS shop/Cart/7\n"
+                 "  STATE       TURNS 12345\n");
+    expect_table(&t, 41, whole);
+    expect_table(&t, 1,
+                 "ADDRESS shop/Counter/user-42\n"
+                 "  STATE idle\n"
+                 "  TURNS 4\n"
+                 "ADDRESS shop/Cart/7\n"
+                 "  STATE\n"
+                 "  TURNS 12345\n");
     isola__table_free(&t);
 }
 
@@ -126,8 +197,9 @@ static void near_misses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(widths),      cmocka_unit_test(what_drives_a_terminal),
-        cmocka_unit_test(columns),     cmocka_unit_test(figures),
+        cmocka_unit_test(widths),           cmocka_unit_test(what_drives_a_terminal),
+        cmocka_unit_test(columns),          cmocka_unit_test(shortened),
+        cmocka_unit_test(narrow_terminals), cmocka_unit_test(figures),
         cmocka_unit_test(near_misses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
