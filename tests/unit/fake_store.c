@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The store of a world: its thread ends reads and writes in order, after short random delays.
+ */
+#include "base/clock.h"
+#include "fake_world_parts.h"
+
+struct world_job {
+    struct world_job *next;
+    struct isola_state_io *io;
+    bool write;
+};
+
+/* Where a row of that key is, or of those a removal is for; n when there is none. */
+static size_t row_of(const struct isola_kept_rows *rows, const struct isola_kept *row)
+{
+    size_t i = 0;
+    while (i < rows->n &&
+           !(rows->row[i].part == row->part && isola_slice_eq(rows->row[i].peer, row->peer) &&
+             (row->gone ? rows->row[i].seq <= row->seq : rows->row[i].seq == row->seq)))
+        i++;
+    return i;
+}
+
+/* What a write has beside the state. The lock is held. */
+static void keep(struct world *w, const struct isola_state_io *io)
+{
+    struct isola_kept_rows *kept = isola_map_get(&w->kept, io->address);
+    if (kept == NULL && io->nrows > 0) {
+        kept = isola_zalloc(sizeof(*kept));
+        isola_map_set(&w->kept, io->address, kept);
+    }
+    for (size_t i = 0; i < io->nrows; i++) {
+        bool fresh = io->rows[i].part == ISOLA_KEPT_OUTBOX && !io->rows[i].gone;
+        size_t at; /* a number is given out once */
+        while (!fresh && (at = row_of(kept, &io->rows[i])) < kept->n) {
+            free((void *)(uintptr_t)kept->row[at].peer.data);
+            memmove(&kept->row[at], &kept->row[at + 1],
+                    (--kept->n - at) * sizeof(struct isola_kept));
+        }
+        if (!io->rows[i].gone)
+            isola_kept_add(kept, &io->rows[i]);
+    }
+}
+
+static void do_job(struct world *w, struct world_job *job)
+{
+    struct isola_state_io *io = job->io;
+    struct isola_buf copy = {0};
+    struct isola_kept_rows rows = {0};
+    int code = 0;
+    pthread_mutex_lock(&w->lock);
+    struct isola_buf *value = isola_map_get(&w->stored, io->address);
+    if (job->write) {
+        bool unlucky =
+            w->fail_per_mille > 0 && world__random(&w->store_seed, 1000) < w->fail_per_mille;
+        if (w->fail_writes > 0 || unlucky) {
+            w->fail_writes -= w->fail_writes > 0;
+            code = ISOLA_EIO;
+        } else {
+            if (value == NULL) {
+                value = isola_zalloc(sizeof(*value));
+                isola_map_set(&w->stored, io->address, value);
+            }
+            if (io->has_value) {
+                value->len = 0;
+                isola_buf_append(value, io->value.data, io->value.len);
+            }
+            keep(w, io);
+        }
+        w->writes++;
+    } else if (w->fail_reads > 0) {
+        w->fail_reads--;
+        code = w->fail_reads_code;
+    } else if (value == NULL) {
+        code = ISOLA_ENOENT;
+    } else {
+        isola_buf_append(&copy, value->data, value->len);
+        struct isola_kept_rows *kept = isola_map_get(&w->kept, io->address);
+        if (kept != NULL)
+            isola_kept_copy(&rows, kept->row, kept->n);
+        io->rows = rows.row;
+        io->nrows = rows.n;
+    }
+    world__changed(w);
+    /* A read that fails says nothing: whoever reports it must have words of their own. */
+    io->done(io, code, isola_buf_slice(&copy), code == ISOLA_EIO ? "the disk is full" : NULL);
+    isola_buf_free(&copy);
+    isola_kept_free(&rows);
+    free(job);
+}
+
+void *world__store_thread(void *arg)
+{
+    struct world *w = arg;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        while (w->jobs == NULL || w->held)
+            pthread_cond_wait(&w->changed, &w->lock);
+        if (world__random(&w->store_seed, 8) == 0) { /* lets more come in the meantime */
+            uint64_t until = isola_clock_ms() + 1;
+            while (fake_cond_wait(&w->changed, &w->lock, until))
+                ;
+        }
+        struct world_job *job = w->held ? NULL : w->jobs;
+        if (job != NULL) {
+            w->jobs = job->next;
+            w->waiting--;
+        }
+        if (w->jobs == NULL)
+            w->jobs_tail = &w->jobs;
+        pthread_mutex_unlock(&w->lock);
+        if (job != NULL)
+            do_job(w, job);
+    }
+    return NULL;
+}
+
+static void add_job(struct world *w, struct isola_state_io *io, bool write)
+{
+    struct world_job *job = isola_zalloc(sizeof(*job));
+    job->io = io;
+    job->write = write;
+    pthread_mutex_lock(&w->lock);
+    *w->jobs_tail = job;
+    w->jobs_tail = &job->next;
+    w->waiting++;
+    world__changed(w);
+}
+
+void world__state_read(void *arg, struct isola_state_io *io)
+{
+    add_job(arg, io, false);
+}
+
+void world__state_write(void *arg, struct isola_state_io *io)
+{
+    add_job(arg, io, true);
+}
+
+void world_hold_store(struct world *w, bool hold)
+{
+    pthread_mutex_lock(&w->lock);
+    w->held = hold;
+    world__changed(w);
+}
+
+void world_await_held(struct world *w, unsigned n)
+{
+    uint64_t deadline = fake_deadline();
+    pthread_mutex_lock(&w->lock);
+    while (w->waiting < n)
+        world__wait_for(w, deadline, "a read or write");
+    pthread_mutex_unlock(&w->lock);
+}
+
+void world_fail_writes(struct world *w, unsigned n)
+{
+    pthread_mutex_lock(&w->lock);
+    w->fail_writes = n;
+    world__changed(w);
+}
+
+void world_fail_writes_of(struct world *w, unsigned per_mille)
+{
+    pthread_mutex_lock(&w->lock);
+    w->fail_per_mille = per_mille;
+    world__changed(w);
+}
+
+void world_fail_reads(struct world *w, unsigned n, int code)
+{
+    pthread_mutex_lock(&w->lock);
+    w->fail_reads = n;
+    w->fail_reads_code = code;
+    world__changed(w);
+}
+
+int64_t world_stored(struct world *w, const char *address)
+{
+    pthread_mutex_lock(&w->lock);
+    struct isola_buf *value = isola_map_get(&w->stored, isola_slice_str(address));
+    int64_t n = value != NULL ? world__int(isola_buf_slice(value)) : -1;
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
+static unsigned count_kept(struct world *w, const char *address, int part)
+{
+    const struct isola_kept_rows *kept = isola_map_get(&w->kept, isola_slice_str(address));
+    unsigned n = 0;
+    for (size_t i = 0; kept != NULL && i < kept->n; i++)
+        n += kept->row[i].part == part;
+    return n;
+}
+
+void world_await_kept(struct world *w, const char *address, int part, unsigned n)
+{
+    uint64_t deadline = fake_deadline();
+    pthread_mutex_lock(&w->lock);
+    while (count_kept(w, address, part) != n)
+        world__wait_for(w, deadline, "the end of what is kept");
+    pthread_mutex_unlock(&w->lock);
+}
+
+void world__copy_store(struct world *w, struct isola_map *stored, struct isola_map *kept)
+{
+    ISOLA_MAP_EACH(&w->stored, e)
+    {
+        const struct isola_buf *value = e->value;
+        struct isola_buf *copy = isola_zalloc(sizeof(*copy));
+        isola_buf_append(copy, value->data, value->len);
+        isola_map_set(stored, isola_slice(e->key, e->len), copy);
+    }
+    ISOLA_MAP_EACH(&w->kept, k)
+    {
+        const struct isola_kept_rows *rows = k->value;
+        struct isola_kept_rows *copy = isola_zalloc(sizeof(*copy));
+        isola_kept_copy(copy, rows->row, rows->n);
+        isola_map_set(kept, isola_slice(k->key, k->len), copy);
+    }
+}
