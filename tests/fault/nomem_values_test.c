@@ -16,6 +16,7 @@
 #include "base/msgpack.h"
 #include "cli/value.h"
 #include "nomem.h"
+#include "tests/bytes.h"
 #include "transport/older.h"
 
 static struct isola_buf values[100]; /* those of tests/vectors, each one args array */
@@ -29,14 +30,8 @@ static int read_values(void **state)
     size_t i;
     json_array_foreach(vectors, i, vector)
     {
-        const char *hex = json_string_value(json_object_get(vector, "bytes"));
-        struct isola_buf *b = &values[n_values++];
         assert_true(n_values < sizeof(values) / sizeof(values[0]));
-        for (; hex[0] != '\0'; hex += 2) {
-            char digits[] = {hex[0], hex[1], '\0'};
-            uint8_t byte = (uint8_t)strtoul(digits, NULL, 16);
-            isola_buf_append(b, &byte, 1);
-        }
+        values[n_values++] = unhex(json_string_value(json_object_get(vector, "bytes")));
     }
     json_decref(vectors);
     json_set_alloc_funcs(__wrap_malloc, __wrap_free); /* whose memory is asked for here */

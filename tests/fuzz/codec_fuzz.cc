@@ -5,7 +5,6 @@
 //
 // The target lives in a plain Node.js, as an addon: run(ARGUMENTS) is libFuzzer's main, or that of
 // replay.c.
-#include <node.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -14,11 +13,10 @@
 
 #include "actors/v8/values.hh"
 #include "tests/fuzz/fuzz.h"
+#include "tests/isolate/addon.hh"
 
-extern "C" {
-extern const uint8_t isola_runtime_source[], isola_runtime_source_end[];
-int LLVMFuzzerRunDriver(int *argc, char ***argv, int (*one)(const uint8_t *data, size_t size));
-}
+extern "C" int LLVMFuzzerRunDriver(int *argc, char ***argv,
+                                   int (*one)(const uint8_t *data, size_t size));
 
 namespace
 {
@@ -61,7 +59,7 @@ void one(isola_js *js, void *arg)
     ISOLA_CHECK(first == second);
 }
 
-void run(const v8::FunctionCallbackInfo<v8::Value> &info)
+void run(addon::Info info)
 {
     v8::Isolate *isolate = info.GetIsolate();
     static std::vector<std::string> words{"codec_fuzz"};
@@ -99,16 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 NODE_MODULE_INIT()
 {
     (void)module;
-    v8::Isolate *isolate = v8::Isolate::GetCurrent();
     isola_err err{};
-    Slice runtime = isola_slice(
-        isola_runtime_source, static_cast<size_t>(isola_runtime_source_end - isola_runtime_source));
-    if (isola_v8_start(node::GetMultiIsolatePlatform(node::GetCurrentEnvironment(context)), runtime,
-                       &err) != 0 ||
-        isola_v8_open(&isola::quiet_ops, nullptr, {}, nullptr, &isolate_of_values, &err) != 0)
+    if (addon::start_quiet(context, &isolate_of_values, &err) != 0)
         isola_check_failed(err.text, __FILE__, __LINE__);
-    exports
-        ->Set(context, v8::String::NewFromUtf8Literal(isolate, "run"),
-              v8::Function::New(context, run).ToLocalChecked())
-        .Check();
+    addon::provide(context, exports, {{"run", run}});
 }

@@ -23,7 +23,6 @@
 // `run` loads `code` as an ES module and goes on until nothing is left to do. Time is virtual: when
 // an isolate waits for timers only, the clock of the timers jumps to the next one, so nothing here
 // waits. `error` is why the module failed, or the first crash.
-#include <node.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <v8-internal.h>
@@ -35,11 +34,9 @@
 
 #include "actors/v8/ahead.hh"
 #include "actors/v8/heap.hh"
-#include "actors/v8/internal.hh"
 #include "actors/v8/realm.h"
 #include "base/msgpack.h"
-
-extern "C" const uint8_t isola_runtime_source[], isola_runtime_source_end[];
+#include "tests/isolate/addon.hh"
 
 // In place of what the codec grows its buffers with (CMakeLists.txt): see starve().
 extern "C" void *__real_realloc(void *p, size_t n);
@@ -61,6 +58,7 @@ namespace
 {
 
 using Slice = struct isola_slice; // in C++ the function of this name hides the type
+using addon::Info, addon::text;
 
 constexpr uint64_t kEndOfTime = 3600 * 1000; // ms of virtual time a script may spend
 constexpr int kSteps = 1000000;              // and timers that may fire
@@ -231,22 +229,12 @@ void step(isola_js *js, void *arg)
     isola_js_timer(js, 0, id);
 }
 
-using Info = const v8::FunctionCallbackInfo<v8::Value> &;
-
-v8::Local<v8::String> text(v8::Isolate *isolate, const std::string &s)
-{
-    return v8::String::NewFromUtf8(isolate, s.data(), v8::NewStringType::kNormal,
-                                   static_cast<int>(s.size()))
-        .ToLocalChecked();
-}
-
 Probe *of(Info info)
 {
     auto at = info[0]->IsUint32() ? probes.find(info[0].As<v8::Uint32>()->Value()) : probes.end();
     if (at != probes.end())
         return at->second;
-    info.GetIsolate()->ThrowException(
-        v8::Exception::Error(text(info.GetIsolate(), "no such isolate")));
+    addon::throw_error(info.GetIsolate(), "no such isolate");
     return nullptr;
 }
 
@@ -261,7 +249,7 @@ void open(Info info)
     }
     if (isola_v8_open(&ops, p, limits, nullptr, &p->v8, &err) != 0) {
         delete p;
-        info.GetIsolate()->ThrowException(v8::Exception::Error(text(info.GetIsolate(), err.text)));
+        addon::throw_error(info.GetIsolate(), err.text);
         return;
     }
     probes[next_probe] = p;
@@ -502,25 +490,17 @@ void ahead(Info info)
 NODE_MODULE_INIT()
 {
     (void)module;
-    v8::Isolate *isolate = v8::Isolate::GetCurrent();
     isola_err err{};
-    if (isola_v8_start(
-            node::GetMultiIsolatePlatform(node::GetCurrentEnvironment(context)),
-            isola_slice(isola_runtime_source,
-                        static_cast<size_t>(isola_runtime_source_end - isola_runtime_source)),
-            &err) != 0) {
-        isolate->ThrowException(v8::Exception::Error(text(isolate, err.text)));
-        return;
-    }
-    const struct {
-        const char *name;
-        v8::FunctionCallback function;
-    } functions[] = {{"open", open},     {"close", close},       {"heap", heap},
-                     {"run", run},       {"ahead", ahead},       {"encode", encode},
-                     {"recode", recode}, {"readable", readable}, {"starve", starve}};
-    for (auto &f : functions)
-        exports
-            ->Set(context, text(isolate, f.name),
-                  v8::Function::New(context, f.function).ToLocalChecked())
-            .Check();
+    if (addon::start(context, &err) != 0)
+        return addon::throw_error(v8::Isolate::GetCurrent(), err.text);
+    addon::provide(context, exports,
+                   {{"open", open},
+                    {"close", close},
+                    {"heap", heap},
+                    {"run", run},
+                    {"ahead", ahead},
+                    {"encode", encode},
+                    {"recode", recode},
+                    {"readable", readable},
+                    {"starve", starve}});
 }

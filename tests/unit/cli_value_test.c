@@ -13,20 +13,7 @@
 #include "base/msgpack.h"
 #include "cli/json.h"
 #include "cli/value.h"
-
-/* "93 01 a1 61" as bytes. */
-static struct isola_buf bytes(const char *hex)
-{
-    struct isola_buf b = {0};
-    for (unsigned v; *hex != '\0'; hex += strspn(hex, "0123456789abcdef")) {
-        hex += strspn(hex, " ");
-        if (sscanf(hex, "%2x", &v) != 1)
-            break;
-        uint8_t byte = (uint8_t)v;
-        isola_buf_append(&b, &byte, 1);
-    }
-    return b;
-}
+#include "tests/bytes.h"
 
 /* Takes `b`. The JSON text, or "ENAME: sentence". */
 static char *shown(struct isola_buf *b)
@@ -53,12 +40,12 @@ static void expect_buf(struct isola_buf b, const char *json)
 
 static void expect(const char *hex, const char *json)
 {
-    expect_buf(bytes(hex), json);
+    expect_buf(unhex(hex), json);
 }
 
 static void refuses(const char *hex, const char *code)
 {
-    struct isola_buf b = bytes(hex);
+    struct isola_buf b = unhex(hex);
     char *text = shown(&b);
     assert_memory_equal(text, code, strlen(code));
     free(text);
@@ -280,7 +267,7 @@ static void cut_and_flipped(void **state)
         "94 c7 06 04 a1 61 01 a1 62 02 c7 0a 07 81 a5 63 61 75 73 65 92 01 02 "
         "d7 03 00 00 00 00 00 00 00 00 81 a1 78 c7 05 08 03 fe ff 02 00";
     (void)state;
-    struct isola_buf whole = bytes(hex);
+    struct isola_buf whole = unhex(hex);
     for (size_t n = 0; n < whole.len; n++) {
         struct isola_buf part = {0};
         isola_buf_append(&part, whole.data, n);
@@ -298,7 +285,7 @@ static void sends(const char *json, const char *hex)
 {
     json_t *v;
     struct isola_err err;
-    struct isola_buf out = {0}, wanted = bytes(hex);
+    struct isola_buf out = {0}, wanted = unhex(hex);
     assert_int_equal(isola__value_parse(json, &v, &err), 0);
     assert_int_equal(isola__value_from_json(v, &out, &err), 0);
     json_decref(v);

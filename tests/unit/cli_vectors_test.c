@@ -12,15 +12,7 @@
 
 #include "base/msgpack.h"
 #include "cli/value.h"
-
-static void bytes_of(const char *hex, struct isola_buf *out)
-{
-    for (; hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
-        char digits[] = {hex[0], hex[1], '\0'};
-        uint8_t byte = (uint8_t)strtoul(digits, NULL, 16);
-        isola_buf_append(out, &byte, 1);
-    }
-}
+#include "tests/bytes.h"
 
 static void each_is_a_value(void **state)
 {
@@ -32,11 +24,10 @@ static void each_is_a_value(void **state)
     assert_true(json_array_size(vectors) > 40);
     json_array_foreach(vectors, i, vector)
     {
-        struct isola_buf bytes = {0};
+        struct isola_buf bytes = unhex(json_string_value(json_object_get(vector, "bytes")));
         struct isola_slice whole;
         struct isola_err err = {0};
         json_t *shown = NULL;
-        bytes_of(json_string_value(json_object_get(vector, "bytes")), &bytes);
         assert_false(bytes.failed);
         struct isola_mp_reader r = isola_mp_reader(isola_buf_slice(&bytes));
         assert_int_equal(isola_mp_skip(&r, &whole), 0);
@@ -61,10 +52,9 @@ static void every_form_of_a_string(void **state)
                  {"91d60d3dd800de", "\U0001f600"},
                  {"91d50d3dd8", "\ufffd"}};
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct isola_buf bytes = {0};
+        struct isola_buf bytes = unhex(forms[i].hex);
         struct isola_err err = {0};
         json_t *shown = NULL;
-        bytes_of(forms[i].hex, &bytes);
         assert_int_equal(isola__value_to_json(isola_buf_slice(&bytes), &shown, &err), 0);
         assert_string_equal(json_string_value(json_array_get(shown, 0)), forms[i].text);
         json_decref(shown);

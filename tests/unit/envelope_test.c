@@ -6,27 +6,10 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 #include <cmocka.h>
 
-#include "base/msgpack.h"
-
-static struct isola_buf unhex(const char *hex)
-{
-    struct isola_buf b = {0};
-    while (*hex != '\0') {
-        unsigned byte;
-        if (*hex == ' ') {
-            hex++;
-            continue;
-        }
-        assert_int_equal(sscanf(hex, "%2x", &byte), 1);
-        *isola_buf_extend(&b, 1) = (uint8_t)byte;
-        hex += 2;
-    }
-    return b;
-}
+#include "tests/bytes.h"
 
 /* Byte for byte what docs/wire.md says. */
 static const struct {
@@ -210,27 +193,15 @@ static void test_malformed(void **state)
     expect_bad("99 01 01 00 a0 a0 a0 00 90 91 d40781", "malformed value");
 }
 
-/* args = [[[…]]], `depth` arrays, or Sets, in args. */
-static int decode_nested(int depth, bool sets)
+static int decode_nested(size_t depth, bool sets)
 {
-    struct isola_buf b = unhex("99 01 01 00 a0 a0 a0 00 90 91"), inner = {0};
-    isola_mp_nil(&inner);
-    for (int i = 0; i < depth; i++) {
-        struct isola_buf outer = {0};
-        if (sets) {
-            isola_mp_ext(&outer, ISOLA_EXT_SET, isola_buf_slice(&inner));
-        } else {
-            isola_mp_array(&outer, 1);
-            isola_buf_append(&outer, inner.data, inner.len);
-        }
-        isola_buf_free(&inner);
-        inner = outer;
-    }
-    isola_buf_append(&b, inner.data, inner.len);
+    struct isola_buf b = unhex("99 01 01 00 a0 a0 a0 00 90");
+    struct isola_buf args = nested_args(isola_slice("\xc0", 1), depth, sets);
+    isola_buf_append(&b, args.data, args.len);
     struct isola_msg m;
     int rc = isola_envelope_decode(isola_buf_slice(&b), &m, NULL, NULL);
     isola_buf_free(&b);
-    isola_buf_free(&inner);
+    isola_buf_free(&args);
     return rc;
 }
 

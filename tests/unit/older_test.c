@@ -12,17 +12,7 @@
 #include <cmocka.h>
 
 #include "base/msgpack.h"
-
-static struct isola_buf unhex(const char *hex)
-{
-    struct isola_buf b = {0};
-    for (; hex[0] != '\0' && hex[1] != '\0'; hex += hex[0] == ' ' ? 1 : 2) {
-        char digits[] = {hex[0], hex[1], '\0'};
-        if (hex[0] != ' ')
-            *isola_buf_extend(&b, 1) = (uint8_t)strtoul(digits, NULL, 16);
-    }
-    return b;
-}
+#include "tests/bytes.h"
 
 /* `older` NULL: it is as version 1 has it. */
 static void expect(const char *name, const char *hex, const char *older)
@@ -114,21 +104,9 @@ static void test_lengths(void **state)
 
 static int nested(size_t depth, bool sets, struct isola_buf *out)
 {
-    struct isola_buf inner = {0};
-    isola_mp_ext(&inner, ISOLA_EXT_LATIN1, isola_slice("\xe9", 1));
-    for (size_t i = 0; i < depth; i++) {
-        struct isola_buf outer = {0};
-        if (sets && i + 1 < depth) {
-            isola_mp_ext(&outer, ISOLA_EXT_SET, isola_buf_slice(&inner));
-        } else {
-            isola_mp_array(&outer, 1);
-            isola_buf_append(&outer, inner.data, inner.len);
-        }
-        isola_buf_free(&inner);
-        inner = outer;
-    }
-    int rc = isola__older_args(isola_buf_slice(&inner), out);
-    isola_buf_free(&inner);
+    struct isola_buf args = nested_args(isola_slice("\xd5\x0c\xe9\x41", 4), depth, sets);
+    int rc = isola__older_args(isola_buf_slice(&args), out);
+    isola_buf_free(&args);
     return rc;
 }
 
@@ -137,10 +115,10 @@ static void test_depth(void **state)
     (void)state;
     for (int sets = 0; sets < 2; sets++) {
         struct isola_buf out = {0};
-        assert_int_equal(nested(ISOLA_VALUE_DEPTH + 1, sets, &out), 1); /* args is one of them */
-        assert_memory_equal(out.data + out.len - 3, "\xa2\u00e9", 3);
+        assert_int_equal(nested(ISOLA_VALUE_DEPTH, sets, &out), 1);
+        assert_memory_equal(out.data + out.len - 4, "\xa3\u00e9\x41", 4);
         out.len = 0;
-        assert_int_equal(nested(ISOLA_VALUE_DEPTH + 2, sets, &out), ISOLA_EPROTO);
+        assert_int_equal(nested(ISOLA_VALUE_DEPTH + 1, sets, &out), ISOLA_EPROTO);
         assert_int_equal(nested(100000, false, &out), ISOLA_EPROTO);
         assert_int_equal(out.len, 0);
         isola_buf_free(&out);

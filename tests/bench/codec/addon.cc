@@ -8,21 +8,19 @@
 //
 // Ours is used as actors/v8 uses it: an args array with the value in it, written to the isolate's
 // scratch buffer. V8's as its header says: a serializer for each message, whose buffer is freed.
-#include <node.h>
 #include <v8-value-serializer.h>
 
 #include <chrono>
 #include <string>
 
-#include "actors/v8/internal.hh"
-
-extern "C" const uint8_t isola_runtime_source[], isola_runtime_source_end[];
+#include "tests/isolate/addon.hh"
 
 namespace
 {
 
 using Slice = struct isola_slice;
 using Clock = std::chrono::steady_clock;
+using addon::Info, addon::text;
 
 isola_v8 *v8_of_values;
 v8::Global<v8::Array> *values;
@@ -108,21 +106,12 @@ void measure(isola_js *js, void *arg)
         job->error = "a value could not be encoded or decoded";
 }
 
-using Info = const v8::FunctionCallbackInfo<v8::Value> &;
-
-v8::Local<v8::String> text(v8::Isolate *isolate, const std::string &s)
-{
-    return v8::String::NewFromUtf8(isolate, s.data(), v8::NewStringType::kNormal,
-                                   static_cast<int>(s.size()))
-        .ToLocalChecked();
-}
-
 bool visit(Info info, void (*call)(isola_js *, void *), Job *job)
 {
     isola_v8_visit(v8_of_values, call, job);
     if (job->error.empty())
         return true;
-    info.GetIsolate()->ThrowException(v8::Exception::Error(text(info.GetIsolate(), job->error)));
+    addon::throw_error(info.GetIsolate(), job->error);
     return false;
 }
 
@@ -184,23 +173,9 @@ void close(Info)
 NODE_MODULE_INIT()
 {
     (void)module;
-    v8::Isolate *isolate = v8::Isolate::GetCurrent();
     isola_err err{};
-    Slice runtime = isola_slice(
-        isola_runtime_source, static_cast<size_t>(isola_runtime_source_end - isola_runtime_source));
-    if (isola_v8_start(node::GetMultiIsolatePlatform(node::GetCurrentEnvironment(context)), runtime,
-                       &err) != 0 ||
-        isola_v8_open(&isola::quiet_ops, nullptr, {}, nullptr, &v8_of_values, &err) != 0) {
-        isolate->ThrowException(v8::Exception::Error(text(isolate, err.text)));
-        return;
-    }
-    const struct {
-        const char *name;
-        v8::FunctionCallback function;
-    } functions[] = {{"open", open}, {"encode", encode}, {"decode", decode}, {"close", close}};
-    for (auto &f : functions)
-        exports
-            ->Set(context, text(isolate, f.name),
-                  v8::Function::New(context, f.function).ToLocalChecked())
-            .Check();
+    if (addon::start_quiet(context, &v8_of_values, &err) != 0)
+        return addon::throw_error(v8::Isolate::GetCurrent(), err.text);
+    addon::provide(context, exports,
+                   {{"open", open}, {"encode", encode}, {"decode", decode}, {"close", close}});
 }
