@@ -6,8 +6,8 @@
  * timer); bytes that are no frames or no envelopes (the connection is dead from then on, with the
  * reason kept); a peer that hangs up in a call.
  *
- * Invariants: at most one call is under way; once `down` is set the link is gone and nothing is
- * sent; close() runs the loop until every handle is closed.
+ * Invariants: at most one call is awaited, the last that was begun; once `down` is set the link is
+ * gone and nothing is sent; close() runs the loop until every handle is closed.
  */
 #include "cli/client.h"
 
@@ -39,7 +39,8 @@ struct isola__client {
     uint64_t last_id;
 
     unsigned wire;    /* the agent's version of the protocol */
-    uint64_t awaited; /* id of the call under way; 0: none */
+    uint64_t awaited; /* id of the last call; 0: it is answered */
+    uint64_t begun;   /* when that was sent */
     const char *name; /* of the program whose durable message is under way, or NULL */
     struct isola_msg *answer;
     struct isola_msgq kept;
@@ -175,8 +176,7 @@ static void run_until(struct isola__client *c, const void *const *done, uint32_t
     uv_timer_stop(&c->timer);
 }
 
-int isola__client_request(struct isola__client *c, struct isola_msg *m, uint32_t wait_ms,
-                          struct isola_msg **answer, struct isola_err *err)
+static int send_request(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
 {
     if (c->down != 0)
         return isola_fail(err, c->down, "%s", c->why.text);
@@ -188,14 +188,23 @@ int isola__client_request(struct isola__client *c, struct isola_msg *m, uint32_t
     if (rc != 0)
         return isola_fail(err, rc, "cannot send to the agent at %.300s: %s", c->path,
                           isola_error_text(rc));
-
     c->awaited = m->id;
-    run_until(c, (const void *const *)&c->answer, wait_ms);
-    c->awaited = 0;
+    c->begun = isola_clock_ms();
+    return 0;
+}
+
+int isola__client_answer(struct isola__client *c, uint32_t wait_ms, struct isola_msg **answer,
+                         struct isola_err *err)
+{
+    uint64_t passed = isola_clock_ms() - c->begun;
+    run_until(c, (const void *const *)&c->answer,
+              passed < wait_ms ? wait_ms - (uint32_t)passed : 1);
     *answer = c->answer;
     c->answer = NULL;
-    if (*answer != NULL)
+    if (*answer != NULL) {
+        c->awaited = 0;
         return 0;
+    }
     if (c->down == ISOLA_ECLOSED)
         return isola_fail(err, c->down,
                           "the agent at %.300s closed the connection before it answered", c->path);
@@ -209,8 +218,15 @@ int isola__client_request(struct isola__client *c, struct isola_msg *m, uint32_t
                       c->path, wait_ms);
 }
 
-int isola__client_call(struct isola__client *c, const char *method, struct isola_slice params,
-                       uint32_t wait_ms, struct isola_msg **answer, struct isola_err *err)
+int isola__client_request(struct isola__client *c, struct isola_msg *m, uint32_t wait_ms,
+                          struct isola_msg **answer, struct isola_err *err)
+{
+    int rc = send_request(c, m, err);
+    return rc != 0 ? rc : isola__client_answer(c, wait_ms, answer, err);
+}
+
+int isola__client_begin(struct isola__client *c, const char *method, struct isola_slice params,
+                        uint32_t wait_ms, struct isola_err *err)
 {
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
@@ -222,10 +238,17 @@ int isola__client_call(struct isola__client *c, const char *method, struct isola
                           .timeout_ms = wait_ms,
                           .event = isola_slice_str(method),
                           .args = isola_buf_slice(&args)};
-    int rc = args.failed ? isola_fail(err, ISOLA_ENOMEM, "out of memory")
-                         : isola__client_request(c, &m, wait_ms, answer, err);
+    int rc =
+        args.failed ? isola_fail(err, ISOLA_ENOMEM, "out of memory") : send_request(c, &m, err);
     isola_buf_free(&args);
     return rc;
+}
+
+int isola__client_call(struct isola__client *c, const char *method, struct isola_slice params,
+                       uint32_t wait_ms, struct isola_msg **answer, struct isola_err *err)
+{
+    int rc = isola__client_begin(c, method, params, wait_ms, err);
+    return rc != 0 ? rc : isola__client_answer(c, wait_ms, answer, err);
 }
 
 int isola__client_pause(struct isola__client *c, uint32_t ms, struct isola_err *err)

@@ -32,6 +32,15 @@ LOOP_THREAD ISOLA_MUST_USE int isola__client_request(struct isola__client *c, st
 LOOP_THREAD ISOLA_MUST_USE int isola__client_call(struct isola__client *c, const char *method,
                                                   struct isola_slice params, uint32_t wait_ms,
                                                   struct isola_msg **answer, struct isola_err *err);
+/* The two halves of a call: sends it (the agent is told that it is waited for `wait_ms`), waits for
+ * its answer until `wait_ms` after it was sent. The second may be called again after
+ * ISOLA_ETIMEDOUT. */
+LOOP_THREAD ISOLA_MUST_USE int isola__client_begin(struct isola__client *c, const char *method,
+                                                   struct isola_slice params, uint32_t wait_ms,
+                                                   struct isola_err *err);
+LOOP_THREAD ISOLA_MUST_USE int isola__client_answer(struct isola__client *c, uint32_t wait_ms,
+                                                    struct isola_msg **answer,
+                                                    struct isola_err *err);
 /* Lets so much time pass; the connection is kept. Ends early, and fails as a call does, with the
  * connection. */
 LOOP_THREAD ISOLA_MUST_USE int isola__client_pause(struct isola__client *c, uint32_t ms,

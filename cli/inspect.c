@@ -23,6 +23,8 @@
 /* Beside the time a profile takes. */
 #define INSPECT_MS 150000u
 #define READ_MS    20000u
+/* Where there is no such actor, or it is not active, an agent says so sooner. */
+#define REFUSED_MS 1000u
 
 struct file {
     char *name; /* NULL: stdout */
@@ -97,21 +99,34 @@ static int file_end(struct file *f, bool whole, struct isola_err *err)
     return rc;
 }
 
-/* Calls a method; a FAIL is told at once, and err->code stays 0. */
-static int call(struct isola__cli *cli, struct isola__client *client, const char *method,
-                const struct isola_buf *params, uint32_t ms, struct isola_msg **out,
-                struct isola_slice *value, struct isola_err *err)
+/* What the REPLY has; a FAIL is told at once, and err->code stays 0. */
+static int value_of(struct isola__cli *cli, const struct isola_msg *answer,
+                    struct isola_slice *value, struct isola_err *err)
 {
-    int rc = isola__client_call(client, method, isola_buf_slice(params), ms, out, err);
-    if (rc != 0)
-        return rc;
-    if ((*out)->kind == ISOLA_MSG_FAIL) {
-        isola__fail_remote(cli, (*out)->args);
+    if (answer->kind == ISOLA_MSG_FAIL) {
+        isola__fail_remote(cli, answer->args);
         return ISOLA_EFAILED;
     }
-    if (!isola_mp_at((*out)->args, 0, value))
+    if (!isola_mp_at(answer->args, 0, value))
         return isola_fail(err, ISOLA_EPROTO, "the agent answered with nothing");
     return 0;
+}
+
+static void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void note(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = NULL;
+    if (vasprintf(&text, fmt, ap) >= 0) {
+        struct isola_buf clean = {0};
+        isola__text_clean(&clean, isola_slice_str(text));
+        fprintf(stderr, "ctl: %.*s\n", ISOLA_FMT(isola_buf_slice(&clean)));
+        isola_buf_free(&clean);
+        free(text);
+    }
+    va_end(ap);
 }
 
 /* Where the file is. */
@@ -121,21 +136,43 @@ struct source {
     bool shared;
 };
 
+static uint32_t seconds(const struct isola__cli *cli)
+{
+    return cli->options.seconds ? cli->options.seconds : DEFAULT_SECONDS;
+}
+
+/* Waits for `inspect`, which is refused at once or takes its time: the one who waits is told of
+ * that. */
+static int wait_for(struct isola__cli *cli, struct isola__client *client, bool heap, uint32_t ms,
+                    struct isola_msg **answer, struct isola_err *err)
+{
+    if (!heap && !cli->options.json && ms > REFUSED_MS) {
+        int rc = isola__client_answer(client, REFUSED_MS, answer, err);
+        if (rc != ISOLA_ETIMEDOUT)
+            return rc;
+        *err = (struct isola_err){0};
+        note("profiling %s for %" PRIu32 " s", cli->options.operands[0], seconds(cli));
+    }
+    return isola__client_answer(client, ms, answer, err);
+}
+
 static int take(struct isola__cli *cli, struct isola__client *client, bool heap,
                 struct source *source, struct isola_err *err)
 {
     struct isola_buf params = {0};
     struct isola_msg *answer = NULL;
     struct isola_slice value, node, isolation;
-    uint64_t ms = (uint64_t)(cli->options.seconds ? cli->options.seconds : DEFAULT_SECONDS) * 1000;
+    uint32_t ms = isola__wait_ms(cli, INSPECT_MS + (heap ? 0 : seconds(cli) * 1000));
     isola_mp_map(&params, heap ? 2 : 3);
     isola_mp_kstr(&params, "address", cli->options.operands[0]);
     isola_mp_kstr(&params, "what", heap ? "heap" : "profile");
     if (!heap)
-        isola_mp_kuint(&params, "ms", ms);
-    int rc =
-        call(cli, client, "inspect", &params,
-             isola__wait_ms(cli, INSPECT_MS + (heap ? 0 : (uint32_t)ms)), &answer, &value, err);
+        isola_mp_kuint(&params, "ms", (uint64_t)seconds(cli) * 1000);
+    int rc = isola__client_begin(client, "inspect", isola_buf_slice(&params), ms, err);
+    if (rc == 0)
+        rc = wait_for(cli, client, heap, ms, &answer, err);
+    if (rc == 0)
+        rc = value_of(cli, answer, &value, err);
     if (rc == 0 && (!isola_mp_find_str(value, "node", &node) ||
                     !isola_mp_find_uint(value, "id", &source->id) ||
                     !isola_mp_find_uint(value, "bytes", &source->bytes) ||
@@ -163,8 +200,10 @@ static int fetch_piece(struct isola__cli *cli, struct isola__client *client,
     isola_mp_kstr(&params, "node", source->node);
     isola_mp_kuint(&params, "id", source->id);
     isola_mp_kuint(&params, "offset", offset);
-    int rc = call(cli, client, "inspect_read", &params, isola__wait_ms(cli, READ_MS), &answer,
-                  &value, err);
+    int rc = isola__client_call(client, "inspect_read", isola_buf_slice(&params),
+                                isola__wait_ms(cli, READ_MS), &answer, err);
+    if (rc == 0)
+        rc = value_of(cli, answer, &value, err);
     if (rc == 0) {
         struct isola_mp_reader r = isola_mp_reader(value);
         if (isola_mp_next(&r, &item) != 0 || item.type != ISOLA_MP_BIN ||
@@ -192,23 +231,6 @@ static int fetch(struct isola__cli *cli, struct isola__client *client, const str
         offset += n;
     }
     return rc;
-}
-
-static void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void note(const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    char *text = NULL;
-    if (vasprintf(&text, fmt, ap) >= 0) {
-        struct isola_buf clean = {0};
-        isola__text_clean(&clean, isola_slice_str(text));
-        fprintf(stderr, "ctl: %.*s\n", ISOLA_FMT(isola_buf_slice(&clean)));
-        isola_buf_free(&clean);
-        free(text);
-    }
-    va_end(ap);
 }
 
 static void print_result(struct isola__cli *cli, bool heap, const struct source *source,
@@ -251,9 +273,6 @@ static void inspect(struct isola__cli *cli, bool heap)
         file_open(&file, cli->options.output, address, heap ? "heapsnapshot" : "cpuprofile", &err);
     if (rc == 0)
         rc = isola__client_open(cli->socket, &client, &err);
-    if (rc == 0 && !heap && !cli->options.json)
-        note("profiling %s for %u s", address,
-             cli->options.seconds ? cli->options.seconds : DEFAULT_SECONDS);
     if (rc == 0)
         rc = take(cli, client, heap, &source, &err);
     if (rc == 0 && source.shared && !cli->options.json)

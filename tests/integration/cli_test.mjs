@@ -9,7 +9,7 @@ import test from 'node:test';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-import { ACK, ASK, EMIT, EVENT, Ext, FAIL, STOP, SUB, encode, envelope, failure, fakeAgent, frame } from './fake_agent.mjs';
+import { ACK, ASK, EMIT, EVENT, Ext, FAIL, REPLY, STOP, SUB, encode, envelope, failure, fakeAgent, frame } from './fake_agent.mjs';
 import { CTL, ctl, scratch, startCtl, until } from './ctl.mjs';
 
 const run = promisify(execFile);
@@ -490,6 +490,45 @@ test('ps and nodes', { concurrency }, async (t) => {
     const { status, stderr } = await ctl(['ps', '--timeout', '10'], { node: agent.path });
     assert.equal(status, 1);
     assert.match(stderr, /^ctl: no answer from the agent at .* within 10 ms; wait longer with --timeout MS\n$/);
+  });
+});
+
+test('profile', { concurrency }, async (t) => {
+  await t.test('what is refused has not begun', async (t) => {
+    const agent = await withAgent(t, { inspect: () => failure('ENOACTOR', 'a/B/c is not active') });
+    const dir = scratch(t);
+    const profile = (...args) => ctl(['profile', 'a/B/c', ...args], { node: agent.path, cwd: dir });
+    assert.deepEqual(await profile(), { status: 1, stdout: '', stderr: 'ctl: ENOACTOR: a/B/c is not active\n' });
+    assert.match((await profile('--seconds', '601')).stderr, /^ctl: option '--seconds' needs a whole number from 1 to 600/);
+    assert.match((await profile('-o', 'none/x')).stderr, /^ctl: cannot write none\/x: No such file or directory\n$/);
+    assert.equal(agent.to('inspect').length, 1);
+    assert.deepEqual(fs.readdirSync(dir), []);
+  });
+  await t.test('whoever waits is told of what', async (t) => {
+    let asked;
+    const agent = await withAgent(t, {
+      inspect: (m, peer) => void (asked = () => peer.send({ kind: REPLY, id: m.id, args: [{ node: 'east', id: 1, bytes: 3, isolation: 'isolate' }] })),
+      inspect_read: ({ args: [{ offset }] }) => Buffer.from('{ }'.slice(offset)),
+    });
+    const dir = scratch(t);
+    const run = startCtl(t, ['profile', 'a/B/c', '--seconds', '7', '-o', 'p'], { node: agent.path, cwd: dir });
+    await until(run.child.stderr, /^ctl: profiling a\/B\/c for 7 s\n$/);
+    asked();
+    assert.deepEqual(await run.done, { status: 0, stdout: "wrote p (3 B): in Chrome's DevTools, Performance > Load profile\n", stderr: 'ctl: profiling a/B/c for 7 s\n' });
+    assert.equal(fs.readFileSync(`${dir}/p`, 'utf8'), '{ }');
+  });
+  await t.test('what fails later is told once', async (t) => {
+    let asked;
+    const agent = await withAgent(t, { inspect: (m, peer) => void (asked = () => peer.send({ kind: FAIL, id: m.id, args: [failure('EFAILED', 'the isolate has ended')] })) });
+    const run = startCtl(t, ['profile', 'a/B/c', '-o', '-'], { node: agent.path });
+    await until(run.child.stderr, /profiling/);
+    asked();
+    assert.match((await run.done).stderr, /^ctl: profiling a\/B\/c for 5 s\nctl: EFAILED: the isolate has ended\n {2}why: [^\n]*\n$/);
+  });
+  await t.test('no answer within --timeout', async (t) => {
+    const agent = await withAgent(t, { inspect: () => undefined });
+    const { stderr } = await ctl(['profile', 'a/B/c', '-o', '-', '--timeout', '1200'], { node: agent.path });
+    assert.match(stderr, /^ctl: profiling a\/B\/c for 5 s\nctl: no answer from the agent at .* within 1200 ms; wait longer with --timeout MS\n$/);
   });
 });
 
