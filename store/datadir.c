@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The data directory: created, locked, and looked over before anything in it is opened.
+ * The data directory: created, or refused when another user may write to it; locked, and looked
+ * over before anything in it is opened.
  *
  * The lock is flock() on `lock`, which holds the owner's pid for the sentence another agent gets.
  * The kernel gives it up with its owner, so a crash leaves nothing to clean.
@@ -60,6 +61,29 @@ static int make_directories(const char *path, struct isola_err *err)
     }
     free(copy);
     return code;
+}
+
+/* Who may write to it can put keys, state and releases of their own there, and who owns it can give
+ * themselves that right. */
+static int check_owner(const char *path, struct isola_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return fail_errno(err, "use the data directory", path, errno);
+    if (st.st_uid != geteuid())
+        return isola_fail(err, ISOLA_EPERM,
+                          "the data directory %s belongs to user %u, not to user %u as whom this "
+                          "runs: run it as that one, `chown -R %u %s`, or choose another data "
+                          "directory",
+                          path, (unsigned)st.st_uid, (unsigned)geteuid(), (unsigned)geteuid(),
+                          path);
+    if ((st.st_mode & 022) != 0)
+        return isola_fail(err, ISOLA_EPERM,
+                          "others may write to the data directory %s (mode %03o), where keys and "
+                          "state are: if you trust what is in it, `chmod go-w %s`, else choose "
+                          "another data directory",
+                          path, (unsigned)(st.st_mode & 0777), path);
+    return 0;
 }
 
 static int locked_by_other(const char *path, int fd, struct isola_err *err)
@@ -138,6 +162,8 @@ int isola_datadir_open(const char *path, struct isola_datadir **out, struct isol
         code = fail_errno(err, "use the data directory", path, errno);
     else if (access(dir->path, R_OK | W_OK | X_OK) != 0)
         code = fail_errno(err, "write to the data directory", path, errno);
+    else
+        code = check_owner(dir->path, err);
     if (code == 0)
         code = take_lock(dir, err);
     if (code == 0)

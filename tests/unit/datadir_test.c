@@ -195,6 +195,39 @@ static void refuses_a_directory_that_is_not_writable(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void refuses_what_others_may_write_to(void **state)
+{
+    (void)state;
+    static const mode_t modes[] = {0720, 0702, 0775, 01777};
+    char sentence[800];
+    isola_datadir_close(opened(path));
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        assert_int_equal(chmod(path, modes[i]), 0);
+        snprintf(sentence, sizeof(sentence),
+                 "others may write to the data directory %s (mode %03o), where keys and state are: "
+                 "if you trust what is in it, `chmod go-w %s`, else choose another data directory",
+                 path, (unsigned)modes[i] & 0777, path);
+        refused(path, ISOLA_EPERM, sentence);
+    }
+    assert_int_equal(chmod(path, 0755), 0); /* others may look, not write */
+    isola_datadir_close(opened(path));
+}
+
+static void refuses_what_is_another_users(void **state)
+{
+    (void)state;
+    char sentence[800];
+    if (geteuid() != 0)
+        skip(); /* only root can give a directory away */
+    isola_datadir_close(opened(path));
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    snprintf(sentence, sizeof(sentence),
+             "the data directory %s belongs to user 65534, not to user 0 as whom this runs: run it "
+             "as that one, `chown -R 0 %s`, or choose another data directory",
+             path, path);
+    refused(path, ISOLA_EPERM, sentence);
+}
+
 static void refuses_a_newer_schema(void **state)
 {
     (void)state;
@@ -229,6 +262,8 @@ int main(int argc, char **argv)
         TEST(names_the_process_that_has_it),
         TEST(refuses_what_cannot_be_a_directory),
         TEST(refuses_a_directory_that_is_not_writable),
+        TEST(refuses_what_others_may_write_to),
+        TEST(refuses_what_is_another_users),
         TEST(refuses_a_newer_schema),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
