@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/msgpack.h"
+#include "base/utf8.h"
 
 static uint8_t *place(uint8_t *to, struct isola_slice *out, struct isola_slice from)
 {
@@ -100,27 +101,13 @@ static bool eight_print(const uint8_t *p)
     return ((v | (v - ones * 0x20) | (del - ones)) & tops) == 0;
 }
 
-/* The length of the well-formed UTF-8 sequence at `p` (Unicode 15, table 3-7), 0 when there is none
- * or when it is a control character. */
+/* The length of the well-formed UTF-8 sequence at `p`, 0 when there is none or when it is a control
+ * character. */
 static size_t sequence(const uint8_t *p, size_t left)
 {
-    uint8_t c = p[0];
-    if (c < 0x80)
-        return c >= 0x20 && c != 0x7f ? 1 : 0;
-    size_t n = c >= 0xc2 && c <= 0xdf   ? 2
-               : c >= 0xe0 && c <= 0xef ? 3
-               : c >= 0xf0 && c <= 0xf4 ? 4
-                                        : 0;
-    if (n == 0 || n > left)
-        return 0;
-    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : c == 0xc2 ? 0xa0 : 0x80;
-    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return n;
+    uint32_t code = 0;
+    size_t n = isola_utf8_next(p, left, &code);
+    return code >= 0x20 && (code < 0x7f || code > 0x9f) ? n : 0;
 }
 
 /* Up to the first '/', which is skipped; false when there is none. */

@@ -4,34 +4,9 @@
 #include <locale.h>
 #include <wchar.h>
 
-#define REPLACEMENT "\xef\xbf\xbd"
+#include "base/utf8.h"
 
-size_t isola__utf8_next(const uint8_t *p, size_t left, uint32_t *code)
-{
-    uint8_t c = p[0];
-    if (c < 0x80) {
-        *code = c;
-        return 1;
-    }
-    size_t n = c >= 0xc2 && c <= 0xdf   ? 2
-               : c >= 0xe0 && c <= 0xef ? 3
-               : c >= 0xf0 && c <= 0xf4 ? 4
-                                        : 0;
-    if (n == 0 || n > left)
-        return 0;
-    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    uint32_t u = c & (0xffu >> (n + 1));
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        u = (u << 6) | (p[i] & 0x3f);
-    }
-    *code = u;
-    return n;
-}
+#define REPLACEMENT "\xef\xbf\xbd"
 
 static bool drives_terminal(uint32_t u)
 {
@@ -46,7 +21,7 @@ static void copy(struct isola_buf *out, struct isola_slice s, bool for_terminal)
     size_t kept = 0; /* everything before has been appended */
     for (size_t i = 0; i < s.len;) {
         uint32_t u = 0;
-        size_t n = isola__utf8_next(s.data + i, s.len - i, &u);
+        size_t n = isola_utf8_next(s.data + i, s.len - i, &u);
         if (n > 0 && !(for_terminal && drives_terminal(u))) {
             i += n;
             continue;
@@ -105,7 +80,7 @@ static void measure_end(struct measure m)
 static size_t next_width(struct isola_slice s, size_t *at)
 {
     uint32_t u = 0;
-    size_t n = isola__utf8_next(s.data + *at, s.len - *at, &u);
+    size_t n = isola_utf8_next(s.data + *at, s.len - *at, &u);
     int w = n == 0 || u < 0x80 ? 1 : wcwidth((wchar_t)u);
     *at += n > 0 ? n : 1;
     return w < 0 ? 1 : (size_t)w;

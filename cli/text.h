@@ -8,10 +8,6 @@
 
 #include "base/buf.h"
 
-/* The length of the well-formed UTF-8 sequence at `p` (`left` bytes are there) and its code point;
- * 0 when there is none (Unicode 15, table 3-7). */
-ANY_THREAD size_t isola__utf8_next(const uint8_t *p, size_t left, uint32_t *code);
-
 /* Appends `s` with U+FFFD for every byte that is not UTF-8. */
 ANY_THREAD void isola__text_utf8(struct isola_buf *out, struct isola_slice s);
 
