@@ -239,18 +239,7 @@ static void release_params(const struct isola_release *r, size_t more, struct is
     isola_mp_kstr(out, "app", r->app);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);
-    isola_mp_cstr(out, "manifest");
-    isola_mp_str(out, r->manifest);
-    isola_mp_cstr(out, "bundles");
-    isola_mp_array(out, r->nbundles);
-    for (size_t i = 0; i < r->nbundles; i++) {
-        isola_mp_map(out, 3);
-        isola_mp_kstr(out, "type", r->bundles[i].type);
-        isola_mp_cstr(out, "code");
-        isola_mp_bin(out, r->bundles[i].code);
-        isola_mp_cstr(out, "map");
-        isola_mp_bin(out, r->bundles[i].map);
-    }
+    isola_release_put_content(r, out);
 }
 
 void isola__release_params(const struct isola_release *r, struct isola_buf *out)

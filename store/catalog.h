@@ -49,6 +49,8 @@ POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 ANY_THREAD ISOLA_MUST_USE int
 isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err);
 ANY_THREAD void isola_release_encode(const struct isola_release *r, struct isola_buf *out);
+/* Two pairs of that map: the manifest and the bundles. */
+ANY_THREAD void isola_release_put_content(const struct isola_release *r, struct isola_buf *out);
 ANY_THREAD void isola_release_free(struct isola_release *r);
 /* Computes r->id from its content. */
 ANY_THREAD void isola_release_identify(struct isola_release *r);

@@ -60,10 +60,8 @@ void isola_release_identify(struct isola_release *r)
 
 /* --- encoding --- */
 
-void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
+void isola_release_put_content(const struct isola_release *r, struct isola_buf *out)
 {
-    isola_mp_map(out, 6);
-    isola_mp_kstr(out, "app", r->app);
     isola_mp_cstr(out, "manifest");
     isola_mp_str(out, r->manifest);
     isola_mp_cstr(out, "bundles");
@@ -76,6 +74,13 @@ void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
         isola_mp_cstr(out, "map");
         isola_mp_bin(out, r->bundles[i].map);
     }
+}
+
+void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
+{
+    isola_mp_map(out, 6);
+    isola_mp_kstr(out, "app", r->app);
+    isola_release_put_content(r, out);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);
     isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
