@@ -37,6 +37,11 @@ LOOP_THREAD json_t *isola__call(struct isola__cli *cli, const char *method,
 ANY_THREAD void isola__list_unreachable(const json_t *names, const char *meaning, bool colour,
                                         struct isola_buf *out);
 
+/* The same of `value`, for what is no table: writes `note` to stderr, and behind it a line for each
+ * node. Takes what `note` holds. */
+LOOP_THREAD void isola__tell_missing(const json_t *value, const char *meaning,
+                                     struct isola_buf *note);
+
 /* The text of a JSON string, empty for anything else. Borrowed from `v`. */
 ANY_THREAD struct isola_slice isola__text_of(const json_t *v);
 

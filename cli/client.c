@@ -176,11 +176,11 @@ static void run_until(struct isola__client *c, const void *const *done, uint32_t
     uv_timer_stop(&c->timer);
 }
 
-static int send_request(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
+static int send_msg(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
 {
     if (c->down != 0)
         return isola_fail(err, c->down, "%s", c->why.text);
-    m->id = ++c->last_id;
+    m->id = m->kind == ISOLA_MSG_EMIT ? 0 : ++c->last_id;
     int rc = isola_link_send_msg(c->link, m);
     if (rc == ISOLA_ETOOBIG)
         return isola_fail(err, rc, "the message is too big: %u MiB are allowed",
@@ -188,6 +188,14 @@ static int send_request(struct isola__client *c, struct isola_msg *m, struct iso
     if (rc != 0)
         return isola_fail(err, rc, "cannot send to the agent at %.300s: %s", c->path,
                           isola_error_text(rc));
+    return 0;
+}
+
+static int send_request(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
+{
+    int rc = send_msg(c, m, err);
+    if (rc != 0)
+        return rc;
     c->awaited = m->id;
     c->begun = isola_clock_ms();
     return 0;
@@ -343,18 +351,9 @@ bool isola__client_interrupted(const struct isola__client *c)
 
 int isola__client_send(struct isola__client *c, struct isola_msg *m, struct isola_err *err)
 {
-    if (c->down != 0)
-        return isola_fail(err, c->down, "%s", c->why.text);
-    m->id = m->kind == ISOLA_MSG_EMIT ? 0 : ++c->last_id;
-    int rc = isola_link_send_msg(c->link, m);
-    if (rc == ISOLA_ETOOBIG)
-        return isola_fail(err, rc, "the message is too big: %u MiB are allowed",
-                          ISOLA_FRAME_MAX >> 20);
-    if (rc != 0)
-        return isola_fail(err, rc, "cannot send to the agent at %.300s: %s", c->path,
-                          isola_error_text(rc));
+    int rc = send_msg(c, m, err);
     /* frames are read in order: once this is answered, `m` has been read */
-    return hello(c, err);
+    return rc != 0 ? rc : hello(c, err);
 }
 
 /* --- durable messages --- */

@@ -108,21 +108,11 @@ static void sort(json_t *letters)
 static void tell_missing(const struct isola__cli *cli, const json_t *value)
 {
     struct isola_buf note = {0};
-    const json_t *name;
-    size_t i;
     const char *of = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     if (json_array_size(json_object_get(value, "letters")) == 0 && !cli->options.follow)
         isola_buf_printf(&note, "ctl: there are no dead letters%s%s\n", of != NULL ? " of " : "",
                          of != NULL ? of : "");
-    json_array_foreach(json_object_get(value, "unreachable"), i, name)
-    {
-        isola_buf_puts(&note, "ctl: unreachable: ");
-        isola__text_clean(&note, isola__text_of(name));
-        isola_buf_puts(&note, " (its dead letters are not shown)\n");
-    }
-    if (note.len > 0 && !note.failed)
-        fwrite(note.data, 1, note.len, stderr);
-    isola_buf_free(&note);
+    isola__tell_missing(value, "its dead letters are not shown", &note);
 }
 
 static bool print_letters(struct isola__cli *cli, json_t *value)

@@ -69,21 +69,11 @@ static void tell_missing(const struct isola__cli *cli, const json_t *value)
 {
     const char *of = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     struct isola_buf note = {0};
-    const json_t *name;
-    size_t i;
     if (json_array_size(json_object_get(value, "lines")) == 0 && !cli->options.follow &&
         cli->options.lines > 0)
         isola_buf_printf(&note, "ctl: no line logged by %s is kept\n",
                          of != NULL ? of : "any actor");
-    json_array_foreach(json_object_get(value, "unreachable"), i, name)
-    {
-        isola_buf_puts(&note, "ctl: unreachable: ");
-        isola__text_clean(&note, isola__text_of(name));
-        isola_buf_puts(&note, " (what its actors logged is not shown)\n");
-    }
-    if (note.len > 0 && !note.failed)
-        fwrite(note.data, 1, note.len, stderr);
-    isola_buf_free(&note);
+    isola__tell_missing(value, "what its actors logged is not shown", &note);
 }
 
 static bool print_lines(struct isola__cli *cli, const json_t *value)

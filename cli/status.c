@@ -105,6 +105,21 @@ void isola__list_unreachable(const json_t *names, const char *meaning, bool colo
     isola_buf_free(&line);
 }
 
+void isola__tell_missing(const json_t *value, const char *meaning, struct isola_buf *note)
+{
+    size_t i;
+    const json_t *name;
+    json_array_foreach(json_object_get(value, "unreachable"), i, name)
+    {
+        isola_buf_puts(note, "ctl: unreachable: ");
+        isola__text_clean(note, isola__text_of(name));
+        isola_buf_printf(note, " (%s)\n", meaning);
+    }
+    if (note->len > 0 && !note->failed)
+        fwrite(note->data, 1, note->len, stderr);
+    isola_buf_free(note);
+}
+
 #define FAILURES_MAX 20
 
 /* Why those that have failed have, each on a line below the table. */
