@@ -340,6 +340,15 @@ const char *agent_token(struct agent *a)
 
 /* --- looking at answers --- */
 
+void client_say(struct client *c, const char *dst, const char *text)
+{
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    isola_mp_cstr(&args, text);
+    free(client_answer(c, client_send(c, ISOLA_MSG_ASK, dst, "log", &args, 0)));
+    isola_buf_free(&args);
+}
+
 struct isola_slice value_of(const struct isola_msg *m)
 {
     struct isola_slice value = {0};
@@ -427,6 +436,14 @@ uint64_t node_field(struct client *c, const char *node, const char *key)
         (void)isola_mp_find_uint(map, key, &v);
     free(m);
     return v;
+}
+
+uint64_t host_kill(struct client *c, const char *node)
+{
+    uint64_t pid = node_field(c, node, "host_pid");
+    assert_true(pid > 1);
+    assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+    return pid;
 }
 
 struct isola_buf deploy_params(const char *app, const char *code)

@@ -96,6 +96,8 @@ bool client_has(struct client *c, enum isola_msg_kind kind);
 /* An ask and its answer. `params` NULL: {}; freed. */
 struct isola_msg *client_call(struct client *c, const char *method, struct isola_buf *params);
 struct isola_msg *client_ask(struct client *c, const char *dst, const char *event);
+/* An actor logs a line. */
+void client_say(struct client *c, const char *dst, const char *text);
 
 /* The value of a REPLY; fails on anything else. */
 struct isola_slice value_of(const struct isola_msg *m);
@@ -109,6 +111,8 @@ const char *node_state(struct client *c, const char *node);
 /* Waits until it says `state`; looks whenever the view of the agent's actor-host changes. */
 void wait_node_state(struct client *c, const char *node, const char *state);
 uint64_t node_field(struct client *c, const char *node, const char *key);
+/* SIGKILL for the node's actor-host; the pid it had. */
+uint64_t host_kill(struct client *c, const char *node);
 /* Params of a deploy of app `app` with one type Counter whose code is `code`. */
 struct isola_buf deploy_params(const char *app, const char *code);
 

@@ -267,29 +267,19 @@ static void host_of_a_peer(void **state)
     (void)state;
     two_agents();
     wait_node_state(&ce, "west", "up");
-    uint64_t pid = node_field(&ce, "west", "host_pid");
-    assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+    uint64_t pid = host_kill(&ce, "west");
     while (node_field(&ce, "west", "host_pid") == pid || node_field(&ce, "west", "host_pid") == 0)
         free(client_next(&ce, ISOLA_MSG_EVENT)); /* the view tells of each change of its record */
     assert_string_equal(node_state(&ce, "west"), "up");
     end_two();
 }
 
-static void say(struct client *c, const char *address, const char *text)
-{
-    struct isola_buf args = {0};
-    isola_mp_array(&args, 1);
-    isola_mp_cstr(&args, text);
-    free(client_answer(c, client_send(c, ISOLA_MSG_ASK, address, "log", &args, 0)));
-    isola_buf_free(&args);
-}
-
 static void logs_of_all(void **state)
 {
     (void)state;
     two_agents();
-    say(&ce, "shop/Counter/a", "in the east");
-    say(&cw, "shop/Counter/b", "in the west");
+    client_say(&ce, "shop/Counter/a", "in the east");
+    client_say(&cw, "shop/Counter/b", "in the west");
     struct isola_buf p = {0};
     isola_mp_map(&p, 1);
     isola_mp_kbool(&p, "follow", true);
@@ -298,7 +288,7 @@ static void logs_of_all(void **state)
     assert_non_null(strstr(text, "in the east"));
     assert_true(strstr(text, "in the west") > strstr(text, "in the east"));
     free(m);
-    say(&cw, "shop/Counter/b", "later");
+    client_say(&cw, "shop/Counter/b", "later");
     m = client_next(&ce, ISOLA_MSG_EMIT);
     assert_non_null(strstr(printable(m->args), "later"));
     free(m);
@@ -307,7 +297,7 @@ static void logs_of_all(void **state)
     agent_start(&north, "north", "--join", agent_token(&east), NULL);
     agent_wait_ready(&north);
     client_open(&cn, north.socket);
-    say(&cn, "shop/Counter/c", "from the north");
+    client_say(&cn, "shop/Counter/c", "from the north");
     m = client_next(&ce, ISOLA_MSG_EMIT);
     assert_non_null(strstr(printable(m->args), "from the north"));
     free(m);

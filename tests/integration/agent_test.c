@@ -16,53 +16,60 @@
 
 #include "base/msgpack.h"
 
-static void kill_host(struct client *c, const char *node)
+/* Their memory outlives a test that fails. */
+static struct agent east, west;
+static struct client client, other;
+
+static void one_agent(void)
 {
-    pid_t pid = (pid_t)node_field(c, node, "host_pid");
-    assert_true(pid > 1);
-    assert_int_equal(kill(pid, SIGKILL), 0);
+    agent_start(&east, "east", NULL);
+    agent_wait_ready(&east);
+    client_open(&client, east.socket);
+}
+
+static void end_one(void)
+{
+    client_close(&client);
+    agent_stop(&east);
 }
 
 static void starts_and_stops(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    agent_start(&a, "east", "--threads", "3", NULL);
-    agent_wait_ready(&a);
+    agent_start(&east, "east", "--threads", "3", NULL);
+    agent_wait_ready(&east);
     char expected[200];
     snprintf(expected, sizeof(expected), "%s/east/agent.sock", world.dir);
-    assert_string_equal(a.socket, expected);
-    client_open(&c, a.socket);
+    assert_string_equal(east.socket, expected);
+    client_open(&client, east.socket);
     struct isola_buf p = {0};
     isola_mp_map(&p, 2);
     isola_mp_kstr(&p, "program", "test");
     isola_mp_kstr(&p, "version", "1");
-    struct isola_msg *m = client_call(&c, "hello", &p);
+    struct isola_msg *m = client_call(&client, "hello", &p);
     struct isola_slice s;
     uint64_t pid;
     assert_true(isola_mp_find_str(value_of(m), "node", &s) && isola_slice_is(s, "east"));
-    assert_true(isola_mp_find_uint(value_of(m), "pid", &pid) && pid == (uint64_t)a.process.pid);
+    assert_true(isola_mp_find_uint(value_of(m), "pid", &pid) && pid == (uint64_t)east.process.pid);
     free(m);
-    assert_string_equal(node_state(&c, "east"), "up");
-    assert_int_equal(node_field(&c, "east", "threads"), 3);
-    assert_int_equal(node_field(&c, "east", "actors"), 2);
-    agent_stop(&a);
-    client_close(&c);
+    assert_string_equal(node_state(&client, "east"), "up");
+    assert_int_equal(node_field(&client, "east", "threads"), 3);
+    assert_int_equal(node_field(&client, "east", "actors"), 2);
+    agent_stop(&east);
+    client_close(&client);
 }
 
 static void sigint_and_stubborn_host(void **state)
 {
     (void)state;
-    static struct agent a;
     setenv("FAKE_HOST", "stubborn", 1);
-    agent_start(&a, "east", NULL);
+    agent_start(&east, "east", NULL);
     unsetenv("FAKE_HOST");
-    agent_wait_ready(&a);
-    uv_process_kill(&a.process, SIGINT);
-    agent_wait_exit(&a);
-    assert_int_equal(a.status, 0);
-    assert_non_null(strstr(a.err, "is killed"));
+    agent_wait_ready(&east);
+    uv_process_kill(&east.process, SIGINT);
+    agent_wait_exit(&east);
+    assert_int_equal(east.status, 0);
+    assert_non_null(strstr(east.err, "is killed"));
 }
 
 static void expect_start_failure(struct agent *a, int status, const char *text)
@@ -95,26 +102,24 @@ static void wrong_usage(void **state)
         {"extra", NULL, "unexpected argument \"extra\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        static struct agent a;
-        agent_start(&a, "east", cases[i][0], cases[i][1], NULL);
-        expect_start_failure(&a, 2, cases[i][2]);
-        assert_non_null(strstr(a.err, "node-agent --help"));
-        assert_ptr_equal(strchr(a.err, '\n'), a.err + a.nerr - 1);
+        agent_start(&east, "east", cases[i][0], cases[i][1], NULL);
+        expect_start_failure(&east, 2, cases[i][2]);
+        assert_non_null(strstr(east.err, "node-agent --help"));
+        assert_ptr_equal(strchr(east.err, '\n'), east.err + east.nerr - 1);
     }
 }
 
 static void help_and_version(void **state)
 {
     (void)state;
-    static struct agent a;
-    agent_start(&a, "east", "--help", NULL);
-    agent_wait_exit(&a);
-    assert_int_equal(a.status, 0);
-    assert_non_null(strstr(a.out, "--join"));
-    agent_start(&a, "east", "--version", NULL);
-    agent_wait_exit(&a);
-    assert_int_equal(a.status, 0);
-    assert_non_null(strstr(a.out, "node-agent 0."));
+    agent_start(&east, "east", "--help", NULL);
+    agent_wait_exit(&east);
+    assert_int_equal(east.status, 0);
+    assert_non_null(strstr(east.out, "--join"));
+    agent_start(&east, "east", "--version", NULL);
+    agent_wait_exit(&east);
+    assert_int_equal(east.status, 0);
+    assert_non_null(strstr(east.out, "node-agent 0."));
 }
 
 /* That of docs/security.md with tcp://127.0.0.1:1, where nobody listens. */
@@ -126,48 +131,43 @@ static void help_and_version(void **state)
 static void refuses_to_start(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct agent b;
     char path[200];
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
+    agent_start(&east, "east", NULL);
+    agent_wait_ready(&east);
 
     snprintf(path, sizeof(path), "%s/east", world.dir);
-    agent_start(&b, "west", "--data", path, NULL);
-    expect_start_failure(&b, 1, path);
-    assert_int_equal(access(a.socket, F_OK), 0);
+    agent_start(&west, "west", "--data", path, NULL);
+    expect_start_failure(&west, 1, path);
+    assert_int_equal(access(east.socket, F_OK), 0);
 
-    agent_start(&b, "west", "--socket", a.socket, NULL);
-    expect_start_failure(&b, 1, a.socket);
-    assert_int_equal(access(a.socket, F_OK), 0);
+    agent_start(&west, "west", "--socket", east.socket, NULL);
+    expect_start_failure(&west, 1, east.socket);
+    assert_int_equal(access(east.socket, F_OK), 0);
 
-    agent_start(&b, "west", "--join", DEAD_TOKEN, NULL);
-    expect_start_failure(&b, 1, "cannot join the cluster of this token at tcp://127.0.0.1:1");
+    agent_start(&west, "west", "--join", DEAD_TOKEN, NULL);
+    expect_start_failure(&west, 1, "cannot join the cluster of this token at tcp://127.0.0.1:1");
 
     setenv("FAKE_HOST", "exit", 1);
-    agent_start(&b, "west", NULL);
+    agent_start(&west, "west", NULL);
     unsetenv("FAKE_HOST");
-    expect_start_failure(&b, 1, "the actor-host ended before it was ready");
+    expect_start_failure(&west, 1, "the actor-host ended before it was ready");
     snprintf(path, sizeof(path), "%s/west/agent.sock", world.dir);
     assert_int_not_equal(access(path, F_OK), 0);
 
     const char *host = getenv("ISOLA_ACTOR_HOST");
     setenv("ISOLA_ACTOR_HOST", "/nowhere/actor-host", 1);
-    agent_start(&b, "west", NULL);
+    agent_start(&west, "west", NULL);
     setenv("ISOLA_ACTOR_HOST", host, 1);
-    expect_start_failure(&b, 1, "cannot start the actor-host /nowhere/actor-host");
+    expect_start_failure(&west, 1, "cannot start the actor-host /nowhere/actor-host");
 
-    static struct client c;
-    client_open(&c, a.socket);
-    assert_string_equal(node_state(&c, "east"), "up"); /* none of it disturbed the first */
-    client_close(&c);
-    agent_stop(&a);
+    client_open(&client, east.socket);
+    assert_string_equal(node_state(&client, "east"), "up"); /* none of it disturbed the first */
+    end_one();
 }
 
 static void newer_schema(void **state)
 {
     (void)state;
-    static struct agent a;
     char path[200];
     sqlite3 *db;
     snprintf(path, sizeof(path), "%s/east", world.dir);
@@ -177,57 +177,53 @@ static void newer_schema(void **state)
     assert_int_equal(
         sqlite3_exec(db, "CREATE TABLE t(a); PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    agent_start(&a, "east", NULL);
-    expect_start_failure(&a, 1, "newer version");
+    agent_start(&east, "east", NULL);
+    expect_start_failure(&east, 1, "newer version");
 }
 
 static void messages_go_through(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    static struct client d;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    client_open(&d, a.socket);
+    one_agent();
+    client_open(&other, east.socket);
 
     struct isola_buf args = {0};
     isola_mp_array(&args, 2);
     isola_mp_cstr(&args, "hello");
     isola_mp_uint(&args, 42);
-    uint64_t id = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "echo", &args, 1000);
-    struct isola_msg *m = client_answer(&c, id);
+    uint64_t id = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "echo", &args, 1000);
+    struct isola_msg *m = client_answer(&client, id);
     assert_true(isola_slice_eq(value_of(m), isola_buf_slice(&args)));
     free(m);
 
-    m = client_answer(&c, client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "timeout", NULL, 1234));
+    m = client_answer(&client,
+                      client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "timeout", NULL, 1234));
     assert_int_equal(uint_of(m), 1234);
     free(m);
-    m = client_answer(&c, client_send(&c, ISOLA_MSG_STOP, "shop/Counter/a", "", NULL, 0));
+    m = client_answer(&client, client_send(&client, ISOLA_MSG_STOP, "shop/Counter/a", "", NULL, 0));
     assert_int_equal(value_of(m).data[0], 0xc3);
     free(m);
-    assert_fail(client_ask(&c, "shop/Counter/a", "nothing"), ISOLA_ENOACTOR, "no handler");
-    assert_fail(client_ask(&c, "shop//a", "echo"), ISOLA_EINVAL, "");
-    assert_fail(client_ask(&c, "", "nosuch"), ISOLA_EINVAL, "\"nosuch\"");
-    assert_fail(client_call(&c, "deploy", NULL), ISOLA_EINVAL, "\"app\"");
+    assert_fail(client_ask(&client, "shop/Counter/a", "nothing"), ISOLA_ENOACTOR, "no handler");
+    assert_fail(client_ask(&client, "shop//a", "echo"), ISOLA_EINVAL, "");
+    assert_fail(client_ask(&client, "", "nosuch"), ISOLA_EINVAL, "\"nosuch\"");
+    assert_fail(client_call(&client, "deploy", NULL), ISOLA_EINVAL, "\"app\"");
 
     for (int i = 0; i < 1000; i++)
-        client_send(&d, ISOLA_MSG_EMIT, "shop/Counter/a", "count", NULL, 0);
-    m = client_ask(&d, "shop/Counter/a", "counted");
+        client_send(&other, ISOLA_MSG_EMIT, "shop/Counter/a", "count", NULL, 0);
+    m = client_ask(&other, "shop/Counter/a", "counted");
     assert_int_equal(uint_of(m), 1000);
     free(m);
 
     /* Two clients with the same ids of their own; each hears its own. */
-    uint64_t sc = client_send(&c, ISOLA_MSG_SUB, "shop/Counter/a", "changed", NULL, 0);
-    uint64_t sd = client_send(&d, ISOLA_MSG_SUB, "shop/Counter/b", "renamed", NULL, 0);
-    free(client_answer(&c, sc));
-    free(client_answer(&d, sd));
-    free(client_ask(&c, "shop/Counter/a", "fire"));
-    m = client_next(&c, ISOLA_MSG_EVENT);
+    uint64_t sc = client_send(&client, ISOLA_MSG_SUB, "shop/Counter/a", "changed", NULL, 0);
+    uint64_t sd = client_send(&other, ISOLA_MSG_SUB, "shop/Counter/b", "renamed", NULL, 0);
+    free(client_answer(&client, sc));
+    free(client_answer(&other, sd));
+    free(client_ask(&client, "shop/Counter/a", "fire"));
+    m = client_next(&client, ISOLA_MSG_EVENT);
     assert_true(m->id == sc && isola_slice_is(m->event, "changed"));
     free(m);
-    m = client_next(&d, ISOLA_MSG_EVENT);
+    m = client_next(&other, ISOLA_MSG_EVENT);
     assert_true(m->id == sd && isola_slice_is(m->event, "renamed"));
     free(m);
     struct isola_msg unsub = {.kind = ISOLA_MSG_UNSUB,
@@ -235,115 +231,95 @@ static void messages_go_through(void **state)
                               .dst = isola_slice_str("shop/Counter/a"),
                               .event = isola_slice_str("changed"),
                               .args = isola_slice("\x90", 1)};
-    assert_int_equal(isola_link_send_msg(c.link, &unsub), 0);
-    m = client_ask(&c, "shop/Counter/a", "subs");
+    assert_int_equal(isola_link_send_msg(client.link, &unsub), 0);
+    m = client_ask(&client, "shop/Counter/a", "subs");
     assert_int_equal(uint_of(m), 1);
     free(m);
-    client_close(&d); /* takes its subscription with it */
+    client_close(&other); /* takes its subscription with it */
     do {
-        m = client_ask(&c, "shop/Counter/a", "subs");
+        m = client_ask(&client, "shop/Counter/a", "subs");
         id = uint_of(m);
         free(m);
     } while (id != 0);
 
     isola_buf_free(&args);
-    client_close(&c);
-    agent_stop(&a);
+    end_one();
 }
 
 static void asks_expire(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    uint64_t slow = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 300);
-    uint64_t quick = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 1);
-    assert_fail(client_answer(&c, quick), ISOLA_ETIMEDOUT, "1 ms");
-    assert_fail(client_answer(&c, slow), ISOLA_ETIMEDOUT, "300 ms");
-    client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL,
+    one_agent();
+    uint64_t slow = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 300);
+    uint64_t quick = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 1);
+    assert_fail(client_answer(&client, quick), ISOLA_ETIMEDOUT, "1 ms");
+    assert_fail(client_answer(&client, slow), ISOLA_ETIMEDOUT, "300 ms");
+    client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL,
                 0); /* never answered, never leaked */
-    client_close(&c);
-    agent_stop(&a);
+    end_one();
 }
 
 static void bounds_of_a_client(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
+    one_agent();
     uint64_t last = 0;
     for (int i = 0; i <= 100000; i++)
-        last = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 0);
-    assert_fail(client_answer(&c, last), ISOLA_EOVERLOAD, "100000 requests");
-    client_close(&c);
-    client_open(&c, a.socket);
-    free(client_ask(&c, "shop/Counter/a", "echo"));
-    client_close(&c);
-    agent_stop(&a);
+        last = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 0);
+    assert_fail(client_answer(&client, last), ISOLA_EOVERLOAD, "100000 requests");
+    client_close(&client);
+    client_open(&client, east.socket);
+    free(client_ask(&client, "shop/Counter/a", "echo"));
+    end_one();
 }
 
 static void host_dies(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    uint64_t before = node_field(&c, "east", "host_pid");
-    uint64_t sub = client_send(&c, ISOLA_MSG_SUB, "shop/Counter/a", "changed", NULL, 0);
-    free(client_answer(&c, sub));
-    uint64_t lost = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 60000);
-    free(client_ask(&c, "shop/Counter/a", "echo"));
-    kill_host(&c, "east");
+    one_agent();
+    uint64_t before = node_field(&client, "east", "host_pid");
+    uint64_t sub = client_send(&client, ISOLA_MSG_SUB, "shop/Counter/a", "changed", NULL, 0);
+    free(client_answer(&client, sub));
+    uint64_t lost = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 60000);
+    free(client_ask(&client, "shop/Counter/a", "echo"));
+    (void)host_kill(&client, "east");
     assert_fail(
-        client_answer(&c, lost), ISOLA_EUNREACHABLE,
+        client_answer(&client, lost), ISOLA_EUNREACHABLE,
         "the actor-host of node east died while it had this request; it may or may not have "
         "been carried out");
     /* Now it is down: what is sent waits for the next one. */
-    uint64_t waiting = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "echo", NULL, 60000);
-    struct isola_msg *m = client_answer(&c, waiting);
+    uint64_t waiting = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "echo", NULL, 60000);
+    struct isola_msg *m = client_answer(&client, waiting);
     value_of(m);
     free(m);
-    m = client_ask(&c, "shop/Counter/a", "fire");
+    m = client_ask(&client, "shop/Counter/a", "fire");
     assert_int_equal(uint_of(m), 1); /* the subscription was repeated */
     free(m);
-    m = client_next(&c, ISOLA_MSG_EVENT);
+    m = client_next(&client, ISOLA_MSG_EVENT);
     assert_int_equal(m->id, sub);
     free(m);
-    assert_false(client_has(&c, ISOLA_MSG_REPLY)); /* and not answered a second time */
-    assert_int_not_equal(node_field(&c, "east", "host_pid"), before);
+    assert_false(client_has(&client, ISOLA_MSG_REPLY)); /* and not answered a second time */
+    assert_int_not_equal(node_field(&client, "east", "host_pid"), before);
 
     /* A host that breaks the link is as good as dead. */
-    assert_fail(client_ask(&c, "shop/Counter/a", "garbage"), ISOLA_EUNREACHABLE, "died");
-    free(client_ask(&c, "shop/Counter/a", "echo"));
-    assert_fail(client_ask(&c, "shop/Counter/a", "die"), ISOLA_EUNREACHABLE, "died");
-    free(client_ask(&c, "shop/Counter/a", "echo"));
-    client_close(&c);
-    agent_stop(&a);
+    assert_fail(client_ask(&client, "shop/Counter/a", "garbage"), ISOLA_EUNREACHABLE, "died");
+    free(client_ask(&client, "shop/Counter/a", "echo"));
+    assert_fail(client_ask(&client, "shop/Counter/a", "die"), ISOLA_EUNREACHABLE, "died");
+    free(client_ask(&client, "shop/Counter/a", "echo"));
+    end_one();
 }
 
 static void stops_while_waiting(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    uint64_t held = client_send(&c, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 0);
-    free(client_ask(&c, "shop/Counter/a", "echo"));
-    uv_process_kill(&a.process, SIGTERM);
-    assert_fail(client_answer(&c, held), ISOLA_EUNREACHABLE, "");
-    agent_wait_exit(&a);
-    assert_int_equal(a.status, 0);
-    client_close(&c);
+    one_agent();
+    uint64_t held = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "hold", NULL, 0);
+    free(client_ask(&client, "shop/Counter/a", "echo"));
+    uv_process_kill(&east.process, SIGTERM);
+    assert_fail(client_answer(&client, held), ISOLA_EUNREACHABLE, "");
+    agent_wait_exit(&east);
+    assert_int_equal(east.status, 0);
+    client_close(&client);
 }
 
 static struct isola_buf logs_params(uint64_t lines, bool follow, const char *app)
@@ -355,15 +331,6 @@ static struct isola_buf logs_params(uint64_t lines, bool follow, const char *app
     if (app != NULL)
         isola_mp_kstr(&p, "app", app);
     return p;
-}
-
-static void say(struct client *c, const char *address, const char *text)
-{
-    struct isola_buf args = {0};
-    isola_mp_array(&args, 1);
-    isola_mp_cstr(&args, text);
-    free(client_answer(c, client_send(c, ISOLA_MSG_ASK, address, "log", &args, 0)));
-    isola_buf_free(&args);
 }
 
 static size_t count_lines(struct isola_msg *m)
@@ -378,40 +345,32 @@ static size_t count_lines(struct isola_msg *m)
 static void logs(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
     struct isola_buf p;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    say(&c, "shop/Counter/a", "one \"quoted\"\n\xc3\xa4");
-    say(&c, "mail/Box/b", "two");
-    say(&c, "shopping/Box/b", "three");
-    assert_int_equal(count_lines(client_call(&c, "logs", NULL)), 3);
+    one_agent();
+    client_say(&client, "shop/Counter/a", "one \"quoted\"\n\xc3\xa4");
+    client_say(&client, "mail/Box/b", "two");
+    client_say(&client, "shopping/Box/b", "three");
+    assert_int_equal(count_lines(client_call(&client, "logs", NULL)), 3);
     p = logs_params(200, false, "shop");
-    assert_int_equal(count_lines(client_call(&c, "logs", &p)), 1);
+    assert_int_equal(count_lines(client_call(&client, "logs", &p)), 1);
     p = logs_params(2, false, NULL);
-    assert_int_equal(count_lines(client_call(&c, "logs", &p)), 2);
+    assert_int_equal(count_lines(client_call(&client, "logs", &p)), 2);
     p = logs_params(0, true, "mail");
-    assert_int_equal(count_lines(client_call(&c, "logs", &p)), 0);
-    say(&c, "shop/Counter/a", "not followed");
-    say(&c, "mail/Box/b", "followed");
-    struct isola_msg *m = client_next(&c, ISOLA_MSG_EMIT);
+    assert_int_equal(count_lines(client_call(&client, "logs", &p)), 0);
+    client_say(&client, "shop/Counter/a", "not followed");
+    client_say(&client, "mail/Box/b", "followed");
+    struct isola_msg *m = client_next(&client, ISOLA_MSG_EMIT);
     assert_true(isola_slice_is(m->event, "log"));
     assert_non_null(strstr(printable(m->args), "followed"));
     assert_null(strstr(printable(m->args), "not followed"));
     free(m);
-    client_close(&c);
-    agent_stop(&a);
+    end_one();
 
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    m = client_call(&c, "logs", NULL);
+    one_agent();
+    m = client_call(&client, "logs", NULL);
     assert_non_null(strstr(printable(value_of(m)), "one \"quoted\""));
     assert_int_equal(count_lines(m), 5);
-    client_close(&c);
-    agent_stop(&a);
+    end_one();
 }
 
 /* A plain socket, for bytes that no link would send. */
@@ -434,34 +393,28 @@ static void raw(const char *path, const void *bytes, size_t n)
 static void hostile_clients(void **state)
 {
     (void)state;
-    static struct agent a;
-    static struct client c;
-    static struct client d;
-    agent_start(&a, "east", NULL);
-    agent_wait_ready(&a);
-    client_open(&c, a.socket);
-    uint64_t sub = client_send(&c, ISOLA_MSG_SUB, "shop/Counter/a", "changed", NULL, 0);
-    free(client_answer(&c, sub));
-    raw(a.socket, "\xff\xff\xff\xff", 4);
-    raw(a.socket, "GET / HTTP/1.1\r\n\r\n", 18);
-    raw(a.socket, "\0\0\0\1\xc1", 5);
-    raw(a.socket, "\0\0\0\2\x90\x90", 6);
-    raw(a.socket, "\0\0\x10\0half", 7);
-    client_open(&d, a.socket);
+    one_agent();
+    uint64_t sub = client_send(&client, ISOLA_MSG_SUB, "shop/Counter/a", "changed", NULL, 0);
+    free(client_answer(&client, sub));
+    raw(east.socket, "\xff\xff\xff\xff", 4);
+    raw(east.socket, "GET / HTTP/1.1\r\n\r\n", 18);
+    raw(east.socket, "\0\0\0\1\xc1", 5);
+    raw(east.socket, "\0\0\0\2\x90\x90", 6);
+    raw(east.socket, "\0\0\x10\0half", 7);
+    client_open(&other, east.socket);
     struct isola_buf junk = {0};
     isola_buf_puts(&junk, "junk");
-    assert_int_equal(isola_link_send(d.link, &junk), 0);
-    assert_fail(client_next(&d, ISOLA_MSG_FAIL), ISOLA_EPROTO, "");
-    WAIT_FOR(d.down);
-    client_close(&d);
-    client_open(&d, a.socket);
-    client_send(&d, ISOLA_MSG_REPLY, "", "", NULL, 0);
-    WAIT_FOR(d.down);
-    client_close(&d);
-    free(client_ask(&c, "shop/Counter/a", "fire"));
-    free(client_next(&c, ISOLA_MSG_EVENT));
-    client_close(&c);
-    agent_stop(&a);
+    assert_int_equal(isola_link_send(other.link, &junk), 0);
+    assert_fail(client_next(&other, ISOLA_MSG_FAIL), ISOLA_EPROTO, "");
+    WAIT_FOR(other.down);
+    client_close(&other);
+    client_open(&other, east.socket);
+    client_send(&other, ISOLA_MSG_REPLY, "", "", NULL, 0);
+    WAIT_FOR(other.down);
+    client_close(&other);
+    free(client_ask(&client, "shop/Counter/a", "fire"));
+    free(client_next(&client, ISOLA_MSG_EVENT));
+    end_one();
 }
 
 int main(void)
