@@ -9,6 +9,7 @@
 #include "actors/watchdog.h"
 
 #include "base/clock.h"
+#include "base/msgpack.h"
 
 /* What a run is to take at most, and one record is thought to take at first, ns. */
 #define RUN_NS   1000000
@@ -33,6 +34,11 @@ static struct isola_batch_item *add(struct isola_realm *r, struct isola_actor *a
     return item;
 }
 
+static struct isola_block *block_of(struct isola_mail *m)
+{
+    return m->args.len >= ISOLA_VALUES_LARGE ? isola_mail_share(m) : NULL;
+}
+
 void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
 {
     struct isola_realm *r = a->realm;
@@ -42,7 +48,8 @@ void isola__batch_turn(struct isola_actor *a, struct isola_turn *t)
     item->message = true;
     item->used = t->cpu_ns;
     t->queued = r->batch.count;
-    isola_js_deliver(r->js, a->serial, t->id, m->kind == ISOLA_MSG_ASK, m->event, m->args);
+    isola_js_deliver(r->js, a->serial, t->id, m->kind == ISOLA_MSG_ASK, m->event, m->args,
+                     block_of(m));
 }
 
 struct isola_actor *isola__batch_actor(struct isola_realm *r, uint32_t serial)
@@ -62,7 +69,8 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
                          struct isola_mail *m)
 {
     add(r, a);
-    if (isola_js_settle(r->js, serial, m->origin.id, m->kind == ISOLA_MSG_REPLY, m->args))
+    if (isola_js_settle(r->js, serial, m->origin.id, m->kind == ISOLA_MSG_REPLY, m->args,
+                        block_of(m)))
         isola_mailq_push(&r->batch.lent, m);
     else
         isola_mail_free(m);
@@ -76,11 +84,12 @@ void isola__batch_forget(struct isola_realm *r, struct isola_turn *t)
     t->queued = 0;
 }
 
-void isola__batch_finished(struct isola_realm *r, uint32_t record, struct isola_slice args)
+void isola__batch_finished(struct isola_realm *r, uint32_t record, struct isola_slice args,
+                           void **memory)
 {
     struct isola_batch_item *item = &r->batch.items[record];
     if (item->turn != NULL && item->actor != NULL)
-        isola__turn_finished(item->actor, item->turn, true, args);
+        isola__turn_finished(item->actor, item->turn, true, args, memory);
 }
 
 void isola__batch_leaves(struct isola_actor *a)

@@ -235,7 +235,8 @@ void isola__batch_answer(struct isola_realm *r, struct isola_actor *a, uint32_t 
 /* The actor of a serial: quick for those of the batch, when they are asked for in its order. */
 struct isola_actor *isola__batch_actor(struct isola_realm *r, uint32_t serial);
 /* The turn of the record has ended well. */
-void isola__batch_finished(struct isola_realm *r, uint32_t record, struct isola_slice args);
+void isola__batch_finished(struct isola_realm *r, uint32_t record, struct isola_slice args,
+                           void **memory);
 /* The turn, which is queued, has ended: it is not to begin, unless it has. */
 void isola__batch_forget(struct isola_realm *r, struct isola_turn *t);
 /* The actor leaves its realm. */
@@ -586,9 +587,11 @@ ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop
 /* --- turns and the output gate (turn.c, gate.c) --- */
 
 void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail);
-void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args);
+/* `memory` as in ops->done. */
+void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args,
+                      void **memory);
 void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
-                          struct isola_slice args);
+                          struct isola_slice args, void **memory);
 /* Ends every running turn with an error, for a crash. */
 void isola__turns_abandon(struct isola_actor *a, int code, const char *why);
 struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id);

@@ -98,6 +98,7 @@ static struct isola_mail *allocate(size_t bytes)
     m->final = false;
     m->durable = false;
     m->around = false;
+    m->shared = false;
     m->timeout_ms = 0;
     m->seq = 0; /* and `ref` */
     m->before = 0;
@@ -106,18 +107,40 @@ static struct isola_mail *allocate(size_t bytes)
     return m;
 }
 
+/* Behind the trace context. */
+static void *kept(const struct isola_mail *m)
+{
+    void *kept;
+    memcpy(&kept, (const uint8_t *)(m + 1) + ISOLA_TRACE_SIZE, sizeof(kept));
+    return kept;
+}
+
+static void keep(struct isola_mail *m, void *kept)
+{
+    memcpy((uint8_t *)(m + 1) + ISOLA_TRACE_SIZE, &kept, sizeof(kept));
+}
+
 void *isola_mail_memory(const struct isola_mail *m)
 {
-    void *memory = NULL;
-    if (m->around)
-        memcpy(&memory, (const uint8_t *)(m + 1) + ISOLA_TRACE_SIZE, sizeof(memory));
-    return memory;
+    return m->around && !m->shared ? kept(m) : NULL;
+}
+
+struct isola_block *isola_mail_share(struct isola_mail *m)
+{
+    if (m->around && !m->shared) {
+        struct isola_block *block = isola_block_new(kept(m));
+        if (block == NULL)
+            return NULL;
+        keep(m, block);
+        m->shared = true;
+    }
+    return m->shared ? kept(m) : NULL;
 }
 
 void isola_mail_lend_memory(struct isola_mail *m, void *memory)
 {
     m->around = true;
-    memcpy((uint8_t *)(m + 1) + ISOLA_TRACE_SIZE, &memory, sizeof(memory));
+    keep(m, memory);
 }
 
 void isola_mail_lost_memory(struct isola_mail *m)
@@ -128,7 +151,10 @@ void isola_mail_lost_memory(struct isola_mail *m)
 
 static void release(struct isola_mail *m)
 {
-    free(isola_mail_memory(m));
+    if (m->shared)
+        isola_block_unref(kept(m));
+    else if (m->around)
+        free(kept(m));
     if (!m->pooled) {
         free(m);
         return;
@@ -183,16 +209,28 @@ struct isola_mail *isola_mail_new_in(struct isola_slice trace, int kind, struct 
     return make(trace, kind, src, dst, event, chain, args);
 }
 
-struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok, struct isola_slice args)
+struct isola_mail *isola_mail_answer_in(void **memory, struct isola_origin origin, bool ok,
+                                        struct isola_slice args)
 {
     struct isola_slice none = {0};
-    struct isola_mail *m =
-        isola_mail_new(ok ? ISOLA_MSG_REPLY : ISOLA_MSG_FAIL, none, none, none, none, args);
+    int kind = ok ? ISOLA_MSG_REPLY : ISOLA_MSG_FAIL;
+    struct isola_mail *m;
+    if (memory != NULL && *memory != NULL) {
+        m = isola_mail_around(*memory, none, kind, none, none, none, none, args);
+        *memory = NULL;
+    } else {
+        m = isola_mail_new(kind, none, none, none, none, args);
+    }
     if (m != NULL)
         m->origin = origin;
     else if (origin.realm != NULL)
         isola__realm_unref(origin.realm);
     return m;
+}
+
+struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok, struct isola_slice args)
+{
+    return isola_mail_answer_in(NULL, origin, ok, args);
 }
 
 struct isola_mail *isola_mail_failure(struct isola_origin origin, int code, const char *fmt, ...)

@@ -8,6 +8,7 @@
 #ifndef ISOLA_ACTORS_MAIL_H
 #define ISOLA_ACTORS_MAIL_H
 
+#include "base/block.h"
 #include "base/msg.h"
 
 struct isola_realm;
@@ -58,6 +59,7 @@ struct isola_mail {
     bool traced : 1;             /* it has a trace context: isola_mail_trace */
     bool final : 1;      /* has been sent on by one where its receiver was not: no further */
     bool around : 1;     /* its args lie in memory of which it has the address (mail.c) */
+    bool shared : 1;     /* that is a block, and this the address of its reference */
     uint32_t timeout_ms; /* EMIT: not 0: a PACE is to say that it has come (pace.c) */
     uint64_t
         deadline; /* ASK: nobody waits for the answer after it; ms of isola_clock_ms; 0: none */
@@ -97,9 +99,12 @@ ANY_THREAD struct isola_mail *isola_mail_around(void *memory, struct isola_slice
                                                 struct isola_slice src, struct isola_slice dst,
                                                 struct isola_slice event, struct isola_slice chain,
                                                 struct isola_slice args);
-/* The memory that the args of a mail lie in, if it has some besides its own bytes; NULL: it has
- * not. */
+/* The memory that the args of a mail lie in, if it is the mail's alone and not its own bytes; NULL:
+ * it is not. */
 ANY_THREAD void *isola_mail_memory(const struct isola_mail *m);
+/* The same as a block that others may share from now on, while nothing in it is changed; the mail
+ * has a reference. NULL: its args lie in its own bytes, or there is no memory. */
+ANY_THREAD struct isola_block *isola_mail_share(struct isola_mail *m);
 /* In a mail that is not to be freed, and has ISOLA_MAIL_OWN bytes behind it: its args lie there. */
 ANY_THREAD void isola_mail_lend_memory(struct isola_mail *m, void *memory);
 #define ISOLA_MAIL_OWN (ISOLA_TRACE_SIZE + sizeof(void *))
@@ -117,6 +122,10 @@ ANY_THREAD struct isola_mail *isola_mail_turn_round(struct isola_mail *ask, bool
 /* An answer to `origin`, whose realm reference it takes over. */
 ANY_THREAD struct isola_mail *isola_mail_answer(struct isola_origin origin, bool ok,
                                                 struct isola_slice args);
+/* The same. `args` lie in `*memory`, which it takes, to be freed with free(): it is NULL then; or
+ * `memory` is NULL or has NULL. */
+ANY_THREAD struct isola_mail *isola_mail_answer_in(void **memory, struct isola_origin origin,
+                                                   bool ok, struct isola_slice args);
 ANY_THREAD struct isola_mail *isola_mail_failure(struct isola_origin origin, int code,
                                                  const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

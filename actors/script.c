@@ -459,16 +459,17 @@ static void unheard(void *arg, uint32_t actor, uint32_t turn)
     isola_host_dead_letter(a->host, t->mail, ISOLA_ENOACTOR, isola_slice_str(why));
 }
 
-static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args)
+static void done(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args,
+                 void **memory)
 {
     struct isola_actor *a = isola__batch_actor(arg, actor);
     if (a != NULL)
-        isola__turn_done(a, turn, ok, args);
+        isola__turn_done(a, turn, ok, args, memory);
 }
 
-static void finished(void *arg, uint32_t record, struct isola_slice args)
+static void finished(void *arg, uint32_t record, struct isola_slice args, void **memory)
 {
-    isola__batch_finished(arg, record, args);
+    isola__batch_finished(arg, record, args, memory);
 }
 
 static void activated(void *arg, uint32_t actor, struct isola_slice error)

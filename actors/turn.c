@@ -63,7 +63,7 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
         isola_js_event(r->js, a->serial, id, mail->origin.id, mail->args);
     } else if (mail->kind == ISOLA_MSG_START) {    /* that it takes messages is all */
         static const uint8_t yes[] = {0x91, 0xc3}; /* [true] */
-        isola__turn_done(a, id, true, isola_slice(yes, sizeof(yes)));
+        isola__turn_done(a, id, true, isola_slice(yes, sizeof(yes)), NULL);
     } else {
         isola__batch_turn(a, t);
     }
@@ -103,15 +103,16 @@ static void note_crash(struct isola_actor *a, struct isola_slice args)
     a->hurt = true;
 }
 
-void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args)
+void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args,
+                      void **memory)
 {
     struct isola_turn *t = isola__turn_find(a, id);
     if (t != NULL) /* else it was abandoned */
-        isola__turn_finished(a, t, ok, args);
+        isola__turn_finished(a, t, ok, args, memory);
 }
 
 void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
-                          struct isola_slice args)
+                          struct isola_slice args, void **memory)
 {
     take(a, t);
     struct isola_mail *m = t->mail;
@@ -130,7 +131,7 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
         if (answer != NULL) {
             m = NULL;
         } else {
-            answer = isola_mail_answer(isola_mail_take_origin(m), ok, args);
+            answer = isola_mail_answer_in(memory, isola_mail_take_origin(m), ok, args);
         }
         if (answer != NULL && open)
             isola__gate_reply(r, answer);

@@ -276,17 +276,28 @@ static size_t put_utf8(uint8_t *p, uint32_t c)
     return 4;
 }
 
+bool isola_mp_units(struct isola_slice payload, struct isola_slice *units)
+{
+    bool padded = payload.len % 2 != 0;
+    if (padded && payload.data[0] != 0)
+        return false;
+    *units = isola_slice(payload.data + padded, payload.len - padded);
+    return true;
+}
+
 bool isola_mp_utf8(const struct isola_mp_item *item, struct isola_buf *out)
 {
-    const uint8_t *p = item->bytes.data;
-    size_t n = item->bytes.len;
+    struct isola_slice text = item->bytes;
     if (item->type == ISOLA_MP_STR) {
-        isola_buf_append(out, p, n);
+        isola_buf_append(out, text.data, text.len);
         return true;
     }
     if (item->type != ISOLA_MP_EXT ||
-        (item->ext != ISOLA_EXT_LATIN1 && (item->ext != ISOLA_EXT_UTF16 || n % 2 != 0)))
+        (item->ext != ISOLA_EXT_LATIN1 &&
+         (item->ext != ISOLA_EXT_UTF16 || !isola_mp_units(item->bytes, &text))))
         return false;
+    const uint8_t *p = text.data;
+    size_t n = text.len;
     size_t begun = out->len;
     size_t most = item->ext == ISOLA_EXT_LATIN1 ? 2 * n : n / 2 * 3;
     uint8_t *to = isola_buf_extend(out, most);

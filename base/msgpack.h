@@ -29,7 +29,7 @@ enum isola_ext {
     ISOLA_EXT_REF = 10,
     ISOLA_EXT_ARRAY_BUFFER = 11,
     ISOLA_EXT_LATIN1 = 12, /* strings as V8 has them: a byte for each unit, */
-    ISOLA_EXT_UTF16 = 13,  /* two, little-endian */
+    ISOLA_EXT_UTF16 = 13,  /* two, little-endian; isola_mp_units */
     ISOLA_EXT_STREAM = 14,
 };
 /* From so many units on a string that is not ASCII is sent as one of these, and as UTF-16 only when
@@ -39,6 +39,9 @@ enum isola_ext {
 /* From so many on, one with all units below U+0100 is sent as ISOLA_EXT_LATIN1 without a look at
  * whether it is ASCII. No address is as long. */
 #define ISOLA_TEXT_UNREAD 1024
+
+/* From so many bytes of args on they are put where a receiver may leave them (docs/wire.md). */
+#define ISOLA_VALUES_LARGE (32u << 10)
 
 /* Element kinds of ISOLA_EXT_TYPED_ARRAY. Uint8Array itself travels as msgpack bin. */
 enum isola_typed_array {
@@ -148,6 +151,9 @@ ANY_THREAD bool isola_mp_take_bytes(struct isola_mp_reader *r, void *to, size_t 
 /* Skips one whole value; `whole`, unless NULL, gets its bytes. Does not recurse. */
 ANY_THREAD ISOLA_MUST_USE int isola_mp_skip(struct isola_mp_reader *r, struct isola_slice *whole);
 
+/* The units of an ISOLA_EXT_UTF16: a byte before them, 0, may have brought them to an even place.
+ * False: it is malformed. */
+ANY_THREAD bool isola_mp_units(struct isola_slice payload, struct isola_slice *units);
 /* Appends a string, whichever of its forms it came in, as UTF-8, half a surrogate pair as U+FFFD.
  * False: it is no string, nothing was appended. */
 ANY_THREAD bool isola_mp_utf8(const struct isola_mp_item *item, struct isola_buf *out);

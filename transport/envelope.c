@@ -22,9 +22,24 @@ static void array_or_none(struct isola_buf *out, struct isola_slice array)
         isola_buf_append(out, array.data, array.len);
 }
 
+/* Large args begin at an even place of the envelope, which begins at `begun`, so that their
+ * receiver may leave texts where they lie: the trace has a longer header for that. */
+static void put_trace(const struct isola_msg *m, size_t begun, struct isola_buf *out)
+{
+    size_t rest = 2 + m->trace.len + (m->chain.len > 0 ? m->chain.len : 1);
+    if (m->args.len < ISOLA_VALUES_LARGE || (out->len - begun + rest) % 2 == 0) {
+        isola_mp_bin(out, m->trace);
+        return;
+    }
+    uint8_t bin16[] = {0xc5, 0, (uint8_t)m->trace.len};
+    isola_buf_append(out, bin16, sizeof(bin16));
+    isola_buf_append(out, m->trace.data, m->trace.len);
+}
+
 void isola_envelope_encode_head(const struct isola_msg *m, unsigned version, struct isola_buf *out)
 {
     bool all = version > 1;
+    size_t begun = out->len;
     isola_mp_array(out, fields_of[version]);
     isola_mp_uint(out, version);
     isola_mp_uint(out, (uint64_t)m->kind);
@@ -38,7 +53,7 @@ void isola_envelope_encode_head(const struct isola_msg *m, unsigned version, str
     isola_mp_str(out, m->event);
     isola_mp_uint(out, m->timeout_ms);
     if (all)
-        isola_mp_bin(out, m->trace);
+        put_trace(m, begun, out);
     array_or_none(out, m->chain);
 }
 

@@ -25,8 +25,10 @@ static bool is_text(const struct isola_mp_item *item)
 static int text(struct walk *w, const struct isola_mp_item *item)
 {
     w->found = true;
+    struct isola_slice units;
     if (w->out == NULL)
-        return item->ext == ISOLA_EXT_UTF16 && item->bytes.len % 2 != 0 ? ISOLA_EPROTO : 0;
+        return item->ext != ISOLA_EXT_UTF16 || isola_mp_units(item->bytes, &units) ? 0
+                                                                                   : ISOLA_EPROTO;
     size_t begun = isola_mp_str_begin(w->out);
     if (!isola_mp_utf8(item, w->out))
         return ISOLA_EPROTO;

@@ -51,7 +51,7 @@ bool trace(void *, uint32_t, uint32_t, isola_buf *)
     return false;
 }
 void unheard(void *, uint32_t, uint32_t) {}
-void done(void *, uint32_t, uint32_t, bool, Slice) {}
+void done(void *, uint32_t, uint32_t, bool, Slice, void **) {}
 void activated(void *, uint32_t, Slice) {}
 void crash(void *, uint32_t, Slice) {}
 void log(void *, uint32_t, isola_log_level, Slice) {}

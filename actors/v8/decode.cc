@@ -5,6 +5,8 @@
 // It trusts nothing: counts are checked against the bytes that are left, depth is bounded, and a
 // back reference may only name an object that has begun.
 //
+// A long text stays where it lies when that is a block (lent).
+//
 // An array or a plain object is made when all that is in it has been, which takes V8 a fraction of
 // the time: objects from what is known of their names (shapes.hh), arrays of numbers written where
 // they lie (heap.hh). A back reference to one that is not made yet (a cycle) makes it all start
@@ -85,9 +87,9 @@ class Pile
 class Decoder
 {
   public:
-    Decoder(isola_js *js, Slice bytes, bool objects_first)
-        : js_(js), isolate_(js->isolate()), context_(js->context), r_(isola_mp_reader(bytes)),
-          first_(objects_first), readable_(heap::readable(isolate_))
+    Decoder(isola_js *js, Slice bytes, isola_block *block, bool objects_first)
+        : js_(js), block_(block), whole_(bytes.len), isolate_(js->isolate()), context_(js->context),
+          r_(isola_mp_reader(bytes)), first_(objects_first), readable_(heap::readable(isolate_))
     {
     }
     Decoder(const Decoder &) = delete;
@@ -228,13 +230,22 @@ class Decoder
         v8::Local<v8::String> value;
         if (s.len > static_cast<size_t>(v8::String::kMaxLength))
             return {};
-        if (is_ascii(s.data, s.len)
-                ? !v8::String::NewFromOneByte(isolate_, s.data, v8::NewStringType::kNormal,
-                                              static_cast<int>(s.len))
-                       .ToLocal(&value)
-                : !wide(s).ToLocal(&value))
+        if (!(is_ascii(s.data, s.len) ? one_byte(s) : wide(s)).ToLocal(&value))
             return {};
         return value.As<v8::Value>();
+    }
+    // It would keep all of the block: so not a small part of it.
+    bool may_stay(Slice s) const
+    {
+        return block_ != nullptr && s.len >= ISOLA_VALUES_LARGE && s.len >= whole_ / 4;
+    }
+    v8::MaybeLocal<v8::String> one_byte(Slice s)
+    {
+        v8::Local<v8::String> value;
+        if (may_stay(s) && lent_one_byte(js_, s, block_).ToLocal(&value))
+            return value;
+        return v8::String::NewFromOneByte(isolate_, s.data, v8::NewStringType::kNormal,
+                                          static_cast<int>(s.len));
     }
     // Not ASCII. What is no UTF-8 gets U+FFFD for it, from V8.
     ISOLA_OWN_FRAME v8::MaybeLocal<v8::String> wide(Slice s)
@@ -269,17 +280,19 @@ class Decoder
     // The units of a string as they are.
     ISOLA_OWN_FRAME Result units(Slice s, bool two_bytes)
     {
-        size_t n = two_bytes ? s.len / 2 : s.len;
         v8::Local<v8::String> value;
-        if (n > static_cast<size_t>(v8::String::kMaxLength) || (two_bytes && s.len % 2 != 0))
+        if (two_bytes && !isola_mp_units(s, &s))
+            return {};
+        size_t n = two_bytes ? s.len / 2 : s.len;
+        if (n > static_cast<size_t>(v8::String::kMaxLength))
             return {};
         if (!two_bytes) {
-            if (!v8::String::NewFromOneByte(isolate_, s.data, v8::NewStringType::kNormal,
-                                            static_cast<int>(n))
-                     .ToLocal(&value))
+            if (!one_byte(s).ToLocal(&value))
                 return {};
             return value.As<v8::Value>();
         }
+        if (may_stay(s) && lent_two_byte(js_, s, block_).ToLocal(&value))
+            return value.As<v8::Value>();
         Scratch aligned(js_);
         const uint8_t *from = s.data;
         // V8 looks at units one by one for the first that takes two bytes, and copies them then:
@@ -780,6 +793,8 @@ class Decoder
     static constexpr size_t kLong = 64; // bytes of text
 
     isola_js *js_;
+    isola_block *block_; // what it reads from, or nullptr
+    size_t whole_;       // bytes of all of it
     v8::Isolate *isolate_;
     v8::Local<v8::Context> context_;
     Reader r_;
@@ -792,13 +807,14 @@ class Decoder
 };
 
 // Once more for cycles.
-template <typename T, typename How> v8::MaybeLocal<T> decoded(isola_js *js, Slice bytes, How how)
+template <typename T, typename How>
+v8::MaybeLocal<T> decoded(isola_js *js, Slice bytes, isola_block *block, How how)
 {
     v8::TryCatch quiet(js->isolate());
-    Decoder decoder(js, bytes, false);
+    Decoder decoder(js, bytes, block, false);
     v8::MaybeLocal<T> result = how(decoder);
     if (result.IsEmpty() && decoder.cyclic() && !ending(js->v)) {
-        Decoder again(js, bytes, true);
+        Decoder again(js, bytes, block, true);
         return how(again);
     }
     return result;
@@ -808,19 +824,19 @@ template <typename T, typename How> v8::MaybeLocal<T> decoded(isola_js *js, Slic
 
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes)
 {
-    return decoded<v8::Value>(js, bytes, [](Decoder &d) { return d.whole(); });
+    return decoded<v8::Value>(js, bytes, nullptr, [](Decoder &d) { return d.whole(); });
 }
 
-v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args)
+v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args, isola_block *block)
 {
     if (args.len == 0)
         return v8::Undefined(js->isolate()).As<v8::Value>();
-    return decoded<v8::Value>(js, args, [](Decoder &d) { return d.first(); });
+    return decoded<v8::Value>(js, args, block, [](Decoder &d) { return d.first(); });
 }
 
-v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes)
+v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice args, isola_block *block)
 {
-    return decoded<v8::Array>(js, bytes, [](Decoder &d) { return d.args(); });
+    return decoded<v8::Array>(js, args, block, [](Decoder &d) { return d.args(); });
 }
 
 } // namespace isola

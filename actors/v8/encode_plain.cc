@@ -315,7 +315,7 @@ bool Encoder::utf16(const char16_t *from, size_t n, As as)
         // simdutf, which is faster, says no more than there are: two for half a pair.
         if (as == As::Value && (simdutf::utf8_length_from_utf16le(from, tried) >= 2 * tried ||
                                 utf8_length(from, tried) >= 2 * tried))
-            return raw(ISOLA_EXT_UTF16, from, 2 * n);
+            return units(from, n);
         if (!room(n))
             return false;
         size_t length = simdutf::utf8_length_from_utf16le(from, n);
@@ -336,7 +336,7 @@ bool Encoder::utf16(const char16_t *from, size_t n, As as)
         size_t head = 3 * n < 32 ? 1 : 2;
         size_t length = utf8_from_utf16(from, n, p + head, &whole);
         if (!whole && as == As::Value) // no UTF-8 has them
-            return raw(ISOLA_EXT_UTF16, from, 2 * n);
+            return units(from, n);
         if (length < 32 && head == 2)
             memmove(p + 1, p + 2, length);
         wrote(put_str_header(p, length) + length);
@@ -344,12 +344,28 @@ bool Encoder::utf16(const char16_t *from, size_t n, As as)
     }
     size_t length = utf8_length(from, n, &whole);
     if (!whole && as == As::Value) // no UTF-8 has them
-        return raw(ISOLA_EXT_UTF16, from, 2 * n);
+        return units(from, n);
     uint8_t *p = need(kHeaderRoom + length);
     if (p == nullptr)
         return false;
     p = put_str_header(p, length);
     wrote(p + utf8_from_utf16(from, n, p));
+    return true;
+}
+
+// Large ones at an even place, so that who receives them may leave them there: all headers they can
+// have take an even number of bytes.
+bool Encoder::units(const char16_t *from, size_t n)
+{
+    size_t bytes = 2 * n, pad = bytes >= ISOLA_VALUES_LARGE ? (out_->len - begun_) % 2 : 0;
+    uint8_t *p = need(kExtRoom + pad + bytes);
+    if (p == nullptr)
+        return false;
+    p = put_ext_header(p, ISOLA_EXT_UTF16, pad + bytes);
+    if (pad > 0)
+        *p++ = 0;
+    copy_long(p, reinterpret_cast<const uint8_t *>(from), bytes);
+    wrote(p + bytes);
     return true;
 }
 

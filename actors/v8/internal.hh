@@ -218,10 +218,15 @@ enum class Wrap { Value, ArgsOfOne, OneArg, State };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out,
             bool streams = false);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
-// The first of an args array; undefined when it has none.
-v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args);
+// The first of an args array; undefined when it has none. `block`: see isola_js_deliver.
+v8::MaybeLocal<v8::Value> decode_first(isola_js *js, Slice args, isola_block *block = nullptr);
 // An args array, to which nothing in it can refer.
-v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice bytes);
+v8::MaybeLocal<v8::Array> decode_args(isola_js *js, Slice args, isola_block *block = nullptr);
+
+// lent.cc: a string that stays where it lies, in `block`. Empty: the isolate has enough of those,
+// or it does not lie as V8 needs it.
+v8::MaybeLocal<v8::String> lent_one_byte(isola_js *js, Slice chars, isola_block *block);
+v8::MaybeLocal<v8::String> lent_two_byte(isola_js *js, Slice units, isola_block *block);
 
 // streams.cc: ends of streams in values. What the hook is asked (lib/runtime/streams.js):
 enum StreamOp : uint32_t {

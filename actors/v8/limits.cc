@@ -57,6 +57,28 @@ void Quota::Free(void *data, size_t n)
     free(data);
 }
 
+// V8 has such strings among the old ones, and collects them when there are some tens of megabytes.
+// That is too much for each of thousands of isolates: so this is what all have together; beyond it,
+// strings are made in the heap.
+static constexpr uint64_t kLentMost = uint64_t{256} << 20;
+static std::atomic<uint64_t> lent;
+
+bool Quota::lend(size_t n)
+{
+    uint64_t used = used_.fetch_add(n, std::memory_order_relaxed);
+    uint64_t all = lent.fetch_add(n, std::memory_order_relaxed);
+    if (used + n <= max_ && all + n <= kLentMost)
+        return true;
+    give_back(n);
+    return false;
+}
+
+void Quota::give_back(size_t n)
+{
+    used_.fetch_sub(n, std::memory_order_relaxed);
+    lent.fetch_sub(n, std::memory_order_relaxed);
+}
+
 /* --- the heap --- */
 
 static size_t near_heap_limit(void *data, size_t current, size_t)

@@ -13,8 +13,9 @@
 namespace isola
 {
 
-// Counts the array buffers of an isolate, and refuses what is more than it may have. Buffers may
-// outlive their isolate by a little, and are freed by any thread: each holds a reference.
+// Counts the array buffers of an isolate, and what it keeps of messages, and refuses what is more
+// than it may have. Buffers may outlive their isolate by a little, and are freed by any thread:
+// each holds a reference.
 class Quota final : public v8::ArrayBuffer::Allocator
 {
   public:
@@ -22,6 +23,9 @@ class Quota final : public v8::ArrayBuffer::Allocator
     void *Allocate(size_t n) override;
     void *AllocateUninitialized(size_t n) override;
     void Free(void *data, size_t n) override;
+    // Memory of messages that strings lie in, of which all isolates have some together.
+    bool lend(size_t n);
+    void give_back(size_t n);
     // V8 was refused what would fit by itself, and has found no room by collecting garbage.
     bool exhausted() const { return refused_.load(std::memory_order_relaxed); }
     // The last thing it was asked for is more than there may be of all.

@@ -179,10 +179,11 @@ void decoded(Info info)
     v8::Local<v8::Array> values;
     if (k >= ring.queued)
         return;
-    call.js.v->receiver = ring.mails[k].actor;
-    if (info[1]->IsTrue() && decode_first(&call.js, ring.mails[k].args).ToLocal(&value))
+    Ring::Mail mail = ring.mails[k];
+    call.js.v->receiver = mail.actor;
+    if (info[1]->IsTrue() && decode_first(&call.js, mail.args, mail.block).ToLocal(&value))
         info.GetReturnValue().Set(value);
-    else if (!info[1]->IsTrue() && decode_args(&call.js, ring.mails[k].args).ToLocal(&values))
+    else if (!info[1]->IsTrue() && decode_args(&call.js, mail.args, mail.block).ToLocal(&values))
         info.GetReturnValue().Set(values);
     call.js.v->receiver = 0;
     if (value.IsEmpty() && values.IsEmpty())

@@ -311,7 +311,7 @@ static void refuse(isola_js *js, uint32_t actor, uint32_t turn)
 {
     static const uint8_t nil[] = {0x91, 0xc0}; // [nil]
     js->v->ops->log(js->v->arg, actor, ISOLA_LOG_WARN, isola_slice_str(kMalformed));
-    js->v->ops->done(js->v->arg, actor, turn, true, isola_slice(nil, sizeof(nil)));
+    js->v->ops->done(js->v->arg, actor, turn, true, isola_slice(nil, sizeof(nil)), nullptr);
 }
 
 static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)

@@ -17,6 +17,7 @@
 #ifndef ISOLA_ACTORS_V8_REALM_H
 #define ISOLA_ACTORS_V8_REALM_H
 
+#include "base/block.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -122,12 +123,14 @@ struct isola_v8_ops {
     bool (*trace)(void *arg, uint32_t actor, uint32_t turn, struct isola_buf *out);
     /* The message of this turn has no handler. The turn goes on, and ends as others do. */
     void (*unheard)(void *arg, uint32_t actor, uint32_t turn);
-    /* A turn has ended. `args`: [value] or, when not ok, [Error value]. */
-    void (*done)(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args);
+    /* A turn has ended. `args`: [value] or, when not ok, [Error value]; `memory` as that of a
+     * message, or NULL. */
+    void (*done)(void *arg, uint32_t actor, uint32_t turn, bool ok, struct isola_slice args,
+                 void **memory);
     /* The turn of the message delivered as the `record`th of a run (from 0) has ended. `args`:
-     * [value]. Those of a run are told in its order, after what was sent before they ended. NULL:
-     * `done` is told. */
-    void (*finished)(void *arg, uint32_t record, struct isola_slice args);
+     * [value], and `memory` as above. Those of a run are told in its order, after what was sent
+     * before they ended. NULL: `done` is told. */
+    void (*finished)(void *arg, uint32_t record, struct isola_slice args, void **memory);
     /* An activation is complete (error empty), or failed: [Error value]. */
     void (*activated)(void *arg, uint32_t actor, struct isola_slice error);
     /* Code of this actor (0: of none) threw where nobody could catch it. `text`: the error with its
@@ -247,11 +250,13 @@ JS_THREAD void isola_js_activate(struct isola_js *js, uint32_t actor, struct iso
                                  struct isola_slice state, struct isola_slice no_state);
 JS_THREAD void isola_js_deactivate(struct isola_js *js, uint32_t actor);
 /* Messages and answers are records that isola_js_run hands over together; until then their slices
- * are borrowed. There must be room for one more.
+ * are borrowed. There must be room for one more. `block`: where `args` lie, which never changes
+ * then: what is long stays there, and the isolate has references; NULL: it copies all.
  *
  * One turn, ended by ops->done with the same `turn` (never 0), perhaps in that run. */
 JS_THREAD void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
-                                struct isola_slice event, struct isola_slice args);
+                                struct isola_slice event, struct isola_slice args,
+                                struct isola_block *block);
 /* The last turn of an activation: the script's onHibernate, if it has one. */
 JS_THREAD void isola_js_hibernate(struct isola_js *js, uint32_t actor, uint32_t turn);
 /* A turn too: an event the actor subscribed to. */
@@ -259,7 +264,7 @@ JS_THREAD void isola_js_event(struct isola_js *js, uint32_t actor, uint32_t turn
                               struct isola_slice args);
 /* The answer to an ask of `actor`: `args` as in ops->done. False: `args` are not borrowed. */
 JS_THREAD bool isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
-                               struct isola_slice args);
+                               struct isola_slice args, struct isola_block *block);
 /* Runs them in their order, the microtasks after each that may have left some; asks that could not
  * be sent fail. False: there was nothing to do. */
 JS_THREAD bool isola_js_run(struct isola_js *js);

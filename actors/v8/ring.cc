@@ -16,7 +16,7 @@ namespace isola
 static constexpr size_t kEncodedMax = 1u << 20;
 static constexpr size_t kEncodedKept = 64u << 10;
 // A value that is not copied from where it was encoded, and what may be left over there.
-static constexpr size_t kLarge = 32u << 10, kLeftOver = 4u << 10;
+static constexpr size_t kLarge = ISOLA_VALUES_LARGE, kLeftOver = 4u << 10;
 // Records for what goes, for each for what comes: room for all a turn sends, as a rule, since what
 // does not fit waits for its end in larger ones. It is only memory once it is used.
 static constexpr uint32_t kOutgoing = 16;
@@ -145,6 +145,12 @@ Ring::Own *Ring::own_of(const int32_t *r)
     return &own[i];
 }
 
+void **Ring::memory_of(const int32_t *r)
+{
+    Own *own = own_of(r);
+    return own != nullptr ? &own->memory : nullptr;
+}
+
 void keep_encoded(isola_js *js, Slice name, isola_buf *b)
 {
     Ring &ring = js->v->ring;
@@ -230,8 +236,7 @@ static void send(isola_js *js, const int32_t *r)
         s.event = isola_slice(ring.encoded.data + r[Ring::kValue],
                               static_cast<size_t>(r[Ring::kEventLength]));
     s.args = args_of(&ring, r);
-    if (Ring::Own *own = ring.own_of(r))
-        s.memory = &own->memory;
+    s.memory = ring.memory_of(r);
     uint32_t slot = static_cast<uint32_t>(r[Ring::kSlot]),
              number = static_cast<uint32_t>(r[Ring::kAsk]);
     if (s.kind == ISOLA_MSG_ASK) {
@@ -292,10 +297,11 @@ static void finish(isola_v8 *v, uint32_t ran, uint32_t sent)
         if (static_cast<uint32_t>(r[Ring::kBefore]) > sent)
             return;
         if (v->ops->finished != nullptr)
-            v->ops->finished(v->arg, ring.seen, args_of(&ring, r));
+            v->ops->finished(v->arg, ring.seen, args_of(&ring, r), ring.memory_of(r));
         else
             v->ops->done(v->arg, static_cast<uint32_t>(r[Ring::kSerial]),
-                         static_cast<uint32_t>(r[Ring::kNumber]), true, args_of(&ring, r));
+                         static_cast<uint32_t>(r[Ring::kNumber]), true, args_of(&ring, r),
+                         ring.memory_of(r));
     }
 }
 
@@ -330,7 +336,7 @@ void drain(isola_js *js, bool last)
         else
             v->ops->done(v->arg, static_cast<uint32_t>(r[Ring::kFrom]),
                          static_cast<uint32_t>(r[Ring::kInTurn]), r[Ring::kKind] == Ring::kDone,
-                         args_of(&ring, r));
+                         args_of(&ring, r), ring.memory_of(r));
     }
     finish(v, came, n);
     v->ops->drained(v->arg);
@@ -390,7 +396,8 @@ static Ring::Tag put_value(int32_t *r, uint8_t *place, Slice args, Ring::Tag not
     }
 }
 
-static int32_t *come(isola_js *js, Ring::Came kind, uint32_t actor, Slice args, Ring::Tag nothing)
+static int32_t *come(isola_js *js, Ring::Came kind, uint32_t actor, Slice args, isola_block *block,
+                     Ring::Tag nothing)
 {
     Ring &ring = js->v->ring;
     ISOLA_CHECK(ring.queued < ring.incoming);
@@ -399,6 +406,7 @@ static int32_t *come(isola_js *js, Ring::Came kind, uint32_t actor, Slice args, 
     r[Ring::kTag] = put_value(r, ring.place(ring.queued), args, nothing);
     r[Ring::kWhose] = static_cast<int32_t>(actor);
     ring.mails[ring.queued].actor = actor;
+    ring.mails[ring.queued].block = block;
     ring.mails[ring.queued++].args = args;
     return r;
 }
@@ -471,10 +479,10 @@ using namespace isola;
 extern "C" {
 
 void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
-                      struct isola_slice event, struct isola_slice args)
+                      struct isola_slice event, struct isola_slice args, struct isola_block *block)
 {
     Ring &ring = js->v->ring;
-    int32_t *r = come(js, is_ask ? Ring::kAsked : Ring::kEmitted, actor, args, Ring::kNone);
+    int32_t *r = come(js, is_ask ? Ring::kAsked : Ring::kEmitted, actor, args, block, Ring::kNone);
     r[Ring::kSerial] = static_cast<int32_t>(actor);
     r[Ring::kNumber] = static_cast<int32_t>(turn);
     r[Ring::kName] = static_cast<int32_t>(ring.names.number(event));
@@ -482,9 +490,10 @@ void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool i
 }
 
 bool isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
-                     struct isola_slice args)
+                     struct isola_slice args, struct isola_block *block)
 {
-    int32_t *r = come(js, ok ? Ring::kReplied : Ring::kRefused, actor, args, Ring::kUndefined);
+    int32_t *r =
+        come(js, ok ? Ring::kReplied : Ring::kRefused, actor, args, block, Ring::kUndefined);
     r[Ring::kSerial] = static_cast<int32_t>(ISOLA_ASK_SLOT(id));
     r[Ring::kNumber] = static_cast<int32_t>(id >> ISOLA_ASK_SLOT_BITS);
     return r[Ring::kTag] == Ring::kEncoded || r[Ring::kTag] == Ring::kEncoded1;

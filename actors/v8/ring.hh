@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "actors/v8/ahead.hh"
+#include "base/block.h"
 #include "base/buf.h"
 
 struct isola_js;
@@ -92,6 +93,7 @@ struct Ring {
     uint32_t seen = 0;   // of them, up to which ops know what has finished
     struct Mail {
         struct isola_slice event, args; // borrowed: what is not in the record
+        struct isola_block *block;      // what args lie in, or nullptr
         uint32_t actor;                 // whom it is for
     };
     std::vector<Mail> mails;
@@ -120,7 +122,8 @@ struct Ring {
     int32_t *out(uint32_t k) const { return ints + kHeader + incoming * kIn + k * kOut; }
     void use(std::shared_ptr<v8::BackingStore> memory, uint32_t in, uint32_t out);
     Own *own_of(const int32_t *record);
-    void drop_own(size_t n); // the first ones
+    void **memory_of(const int32_t *record); // that a large value lies in, or nullptr
+    void drop_own(size_t n);                 // the first ones
     // Of a record of what comes; from `incoming` on, of what goes.
     uint8_t *place(uint32_t k) const
     {

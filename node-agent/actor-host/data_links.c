@@ -315,19 +315,22 @@ void conn_answer(struct app *app, struct isola_mail *mail)
 
 /* --- what peers send --- */
 
-static void on_answer(struct peer *p, const struct isola_msg *m)
+/* `memory`, unless NULL, is what it lies in, and is taken. */
+static void on_answer(struct peer *p, const struct isola_msg *m, void *memory)
 {
     struct isola_origin origin;
     pthread_mutex_lock(&p->lock);
     bool ours = asks_out_take(&p->asks, m->id, &origin);
     pthread_mutex_unlock(&p->lock);
     if (ours) {
-        struct isola_mail *a = isola_mail_answer(origin, m->kind == ISOLA_MSG_REPLY, m->args);
+        struct isola_mail *a =
+            isola_mail_answer_in(&memory, origin, m->kind == ISOLA_MSG_REPLY, m->args);
         if (a != NULL)
             isola_host_answer(p->app->host, a);
     } else if (m->kind == ISOLA_MSG_FAIL) {
         subs_out_refused(p, m);
     }
+    free(memory);
 }
 
 struct claim_parcel {
@@ -460,7 +463,7 @@ static void data_frame(struct isola_link *link, struct isola_slice frame, void *
     if (m.seq != 0 && m.kind != ISOLA_MSG_ASK && m.kind != ISOLA_MSG_EMIT)
         durable_deliver(c->app, &m);
     else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL)
-        on_answer(c->peer, &m);
+        on_answer(c->peer, &m, isola_link_take(link, frame));
     else if (m.kind == ISOLA_MSG_EVENT)
         subs_out_event(c->peer, &m);
     else if (m.kind == ISOLA_MSG_PACE)

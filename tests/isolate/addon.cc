@@ -122,7 +122,7 @@ bool op_trace(void *, uint32_t, uint32_t, isola_buf *)
 {
     return false;
 }
-void op_done(void *, uint32_t, uint32_t, bool, Slice) {}
+void op_done(void *, uint32_t, uint32_t, bool, Slice, void **) {}
 void op_activated(void *, uint32_t, Slice) {}
 void op_crash(void *arg, uint32_t, Slice text)
 {

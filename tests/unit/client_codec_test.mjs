@@ -264,11 +264,15 @@ test('a frame that is too large for one goes in parts', () => {
   assert.ok(Buffer.compare(b, bytes) === 0 && end === 'end');
 });
 
+test('units behind a byte that brings them to an even place', () => {
+  assert.deepEqual(decodeArgs(hex('92c7030d00e565 c7010d00')), ['日', '']);
+});
+
 test('malformed values are refused', () => {
   const bad = ['', '00', '91', '9100ff00', 'c1', '91c1', '92 01', '91a5 6162', '91d9ff61', '91c4ff00', '91c6ffffffff00', '91dd ffffffff 00',
     '91df 7fffffff 00', '9181 01 01', '9181a161', '91c70101ff', '91d402 02', '91c70002', '91d60300000000', '91d40401', '91d40500 c1',
     '91c70306a161 00', '91c70406a128a0', '91c70406a161a178', '91c70007', '91d40700', '91d40800', '91d40801ff', '91d5080300', '91d408 0d', '91c70008',
-    '91d40901', '91d40905', '91c70009', '91c70309000000', '91d4 0f00', '91d4 0d00', '91d4ff00', '91c7060781a56361757365', '91c70407 81 a161c0ff', '91c7020781a1'];
+    '91d40901', '91d40905', '91c70009', '91c70309000000', '91d4 0f00', '91d4 0d01', '91c7030d010000', '91d4ff00', '91c7060781a56361757365', '91c70407 81 a161c0ff', '91c7020781a1'];
   for (const b of bad) assert.throws(() => decodeArgs(hex(b)), { code: 'EPROTO' }, b);
 });
 

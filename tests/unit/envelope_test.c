@@ -224,13 +224,49 @@ static void test_depth(void **state)
     isola_buf_free(&b);
 }
 
+/* Whatever is before them, large args begin at an even place, and all is read as it was. */
+static void test_large_args(void **state)
+{
+    (void)state;
+    static const uint8_t trace[ISOLA_TRACE_SIZE] = {[0] = 1, [16] = 1};
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    size_t begun = isola_mp_ext_begin(&args, ISOLA_EXT_ARRAY_BUFFER);
+    memset(isola_buf_extend(&args, ISOLA_VALUES_LARGE), 7, ISOLA_VALUES_LARGE);
+    isola_mp_ext_end(&args, begun);
+    for (size_t event = 0; event < 4; event++)
+        for (int traced = 0; traced < 2; traced++)
+            for (int chained = 0; chained < 2; chained++) {
+                struct isola_buf b = {0};
+                struct isola_msg got, m = {.kind = ISOLA_MSG_ASK,
+                                           .id = 7,
+                                           .dst = isola_slice_str("shop/Counter/a"),
+                                           .event = isola_slice("adds", event),
+                                           .trace = isola_slice(trace, traced ? sizeof(trace) : 0),
+                                           .args = isola_buf_slice(&args)};
+                if (chained)
+                    m.chain = isola_slice("\x91\xa5"
+                                          "a/A/1",
+                                          7);
+                isola_buf_append(&b, "odd", 3); /* an envelope may begin anywhere */
+                isola_envelope_encode(&m, ISOLA_WIRE_VERSION, &b);
+                struct isola_slice frame = isola_slice(b.data + 3, b.len - 3);
+                assert_int_equal(isola_envelope_decode(frame, &got, NULL, NULL), 0);
+                assert_int_equal((got.args.data - frame.data) % 2, 0);
+                assert_true(isola_slice_eq(got.args, m.args) && isola_slice_eq(got.event, m.event));
+                assert_true(isola_slice_eq(got.trace, m.trace) &&
+                            isola_slice_eq(got.chain, m.chain));
+                isola_buf_free(&b);
+            }
+    isola_buf_free(&args);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_corruption),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_vectors),    cmocka_unit_test(test_corruption),
+        cmocka_unit_test(test_malformed),  cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_large_args),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

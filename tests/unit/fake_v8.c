@@ -220,9 +220,9 @@ static void end_task(struct isola_v8 *v, struct fake_actor *a, struct fake_task 
         v->ops->drains(v->arg, true);
         const struct fake_record *r = v->runs ? &v->records[v->at] : NULL;
         if (ok && r != NULL && r->is_turn && r->actor == a->serial && r->turn == t->turn)
-            v->ops->finished(v->arg, (uint32_t)v->at, isola_buf_slice(&args));
+            v->ops->finished(v->arg, (uint32_t)v->at, isola_buf_slice(&args), NULL);
         else
-            v->ops->done(v->arg, a->serial, t->turn, ok, isola_buf_slice(&args));
+            v->ops->done(v->arg, a->serial, t->turn, ok, isola_buf_slice(&args), NULL);
         v->ops->drained(v->arg);
     } else if (t->kind == FAKE_START) {
         a->active = ok;
@@ -314,10 +314,10 @@ static void add(struct isola_js *js, struct fake_record record)
 }
 
 void isola_js_deliver(struct isola_js *js, uint32_t actor, uint32_t turn, bool is_ask,
-                      struct isola_slice event, struct isola_slice args)
+                      struct isola_slice event, struct isola_slice args, struct isola_block *block)
 {
     struct isola_v8 *v = checked(js);
-    (void)is_ask;
+    (void)is_ask, (void)block;
     (void)event;
     if (!v->dead)
         (void)ready(v, actor, turn);
@@ -512,8 +512,9 @@ static void settle(struct isola_v8 *v, uint32_t actor, uint64_t id, bool ok,
 }
 
 bool isola_js_settle(struct isola_js *js, uint32_t actor, uint64_t id, bool ok,
-                     struct isola_slice args)
+                     struct isola_slice args, struct isola_block *block)
 {
+    (void)block;
     add(js, (struct fake_record){.actor = actor, .id = id, .ok = ok, .args = args});
     return true;
 }

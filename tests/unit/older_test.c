@@ -53,6 +53,7 @@ static void test_around(void **state)
     expect("a pair", "91 d60d3dd800de", "91 a4f09f9880");
     expect("a pair the wrong way round", "91 d60d00de3dd8", "91 a6efbfbdefbfbd");
     expect("a pair that is cut off", "91 c7060d 41003dd84100", "91 a5 41efbfbd41");
+    expect("one behind a byte", "91 c7050d 00 41004200", "91 a24142");
     expect("one among others", "95 01 c403010203 d50ce941 d40903 c0",
            "95 01 c403010203 a3c3a941 d40903 c0");
     expect("extensions that hold no values", "92 c703080c0d0c d40ce9", "92 c703080c0d0c a2c3a9");
@@ -134,6 +135,7 @@ static void test_malformed(void **state)
         "91 d50ce9",          /* within a string */
         "92 d50ce941 d40d41", /* half a unit */
         "91 d50ce941 c0",     /* more than args */
+        "91 c7030d 01 4100",  /* no byte to be left out */
         "91 c1",              /* no msgpack */
         "91 d505 d50c",       /* a string that goes on behind the Set it is in */
         "92 d40592 d40ce9",   /* an array that does */

@@ -265,6 +265,7 @@ function pathText(path) {
 /** Appends an args array to a Writer; `older`: for who speaks wire version 1. Returns whether it has what version 1 has not. */
 export function writeArgs(writer, args, older = false) {
   const encoder = new Encoder(writer, older);
+  writer.origin();
   encoder.args(args);
   return encoder.units;
 }
@@ -378,8 +379,9 @@ class Decoder {
       }
       case LATIN1: return bytes.latin1Slice();
       case UTF16:
-        if (bytes.length % 2 !== 0) throw malformed('a string that ends within a character');
-        return bytes.ucs2Slice();
+        if (bytes.length % 2 === 0) return bytes.ucs2Slice();
+        if (bytes[0] !== 0) throw malformed('a string that ends within a character');
+        return bytes.ucs2Slice(1);
       case REGEXP: return this.#regexp(bytes);
       case ERROR: return this.#error(bytes, depth);
       case TYPED_ARRAY: return this.#view(bytes);

@@ -6,12 +6,14 @@
 import { codeError } from './errors.js';
 
 const TWO_32 = 2 ** 32;
+const LARGE = 32768; // bytes of units that have a place of their own
 
 export const malformed = (what) => codeError('EPROTO', `malformed message: ${what}`);
 
 export class Writer {
   #buf;
   #len = 0;
+  #origin = 0;
   #max;
 
   /** What would make it longer than `max` throws ETOOBIG, before there is memory for it. */
@@ -159,10 +161,14 @@ export class Writer {
     else this.#tagged32(0xc9, n);
     this.byte(type);
   }
-  /** A string as an extension: its units, of one byte each ('latin1') or two ('utf16le'). */
+  /** Here args begin: places are counted from it. */
+  origin() { this.#origin = this.#len; }
+  /** A string as an extension: its units, of one byte each ('latin1') or two ('utf16le'). Many of these at an even place, behind a 0 if need be. */
   units(type, s, encoding) {
     const n = encoding === 'latin1' ? s.length : 2 * s.length;
-    this.#ext(type, n);
+    const pad = encoding === 'utf16le' && n >= LARGE ? (this.#len - this.#origin) % 2 : 0;
+    this.#ext(type, pad + n);
+    if (pad === 1) this.byte(0);
     const at = this.#extend(n);
     this.#buf.write(s, at, n, encoding);
   }
