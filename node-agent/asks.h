@@ -26,6 +26,8 @@ typedef void (*isola__ask_cb)(struct isola__ask *ask, const struct isola_msg *an
 struct isola__ask {
     isola__ask_cb cb;
     bool stays; /* a subscription: answers and the end of the connection do not unregister it */
+    bool hasty; /* fails with ISOLA_EUNREACHABLE when the actor-host is known not to answer (host.h)
+                 */
     /* --- */
     uint64_t id;
     uint64_t deadline_ms; /* on isola_clock_ms; 0: none */

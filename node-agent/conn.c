@@ -151,6 +151,25 @@ int isola__emit(struct isola__conn *conn, const char *event, struct isola_slice 
     return rc;
 }
 
+/* An ask that is registered. */
+static int send_ask(struct isola__conn *conn, struct isola__ask *ask, const char *method,
+                    struct isola_slice params,
+                    int (*send)(struct isola__conn *conn, const struct isola_msg *m))
+{
+    struct isola_buf args = {0};
+    wrap(&args, params);
+    struct isola_msg m = {.kind = ISOLA_MSG_ASK,
+                          .id = ask->id,
+                          .timeout_ms = ask->timeout_ms,
+                          .event = isola_slice_str(method),
+                          .args = isola_buf_slice(&args)};
+    int rc = args.failed ? ISOLA_ENOMEM : send(conn, &m);
+    isola_buf_free(&args);
+    if (rc == 0)
+        isola__asks_sent(ask, conn);
+    return rc;
+}
+
 void isola__ask(struct isola__conn *conn, struct isola__ask *ask, const char *method,
                 struct isola_slice params, uint32_t timeout_ms)
 {
@@ -163,22 +182,28 @@ void isola__ask(struct isola__conn *conn, struct isola__ask *ask, const char *me
         free(none);
         return;
     }
-    struct isola_buf args = {0};
-    wrap(&args, params);
-    struct isola_msg m = {.kind = ISOLA_MSG_ASK,
-                          .id = ask->id,
-                          .timeout_ms = timeout_ms,
-                          .event = isola_slice_str(method),
-                          .args = isola_buf_slice(&args)};
-    int rc = args.failed ? ISOLA_ENOMEM : isola__conn_send(conn, &m);
-    isola_buf_free(&args);
-    if (rc == 0) {
-        isola__asks_sent(ask, conn);
+    int rc = send_ask(conn, ask, method, params, isola__conn_send);
+    if (rc == 0)
         return;
-    }
     struct isola_err err;
     isola_fail(&err, rc, "%s cannot be asked to %s: %s", conn->label, method, isola_error_text(rc));
     isola__asks_fail(asks, ask, rc == ISOLA_ECLOSED ? ISOLA_EUNREACHABLE : rc, err.text);
+}
+
+static int send_if_room(struct isola__conn *conn, const struct isola_msg *m)
+{
+    return conn->link != NULL ? isola_link_send_msg(conn->link, m) : ISOLA_ECLOSED;
+}
+
+int isola__ask_if_room(struct isola__conn *conn, struct isola__ask *ask, const char *method)
+{
+    struct isola__asks *asks = &conn->agent->asks;
+    if (!isola__asks_add(asks, ask, 0, 0))
+        return ISOLA_EOVERLOAD;
+    int rc = send_ask(conn, ask, method, (struct isola_slice){0}, send_if_room);
+    if (rc != 0)
+        isola__asks_drop(asks, ask);
+    return rc;
 }
 
 struct isola_slice isola__params(const struct isola_msg *m)

@@ -58,6 +58,9 @@ LOOP_THREAD int isola__emit(struct isola__conn *conn, const char *event, struct 
 /* Asks the peer itself; `ask->cb` gets the answer, at once when it cannot be sent. */
 LOOP_THREAD void isola__ask(struct isola__conn *conn, struct isola__ask *ask, const char *method,
                             struct isola_slice params, uint32_t timeout_ms);
+/* The same without a timeout, when there is room for it: else an error, and nothing has changed. */
+LOOP_THREAD ISOLA_MUST_USE int isola__ask_if_room(struct isola__conn *conn, struct isola__ask *ask,
+                                                  const char *method);
 
 /* The one map of parameters of a call to the agent; empty when there is none. */
 ANY_THREAD struct isola_slice isola__params(const struct isola_msg *m);

@@ -170,7 +170,9 @@ static void commit(struct isola__deploy *d)
     /* Whoever is live now: a node that joined since the others prepared fetches it, then answers.
      */
     begin_parts(d);
-    isola__releases_tell(releases, d->release, &add_part(d, NULL, committed)->ask);
+    struct part *own = add_part(d, NULL, committed);
+    own->ask.hasty = true;
+    isola__releases_tell(releases, d->release, &own->ask);
     ask_members(d, "commit", &params, COMMIT_LIMIT_MS, committed);
     if (--d->outstanding == 0)
         succeed(d, false);
@@ -255,9 +257,13 @@ static void start(struct isola__deploy *d)
         succeed(d, true);
         return;
     }
+    if (isola__host_silent(&agent->host, &err)) {
+        refuse(d, err.code, err.text);
+        return;
+    }
     struct isola_buf params = {0};
     isola__release_params(d->release, &params);
-    d->check = (struct isola__ask){.cb = checked};
+    d->check = (struct isola__ask){.cb = checked, .hasty = true};
     isola__ask(agent->host.conn, &d->check, "check", isola_buf_slice(&params), CHECK_LIMIT_MS);
     isola_buf_free(&params);
 }
@@ -391,7 +397,7 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
         return;
     }
     struct commit_wait *w = isola_zalloc(sizeof(*w));
-    w->ask.cb = host_took;
+    w->ask = (struct isola__ask){.cb = host_took, .hasty = true};
     w->from = from;
     isola__conn_ref(from);
     w->id = m->id;

@@ -22,9 +22,9 @@
 #define STOP_LIMIT_MS     5000
 #define LINGER_MS         1000
 #define HEALTHY_MS        10000
-#define PULSE_MS          3000 /* between an answer and the next question */
-#define PULSE_LIMIT_MS    5000
-#define PULSES            2 /* in vain: when this process stood still, the first is */
+#define PING_MS           3000 /* between an answer and the next question */
+#define LOOK_MS           1000 /* until there is an answer */
+#define ABORT_LIMIT_MS    10000
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    5000
 #define WAITING_MAX       10000
@@ -142,59 +142,122 @@ static void on_process_exit(uv_process_t *process, int64_t status, int sig)
 
 /* --- whether it answers --- */
 
-static void ask_pulse(struct isola__host *host);
-
-static void missed(struct isola__host *host)
+/* A process is stopped as a whole by a signal (T) or a debugger (t): proc(5). */
+static bool stopped(const struct isola__host *host)
 {
-    if (++host->missed != PULSES)
+    char path[40], text[256];
+    snprintf(path, sizeof(path), "/proc/%d/stat", host->process.pid);
+    FILE *f = fopen(path, "re");
+    size_t n = f != NULL ? fread(text, 1, sizeof(text) - 1, f) : 0;
+    if (f != NULL)
+        fclose(f);
+    text[n] = '\0';
+    const char *name_end = strrchr(text, ')'); /* the name may have any in it */
+    return name_end != NULL &&
+           (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
+}
+
+bool isola__host_silent(const struct isola__host *host, struct isola_err *err)
+{
+    if (host->state != ISOLA_HOST_READY || !isola__pulse_silent(&host->pulse))
+        return false;
+    unsigned limit = host->agent->opt.host_timeout;
+    int pid = host->process.pid;
+    char what_to_do[160];
+    if (host->pulse.last.stopped)
+        snprintf(what_to_do, sizeof(what_to_do),
+                 "stopped. `kill -CONT %d` there lets it go on; `kill -9 %d` ends it, and another "
+                 "is started",
+                 pid, pid);
+    else if (limit > 0)
+        snprintf(what_to_do, sizeof(what_to_do),
+                 "stuck. After %u s it is ended and another is started; `kill -9 %d` there does so "
+                 "now",
+                 limit, pid);
+    else
+        snprintf(what_to_do, sizeof(what_to_do),
+                 "stuck. `kill -9 %d` there ends it, and another is started", pid);
+    isola_fail(err, ISOLA_EUNREACHABLE,
+               "the actor-host of node %s (pid %d) has not answered for %u s: it is %s",
+               host->agent->opt.name, pid, host->pulse.silent, what_to_do);
+    return true;
+}
+
+void isola__host_hasten(struct isola__host *host)
+{
+    struct isola__conn *conn = host->conn;
+    struct isola_err err;
+    if (!isola__host_silent(host, &err))
         return;
+    isola__conn_ref(conn);
+    for (struct isola__ask *ask = conn->asks; ask != NULL;) {
+        if (ask->hasty) {
+            isola__asks_fail(&host->agent->asks, ask, err.code, err.text);
+            ask = conn->asks; /* what followed may be gone as well */
+        } else {
+            ask = ask->next;
+        }
+    }
+    isola__conn_unref(conn);
+}
+
+static void end_stuck(struct isola__host *host)
+{
     isola_log(
         ISOLA_LOG_ERROR,
-        "the actor-host (pid %llu) has not answered for %d s: it is stopped or stuck, and its "
-        "actors with it. If it stays so: `kill -9 %llu`, and another is started",
-        (unsigned long long)host->pid, PULSES * PULSE_LIMIT_MS / 1000,
-        (unsigned long long)host->pid);
+        "the actor-host (pid %d) has not answered for %u s, and was not stopped: it is ended, "
+        "and another started (--host-timeout)",
+        host->process.pid, host->pulse.stuck);
+    host->state = ISOLA_HOST_DYING;
+    if (host->alive)
+        (void)uv_process_kill(&host->process, SIGABRT);
+    set_timer(host, ABORT_LIMIT_MS);
 }
 
-static void pulse_answered(struct isola__ask *ask, const struct isola_msg *answer)
+static void ping_answered(struct isola__ask *ask, const struct isola_msg *answer)
 {
     struct isola__host *host =
-        (struct isola__host *)((char *)ask - offsetof(struct isola__host, pulse));
-    struct isola_err err;
+        (struct isola__host *)((char *)ask - offsetof(struct isola__host, ping));
+    (void)answer; /* whatever it is */
+    host->pinged = false;
     if (host->state != ISOLA_HOST_READY || host->stopping || host->retired)
         return;
-    if (answer->kind == ISOLA_MSG_FAIL && isola__answer_error(answer, &err) == ISOLA_ETIMEDOUT) {
-        missed(host);
-        ask_pulse(host);
-        return;
-    }
-    if (host->missed >= PULSES)
-        isola_log(ISOLA_LOG_INFO, "the actor-host (pid %llu) answers again",
-                  (unsigned long long)host->pid);
-    host->missed = 0;
-    set_timer(host, PULSE_MS);
+    if (host->told_silent)
+        isola_log(ISOLA_LOG_INFO, "the actor-host (pid %d) answers again", host->process.pid);
+    host->told_silent = false;
+    host->pulse = (struct isola__pulse){0};
+    set_timer(host, PING_MS);
 }
 
-/* Not isola__ask, which gives up a connection whose queue is full: that it is, is an answer too. */
-static void ask_pulse(struct isola__host *host)
+static void look(struct isola__host *host)
 {
-    struct isola__asks *asks = &host->agent->asks;
-    static const uint8_t nothing[] = {0x91, 0xc0}; /* [nil] */
-    host->pulse = (struct isola__ask){.cb = pulse_answered};
-    if (!isola__asks_add(asks, &host->pulse, PULSE_LIMIT_MS, 0)) {
-        set_timer(host, PULSE_MS);
+    struct isola_link_stats stats;
+    struct isola_err err;
+    isola_link_stats(host->conn->link, &stats);
+    struct isola__pulse_look now = {.frames_in = stats.frames_in,
+                                    .bytes_out = stats.bytes_out,
+                                    .queued = stats.queued_bytes > 0,
+                                    .stopped = host->pulse.asked && stopped(host)};
+    switch (isola__pulse_look(&host->pulse, &now, host->agent->opt.host_timeout)) {
+    case ISOLA__PULSE_STUCK:
+        end_stuck(host);
         return;
+    case ISOLA__PULSE_FELL_SILENT:
+        if (isola__host_silent(host, &err))
+            isola_log(ISOLA_LOG_ERROR, "%s", err.text);
+        host->told_silent = true;
+        isola__host_hasten(host);
+        break;
+    case ISOLA__PULSE_WAIT:
+        break;
     }
-    struct isola_msg m = {.kind = ISOLA_MSG_ASK,
-                          .id = host->pulse.id,
-                          .timeout_ms = PULSE_LIMIT_MS,
-                          .event = isola_slice_str("ping"),
-                          .args = isola_slice(nothing, sizeof(nothing))};
-    if (isola__host_send(host, &m, &host->pulse) != 0) {
-        isola__asks_drop(asks, &host->pulse);
-        missed(host);
-        set_timer(host, PULSE_LIMIT_MS);
+    if (host->state != ISOLA_HOST_READY)
+        return;
+    if (!host->pinged) {
+        host->ping = (struct isola__ask){.cb = ping_answered};
+        host->pinged = isola__ask_if_room(host->conn, &host->ping, "ping") == 0;
     }
+    set_timer(host, LOOK_MS);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -207,7 +270,7 @@ static void on_timer(uv_timer_t *timer)
     } else if (host->state == ISOLA_HOST_NONE) {
         isola__host_start(host);
     } else if (host->state == ISOLA_HOST_READY) {
-        ask_pulse(host);
+        look(host);
     } else {
         if (host->state == ISOLA_HOST_STARTING)
             isola_log(ISOLA_LOG_ERROR, "the actor-host was not ready within %d s and is killed",
@@ -271,8 +334,9 @@ static void on_ready(struct isola__conn *conn, const struct isola_msg *m, struct
         return;
     }
     host->state = ISOLA_HOST_READY;
-    host->missed = 0;
-    set_timer(host, PULSE_MS);
+    host->pulse = (struct isola__pulse){0};
+    host->told_silent = false;
+    set_timer(host, PING_MS);
     if (host->was_ready)
         isola_log(ISOLA_LOG_INFO, "the actor-host (pid %llu) is ready again",
                   (unsigned long long)pid);

@@ -8,9 +8,10 @@
  * later with a growing delay that ten healthy seconds reset. Messages to actors wait while there is
  * no host. What a dead host had been asked fails: it may or may not have been done.
  *
- * One that lives is asked every few seconds whether it answers. That it does not, because it is
- * stopped or stuck in a system call, is said in the log and changes nothing: what it has been asked
- * may still be carried out.
+ * One that lives is asked every few seconds whether it answers (pulse.h). When it has not for ten
+ * seconds, the log says so, and asks that are not to wait for it (isola__ask: hasty) fail. When it
+ * is stuck for --host-timeout it is ended: by SIGABRT, so that there is a core dump where the
+ * system makes them, and by SIGKILL if that does not. One that is stopped is left alone.
  */
 #ifndef ISOLA_NODE_AGENT_HOST_H
 #define ISOLA_NODE_AGENT_HOST_H
@@ -19,6 +20,7 @@
 
 #include "base/msg.h"
 #include "node-agent/asks.h"
+#include "node-agent/pulse.h"
 #include "transport/identity.h"
 
 struct isola__agent;
@@ -27,7 +29,7 @@ enum isola__host_state {
     ISOLA_HOST_NONE,     /* not started, or waiting to be started again */
     ISOLA_HOST_STARTING, /* spawned, has not said it is ready */
     ISOLA_HOST_READY,
-    ISOLA_HOST_DYING,   /* process or link has ended, not yet both */
+    ISOLA_HOST_DYING,   /* process or link has ended or is being ended, not yet both */
     ISOLA_HOST_STOPPED, /* for good */
 };
 
@@ -42,11 +44,13 @@ struct isola__host {
     bool retired; /* the node was removed from its cluster: none is started any more */
     bool open;    /* it has its releases: other nodes may know where it is */
     uv_process_t process;
-    uv_timer_t timer; /* start again, give up waiting, or ask whether it answers: by state */
+    uv_timer_t timer; /* start again, give up waiting, or look whether it answers: by state */
     unsigned failures;
     uint64_t ready_at;
-    struct isola__ask shutdown, credentials, pulse;
-    unsigned missed;             /* pulses in a row that were not answered */
+    struct isola__ask shutdown, credentials, ping;
+    bool pinged; /* `ping` is with it */
+    struct isola__pulse pulse;
+    bool told_silent;            /* the log says that it does not answer */
     uint64_t pid, threads;       /* what it said when it became ready */
     char *url;                   /* what others dial; NULL: it does not listen, or not yet */
     uint8_t key[ISOLA_KEY_SIZE]; /* of its channels, with url */
@@ -71,6 +75,12 @@ LOOP_THREAD void isola__host_retire(struct isola__host *host);
  */
 LOOP_THREAD void isola__host_stop(struct isola__host *host);
 LOOP_THREAD void isola__host_free(struct isola__host *host);
+
+/* Whether it is known not to answer; if so, a sentence that names node and pid and says why, as far
+ * as that can be seen, and what to do. */
+LOOP_THREAD bool isola__host_silent(const struct isola__host *host, struct isola_err *err);
+/* Fails the asks it has that are hasty, if it is silent. After each that is sent to it. */
+LOOP_THREAD void isola__host_hasten(struct isola__host *host);
 
 /* Sends a message for an actor, or lets it wait; borrows. `ask` (may be NULL) is a registered ask
  * of id m->id, whose fate is tied to the host's when it goes out. ISOLA_EOVERLOAD: too much waits

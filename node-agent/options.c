@@ -14,7 +14,9 @@
 #include "node-agent/budget.h"
 #include "transport/identity.h"
 
-#define THREADS_MAX 1024
+#define THREADS_MAX      1024
+#define HOST_TIMEOUT     60
+#define HOST_TIMEOUT_MAX 86400
 
 static const char help_text[] =
     "Usage: node-agent [OPTION]…\n"
@@ -37,6 +39,8 @@ static const char help_text[] =
     "  --threads N            worker threads of the actor-host (default: one for each CPU)\n"
     "  --memory SIZE          beyond it the actor-host lets idle actors hibernate, e.g. 2GB\n"
     "                         (default: four fifths of what the machine or cgroup has)\n"
+    "  --host-timeout SECONDS an actor-host that is stuck for so long is ended, and another\n"
+    "                         started: 1 to 86400, 0 for never (default: 60)\n"
     "  --help, --version\n"
     "\n"
     "Prints one line when it is ready. SIGTERM or SIGINT stops it.\n"
@@ -49,15 +53,22 @@ static const char help_text[] =
     "A node begins alone, and listens to nobody on the network. `ctl init` makes a cluster of "
     "it.\n";
 
-enum { OPT_HELP = 256, OPT_VERSION };
+enum { OPT_HELP = 256, OPT_VERSION, OPT_HOST_TIMEOUT };
 
 static const struct option long_options[] = {
-    {"name", required_argument, NULL, 'n'},        {"data", required_argument, NULL, 'd'},
-    {"socket", required_argument, NULL, 's'},      {"listen", required_argument, NULL, 'l'},
-    {"join", required_argument, NULL, 'j'},        {"threads", required_argument, NULL, 't'},
-    {"memory", required_argument, NULL, 'm'},      {"advertise", required_argument, NULL, 'a'},
-    {"data-listen", required_argument, NULL, 'D'}, {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},   {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},
+    {"data", required_argument, NULL, 'd'},
+    {"socket", required_argument, NULL, 's'},
+    {"listen", required_argument, NULL, 'l'},
+    {"join", required_argument, NULL, 'j'},
+    {"threads", required_argument, NULL, 't'},
+    {"memory", required_argument, NULL, 'm'},
+    {"advertise", required_argument, NULL, 'a'},
+    {"data-listen", required_argument, NULL, 'D'},
+    {"host-timeout", required_argument, NULL, OPT_HOST_TIMEOUT},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 static int wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -136,6 +147,17 @@ static int take_url(struct isola_tcp *out, const char *option, const char *value
                  option, value);
 }
 
+static int take_number(const char *value, unsigned min, unsigned max, const char *option,
+                       unsigned *out)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+    if (*end != '\0' || value[0] < '0' || value[0] > '9' || n < min || n > max)
+        return wrong("%s \"%s\": give a number from %u to %u", option, value, min, max);
+    *out = (unsigned)n;
+    return 0;
+}
+
 static int defaults(struct isola__options *opt)
 {
     if (opt->name == NULL) {
@@ -211,20 +233,16 @@ static int take(struct isola__options *opt, int option, const char *value)
             return wrong("--memory \"%s\": give a size of 64MB or more, such as 512MB or 2GB",
                          value);
         return 0;
-    default: {
-        char *end;
-        unsigned long n = strtoul(value, &end, 10);
-        if (*end != '\0' || value[0] < '0' || value[0] > '9' || n < 1 || n > THREADS_MAX)
-            return wrong("--threads \"%s\": give a number from 1 to %d", value, THREADS_MAX);
-        opt->threads = (unsigned)n;
-        return 0;
-    }
+    case OPT_HOST_TIMEOUT:
+        return take_number(value, 0, HOST_TIMEOUT_MAX, "--host-timeout", &opt->host_timeout);
+    default:
+        return take_number(value, 1, THREADS_MAX, "--threads", &opt->threads);
     }
 }
 
 int isola__options_parse(int argc, char **argv, struct isola__options *out)
 {
-    *out = (struct isola__options){0};
+    *out = (struct isola__options){.host_timeout = HOST_TIMEOUT};
     opterr = 0;
     int option;
     int rc;

@@ -22,6 +22,7 @@ struct isola__options {
     struct isola_tcp advertise;   /* what others dial instead; no host: what is listened on */
     struct isola_token *token;    /* to join with; NULL: none. Of isola_secret_alloc */
     unsigned threads;
+    unsigned host_timeout; /* s in which the actor-host has to answer; 0: it may take for ever */
     unsigned long long memory; /* bytes the actor-host should not have more of; 0: no bound */
 };
 

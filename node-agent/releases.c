@@ -371,6 +371,7 @@ void isola__releases_tell(struct isola__releases *releases, const struct isola_r
     host_params(releases, r, &params);
     isola__ask(host->conn, ask, "release", isola_buf_slice(&params), RELEASE_LIMIT_MS);
     isola_buf_free(&params);
+    isola__host_hasten(host);
 }
 
 static void tell_each(const struct isola_release *r, void *arg)

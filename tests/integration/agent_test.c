@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One agent with a fake actor-host: start and stop, what it refuses, the way of messages, the death
- * of its host.
+ * One agent with a fake actor-host: start and stop, what it refuses, the way of messages, a host
+ * that dies, is stuck or is stopped.
  */
 #include "agent_harness.h"
 
@@ -87,6 +87,8 @@ static void wrong_usage(void **state)
         {"--name", "no spaces please", "--name \"no spaces please\""},
         {"--threads", "0", "--threads \"0\""},
         {"--threads", "x", "--threads \"x\""},
+        {"--host-timeout", "86401", "--host-timeout \"86401\": give a number from 0 to 86400"},
+        {"--host-timeout", "1m", "--host-timeout \"1m\""},
         {"--memory", "63MB", "--memory \"63MB\""},
         {"--memory", "2", "--memory \"2\""},
         {"--memory", "-2GB", "--memory \"-2GB\""},
@@ -426,6 +428,7 @@ int main(void)
         TEST(refuses_to_start),    TEST(newer_schema),
         TEST(messages_go_through), TEST(asks_expire),
         TEST(bounds_of_a_client),  TEST(host_dies),
+
         TEST(stops_while_waiting), TEST(logs),
         TEST(hostile_clients),
     };

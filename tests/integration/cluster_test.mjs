@@ -327,12 +327,16 @@ describe('links', () => {
       assert.match(await ctlOk(east, 'nodes'), new RegExp(`^the actor-host of west does not answer: its actors are not counted; if it stays so: .kill -9 ${host}. there, and its agent starts another$`, 'm'));
       for (const what of ['ps', 'links']) assert.ok(JSON.parse(await ctlOk(east, '--json', what)).unreachable.includes('west'), what);
       assert.ok(JSON.parse(await ctlOk(east, '--json', 'links')).links.some((l) => l.node === 'west' && l.kind === 'control'), 'its control links are told');
-      const says = new RegExp(`the actor-host \\(pid ${host}\\) has not answered for 10 s: .*kill -9 ${host}`);
-      await until('its log says so', () => says.test(west.log()));
+      const says = (s) => `the actor-host of node west \\(pid ${host}\\) has not answered for ${s} s: it is stopped\\. .kill -CONT ${host}. there lets it go on; .kill -9 ${host}. ends it`;
+      await until('its log says so', () => new RegExp(says(10)).test(west.log()));
+      const late = cluster.app('late', { ...echo, 'isola.json': { ...echo['isola.json'], name: 'late' } });
+      assert.match((await ctl(west, 'deploy', late)).err, new RegExp(`^ctl: EUNREACHABLE: ${says('\\d+')}`));
+      await ctlOk(east, 'deploy', '--timeout', '30000', late); // it has a minute to take it over, and is not waited for
     } finally {
       process.kill(host, 'SIGCONT');
     }
     assert.equal((await heard()).actors, actors);
+    for (let i = 0; i < 32; i++) assert.equal(await east.client.actor('late/Echo', `${i}`).ask('say', i), i);
     await until('and that it is over', () => west.log().includes(`the actor-host (pid ${host}) answers again`));
   });
 

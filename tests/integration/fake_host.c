@@ -6,11 +6,13 @@
  * Whatever the address, an ASK's event says what to do: echo (REPLY [args]), hold (no answer), die,
  * timeout (REPLY the timeout it came with), view (the last view), releases ("app id revision" of
  * each), subs (how many), counted (how many EMITs "count" came), fire (an EVENT to every
- * subscription), log (a log line for that address), garbage (breaks the link). A module with
- * "broken" in it fails `check`. $FAKE_HOST=exit: ends before it is ready; stubborn: ignores
- * `shutdown`.
+ * subscription), log (a log line for that address), garbage (breaks the link), stall (never comes
+ * back from it), deaf (and ignores SIGABRT). A module with "broken" in it fails `check`.
+ * $FAKE_HOST=exit: ends before it is ready; stubborn: ignores `shutdown`.
  */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -96,6 +98,13 @@ static void log_line(const struct isola_msg *m)
     emit("log", &line);
 }
 
+static void stall(void)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0}); /* of whoever runs the tests */
+    for (;;)
+        pause();
+}
+
 static void for_actor(const struct isola_msg *m)
 {
     struct isola_slice e = m->event;
@@ -131,6 +140,11 @@ static void for_actor(const struct isola_msg *m)
     } else if (isola_slice_is(e, "log")) {
         log_line(m);
         reply_uint(m->id, 0);
+    } else if (isola_slice_is(e, "stall")) {
+        stall();
+    } else if (isola_slice_is(e, "deaf")) {
+        signal(SIGABRT, SIG_IGN);
+        stall();
     } else if (isola_slice_is(e, "garbage")) {
         struct isola_buf b = {0};
         isola_buf_puts(&b, "this is no envelope");
