@@ -15,17 +15,21 @@ struct world world;
 
 /* --- the world --- */
 
-static void on_late(uv_timer_t *timer)
+#define TICK_MS 100
+
+static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
-    world.late = true;
+    world.left_ms -= world.left_ms < TICK_MS ? world.left_ms : TICK_MS;
+    world.late = world.left_ms == 0;
 }
 
 void deadline_set(unsigned ms)
 {
     world.late = false;
+    world.left_ms = ms;
     uv_update_time(&world.loop);
-    uv_timer_start(&world.timer, on_late, ms, 0);
+    uv_timer_start(&world.timer, on_tick, TICK_MS, TICK_MS);
 }
 
 int world_open(void **state)

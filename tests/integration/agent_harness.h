@@ -25,6 +25,7 @@ struct agent;
 struct world {
     uv_loop_t loop;
     uv_timer_t timer;
+    unsigned left_ms; /* until it is late */
     bool late;
     struct agent *agents;   /* not yet ended */
     char dir[TEMPDIR_SIZE]; /* temporary, removed with all in it */
@@ -34,6 +35,7 @@ extern struct world world;
 int world_open(void **state);
 int world_close(void **state);
 
+/* In so much time: it stands still while this process does. */
 void deadline_set(unsigned ms);
 /* Runs the loop until `cond` holds; the test fails when it does not within the deadline. */
 #define WAIT_FOR(cond)                                                                             \
