@@ -12,11 +12,14 @@ struct isola__cli;
 
 struct isola__command {
     const char *name;
-    const char *synopsis; /* what follows the name */
-    const char *summary;  /* one line */
-    const char *help;     /* what it does, its options, examples */
-    size_t min, max;      /* operands */
-    unsigned options;     /* enum isola__option */
+    const char *synopsis;    /* what follows the name */
+    const char *summary;     /* one line */
+    const char *about;       /* what it does; of lines that fit a terminal, as all that follows */
+    const char *own_options; /* but --timeout; NULL: none */
+    const char *wait_ms;     /* what --timeout is by default; NULL: it has none */
+    const char *examples;
+    size_t min, max;  /* operands */
+    unsigned options; /* enum isola__option */
     void (*run)(struct isola__cli *cli);
 };
 

@@ -49,7 +49,7 @@ test('folders with sources have a README', () => {
 
 test('commands of ctl', () => {
   const doc = read('docs/cli.md');
-  const names = [...read('cli/commands.c').matchAll(/^ {4}\{"([a-z-]+)", /gm)].map(([, name]) => name);
+  const names = [...read('cli/commands.c').matchAll(/^ {4}\{\.name = "([a-z-]+)",$/gm)].map(([, name]) => name);
   assert.ok(names.length > 10);
   const headings = doc.split('\n').filter((line) => line.startsWith('## ')).join('\n');
   for (const name of names) assert.match(headings, new RegExp(`\`${name}[ \`]`), name);

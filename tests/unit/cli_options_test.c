@@ -13,6 +13,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/text.h"
 
 #define MAX_ARGS 32
 
@@ -125,6 +126,9 @@ static void every_command_has_help_with_examples(void **state)
         struct isola_buf out = {0};
         isola__command_help(command, &out);
         assert_non_null(strstr(isola_buf_cstr(&out), "Examples:\n  ctl "));
+        for (char *line = strtok((char *)out.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
+            if (isola__text_width(isola_slice_str(line)) > 80)
+                fail_msg("wider than a terminal: %s", line);
         isola_buf_free(&out);
     }
 }
