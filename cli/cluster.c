@@ -26,7 +26,7 @@ void isola__run_init(struct isola__cli *cli)
     isola_mp_map(&params, cli->options.name != NULL);
     if (cli->options.name != NULL)
         isola_mp_kstr(&params, "name", cli->options.name);
-    json_t *value = isola__call(cli, "init", &params, NULL);
+    json_t *value = isola__call(cli, "init", &params, ISOLA__STATUS_MS, NULL);
     if (value == NULL)
         return;
     if (cli->options.json) {
@@ -77,7 +77,7 @@ void isola__run_token(struct isola__cli *cli)
     isola_mp_map(&params, cli->options.expires_ms != 0);
     if (cli->options.expires_ms != 0)
         isola_mp_kuint(&params, "expires_ms", cli->options.expires_ms);
-    json_t *value = isola__call(cli, "token", &params, NULL);
+    json_t *value = isola__call(cli, "token", &params, ISOLA__STATUS_MS, NULL);
     if (value == NULL)
         return;
     if (cli->options.json) {
@@ -97,7 +97,7 @@ void isola__run_remove(struct isola__cli *cli)
     isola_mp_map(&params, 2);
     isola_mp_kstr(&params, "node", cli->options.operands[0]);
     isola_mp_kbool(&params, "force", cli->options.force);
-    json_t *value = isola__call(cli, "remove", &params, NULL);
+    json_t *value = isola__call(cli, "remove", &params, ISOLA__STATUS_MS, NULL);
     if (value == NULL)
         return;
     if (cli->options.json) {

@@ -9,10 +9,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/msg.h"
 #include "cli/bundle.h"
 #include "cli/call.h"
-#include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/text.h"
 #include "transport/link.h"
@@ -80,28 +78,6 @@ static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
     isola__out(cli, &out);
 }
 
-static void send_release(struct isola__cli *cli, const struct isola_buf *release, uint64_t start)
-{
-    struct isola__client *client;
-    struct isola_msg *answer = NULL;
-    struct isola_err err;
-    int rc = isola__client_open(cli->socket, &client, &err);
-    if (rc == 0) {
-        rc = isola__client_call(client, "deploy", isola_buf_slice(release),
-                                isola__wait_ms(cli, DEPLOY_MS), &answer, &err);
-        isola__client_close(client);
-    }
-    if (rc != 0) {
-        isola__fail(cli, &err);
-        return;
-    }
-    json_t *result = isola__result(cli, answer, NULL);
-    if (result != NULL)
-        print_result(cli, result, isola_clock_ms() - start);
-    json_decref(result);
-    free(answer);
-}
-
 void isola__run_deploy(struct isola__cli *cli)
 {
     const char *dir = cli->options.operands[0];
@@ -122,10 +98,12 @@ void isola__run_deploy(struct isola__cli *cli)
         rc = isola__bundle(dir, manifest, &bundles, &err);
     if (rc == 0)
         rc = encode(manifest, &text, &bundles, &release, &err);
-    if (rc == 0)
-        send_release(cli, &release, start);
-    else
+    json_t *result = rc == 0 ? isola__call(cli, "deploy", &release, DEPLOY_MS, NULL) : NULL;
+    if (rc != 0)
         isola__fail(cli, &err);
+    if (result != NULL)
+        print_result(cli, result, isola_clock_ms() - start);
+    json_decref(result);
     isola_buf_free(&release);
     isola__bundles_free(&bundles);
     isola_buf_free(&text);

@@ -153,7 +153,7 @@ void isola__run_logs(struct isola__cli *cli)
     if (!log_params(cli, &params))
         return;
     if (!cli->options.follow) {
-        json_t *value = isola__call(cli, "logs", &params, "lines");
+        json_t *value = isola__call(cli, "logs", &params, ISOLA__STATUS_MS, "lines");
         if (value != NULL && (json_array_size(json_object_get(value, "lines")) > 0 || known(cli)))
             print_lines(cli, value);
         json_decref(value);

@@ -163,7 +163,7 @@ void isola__run_ps(struct isola__cli *cli)
         isola_mp_kstr(&params, "app", app);
     if (cli->options.lines_given)
         isola_mp_kuint(&params, "limit", cli->options.lines);
-    json_t *value = isola__call(cli, "ps", &params, "actors");
+    json_t *value = isola__call(cli, "ps", &params, ISOLA__STATUS_MS, "actors");
     if (value == NULL)
         return;
     if (app != NULL && json_integer_value(json_object_get(value, "total")) == 0 &&
@@ -264,7 +264,7 @@ void isola__run_nodes(struct isola__cli *cli)
         {"THREADS", ISOLA__NUMBER}, {"UPTIME", ISOLA__NUMBER}, {"VERSION", ISOLA__WORD}};
     struct isola_buf params = {0};
     isola_mp_map(&params, 0);
-    json_t *value = isola__call(cli, "nodes", &params, "nodes");
+    json_t *value = isola__call(cli, "nodes", &params, ISOLA__STATUS_MS, "nodes");
     if (value == NULL)
         return;
     if (cli->options.json) {

@@ -232,12 +232,27 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
 
 /* --- check --- */
 
+/* It is current already, so nobody has to do anything. */
+static void unchanged(struct isola__deploy *d)
+{
+    begin_parts(d);
+    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next) {
+        if (isola__member_conn(m) != NULL)
+            add_part(d, m, NULL)->taken = true;
+    }
+    succeed(d, true);
+}
+
 static void start(struct isola__deploy *d)
 {
     struct isola__agent *agent = d->agent;
     const struct isola__current *current =
         isola__releases_current(&agent->releases, d->release->app);
     struct isola_err err;
+    if (current != NULL && strcmp(current->id, d->release->id) == 0) {
+        unchanged(d);
+        return;
+    }
     if (agent->host.state != ISOLA_HOST_READY || agent->host.conn == NULL) {
         isola_fail(
             &err, ISOLA_EUNREACHABLE,
@@ -245,16 +260,6 @@ static void start(struct isola__deploy *d)
             "moment",
             agent->opt.name);
         refuse(d, err.code, err.text);
-        return;
-    }
-    if (current != NULL && strcmp(current->id, d->release->id) == 0) {
-        struct isola__members *members = &agent->members;
-        d->parts = isola_zalloc((1 + members->count) * sizeof(*d->parts));
-        for (struct isola__member *m = members->first; m != NULL; m = m->next) {
-            if (isola__member_conn(m) != NULL)
-                d->parts[d->nparts++] = (struct part){.deploy = d, .member = m, .taken = true};
-        }
-        succeed(d, true);
         return;
     }
     if (isola__host_silent(&agent->host, &err)) {

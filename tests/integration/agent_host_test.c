@@ -14,6 +14,14 @@
 static struct agent east, west;
 static struct client client, other;
 
+static void deployed(const char *code)
+{
+    struct isola_buf params = deploy_params("shop", code);
+    struct isola_msg *m = client_call(&client, "deploy", &params);
+    (void)value_of(m);
+    free(m);
+}
+
 static void refused_as_silent(const char *code, uint64_t pid)
 {
     struct isola_buf params = deploy_params("shop", code);
@@ -40,17 +48,14 @@ static void host_stuck(void **state)
     agent_wait_ready(&west);
     client_open(&client, east.socket);
     client_open(&other, west.socket);
-    struct isola_buf params = deploy_params("shop", "1");
-    free(client_call(&client, "deploy", &params));
+    deployed("1");
     uint64_t pid = node_field(&client, "east", "host_pid");
     client_send(&other, ISOLA_MSG_ASK, "shop/Counter/a", "deaf", NULL, 0);
     uint64_t lost = client_send(&client, ISOLA_MSG_ASK, "shop/Counter/a", "stall", NULL, 60000);
     /* One that is on the way when it is noticed, and one that comes later. */
     refused_as_silent("2", pid);
     refused_as_silent("3", pid);
-    params = deploy_params("shop", "1");
-    free(client_call(&client, "deploy",
-                     &params)); /* that is there already: nobody has to check it */
+    deployed("1"); /* that is there already: nobody has to check it */
 
     WAIT_FOR(strstr(east.err, "has not answered for 12 s, and was not stopped: it is ended") !=
              NULL);
@@ -59,10 +64,7 @@ static void host_stuck(void **state)
     assert_int_not_equal(node_field(&client, "east", "host_pid"), pid);
     snprintf(ended, sizeof(ended), "(pid %d) was ended by signal 6", (int)pid);
     assert_non_null(strstr(east.err, ended));
-    params = deploy_params("shop", "4");
-    struct isola_msg *m = client_call(&client, "deploy", &params);
-    (void)value_of(m);
-    free(m);
+    deployed("4");
 
     WAIT_FOR(strstr(west.err, "was ended by signal 9") != NULL);
     assert_non_null(strstr(west.err, "has not answered for 5 s, and was not stopped"));
