@@ -10,6 +10,7 @@
 #include "actors/v8/internal.hh"
 
 #include <cstdlib>
+#include <cstring>
 
 namespace isola
 {
@@ -41,20 +42,26 @@ bool Quota::take(size_t n)
 
 void *Quota::Allocate(size_t n)
 {
-    void *data = take(n) ? calloc(n, 1) : nullptr;
-    return data;
+    if (!take(n))
+        return nullptr;
+    void *data = warm_take(n);
+    return data != nullptr ? memset(data, 0, n) : calloc(n, 1);
 }
 
 void *Quota::AllocateUninitialized(size_t n)
 {
-    return take(n) ? malloc(n) : nullptr;
+    if (!take(n))
+        return nullptr;
+    void *data = warm_take(n);
+    return data != nullptr ? data : malloc(n);
 }
 
 void Quota::Free(void *data, size_t n)
 {
     if (data != nullptr)
         used_.fetch_sub(n, std::memory_order_relaxed);
-    free(data);
+    if (!warm_keep(data, n))
+        free(data);
 }
 
 // V8 has such strings among the old ones, and collects them when there are some tens of megabytes.

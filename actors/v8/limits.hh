@@ -42,6 +42,14 @@ class Quota final : public v8::ArrayBuffer::Allocator
     v8::Isolate *isolate_ = nullptr;
 };
 
+// warm.cc, of any thread: large memory that has been used, with whatever is in it; nullptr: there
+// is none of that size.
+void *warm_take(size_t n);
+// Takes memory of malloc, or not.
+bool warm_keep(void *memory, size_t n);
+// Frees it all.
+void warm_clear();
+
 // The state of an isolate as to its end.
 struct Guard {
     std::shared_ptr<Quota> quota;

@@ -229,4 +229,5 @@ extern "C" void isola_v8_stop(void)
     snapshot = {nullptr, 0};
     delete allocator;
     allocator = nullptr;
+    warm_clear();
 }

@@ -36,6 +36,8 @@ struct isola_v8_image;
  * *) and evaluates the runtime's source into the platform snapshot that all isolates start from. */
 ISOLA_MUST_USE int isola_v8_start(void *node_platform, struct isola_slice runtime,
                                   struct isola_err *err);
+/* Now and then: memory that is kept to be used again, and was not for a while, is freed. */
+ANY_THREAD void isola_v8_trim(void);
 /* After the last isolate was closed. */
 void isola_v8_stop(void);
 

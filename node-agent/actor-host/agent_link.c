@@ -288,6 +288,13 @@ static void on_credentials(struct app *app, const struct isola_msg *m, struct is
     isola_buf_free(&out);
 }
 
+/* Every few seconds. */
+static void on_ping(struct app *app, const struct isola_msg *m)
+{
+    agent_link_reply(app, m->id, isola_slice(NULL, 0));
+    isola_v8_trim();
+}
+
 static void on_method(struct app *app, const struct isola_msg *m)
 {
     struct isola_slice params = {0};
@@ -311,7 +318,7 @@ static void on_method(struct app *app, const struct isola_msg *m)
     else if (isola_slice_is(m->event, "inspect_read"))
         inspect_read(app, m->id, params);
     else if (isola_slice_is(m->event, "ping"))
-        agent_link_reply(app, m->id, isola_slice(NULL, 0));
+        on_ping(app, m);
     else if (isola_slice_is(m->event, "shutdown"))
         on_shutdown(app, m);
     else if (m->kind == ISOLA_MSG_ASK)

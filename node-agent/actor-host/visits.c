@@ -29,9 +29,9 @@
 #include "base/clock.h"
 #include "node-agent/actor-host/app.h"
 
-#define GUARD_MS 1
+#define GUARD_MS 5
 /* Times the guard finds a worker asleep by the links, and goes itself. */
-#define GUARD_REST 50
+#define GUARD_REST 10
 /* A hot link that was of no use for so long makes room for another, ms. */
 #define STALE_MS 100
 

@@ -2,7 +2,7 @@
 //
 // Long texts, which stay where their message lies (actors/v8/lent.cc): of each kind, at each place, from a client, an actor here and one on
 // another node, as arguments and as answers. They are what was sent, whatever is done with them and however long they are kept, and what
-// they take is counted and given back.
+// they take is counted and given back. And large array buffers, whose memory is used again (actors/v8/warm.cc).
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
@@ -51,6 +51,17 @@ const app = {
     self.on('kept', () => kept.map(sumOf));
     self.on('part', (text) => { kept.push(text.slice(10, 40)); });
     self.on('forget', () => { kept.length = 0; });
+    // Buffers that are garbage at once, and full of something: how many bytes of new ones are not 0?
+    self.on('buffers', (bytes, count) => {
+      let wrong = 0;
+      for (let i = 0; i < count; i++) {
+        const words = new Uint32Array(bytes >> 2);
+        for (let k = 0; k < words.length; k++) if (words[k] !== 0) wrong++;
+        words.fill(0xdeadbeef);
+      }
+      return wrong;
+    });
+    self.on('bytes', (bytes) => bytes.reduce((sum, b) => (sum + b) | 0, 0));
     self.on('mirror', (text) => ({ text, twice: [text, text] }));
   };`,
   'writer.js': `import { actor } from 'isola';
@@ -154,4 +165,18 @@ test('they count: an actor that keeps more than it may have crashes, and nobody 
   }, { code: 'EFAILED', message: /limit "(heap|external)"/ });
   assert.equal(await small.ask('keep', text), 1, 'it has begun anew');
   for (const ref of Object.values(at)) assert.equal(await ref.ask('sum', text), sumOf(text));
+});
+
+test('new buffers are empty and those of messages are what was sent, whatever was in their memory', async () => {
+  const refs = Object.values(at);
+  await Promise.all(refs.flatMap((ref) => [256 << 10, 1_000_003, 5 << 20, 20 << 20].map(async (bytes) => {
+    const count = sanitized ? 8 : Math.ceil((256 << 20) / bytes);
+    assert.equal(await ref.ask('buffers', bytes, count), 0, `${bytes} bytes`);
+  })));
+  await Promise.all(refs.map(async (ref) => {
+    for (let i = 0; i < 60; i++) {
+      const bytes = new Uint8Array(300_000 + i * 20_000).fill(i);
+      assert.equal(await ref.ask('bytes', bytes), bytes.length * i);
+    }
+  }));
 });
