@@ -163,12 +163,13 @@ bool isola__host_silent(const struct isola__host *host, struct isola_err *err)
         return false;
     unsigned limit = host->agent->opt.host_timeout;
     int pid = host->process.pid;
-    char what_to_do[160];
+    char what_to_do[200];
     if (host->pulse.last.stopped)
-        snprintf(what_to_do, sizeof(what_to_do),
-                 "stopped. `kill -CONT %d` there lets it go on; `kill -9 %d` ends it, and another "
-                 "is started",
-                 pid, pid);
+        snprintf(
+            what_to_do, sizeof(what_to_do),
+            "stopped. `kill -CONT %d` there, or its debugger, lets it go on; `kill -9 %d` ends "
+            "it, and another is started",
+            pid, pid);
     else if (limit > 0)
         snprintf(what_to_do, sizeof(what_to_do),
                  "stuck. After %u s it is ended and another is started; `kill -9 %d` there does so "
