@@ -550,6 +550,7 @@ int isola_listener_open(uv_loop_t *loop, const char *url,
         return rc;
     isola__url_format(&parsed, listener->url);
     listener->security = tcp ? security : NULL;
+    listener->shake_ms = ISOLA__LINK_SHAKE_MS;
     listener->ops = *ops;
     listener->arg = arg;
     *out = listener;

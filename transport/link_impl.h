@@ -35,6 +35,8 @@
 
 /* How long a close may take to flush and to see the peer's end. */
 #define ISOLA__LINK_LINGER_MS 1000
+/* How long a peer may take to say who it is. */
+#define ISOLA__LINK_SHAKE_MS 3000
 
 enum isola__link_state {
     ISOLA__LINK_CONNECTING,
@@ -87,6 +89,7 @@ struct isola_link {
     atomic_bool much;   /* waits; changed with the lock */
     int handles;        /* still to be closed */
     unsigned linger_ms; /* ISOLA__LINK_LINGER_MS, but for tests */
+    int shake_ms;       /* left for the peer to say who it is */
     int code;           /* for down */
     char why[400];
     char peer[ISOLA__URL_SIZE];
@@ -217,6 +220,7 @@ struct isola_listener {
     bool closing;
     const struct isola_link_security *security;
     struct isola_link *strangers;
+    int shake_ms; /* that they have: ISOLA__LINK_SHAKE_MS, but for tests */
     struct isola_listener_stats stats;
     uint64_t told_ms; /* when a line about refusals was logged first in this second */
     unsigned told, untold;

@@ -7,8 +7,9 @@
  * proven that it is there now: by its last message of the handshake, or, where that may be a
  * recorded one (IK), by its first record, which is why who has dialled sends a ping at once.
  *
- * Failure modes: a peer that says nothing, or too little, for SHAKE_MS; too many such at once; one
- * that is not let in. Each ends that connection alone, with a line in the log and a count.
+ * Failure modes: a peer that says nothing, or too little, for ISOLA__LINK_SHAKE_MS, as far as we
+ * can tell, who may have stood still ourselves (silence.h); too many such at once; one that is not
+ * let in. Each ends that connection alone, with a line in the log and a count.
  */
 #include <stdio.h>
 
@@ -19,7 +20,7 @@
 #include "transport/link_impl.h"
 #include "transport/secure.h"
 
-#define SHAKE_MS 3000
+#define LOOK_MS 250
 /* Connections to a listener whose peer is not known yet. */
 #define STRANGERS_MAX 256
 /* Lines of log a second about those that were turned away. */
@@ -114,12 +115,15 @@ void isola__listener_offer(struct isola_listener *listener, struct isola_link *l
 
 /* --- the handshake --- */
 
-static void on_time(uv_timer_t *timer)
+/* However late it is: what has come meanwhile is read before the next look. */
+static void on_look(uv_timer_t *timer)
 {
     struct isola_link *link = timer->data;
-    isola__link_ended(link, ISOLA_EUNREACHABLE,
-                      "the peer has not said who it is within %d ms, after %llu bytes", SHAKE_MS,
-                      (unsigned long long)atomic_load(&link->bytes_in));
+    link->shake_ms -= LOOK_MS;
+    if (link->shake_ms <= 0)
+        isola__link_ended(link, ISOLA_EUNREACHABLE,
+                          "the peer has not said who it is within %d ms, after %llu bytes",
+                          ISOLA__LINK_SHAKE_MS, (unsigned long long)atomic_load(&link->bytes_in));
 }
 
 static int verify(void *arg, const uint8_t peer[ISOLA_KEY_SIZE], struct isola_slice payload,
@@ -172,8 +176,9 @@ void isola__link_shake(struct isola_link *link)
         return;
     }
     if (!link->close_asked) { /* else the end is set already */
+        link->shake_ms = dialled ? ISOLA__LINK_SHAKE_MS : link->listener->shake_ms;
         uv_update_time(link->loop);
-        uv_timer_start(&link->linger, on_time, SHAKE_MS, 0);
+        uv_timer_start(&link->linger, on_look, LOOK_MS, LOOK_MS);
     }
     int rc = isola__secure_init(link->secure, &config, dialled, &err);
     if (rc == 0 && dialled)

@@ -4,7 +4,6 @@
  * same suite over unix sockets and over TCP.
  */
 #include "link_harness.h"
-#include "watch.h"
 
 /* --- addresses --- */
 

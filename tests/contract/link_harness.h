@@ -25,6 +25,7 @@
 
 #include "base/msgpack.h"
 #include "tests/tempdir.h"
+#include "tests/watch.h"
 #include "transport/envelope.h"
 #include "transport/link_impl.h"
 #include "transport/secure.h"
@@ -33,25 +34,17 @@
 
 static bool tcp; /* which suite */
 static uv_loop_t loop;
-static uv_timer_t deadline;
-static bool late;
+static struct watch deadline;
 static char dir[TEMPDIR_SIZE];
 static char listen_url[128];
 static bool in_call; /* a call of ours into the link is on the stack */
 
-static inline void on_deadline(uv_timer_t *t)
-{
-    (void)t;
-    late = true;
-}
-
 #define WAIT_FOR(cond)                                                                             \
     do {                                                                                           \
-        late = false;                                                                              \
-        uv_timer_start(&deadline, on_deadline, DEADLINE_MS, 0);                                    \
-        while (!(cond) && !late)                                                                   \
+        watch_reset(&deadline);                                                                    \
+        while (!(cond) && !watch_over(&deadline, DEADLINE_MS))                                     \
             uv_run(&loop, UV_RUN_ONCE);                                                            \
-        uv_timer_stop(&deadline);                                                                  \
+        uv_timer_stop(&deadline.timer);                                                            \
         if (!(cond))                                                                               \
             fail_msg("not in time: %s", #cond);                                                    \
     } while (0)
@@ -441,7 +434,7 @@ static inline uint64_t bytes_out(struct isola_link *link)
 static inline int setup(void **state)
 {
     (void)state;
-    if (uv_loop_init(&loop) != 0 || uv_timer_init(&loop, &deadline) != 0)
+    if (uv_loop_init(&loop) != 0 || watch_init(&deadline, &loop) != 0)
         return -1;
     listener = NULL;
     patient = false;
@@ -462,14 +455,13 @@ static inline int teardown(void **state)
     (void)state;
     if (listener != NULL)
         isola_listener_close(listener);
-    uv_timer_start(&deadline, on_deadline, DEADLINE_MS, 0);
-    uv_unref((uv_handle_t *)&deadline);
-    late = false;
-    while (uv_loop_alive(&loop) && !late)
+    watch_reset(&deadline);
+    uv_unref((uv_handle_t *)&deadline.timer);
+    while (uv_loop_alive(&loop) && !watch_over(&deadline, DEADLINE_MS))
         uv_run(&loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&deadline, NULL);
+    uv_close((uv_handle_t *)&deadline.timer, NULL);
     uv_run(&loop, UV_RUN_NOWAIT);
-    if (late || uv_loop_close(&loop) != 0) {
+    if (uv_loop_close(&loop) != 0) {
         print_error("the loop is not empty\n");
         return -1;
     }

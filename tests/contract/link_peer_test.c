@@ -4,7 +4,6 @@
  */
 #include "link_harness.h"
 #include "transport/inflow.h"
-#include "watch.h"
 
 /* --- the peer ends, lies or vanishes --- */
 

@@ -9,7 +9,6 @@
  * worth many.
  */
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -150,9 +149,15 @@ static void stress_accepted(struct isola_listener *l, struct isola_link *link, v
 
 static const struct isola_listener_ops stress_listener = {stress_accepted};
 
+/* Something has arrived, or a sender is done. */
 static void on_poke(uv_async_t *async)
 {
     (void)async;
+    for (int i = 0; i < 2; i++) {
+        pthread_mutex_lock(&sides[i].lock);
+        pthread_cond_broadcast(&sides[i].changed);
+        pthread_mutex_unlock(&sides[i].lock);
+    }
 }
 
 /* --- what lies between the two: passes bytes on, at its own pace, until it breaks --- */
@@ -338,10 +343,11 @@ static void *send_all(void *arg)
 
 /* --- polling --- */
 
-#define POLLERS                                                                                    \
-    2 /* at each end: one that takes, as a worker that would sleep, and one that glances */
+/* At each end: one that takes, as a worker that would sleep, and one that glances. */
+#define POLLERS 2
 
 struct poller {
+    struct side *side;
     struct isola_link *link; /* a reference */
     bool takes;
     uint64_t seed;
@@ -349,20 +355,28 @@ struct poller {
     pthread_t thread;
 };
 
+/* Until so many more have arrived, or the link is gone. */
+static void leave_to_others(struct side *s, unsigned n)
+{
+    unsigned from = atomic_load(&s->arrived);
+    pthread_mutex_lock(&s->lock);
+    while (!s->gone && atomic_load(&s->arrived) - from < n)
+        pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void *poll_all(void *arg)
 {
     struct poller *p = arg;
     int r = 0;
     while (r >= 0) {
-        for (unsigned n = roll(&p->seed, 300); n > 0 && r >= 0; n--) {
+        for (unsigned n = roll(&p->seed, 20000); n > 0 && r >= 0; n--) {
             r = isola_link_poll(p->link, p->takes);
             p->came += r > 0;
-            sched_yield();
         }
         if (p->takes)
             isola_link_rest(p->link);
-        for (unsigned n = roll(&p->seed, 3000); n > 0; n--)
-            sched_yield();
+        leave_to_others(p->side, roll(&p->seed, 60));
     }
     isola_link_unref(p->link);
     return NULL;
@@ -428,7 +442,10 @@ static void round_of(uint64_t seed)
     WAIT_FOR(sides[0].ups == 1 && sides[1].link != NULL);
     for (unsigned i = 0; polled && i < 2 * POLLERS; i++) {
         struct poller *q = &pollers[i];
-        *q = (struct poller){.link = sides[i % 2].link, .takes = i / 2 == 0, .seed = seed * 37 + i};
+        *q = (struct poller){.side = &sides[i % 2],
+                             .link = sides[i % 2].link,
+                             .takes = i / 2 == 0,
+                             .seed = seed * 37 + i};
         isola_link_ref(q->link);
         assert_int_equal(pthread_create(&q->thread, NULL, poll_all, q), 0);
     }

@@ -153,9 +153,9 @@ static void talk(unsigned nth)
 /* Nothing is left in the loop of links and listeners. */
 static void settle(void)
 {
-    uv_unref((uv_handle_t *)&deadline);
+    uv_unref((uv_handle_t *)&deadline.timer);
     WAIT_FOR(!uv_loop_alive(&loop));
-    uv_ref((uv_handle_t *)&deadline);
+    uv_ref((uv_handle_t *)&deadline.timer);
 }
 
 static void on_nudge(uv_async_t *handle)

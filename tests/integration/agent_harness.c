@@ -15,23 +15,6 @@ struct world world;
 
 /* --- the world --- */
 
-#define TICK_MS 100
-
-static void on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-    world.left_ms -= world.left_ms < TICK_MS ? world.left_ms : TICK_MS;
-    world.late = world.left_ms == 0;
-}
-
-void deadline_set(unsigned ms)
-{
-    world.late = false;
-    world.left_ms = ms;
-    uv_update_time(&world.loop);
-    uv_timer_start(&world.timer, on_tick, TICK_MS, TICK_MS);
-}
-
 int world_open(void **state)
 {
     (void)state;
@@ -39,7 +22,7 @@ int world_open(void **state)
     memset(&world, 0, sizeof(world));
     if (tempdir_make(world.dir) != 0 || uv_loop_init(&world.loop) != 0)
         return -1;
-    return uv_timer_init(&world.loop, &world.timer);
+    return watch_init(&world.waited, &world.loop);
 }
 
 int world_close(void **state)
@@ -50,13 +33,11 @@ int world_close(void **state)
         if (!a->exited)
             uv_process_kill(&a->process, SIGKILL);
     }
-    deadline_set(5000);
-    while (world.agents != NULL && !world.late)
+    watch_reset(&world.waited);
+    while (world.agents != NULL && !watch_over(&world.waited, 5000))
         uv_run(&world.loop, UV_RUN_ONCE);
-    uv_timer_stop(&world.timer);
     uv_run(&world.loop, UV_RUN_NOWAIT);
-    uv_close((uv_handle_t *)&world.timer, NULL);
-    uv_run(&world.loop, UV_RUN_NOWAIT);
+    (void)watch_stop(&world.waited);
     int rc = uv_loop_close(&world.loop);
     return tempdir_remove(world.dir) != 0 ? -1 : rc;
 }

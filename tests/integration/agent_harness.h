@@ -16,6 +16,7 @@
 
 #include "base/msg.h"
 #include "tests/tempdir.h"
+#include "tests/watch.h"
 #include "transport/link.h"
 
 #define DEADLINE_MS 20000
@@ -24,9 +25,7 @@ struct agent;
 
 struct world {
     uv_loop_t loop;
-    uv_timer_t timer;
-    unsigned left_ms; /* until it is late */
-    bool late;
+    struct watch waited;
     struct agent *agents;   /* not yet ended */
     char dir[TEMPDIR_SIZE]; /* temporary, removed with all in it */
 };
@@ -35,13 +34,11 @@ extern struct world world;
 int world_open(void **state);
 int world_close(void **state);
 
-/* In so much time: it stands still while this process does. */
-void deadline_set(unsigned ms);
 /* Runs the loop until `cond` holds; the test fails when it does not within the deadline. */
 #define WAIT_FOR(cond)                                                                             \
     do {                                                                                           \
-        deadline_set(DEADLINE_MS);                                                                 \
-        while (!(cond) && !world.late)                                                             \
+        watch_reset(&world.waited);                                                                \
+        while (!(cond) && !watch_over(&world.waited, DEADLINE_MS))                                 \
             uv_run(&world.loop, UV_RUN_ONCE);                                                      \
         if (!(cond))                                                                               \
             fail_msg("%s:%d: waited too long for: %s", __FILE__, __LINE__, #cond);                 \
