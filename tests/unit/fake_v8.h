@@ -53,7 +53,7 @@
 #include <stdint.h>
 
 /* Longest wait of a test for anything, s. */
-#define FAKE_DEADLINE_S 30
+#define FAKE_DEADLINE_S 60
 
 /* A condition variable on the monotonic clock, and waiting for it until the deadline; false: it has
  * passed. */
