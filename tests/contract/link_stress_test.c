@@ -475,8 +475,6 @@ static void round_of(uint64_t seed)
         assert_int_equal(sides[i].downs, 1);
         assert_false(sides[i].bad);
         assert_true(sides[i].arrived <= sides[1 - i].sent);
-        pthread_mutex_destroy(&sides[i].lock);
-        pthread_cond_destroy(&sides[i].changed);
     }
     if (quiet) {
         assert_int_equal(sides[0].sent, THREADS * FRAMES);
@@ -489,6 +487,10 @@ static void round_of(uint64_t seed)
         between_closing++;
         uv_close((uv_handle_t *)&between_listener, on_between_closed);
         WAIT_FOR(between_closing == 0);
+    }
+    for (int i = 0; i < 2; i++) { /* last: whoever lets the loop run may be poked */
+        pthread_mutex_destroy(&sides[i].lock);
+        pthread_cond_destroy(&sides[i].changed);
     }
 }
 
