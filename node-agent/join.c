@@ -249,6 +249,7 @@ static int take_answer(struct isola__peer *peer, const struct isola_msg *answer,
         peer->target->initial = false;
     }
     attach(peer, member, value);
+    isola__member_tell(member); /* what we are now: we have asked a while ago */
     learn(agent, value);
     isola__agent_check_ready(agent);
     return 0;

@@ -65,15 +65,31 @@ static void tell_host(struct isola__agent *agent)
     isola_buf_free(&view);
 }
 
-static void tell_peers(struct isola__members *members)
+/* {node}: our record. */
+static void write_own(struct isola__agent *agent, struct isola_buf *params)
 {
     struct isola__record own;
-    isola__record_own(members->agent, &own);
-    struct isola_buf params = {0};
-    isola_mp_map(&params, 1);
-    isola_mp_cstr(&params, "node");
-    isola__record_write(&own, &params);
+    isola__record_own(agent, &own);
+    isola_mp_map(params, 1);
+    isola_mp_cstr(params, "node");
+    isola__record_write(&own, params);
     isola__record_free(&own);
+}
+
+void isola__member_tell(struct isola__member *member)
+{
+    struct isola_buf params = {0};
+    if (member->peer == NULL)
+        return;
+    write_own(member->peer->conn.agent, &params);
+    (void)isola__emit(&member->peer->conn, "node", isola_buf_slice(&params));
+    isola_buf_free(&params);
+}
+
+static void tell_peers(struct isola__members *members)
+{
+    struct isola_buf params = {0};
+    write_own(members->agent, &params);
     if (isola_slice_eq(isola_buf_slice(&params), isola_buf_slice(&members->told))) {
         isola_buf_free(&params);
         return;

@@ -97,6 +97,8 @@ LOOP_THREAD void isola__members_bury_all(struct isola__members *members);
 LOOP_THREAD void isola__members_write(struct isola__members *members, struct isola_buf *out);
 /* The view or our own record has changed: tells the actor-host and the peers. */
 LOOP_THREAD void isola__members_changed(struct isola__members *members);
+/* Tells this one what our record is now, whatever it has been told. */
+LOOP_THREAD void isola__member_tell(struct isola__member *member);
 /* Nobody is being reached for the first time. */
 LOOP_THREAD bool isola__members_settled(const struct isola__members *members);
 /* The connection to a live member, else NULL. */
