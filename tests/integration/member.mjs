@@ -123,18 +123,25 @@ export class Member {
     return (await Wire.open({ url, as: this.agent(), purpose: CONTROL, ...options })).taken();
   }
 
+  #self(host, url = 'tcp://127.0.0.1:1') {
+    const of = host === undefined ? { host_url: null, host_pid: 0 } : { host_url: 'tcp://127.0.0.1:1', host_key: host.keys.public, host_started: host.started, host_pid: 2 };
+    return {
+      node: { name: this.name, url, ...of, pid: 1, threads: 1, started_ms: Date.now(), version: '0.1.0', certificate: this.certificate, keeper: false },
+      nodes: [], down: [], removed: [], releases: [],
+    };
+  }
+
+  /** On a connection of an agent that has dialled it: what it has asked as `join` is answered. */
+  admit(wire, { id }, url) { wire.send({ kind: REPLY, id, args: [this.#self(undefined, url)] }); }
+
   /**
    * A connection by which it is a live node in the eyes of that agent, as long as it lasts, with an actor-host that is `host`, or none. Nothing listens
-   * for either, but they may dial.
+   * for either, unless at `own`, but they may dial.
    */
-  async enter(url = this.url, host = undefined) {
+  async enter(url = this.url, host = undefined, own = undefined) {
     const wire = await this.connect(url, { stays: true });
     wire.hear = (m) => { if (m.kind === ASK) wire.send({ kind: REPLY, id: m.id, args: [null] }); };
-    const nowhere = 'tcp://127.0.0.1:1', of = host === undefined ? { host_url: null, host_pid: 0 } : { host_url: nowhere, host_key: host.keys.public, host_started: host.started, host_pid: 2 };
-    await wire.ask('join', {
-      node: { name: this.name, url: nowhere, ...of, pid: 1, threads: 1, started_ms: Date.now(), version: '0.1.0', certificate: this.certificate, keeper: false },
-      wire: 2, version: '0.1.0', nodes: [], down: [], removed: [], releases: [],
-    });
+    await wire.ask('join', { ...this.#self(host, own), wire: 2, version: '0.1.0' });
     wire.send({ kind: EMIT, event: 'caught_up', args: [] }); // with the releases of the others
     return wire;
   }

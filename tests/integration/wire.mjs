@@ -116,7 +116,33 @@ export class Wire {
     const w = new Wire();
     w.#silent = silent;
     w.#stays = stays;
-    w.#socket = net.connect(path !== undefined ? { path } : url !== undefined ? target(url) : { host: '127.0.0.1', port });
+    w.#begin(net.connect(path !== undefined ? { path } : url !== undefined ? target(url) : { host: '127.0.0.1', port }));
+    await new Promise((done, failed) => { w.#socket.once('connect', done); w.#socket.once('error', failed); });
+    if (as === undefined) return w;
+    w.#channel = new Channel({ initiator: true, purpose: DATA, ...as, ...options });
+    w.#socket.write(w.#channel.start());
+    return w.#shaken();
+  }
+
+  /** The other end of `socket` has dialled. Resolves as above. */
+  static accept(socket, as) {
+    const w = new Wire();
+    w.#stays = true;
+    w.#channel = new Channel({ initiator: false, ...as });
+    w.#begin(socket);
+    return w.#shaken();
+  }
+
+  async #shaken() {
+    await this.until('the end of the handshake', () => this.#channel.done);
+    this.version = this.#channel.version;
+    this.peer = this.#channel.peer;
+    return this;
+  }
+
+  #begin(socket) {
+    const w = this;
+    w.#socket = socket;
     const look = () => { for (const check of w.#waiting) check(); };
     w.#socket.on('error', () => {});
     w.#socket.on('data', (chunk) => {
@@ -129,14 +155,6 @@ export class Wire {
       look();
     });
     w.#socket.on('close', () => { w.ended = true; clearInterval(w.#here); look(); });
-    await new Promise((done, failed) => { w.#socket.once('connect', done); w.#socket.once('error', failed); });
-    if (as === undefined) return w;
-    w.#channel = new Channel({ initiator: true, purpose: DATA, ...as, ...options });
-    w.#socket.write(w.#channel.start());
-    await w.until('the end of the handshake', () => w.#channel.done);
-    w.version = w.#channel.version;
-    w.peer = w.#channel.peer;
-    return w;
   }
 
   #take(chunk) {
