@@ -241,7 +241,7 @@ class Encoder
     ISOLA_OWN_FRAME bool latin1(const uint8_t *from, size_t n, As as);
     ISOLA_OWN_FRAME bool utf16(const char16_t *from, size_t n, As as);
     ISOLA_OWN_FRAME bool units(const char16_t *from, size_t n);
-    ISOLA_OWN_FRAME bool raw(uint8_t type, const void *bytes, size_t n);
+    ISOLA_OWN_FRAME bool raw(uint8_t type, const void *bytes, size_t n, bool pad = false);
     ISOLA_OWN_FRAME bool string(v8::Local<v8::String> s, As as);
     bool name(v8::Local<v8::Value> s)
     {

@@ -357,24 +357,19 @@ bool Encoder::utf16(const char16_t *from, size_t n, As as)
 // have take an even number of bytes.
 bool Encoder::units(const char16_t *from, size_t n)
 {
-    size_t bytes = 2 * n, pad = bytes >= ISOLA_VALUES_LARGE ? (out_->len - begun_) % 2 : 0;
-    uint8_t *p = need(kExtRoom + pad + bytes);
-    if (p == nullptr)
-        return false;
-    p = put_ext_header(p, ISOLA_EXT_UTF16, pad + bytes);
-    if (pad > 0)
-        *p++ = 0;
-    copy_long(p, reinterpret_cast<const uint8_t *>(from), bytes);
-    wrote(p + bytes);
-    return true;
+    bool odd = 2 * n >= ISOLA_VALUES_LARGE && (out_->len - begun_) % 2 != 0;
+    return raw(ISOLA_EXT_UTF16, from, 2 * n, odd);
 }
 
-bool Encoder::raw(uint8_t type, const void *bytes, size_t n)
+// `pad`: behind a byte that is 0.
+bool Encoder::raw(uint8_t type, const void *bytes, size_t n, bool pad)
 {
-    uint8_t *p = need(kExtRoom + n);
+    uint8_t *p = need(kExtRoom + pad + n);
     if (p == nullptr)
         return false;
-    p = put_ext_header(p, type, n);
+    p = put_ext_header(p, type, pad + n);
+    if (pad)
+        *p++ = 0;
     copy_long(p, static_cast<const uint8_t *>(bytes), n);
     wrote(p + n);
     return true;

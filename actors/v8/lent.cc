@@ -10,7 +10,7 @@ namespace isola
 namespace
 {
 
-// Its end may come after the isolate's own, so it keeps what it counts in.
+// V8 ends it when it is garbage, at the latest with the isolate.
 template <typename Resource, typename Unit> class Lent final : public Resource
 {
   public:

@@ -58,8 +58,9 @@ void *Quota::AllocateUninitialized(size_t n)
 
 void Quota::Free(void *data, size_t n)
 {
-    if (data != nullptr)
-        used_.fetch_sub(n, std::memory_order_relaxed);
+    if (data == nullptr)
+        return;
+    used_.fetch_sub(n, std::memory_order_relaxed);
     if (!warm_keep(data, n))
         free(data);
 }

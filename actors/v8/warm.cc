@@ -7,6 +7,8 @@
 // is taken first: it may be in a cache yet.
 #include "actors/v8/limits.hh"
 
+#include <malloc.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -59,6 +61,7 @@ bool warm_keep(void *memory, size_t n)
 {
     if (n < kLeast || n > kMost)
         return false;
+    n = malloc_usable_size(memory); // it may have been taken for a larger one than was wanted
     std::lock_guard<std::mutex> held(warm.lock);
     if (warm.count == kBlocks || warm.bytes + n > kAll)
         return false;
