@@ -30,8 +30,12 @@ struct isola_state_io {
      * it or nothing; borrowed until done. Reads: `rows` are those that are kept. */
     bool has_value;
     struct isola_slice value;
-    const struct isola_kept *rows;
+    const struct isola_kept *rows; /* of state_rows: those that are wanted, until done */
     size_t nrows;
+    union { /* borrowed until done */
+        const struct isola_kept_range *range;
+        const struct isola_kept_due *due;
+    };
     void *adapter[12]; /* the implementation's */
 };
 
@@ -79,6 +83,15 @@ struct isola_host_ops {
      * be read. NULL: nothing is known without reading. */
     bool (*state_absent)(void *arg, struct isola_slice address);
     void (*state_write)(void *arg, struct isola_state_io *io);
+    /* Reads of rows of an actor that lives here and has been read, by name or in a range, and of
+     * the timers of all that are stored here: io->rows, what is not there is left out
+     * (store/state.h). They see every write before. NULL, all three: there are none. */
+    void (*state_rows)(void *arg, struct isola_state_io *io);
+    void (*state_range)(void *arg, struct isola_state_io *io);
+    void (*state_due)(void *arg, struct isola_state_io *io);
+    /* One row, for who waits: blocks. 0 (appends its value), ISOLA_ENOENT, ISOLA_EIO. */
+    int (*state_row)(void *arg, struct isola_slice address, const struct isola_kept *wanted,
+                     struct isola_buf *out, struct isola_err *err);
     /* A line of an actor's log (address may be empty). */
     void (*log)(void *arg, enum isola_log_level level, struct isola_slice address,
                 struct isola_slice text);

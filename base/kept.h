@@ -17,15 +17,40 @@ enum isola_kept_part {
     ISOLA_KEPT_OUTBOX = 2, /* a durable message that is not acknowledged: peer is its receiver */
     ISOLA_KEPT_DONE = 3,   /* the last message of `peer` that it has handled */
     ISOLA_KEPT_ANSWER = 4, /* what it has answered to one of `peer` */
+    ISOLA_KEPT_TIMER = 5,  /* of self.schedule: peer is its id, the number when it is due, ms since
+                              1970 */
+    /* The rest is not read with the state. */
+    ISOLA_KEPT_ITEM = 6, /* of self.storage: peer is its key */
+    ISOLA_KEPT_PAGE = 7, /* of the file of self.sql: the number is the page's */
 };
-#define ISOLA_KEPT_LAST ISOLA_KEPT_ANSWER
+#define ISOLA_KEPT_READ ISOLA_KEPT_TIMER /* parts up to here are read with the state */
+#define ISOLA_KEPT_LAST ISOLA_KEPT_PAGE
 
 struct isola_kept {
     uint8_t part; /* enum isola_kept_part */
-    bool gone;    /* a change: all of this part and peer with a number up to `seq` are removed */
+    bool gone;    /* a change: all of this part and peer with a number up to `seq` are removed, */
+    bool whole;   /* or, of a part of which nothing else is changed with it, all */
     struct isola_slice peer;
     uint64_t seq; /* at most INT64_MAX */
     struct isola_slice value;
+};
+
+/* Some of the rows of a part at an address, in the order of peers (bytes, as memcmp has them). */
+struct isola_kept_range {
+    uint8_t part;
+    bool reverse;
+    struct isola_slice from; /* the least peer */
+    struct isola_slice to;   /* the least that is beyond; empty: none is */
+    size_t rows, bytes; /* as many at the most, of peers and values; one row in any case if there is
+                           any. 0: no limit */
+};
+/* Timers (ISOLA_KEPT_TIMER) of all addresses, in the order of `due`, address, id. */
+struct isola_kept_due {
+    uint64_t until; /* due then, or before */
+    /* Those beyond this one; zero: from the first. */
+    uint64_t due;
+    struct isola_slice address, id;
+    size_t rows; /* as many at the most */
 };
 
 /* Rows in memory of their own. Zero is none. */

@@ -17,7 +17,7 @@
 
 /* The files of a data directory and the schema of each that this release knows. */
 #define ISOLA__STATE_FILE     "state.db"
-#define ISOLA__STATE_SCHEMA   2
+#define ISOLA__STATE_SCHEMA   3
 #define ISOLA__CATALOG_FILE   "catalog.db"
 #define ISOLA__CATALOG_SCHEMA 2
 

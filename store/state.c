@@ -27,6 +27,7 @@
 #include "store/state.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -59,10 +60,11 @@ static const char *const migrations[ISOLA__STATE_SCHEMA] = {
     " PRIMARY KEY (address, part, peer, seq)) WITHOUT ROWID;"
     "CREATE INDEX outboxes ON kept (address) WHERE part = 2;"
     "CREATE INDEX forgettable ON kept (written) WHERE part = 4 OR (part = 3 AND peer >= '~')",
+    "CREATE INDEX timers ON kept (seq, address, peer) WHERE part = 5",
 };
 static const struct isola__schema schema = {ISOLA__STATE_SCHEMA, migrations, .exclusive = true};
 
-enum op { OP_GET, OP_PUT, OP_DEL, OP_OUTBOXES, OP_FORGET };
+enum op { OP_GET, OP_ROWS, OP_RANGE, OP_PUT, OP_DEL, OP_DUE, OP_OUTBOXES, OP_FORGET };
 
 enum statement {
     BEGIN,
@@ -75,8 +77,13 @@ enum statement {
     SCAN,
     ANY_ROWS,
     GET_ROWS,
+    GET_ROW,
+    GET_UP,
+    GET_DOWN,
+    GET_DUE,
     PUT_ROW,
     DEL_ROWS,
+    DEL_PART,
     CLEAR_ROWS,
     OUTBOXES,
     FORGET,
@@ -93,12 +100,21 @@ static const char *const sql[STATEMENTS] = {
     [DEL] = "DELETE FROM state WHERE address = ?1",
     [SCAN] = "SELECT address FROM state WHERE address > ?1 ORDER BY address LIMIT ?2",
     [ANY_ROWS] = "SELECT EXISTS (SELECT 1 FROM kept)",
-    [GET_ROWS] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1"
+    [GET_ROWS] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1 AND part <= ?2"
                   " ORDER BY part, peer, seq"),
+    [GET_ROW] = ("SELECT part, peer, seq, value FROM kept"
+                 " WHERE address = ?1 AND part = ?2 AND peer = ?3 AND seq = ?4"),
+    [GET_UP] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1 AND part = ?2"
+                " AND peer >= ?3 AND peer < ?4 ORDER BY peer, seq"),
+    [GET_DOWN] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1 AND part = ?2"
+                  " AND peer >= ?3 AND peer < ?4 ORDER BY peer DESC, seq DESC"),
+    [GET_DUE] = ("SELECT part, peer, seq, address FROM kept WHERE part = 5 AND seq <= ?1"
+                 " AND (seq, address, peer) > (?2, ?3, ?4) ORDER BY seq, address, peer LIMIT ?5"),
     [PUT_ROW] = ("INSERT INTO kept (address, part, peer, seq, value, written)"
                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (address, part, peer, seq)"
                  " DO UPDATE SET value = excluded.value, written = excluded.written"),
     [DEL_ROWS] = "DELETE FROM kept WHERE address = ?1 AND part = ?2 AND peer = ?3 AND seq <= ?4",
+    [DEL_PART] = "DELETE FROM kept WHERE address = ?1 AND part = ?2",
     [CLEAR_ROWS] = "DELETE FROM kept WHERE address = ?1",
     [OUTBOXES] = "SELECT DISTINCT address FROM kept WHERE part = 2 ORDER BY address",
     [FORGET] = ("DELETE FROM kept WHERE (part = 4 OR (part = 3 AND peer >= '~'))"
@@ -202,11 +218,13 @@ static int bind_value(struct isola_state *s, enum statement which, int at, struc
 static int write_row(struct isola_state *s, struct isola_slice address,
                      const struct isola_kept *row)
 {
-    enum statement which = row->gone ? DEL_ROWS : PUT_ROW;
+    enum statement which = !row->gone ? PUT_ROW : row->whole ? DEL_PART : DEL_ROWS;
     sqlite3_stmt *stmt = s->stmt[which];
     ISOLA_CHECK(row->seq <= INT64_MAX);
     bind_address(stmt, address);
     bind_int(stmt, 2, row->part);
+    if (which == DEL_PART)
+        return run_bound(s, which);
     bind_text(stmt, 3, row->peer);
     bind_int(stmt, 4, (int64_t)row->seq);
     if (!row->gone) {
@@ -360,23 +378,83 @@ static struct isola_slice column(sqlite3_stmt *stmt, int at)
     return isola_slice(p, (size_t)sqlite3_column_bytes(stmt, at));
 }
 
-/* What is kept at the address; copies, as each step of SQLite's takes the last row back. */
-static int read_rows(struct isola_state *s, struct isola_slice address, struct isola_kept_rows *out)
+/* Copies, as each step of SQLite's takes the last row back. As many rows as there are, or are
+ * wanted. */
+static int read_rows(struct isola_state *s, enum statement which, size_t rows, size_t bytes,
+                     struct isola_kept_rows *out)
 {
-    sqlite3_stmt *stmt = s->stmt[GET_ROWS];
-    int rc;
-    bind_address(stmt, address);
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    sqlite3_stmt *stmt = s->stmt[which];
+    int rc = SQLITE_DONE;
+    while (out->n < rows && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct isola_kept row = {.part = (uint8_t)sqlite3_column_int(stmt, 0),
                                  .peer = column(stmt, 1),
                                  .seq = (uint64_t)sqlite3_column_int64(stmt, 2),
                                  .value = column(stmt, 3)};
+        if (out->n > 0 && out->bytes + row.peer.len + row.value.len > bytes)
+            break;
         isola_kept_add(out, &row);
     }
-    int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&s->db, rc, "read", &s->err);
+    int code =
+        rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : isola__db_fail(&s->db, rc, "read", &s->err);
     sqlite3_reset(stmt);
     sqlite3_clear_bindings(stmt);
     return code;
+}
+
+/* What is read with the state at the address, or all rows there are. */
+static int read_kept(struct isola_state *s, struct isola_slice address, bool all,
+                     struct isola_kept_rows *out)
+{
+    bind_address(s->stmt[GET_ROWS], address);
+    bind_int(s->stmt[GET_ROWS], 2, all ? ISOLA_KEPT_LAST : ISOLA_KEPT_READ);
+    return read_rows(s, GET_ROWS, SIZE_MAX, SIZE_MAX, out);
+}
+
+static int read_named(struct isola_state *s, const struct isola_state_req *req,
+                      struct isola_kept_rows *out)
+{
+    int code = 0;
+    for (size_t i = 0; i < req->nrows && code == 0; i++) {
+        const struct isola_kept *row = &req->rows[i];
+        sqlite3_stmt *stmt = s->stmt[GET_ROW];
+        bind_address(stmt, req->address);
+        bind_int(stmt, 2, row->part);
+        bind_text(stmt, 3, row->peer);
+        bind_int(stmt, 4, (int64_t)row->seq);
+        code = read_rows(s, GET_ROW, SIZE_MAX, SIZE_MAX, out);
+    }
+    return code;
+}
+
+static int read_range(struct isola_state *s, const struct isola_state_req *req,
+                      struct isola_kept_rows *out)
+{
+    const struct isola_kept_range *range = req->range;
+    enum statement which = range->reverse ? GET_DOWN : GET_UP;
+    sqlite3_stmt *stmt = s->stmt[which];
+    bind_address(stmt, req->address);
+    bind_int(stmt, 2, range->part);
+    bind_text(stmt, 3, range->from);
+    if (range->to.len > 0)
+        bind_text(stmt, 4, range->to);
+    else /* a blob is beyond all texts */
+        ISOLA_CHECK(sqlite3_bind_zeroblob(stmt, 4, 0) == SQLITE_OK);
+    return read_rows(s, which, range->rows > 0 ? range->rows : SIZE_MAX,
+                     range->bytes > 0 ? range->bytes : SIZE_MAX, out);
+}
+
+static int read_due(struct isola_state *s, const struct isola_state_req *req,
+                    struct isola_kept_rows *out)
+{
+    const struct isola_kept_due *due = req->due;
+    sqlite3_stmt *stmt = s->stmt[GET_DUE];
+    ISOLA_CHECK(due->until <= INT64_MAX && due->due <= INT64_MAX && due->rows <= INT64_MAX);
+    bind_int(stmt, 1, (int64_t)due->until);
+    bind_int(stmt, 2, (int64_t)due->due);
+    bind_text(stmt, 3, due->address);
+    bind_text(stmt, 4, due->id);
+    bind_int(stmt, 5, (int64_t)due->rows);
+    return read_rows(s, GET_DUE, SIZE_MAX, SIZE_MAX, out);
 }
 
 static void answer_get(struct isola_state *s, struct isola_state_req *req)
@@ -386,7 +464,7 @@ static void answer_get(struct isola_state *s, struct isola_state_req *req)
     count(&s->reads, 1);
     bind_address(stmt, req->address);
     int rc = sqlite3_step(stmt);
-    int bad = rc == SQLITE_ROW && s->any_rows ? read_rows(s, req->address, &rows) : 0;
+    int bad = rc == SQLITE_ROW && s->any_rows ? read_kept(s, req->address, req->all, &rows) : 0;
     req->rows = rows.row;
     req->nrows = rows.n;
     if (bad != 0) {
@@ -408,17 +486,38 @@ static void answer_get(struct isola_state *s, struct isola_state_req *req)
     sqlite3_clear_bindings(stmt);
 }
 
-static void answer_outboxes(struct isola_state *s, struct isola_state_req *req)
+static int read_outboxes(struct isola_state *s, struct isola_kept_rows *out)
 {
     sqlite3_stmt *stmt = s->stmt[OUTBOXES];
-    struct isola_kept_rows rows = {0};
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct isola_kept row = {.part = ISOLA_KEPT_OUTBOX, .peer = column(stmt, 0)};
-        isola_kept_add(&rows, &row);
+        isola_kept_add(out, &row);
     }
     int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&s->db, rc, "read", &s->err);
     sqlite3_reset(stmt);
+    return code;
+}
+
+/* Rows alone. */
+static void answer_rows(struct isola_state *s, struct isola_state_req *req)
+{
+    struct isola_kept_rows rows = {0};
+    int code;
+    count(&s->reads, 1);
+    switch (req->op) {
+    case OP_ROWS:
+        code = read_named(s, req, &rows);
+        break;
+    case OP_RANGE:
+        code = read_range(s, req, &rows);
+        break;
+    case OP_DUE:
+        code = read_due(s, req, &rows);
+        break;
+    default:
+        code = read_outboxes(s, &rows);
+    }
     req->rows = rows.row;
     req->nrows = rows.n;
     req->cb(req, code == 0 ? 0 : ISOLA_EIO, isola_slice(NULL, 0), code == 0 ? NULL : s->err.text);
@@ -477,27 +576,44 @@ static struct isola_state_req *take_all(struct isola_state *s)
     return all;
 }
 
+static void handle(struct isola_state *s, struct isola_state_req *req)
+{
+    uint64_t hash = isola_hash(req->address.data, req->address.len, 0);
+    switch ((enum op)req->op) {
+    case OP_GET:
+    case OP_ROWS:
+    case OP_RANGE:
+        if (maybe_in_group(s, hash))
+            finish_group(s);
+        if (req->op == OP_GET)
+            answer_get(s, req);
+        else
+            answer_rows(s, req);
+        break;
+    case OP_PUT:
+    case OP_DEL:
+        add_to_group(s, req, hash);
+        break;
+    case OP_DUE: /* of addresses the filter does not know */
+    case OP_OUTBOXES:
+        finish_group(s);
+        answer_rows(s, req);
+        break;
+    case OP_FORGET:
+        finish_group(s);
+        add_to_group(s, req, hash);
+        finish_group(s);
+        break;
+    }
+}
+
 static void *work(void *arg)
 {
     struct isola_state *s = arg;
     for (struct isola_state_req *req; (req = take_all(s)) != NULL;) {
         while (req != NULL) {
             struct isola_state_req *next = req->next;
-            uint64_t hash = isola_hash(req->address.data, req->address.len, 0);
-            if (req->op == OP_OUTBOXES) {
-                finish_group(s);
-                answer_outboxes(s, req);
-            } else if (req->op == OP_FORGET) { /* of addresses the filter does not know */
-                finish_group(s);
-                add_to_group(s, req, hash);
-                finish_group(s);
-            } else if (req->op != OP_GET) {
-                add_to_group(s, req, hash);
-            } else {
-                if (maybe_in_group(s, hash))
-                    finish_group(s);
-                answer_get(s, req);
-            }
+            handle(s, req);
             req = next;
         }
         finish_group(s);
@@ -517,7 +633,8 @@ static void request(struct isola_state *s, struct isola_state_req *req, enum op 
         pthread_cond_signal(&s->wake);
 }
 
-void isola_state_get_here(struct isola_state *s, struct isola_state_req *req)
+/* A read: by the caller if the thread sleeps and has nothing to do. */
+static void request_here(struct isola_state *s, struct isola_state_req *req, enum op op)
 {
     uint64_t began = isola_clock_ns();
     pthread_mutex_lock(&s->lock);
@@ -526,11 +643,11 @@ void isola_state_get_here(struct isola_state *s, struct isola_state_req *req)
     s->lent |= rests;
     pthread_mutex_unlock(&s->lock);
     if (!rests) {
-        isola_state_get(s, req);
+        request(s, req, op);
         return;
     }
-    req->value = isola_slice(NULL, 0);
-    answer_get(s, req);
+    req->op = (uint8_t)op;
+    handle(s, req);
     uint64_t now = isola_clock_ns();
     pthread_mutex_lock(&s->lock);
     if (now - began <= SLOW_NS)
@@ -569,13 +686,96 @@ void isola_state_put(struct isola_state *s, struct isola_state_req *req, struct 
 }
 
 /* Nothing is written with it. */
-static void request_bare(struct isola_state *s, struct isola_state_req *req, enum op op)
+static void bare(struct isola_state_req *req)
 {
-    req->has_value = req->clear = false;
+    req->has_value = req->clear = req->all = false;
     req->value = isola_slice(NULL, 0);
     req->rows = NULL;
     req->nrows = 0;
+}
+
+static void request_bare(struct isola_state *s, struct isola_state_req *req, enum op op)
+{
+    bare(req);
     request(s, req, op);
+}
+
+void isola_state_get_here(struct isola_state *s, struct isola_state_req *req)
+{
+    bare(req);
+    request_here(s, req, OP_GET);
+}
+
+void isola_state_get_all(struct isola_state *s, struct isola_state_req *req)
+{
+    bare(req);
+    req->all = true;
+    request(s, req, OP_GET);
+}
+
+void isola_state_rows(struct isola_state *s, struct isola_state_req *req,
+                      const struct isola_kept *wanted, size_t n)
+{
+    bare(req);
+    req->rows = wanted;
+    req->nrows = n;
+    request(s, req, OP_ROWS);
+}
+
+/* Who waits for a row. */
+struct waiter {
+    struct isola_state_req req;
+    struct isola_buf *out;
+    struct isola_err *err;
+    int code;
+    sem_t done;
+};
+
+static void waited_for(struct isola_state_req *req, int code, struct isola_slice value,
+                       const char *why)
+{
+    struct waiter *w = req->arg;
+    (void)value;
+    if (code != 0)
+        code = isola_fail(w->err, code, "%s", why);
+    else if (req->nrows == 0)
+        code = isola_fail(w->err, ISOLA_ENOENT, "no such row is stored");
+    else
+        isola_buf_append(w->out, req->rows[0].value.data, req->rows[0].value.len);
+    w->code = code;
+    sem_post(&w->done);
+}
+
+int isola_state_row_wait(struct isola_state *s, struct isola_slice address,
+                         const struct isola_kept *wanted, struct isola_buf *out,
+                         struct isola_err *err)
+{
+    struct waiter w = {.req = {.cb = waited_for, .address = address}, .out = out, .err = err};
+    w.req.arg = &w;
+    w.req.rows = wanted;
+    w.req.nrows = 1;
+    sem_init(&w.done, 0, 0);
+    request_here(s, &w.req, OP_ROWS);
+    while (sem_wait(&w.done) != 0) /* EINTR */
+        continue;
+    sem_destroy(&w.done);
+    return w.code;
+}
+
+void isola_state_range(struct isola_state *s, struct isola_state_req *req,
+                       const struct isola_kept_range *range)
+{
+    bare(req);
+    req->range = range;
+    request(s, req, OP_RANGE);
+}
+
+void isola_state_due(struct isola_state *s, struct isola_state_req *req,
+                     const struct isola_kept_due *due)
+{
+    bare(req);
+    req->due = due;
+    request(s, req, OP_DUE);
 }
 
 void isola_state_get(struct isola_state *s, struct isola_state_req *req)

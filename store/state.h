@@ -42,13 +42,18 @@ struct isola_state_req {
     isola_state_cb cb;
     void *arg;
     struct isola_slice address;    /* borrowed until cb */
-    const struct isola_kept *rows; /* in the cb of a get: what is kept at the address, in the order
-                                      of part, peer and number; of a list: see there */
+    const struct isola_kept *rows; /* in the cb of a get: what is read with the state (parts up
+                                      to ISOLA_KEPT_READ), in the order of part, peer and number; of
+                                      a list: see there */
     size_t nrows;
     /* --- */
     uint8_t op;
-    bool has_value, clear;
-    uint64_t forget_ms;
+    bool has_value, clear, all;
+    union {
+        uint64_t forget_ms;
+        const struct isola_kept_range *range;
+        const struct isola_kept_due *due;
+    };
     struct isola_slice value;
     struct isola_state_req *next;
 };
@@ -72,6 +77,25 @@ ANY_THREAD void isola_state_get(struct isola_state *s, struct isola_state_req *r
  * this returns. It blocks for what a read takes: some ten microseconds, or once in a while, when
  * the disk is slow, that. Not to be called with a lock held that the callback takes. */
 POOL_THREAD void isola_state_get_here(struct isola_state *s, struct isola_state_req *req);
+/* The same with all rows. */
+ANY_THREAD void isola_state_get_all(struct isola_state *s, struct isola_state_req *req);
+/* Named rows: in the cb those of `wanted` (part, peer, number) that are there, in that order.
+ * Borrows `wanted` until cb. Never ISOLA_ENOENT. */
+ANY_THREAD void isola_state_rows(struct isola_state *s, struct isola_state_req *req,
+                                 const struct isola_kept *wanted, size_t n);
+/* The same for one row, for who waits: blocks for what a read takes, and for the commit under way
+ * when that has to do with the address. 0 (appends its value), ISOLA_ENOENT, ISOLA_EIO. */
+POOL_THREAD ISOLA_MUST_USE int isola_state_row_wait(struct isola_state *s,
+                                                    struct isola_slice address,
+                                                    const struct isola_kept *wanted,
+                                                    struct isola_buf *out, struct isola_err *err);
+/* In the cb the rows of `range`, which is borrowed until then. Never ISOLA_ENOENT. */
+ANY_THREAD void isola_state_range(struct isola_state *s, struct isola_state_req *req,
+                                  const struct isola_kept_range *range);
+/* In the cb rows of `due`, which is borrowed until then: `peer` is the timer's id, `value` its
+ * address. req->address is not looked at. */
+ANY_THREAD void isola_state_due(struct isola_state *s, struct isola_state_req *req,
+                                const struct isola_kept_due *due);
 /* Copies `change`, but borrows its value and rows until cb. */
 ANY_THREAD void isola_state_write(struct isola_state *s, struct isola_state_req *req,
                                   const struct isola_state_change *change);

@@ -604,7 +604,7 @@ static void give_note(struct isola_state_req *req, int code, struct isola_slice 
         g->note.kind = NOTE_MINE;
     g->req = (struct isola_state_req){
         .cb = give_value, .arg = g, .address = isola_buf_slice(&g->address)};
-    isola_state_get(g->app->state, &g->req);
+    isola_state_get_all(g->app->state, &g->req);
 }
 
 static void activation_ended(struct give *g)

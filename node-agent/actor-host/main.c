@@ -27,7 +27,9 @@ static void state_done(struct isola_state_req *req, int code, struct isola_slice
                        const char *why)
 {
     struct isola_state_io *io = req->arg;
-    io->done(io, code, value, why); /* a write: no rows are read */
+    io->rows = req->rows;
+    io->nrows = req->nrows;
+    io->done(io, code, value, why);
 }
 
 static struct isola_state_req *request(struct isola_state_io *io)
@@ -43,6 +45,27 @@ static void state_write(void *arg, struct isola_state_io *io)
         ((struct app *)arg)->state, request(io),
         &(struct isola_state_change){
             .has_value = io->has_value, .value = io->value, .rows = io->rows, .nrows = io->nrows});
+}
+
+static void state_rows(void *arg, struct isola_state_io *io)
+{
+    isola_state_rows(((struct app *)arg)->state, request(io), io->rows, io->nrows);
+}
+
+static void state_range(void *arg, struct isola_state_io *io)
+{
+    isola_state_range(((struct app *)arg)->state, request(io), io->range);
+}
+
+static void state_due(void *arg, struct isola_state_io *io)
+{
+    isola_state_due(((struct app *)arg)->state, request(io), io->due);
+}
+
+static int state_row(void *arg, struct isola_slice address, const struct isola_kept *wanted,
+                     struct isola_buf *out, struct isola_err *err)
+{
+    return isola_state_row_wait(((struct app *)arg)->state, address, wanted, out, err);
 }
 
 /* --- connections --- */
@@ -242,6 +265,10 @@ static const struct isola_host_ops host_ops = {
     .state_read = claims_read,
     .state_absent = claims_absent,
     .state_write = state_write,
+    .state_rows = state_rows,
+    .state_range = state_range,
+    .state_due = state_due,
+    .state_row = state_row,
     .log = agent_link_log,
     .io = outside_io,
     .prepare = prepare_wish,

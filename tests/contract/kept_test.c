@@ -72,7 +72,118 @@ static const char *outboxes(struct isola_state *s)
     return text;
 }
 
+/* What was read, of parts that are not read with the state: "peer value, …"; ends the wait. */
+static const char *rows_of(struct wait *w)
+{
+    static char text[1000];
+    await(&w->done);
+    assert_int_equal(w->code, 0);
+    text[0] = '\0';
+    for (size_t i = 0; i < w->rows.n; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%.*s %.*s,",
+                 ISOLA_FMT(w->rows.row[i].peer), ISOLA_FMT(w->rows.row[i].value));
+    forget(w);
+    return text;
+}
+
+static const char *range(struct isola_state *s, const char *from, const char *to, size_t rows,
+                         size_t bytes, bool reverse)
+{
+    struct isola_kept_range r = {.part = ISOLA_KEPT_ITEM,
+                                 .reverse = reverse,
+                                 .from = isola_slice_str(from),
+                                 .to = isola_slice_str(to),
+                                 .rows = rows,
+                                 .bytes = bytes};
+    struct wait w;
+    prepare(&w, "a/B/1");
+    isola_state_range(s, &w.req, &r);
+    return rows_of(&w);
+}
+
+static const char *due(struct isola_state *s, struct isola_kept_due d)
+{
+    struct wait w;
+    prepare(&w, "");
+    d.rows = d.rows > 0 ? d.rows : 100;
+    isola_state_due(s, &w.req, &d);
+    return rows_of(&w);
+}
+
 /* --- the tests --- */
+
+static void reads_rows_by_name_and_in_ranges(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept items[] = {
+        row(ISOLA_KEPT_ITEM, "b", 0, "two"),    row(ISOLA_KEPT_ITEM, "a", 0, "one"),
+        row(ISOLA_KEPT_ITEM, "bb", 0, "three"), row(ISOLA_KEPT_ITEM, "\xf4\x8f\xbf\xbf", 0, "last"),
+        row(ISOLA_KEPT_ITEM, "", 0, "empty"),   row(ISOLA_KEPT_PAGE, "", 3, "page"),
+        row(ISOLA_KEPT_SENT, "", 0, "7")};
+    assert_int_equal(write_at(s, "a/B/1", "v", false, items, 7), 0);
+    struct isola_kept other = row(ISOLA_KEPT_ITEM, "a", 0, "another's");
+    assert_int_equal(write_at(s, "a/B/2", "v", false, &other, 1), 0);
+    assert_string_equal(there(s, "a/B/1"), "v: 1  0 7,"); /* the rest is not read with the state */
+    assert_string_equal(range(s, "", "", 0, 0, false),
+                        " empty,a one,b two,bb three,\xf4\x8f\xbf\xbf last,");
+    assert_string_equal(range(s, "b", "c", 0, 0, false), "b two,bb three,");
+    assert_string_equal(range(s, "", "", 2, 0, true), "\xf4\x8f\xbf\xbf last,bb three,");
+    assert_string_equal(range(s, "a", "", 0, 8, false), "a one,b two,");
+    assert_string_equal(range(s, "a", "", 0, 1, false), "a one,"); /* one in any case */
+    assert_string_equal(range(s, "c", "d", 0, 0, false), "");
+    struct isola_kept wanted[] = {row(ISOLA_KEPT_ITEM, "bb", 0, ""),
+                                  row(ISOLA_KEPT_ITEM, "x", 0, ""),
+                                  row(ISOLA_KEPT_ITEM, "a", 0, "")};
+    struct wait w;
+    prepare(&w, "a/B/1");
+    isola_state_rows(s, &w.req, wanted, 3);
+    assert_string_equal(rows_of(&w), "bb three,a one,");
+
+    struct isola_buf page = {0};
+    struct isola_err err;
+    struct isola_kept name = row(ISOLA_KEPT_PAGE, "", 3, "");
+    assert_int_equal(isola_state_row_wait(s, isola_slice_str("a/B/1"), &name, &page, &err), 0);
+    assert_true(isola_slice_is(isola_buf_slice(&page), "page"));
+    isola_buf_free(&page);
+    name.seq = 4;
+    assert_int_equal(isola_state_row_wait(s, isola_slice_str("a/B/1"), &name, &page, &err),
+                     ISOLA_ENOENT);
+
+    struct isola_kept gone = {.part = ISOLA_KEPT_ITEM, .gone = true, .whole = true};
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &gone, 1), 0);
+    assert_string_equal(range(s, "", "", 0, 0, false), "");
+    assert_string_equal(there(s, "a/B/1"), "v: 1  0 7,");
+    isola_state_close(s);
+}
+
+static void lists_timers_by_when_they_are_due(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept first[] = {row(ISOLA_KEPT_TIMER, "x", 30, "30"),
+                                 row(ISOLA_KEPT_TIMER, "y", 10, "10")},
+                      second[] = {row(ISOLA_KEPT_TIMER, "x", 20, "20"),
+                                  row(ISOLA_KEPT_TIMER, "z", 10, "10")};
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, first, 2), 0);
+    assert_int_equal(write_at(s, "a/B/2", NULL, false, second, 2), 0);
+    assert_string_equal(due(s, (struct isola_kept_due){.until = 20}), "y a/B/1,z a/B/2,x a/B/2,");
+    assert_string_equal(due(s, (struct isola_kept_due){.until = 9}), "");
+    assert_string_equal(due(s, (struct isola_kept_due){.until = 30,
+                                                       .due = 10,
+                                                       .address = isola_slice_str("a/B/1"),
+                                                       .id = isola_slice_str("y"),
+                                                       .rows = 2}),
+                        "z a/B/2,x a/B/2,");
+    /* set anew: it has one time */
+    struct isola_kept again[] = {
+        {.part = ISOLA_KEPT_TIMER, .gone = true, .peer = isola_slice_str("y"), .seq = INT64_MAX},
+        row(ISOLA_KEPT_TIMER, "y", 25, "25")};
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, again, 2), 0);
+    assert_string_equal(due(s, (struct isola_kept_due){.until = 25}), "z a/B/2,x a/B/2,y a/B/1,");
+    assert_string_equal(there(s, "a/B/1"), ": 5 x 30 30, 5 y 25 25,");
+    isola_state_close(s);
+}
 
 static void keeps_rows_beside_the_state(void **state)
 {
@@ -302,6 +413,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(keeps_rows_beside_the_state),
+        TEST(reads_rows_by_name_and_in_ranges),
+        TEST(lists_timers_by_when_they_are_due),
         TEST(rows_alone_make_an_empty_state),
         TEST(a_whole_actor_is_replaced_and_removed),
         TEST(tells_whose_outbox_is_not_empty),

@@ -109,9 +109,9 @@ static void refuses_a_newer_schema(void **state)
     isola_state_close(open_state());
     sql("PRAGMA user_version = 7");
     expect_refused(ISOLA_ESCHEMA, "",
-                   " was written by a newer version of Isola (schema 7, this one knows 2): start "
+                   " was written by a newer version of Isola (schema 7, this one knows 3): start "
                    "that version, or use another data directory");
-    sql("PRAGMA user_version = 2");
+    sql("PRAGMA user_version = 3");
     isola_state_close(open_state());
 }
 

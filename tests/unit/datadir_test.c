@@ -231,19 +231,22 @@ static void refuses_what_is_another_users(void **state)
 static void refuses_a_newer_schema(void **state)
 {
     (void)state;
-    static const char *const files[] = {"state.db", "catalog.db"};
+    static const struct {
+        const char *name;
+        int schema;
+    } files[] = {{"state.db", 3}, {"catalog.db", 2}};
     isola_datadir_close(opened(path));
     for (size_t i = 0; i < 2; i++) {
         char file[160], sentence[400];
         sqlite3 *db = NULL;
-        snprintf(file, sizeof(file), "%s/%s", path, files[i]);
+        snprintf(file, sizeof(file), "%s/%s", path, files[i].name);
         assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
         assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 7", NULL, NULL, NULL), SQLITE_OK);
         assert_int_equal(sqlite3_close(db), SQLITE_OK);
         snprintf(sentence, sizeof(sentence),
-                 "%s was written by a newer version of Isola (schema 7, this one knows 2): start "
+                 "%s was written by a newer version of Isola (schema 7, this one knows %d): start "
                  "that version, or use another data directory",
-                 file);
+                 file, files[i].schema);
         refused(path, ISOLA_ESCHEMA, sentence);
         assert_int_equal(unlink(file), 0);
         isola_datadir_close(opened(path)); /* the refusal did not keep the lock */
