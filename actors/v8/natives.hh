@@ -47,6 +47,9 @@ void mix_references(uint64_t *h, void (*mix)(uint64_t *h, const void *data, size
 // `loader.compile(id)` and `loader.group(name)`, for the time the runtime is evaluated.
 v8::Local<v8::Object> make_loader(v8::Isolate *isolate, v8::Local<v8::Context> context);
 
+// withheld.cc: before the runtime is evaluated, and after the loader is made.
+void withhold(isola_js *js);
+
 v8::Local<v8::Object> make_group(v8::Isolate *isolate, v8::Local<v8::Context> context,
                                  const NativeGroup &group);
 

@@ -119,12 +119,16 @@ void dispose_isolate(v8::Isolate *isolate)
 // SharedArrayBuffer is what scripts do not get (docs/limits.md): V8 adds it to each new context,
 // but for this.
 //
+// Of WebAssembly V8 would make the part anew in each new context that this is for; it has none
+// (withheld.cc).
+//
 // For each worker that may mark garbage at the same time an isolate has 4 KB: one is enough where
 // there are thousands of isolates for few workers.
 static void set_flags_for_actors()
 {
-    for (const char *flag : {"--no-unmap-holes", "--enable-sharedarraybuffer-per-context",
-                             "--concurrent-marking-max-worker-num=1"})
+    for (const char *flag :
+         {"--no-unmap-holes", "--enable-sharedarraybuffer-per-context",
+          "--no-js-source-phase-imports", "--concurrent-marking-max-worker-num=1"})
         v8::V8::SetFlagsFromString(flag);
 }
 
@@ -162,11 +166,12 @@ static bool run_runtime(isola_js *js, void *why)
 {
     v8::Isolate *isolate = js->isolate();
     // The runtime takes it away when it has what it needs.
-    return js->context->Global()
-               ->Set(js->context, text(isolate, "__isola_loader"),
-                     make_loader(isolate, js->context))
-               .FromMaybe(false) &&
-           evaluate(isolate, js->context, static_cast<std::string *>(why)) &&
+    if (!js->context->Global()
+             ->Set(js->context, text(isolate, "__isola_loader"), make_loader(isolate, js->context))
+             .FromMaybe(false))
+        return false;
+    withhold(js);
+    return evaluate(isolate, js->context, static_cast<std::string *>(why)) &&
            boot(js, static_cast<std::string *>(why));
 }
 
