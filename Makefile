@@ -3,7 +3,7 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build run test bench chaos net asan tsan fuzz lint format clean help
+.PHONY: setup build run test bench chaos crash net asan tsan fuzz lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -42,6 +42,11 @@ bench: build
 chaos: build
 	@$(NODE) tests/chaos/run.mjs
 
+# Power lost at each operation of a store's disk, not only at some as in `make test`. CRASH_SEED: tests/contract/state_crash_test.c.
+crash: build
+	$(call make-all,build,default,--target state_crash_test)
+	@CRASH_POINTS=all build/tests/state_crash_test
+
 # Durable messages through 200 faults of a network and its hosts, as root. NET_ROUNDS, ISOLA_TEST_SEED: tests/net/run.mjs.
 net: build
 	$(call make-all,build,default,--target badnet)
@@ -78,6 +83,7 @@ help:
 	@echo 'make test     every test'
 	@echo 'make bench    the comparisons with Erlang, Moleculer, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'
 	@echo 'make chaos    ten thousand crashes and restarts of actors, and actor-hosts killed; some minutes (CHAOS_CYCLES=500: quick)'
+	@echo 'make crash    power lost at each of the operations of a disk under the store; some minutes'
 	@echo 'make net      durable messages through 200 faults: cuts, loss, SIGSTOPs and SIGKILLs, on hosts of their own (root; NET_ROUNDS=20: quick)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'

@@ -140,7 +140,7 @@ static inline struct isola_state *open_state(void)
  * batch. */
 struct gate {
     struct isola_state_req req;
-    bool entered, open;
+    bool entered, open, left;
 };
 static inline void on_gate(struct isola_state_req *req, int code, struct isola_slice value,
                            const char *why)
@@ -152,6 +152,8 @@ static inline void on_gate(struct isola_state_req *req, int code, struct isola_s
     pthread_cond_broadcast(&changed);
     while (!g->open)
         pthread_cond_wait(&changed, &lock);
+    g->left = true;
+    pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
 static inline void shut_gate(struct isola_state *s, struct gate *g)
@@ -165,6 +167,8 @@ static inline void open_gate(struct gate *g)
     pthread_mutex_lock(&lock);
     g->open = true;
     pthread_cond_broadcast(&changed);
+    while (!g->left)
+        pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }
 
