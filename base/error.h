@@ -41,7 +41,8 @@ ISOLA_BEGIN_C
     X(EMODULE, -20, "the module cannot be loaded")                                                 \
     X(EMANIFEST, -21, "the manifest is not valid")                                                 \
     X(ESCRIPT, -22, "the script threw")                                                            \
-    X(ECANCELED, -23, "nobody waits for it any more")
+    X(ECANCELED, -23, "nobody waits for it any more")                                              \
+    X(ESQL, -24, "the database refuses it")
 
 enum isola_error {
     ISOLA_OK = 0,
