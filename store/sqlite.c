@@ -53,8 +53,11 @@ int isola__db_fail(struct isola__db *db, int rc, const char *doing, struct isola
     case SQLITE_FULL:
         return isola_fail(err, ISOLA_EIO, "cannot %s %s: the disk is full; make room on it", doing,
                           path);
-    case SQLITE_IOERR:
-        return isola_fail(err, ISOLA_EIO, "cannot %s %s: %s", doing, path, os);
+    case SQLITE_IOERR: /* of a commit SQLite does not say more */
+        return isola_fail(err, ISOLA_EIO, "cannot %s %s: %s%s", doing, path, os,
+                          sys == 0 || sys == EIO
+                              ? "; see what the system's log says of the disk, and make it well"
+                              : "");
     case SQLITE_CORRUPT:
         return isola_fail(err, ISOLA_EIO,
                           "cannot %s %s: the file is damaged (%s); restore a backup", doing, path,
