@@ -62,6 +62,10 @@ static void answer_failure(struct isola_host *h, struct isola_mail *mail, int co
 static void drop(struct isola_actor *a, struct isola_mail *mail, int code, const char *why)
 {
     isola__mailbox_sub(a, 1);
+    if (mail->kind == ISOLA_MAIL_FIRE) {
+        isola__alarm_refused(a->host, mail, code);
+        return;
+    }
     if (mail->durable) {
         isola__durable_refuse(a->host, mail, code, why);
         return;
@@ -235,6 +239,7 @@ void isola__actor_read(struct isola_read *read)
             a->saved = read->value;
             read->value = (struct isola_buf){0};
             isola__durable_load(a, &read->rows);
+            isola__schedule_load(a, &read->rows);
             a->have_state = true;
             isola__realm_touch(a->realm, a);
         }
@@ -355,6 +360,11 @@ bool isola__actor_pump(struct isola_actor *a)
         }
         if (m->durable && !isola__durable_begin(a, m))
             continue;
+        if (m->kind == ISOLA_MAIL_FIRE && (m = isola__schedule_fire(a, m)) == NULL) {
+            if (a->hurt)
+                break;
+            continue;
+        }
         if (m->deadline != 0 && m->deadline <= r->now) { /* its asker has been told already */
             isola__mailbox_add(a);                       /* drop takes it off again */
             drop(a, m, ISOLA_ETIMEDOUT, "its time was over before its turn came");
@@ -399,6 +409,7 @@ static void leave_realm(struct isola_actor *a)
     isola__io_forget(r, a);
     isola__batch_leaves(a);
     isola__durable_end(a);
+    isola__schedule_end(a);
     if (a->serial != 0) {
         isola__cancel_asks(a);
         while (a->pending != NULL)
@@ -413,8 +424,8 @@ static void leave_realm(struct isola_actor *a)
     isola_buf_free(&a->no_state);
     isola_buf_free(&a->crash);
     isola_buf_free(&a->start_error);
-    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = a->looked = a->hurt =
-        false;
+    a->have_state = a->activating = a->turn_ended = a->begun = a->reading = a->hurt = false;
+    a->looked = 0;
 }
 
 /* The realm an actor has left. */
@@ -537,7 +548,9 @@ void isola__actor_end(struct isola_actor *a)
             isola__mail_uncount(m);
             if (m->dst.len == 0 && (m = isola_mail_readdress(m, a->address)) == NULL)
                 continue;
-            if (m->kind == ISOLA_MSG_STOP) {
+            if (m->kind == ISOLA_MAIL_FIRE) {
+                isola__alarm_refused(h, m, ISOLA_EUNREACHABLE);
+            } else if (m->kind == ISOLA_MSG_STOP) {
                 /* Meant for the activation that has ended. Sent on, it would wait for a start at
                  * the new place, which may be waiting for this very answer. */
                 isola__stop_answer(h, m, true);

@@ -150,6 +150,10 @@ void isola__directory_refuse(struct isola_host *h, struct isola_mail *mail, int 
         isola__durable_refuse(h, mail, code, why);
         return;
     }
+    if (mail->kind == ISOLA_MAIL_FIRE) {
+        isola__alarm_refused(h, mail, code);
+        return;
+    }
     if (isola_host_stream_refused(h, mail, code, why)) {
         isola_mail_free(mail);
         return;
@@ -223,7 +227,10 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
             /* It has moved since this mail was sent here, and isola_host_moved may have been by:
              * nobody would end this one. */
             pthread_mutex_unlock(&shard->lock);
-            isola_host_post(h, mail);
+            if (mail->kind == ISOLA_MAIL_FIRE)
+                isola__alarm_refused(h, mail, ISOLA_EUNREACHABLE);
+            else
+                isola_host_post(h, mail);
             return;
         }
         struct isola_address at;

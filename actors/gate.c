@@ -38,7 +38,10 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
             isola__realm_post(r, mail);
             isola__realm_unref(r);
         } else if (mail->origin.link == ISOLA_HOST_LINK) {
-            isola__outbox_started(h, mail);
+            if ((mail->origin.id & ISOLA_ALARM_ID) != 0)
+                isola__alarm_started(h, mail);
+            else
+                isola__outbox_started(h, mail);
         } else if (mail->origin.link != 0) {
             h->ops->answer(h->arg, mail);
         } else {
@@ -214,6 +217,23 @@ static void write_commit(struct isola_actor *a, struct isola_commit *c)
     h->ops->state_write(h->arg, &c->io);
 }
 
+/* Is there anything beside its state to be written? What a start has set waits for its end. */
+static bool is_dirty(const struct isola_actor *a)
+{
+    return isola__durable_dirty(a) || (isola__schedule_dirty(a) && !a->activating);
+}
+
+static void take_rows(struct isola_actor *a, struct isola_commit *c)
+{
+    if (isola__durable_dirty(a))
+        isola__durable_rows(a, &c->rows);
+    if (isola__schedule_dirty(a) && !a->activating) {
+        isola__schedule_rows(a, &c->rows);
+        c->timers = true;
+    }
+    a->looked &= (uint8_t)~ISOLA_LOOKED_KEPT;
+}
+
 /* `value`: the state, or NULL when that has not changed. */
 static void write_state(struct isola_actor *a, struct isola_buf *value)
 {
@@ -223,8 +243,7 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
         c->value = *value;
         *value = (struct isola_buf){0};
     }
-    if (isola__durable_dirty(a))
-        isola__durable_rows(a, &c->rows);
+    take_rows(a, c);
     isola_mailq_join(&c->effects, &a->effects);
     write_commit(a, c);
 }
@@ -234,6 +253,7 @@ void isola__gate_keep(struct isola_actor *a, struct isola_kept_rows *rows,
 {
     struct isola_commit *c = isola_zalloc(sizeof(*c));
     c->rows = *rows;
+    c->timers = rows->n > 0 && rows->row[0].part == ISOLA_KEPT_TIMER;
     c->effects = *effects;
     *rows = (struct isola_kept_rows){0};
     *effects = (struct isola_mailq){0};
@@ -330,8 +350,8 @@ bool isola__gate_settle(struct isola_actor *a)
     bool due = a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended);
     if (due)
         a->turn_ended = false;
-    bool kept = a->serial != 0 && isola__durable_dirty(a);
-    if (due && a->looked) {
+    bool kept = a->serial != 0 && is_dirty(a);
+    if (due && (a->looked & ISOLA_LOOKED_STATE) != 0) {
         struct isola_buf value = {0};
         struct isola_err err;
         bool touched = false;
@@ -392,6 +412,8 @@ void isola__gate_committed(struct isola_commit *c)
     if ((current && a->crash.len > 0) || a->stopping != NULL) {
         isola__realm_touch(a->realm, a);
     }
+    if (c->timers)
+        isola__schedule_written(a, current, c->code);
     isola_buf_free(&c->value);
     isola_kept_free(&c->rows);
     free(c);

@@ -28,6 +28,8 @@ int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threa
     int watched = isola__watchdog_start(h, h->nworkers, err);
     if (watched == 0)
         watched = isola__outbox_open(h, err);
+    if (watched == 0)
+        watched = isola__alarm_open(h, err);
     if (watched != 0)
         return watched;
     h->workers = isola_zalloc(h->nworkers * sizeof(*h->workers));
@@ -143,6 +145,8 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
         isola_map_set(&h->apps, app, fresh);
     }
     pthread_rwlock_unlock(&h->apps_lock);
+    if (fresh != NULL)
+        isola__alarm_changed(h);
     if (fresh == NULL || old == NULL)
         return;
     isola__spare_drop(h, old);
@@ -158,6 +162,7 @@ void isola_host_moved(struct isola_host *h)
     tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.moved = true});
     isola__subs_moved(h);
     isola__outbox_moved(h);
+    isola__alarm_changed(h);
 }
 
 void isola_host_stop(struct isola_host *h, struct isola_mail *mail)

@@ -225,7 +225,8 @@ ANY_THREAD void isola_host_outbox_drop(struct isola_host *h, struct isola_slice 
 /* Its state is not here, but on its way to where it lives: it is started there, until that has
  * worked once. */
 ANY_THREAD void isola_host_outbox_wake(struct isola_host *h, struct isola_slice address);
-/* Releases and places are known: messages of the outbox may be sent. Once is enough. */
+/* Releases and places are known: messages of the outbox may be sent, and timers (alarm.c) fire.
+ * Once is enough. */
 ANY_THREAD void isola_host_outbox_begin(struct isola_host *h);
 /* There is a way to this node (as ops->locate numbers it; 0: here) again: what is not acknowledged
  * by its actors is sent anew, without waiting for its time. */

@@ -19,6 +19,7 @@
 #include "actors/durable.h"
 #include "actors/host.h"
 #include "actors/life.h"
+#include "actors/schedule.h"
 #include "actors/stack.h"
 #include "actors/v8/realm.h"
 #include "base/check.h"
@@ -451,6 +452,7 @@ struct isola_commit {
     uint32_t activation;       /* the actor's, when it began */
     struct isola_buf value;    /* io.has_value: its state */
     struct isola_kept_rows rows;
+    bool timers; /* there are some among its rows */
     struct isola_mailq effects;
     int code;
     char why[200];
@@ -482,6 +484,11 @@ enum isola_actor_state {
     ISOLA_ACTOR_GONE, /* out of the directory */
 };
 
+enum isola_looked {
+    ISOLA_LOOKED_STATE = 1, /* it has looked at its state */
+    ISOLA_LOOKED_KEPT = 2,  /* it has changed what is kept beside that */
+};
+
 struct isola_actor {
     /* The first two cache lines are all a message touches; others than its realm's visitor touch
      * the first one alone. */
@@ -501,7 +508,7 @@ struct isola_actor {
     struct isola_turn *running;
     bool is_touched;
     bool turn_ended;
-    bool looked;     /* its script has looked at its state, which may have changed since */
+    uint8_t looked;  /* enum isola_looked: what its script may have changed since the last settle */
     bool begun;      /* this activation has had a turn */
     bool hurt;       /* there is a crash, or a start_error */
     bool cancelling; /* a turn of it is to be cancelled */
@@ -549,8 +556,9 @@ struct isola_actor {
     struct isola_buf failure;      /* FAILED: "could not start: …" or "has failed: …"; changed
                                       under the directory's lock */
     struct isola_sub_of *subs;
-    struct isola_durable *durable; /* durable.c, or NULL */
-    char text[];                   /* the address */
+    struct isola_durable *durable;   /* durable.c, or NULL */
+    struct isola_schedule *schedule; /* schedule.c, or NULL */
+    char text[];                     /* the address */
 };
 _Static_assert(offsetof(struct isola_actor, turns) == 64 &&
                    offsetof(struct isola_actor, effects.head) == 120,
@@ -816,6 +824,7 @@ struct isola_host {
     struct isola_letters letters;
     struct isola_outbox outbox;
     struct isola_durables durables;
+    struct isola_alarm alarm;
     struct isola_graces graces; /* set as it starts */
     struct isola_memory memory;
     struct isola_spares spares;

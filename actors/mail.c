@@ -97,6 +97,7 @@ static struct isola_mail *allocate(size_t bytes)
     m->passed_on = false;
     m->final = false;
     m->durable = false;
+    m->fired = false;
     m->around = false;
     m->shared = false;
     m->timeout_ms = 0;

@@ -13,6 +13,7 @@
 
 struct isola_realm;
 struct isola_actor;
+struct isola_timer;
 
 /* Who waits for the answer: an ask of a script (`realm`, of which this is a counted reference), a
  * connection (`link`), or nobody. */
@@ -39,6 +40,7 @@ enum {
     ISOLA_MAIL_MONITORED, /* the SUB of a monitor: to be told if the actor has failed */
     ISOLA_MAIL_PACE,      /* its origin is to be told when dst is not crowded (pace.c); without
                               one, when src has room in the outbox */
+    ISOLA_MAIL_FIRE,      /* timers of the actor are due */
     ISOLA_MAIL_NUDGE,     /* the actor has come to this realm with work to do */
     /* Part of something else, and not counted as mail of the actor's: */
     ISOLA_MAIL_READ,      /* in a struct isola_read */
@@ -55,6 +57,7 @@ struct isola_mail {
     bool pooled;                 /* its memory goes back to a list (mail.c) */
     bool passed_on;              /* came from another actor-host */
     bool durable : 1;            /* it is, or speaks of, a durable message: dst is its own */
+    bool fired : 1;              /* durable, and of a timer of its receiver's own (schedule.c) */
     bool hidden : 1;             /* `event` is none of a script's: it begins with \1 */
     bool traced : 1;             /* it has a trace context: isola_mail_trace */
     bool final : 1;      /* has been sent on by one where its receiver was not: no further */
@@ -75,6 +78,10 @@ struct isola_mail {
         struct {             /* durable: */
             uint64_t seq;    /* its number, or of what it speaks of; 0: it has none yet */
             uint64_t before; /* of the one of its pair before it that is not acknowledged; or 0 */
+        };
+        struct {                       /* fired: */
+            struct isola_timer *timer; /* the receiver's, while the turn runs */
+            uint64_t again;            /* when it comes next, ms since 1970; 0: not at all */
         };
     };
 };

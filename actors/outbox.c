@@ -443,8 +443,10 @@ void isola_host_outbox_begin(struct isola_host *h)
     bool first = !o->open;
     o->open = true;
     isola__outbox_leave(h);
-    if (first)
+    if (first) {
         hurry(h, -1);
+        isola__alarm_begin(h);
+    }
 }
 
 size_t isola__outbox_waiting(struct isola_host *h)

@@ -527,6 +527,33 @@ static void timer_clear(void *arg, uint64_t id)
         isola__pending_free(arg, p);
 }
 
+static int gone(struct isola_err *err)
+{
+    return isola_fail(err, ISOLA_ECLOSED, "this activation of the actor has ended");
+}
+
+static int schedule(void *arg, uint32_t actor, const struct isola_v8_timer *timer,
+                    struct isola_buf *id, struct isola_err *err)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    return a != NULL ? isola__schedule_set(a, timer, id, err) : gone(err);
+}
+
+static int unschedule(void *arg, uint32_t actor, struct isola_slice id, bool *was,
+                      struct isola_err *err)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    return a != NULL ? isola__schedule_cancel(a, id, was, err) : gone(err);
+}
+
+static int schedules(void *arg, uint32_t actor,
+                     void (*each)(void *ctx, const struct isola_v8_timer *timer), void *ctx,
+                     struct isola_err *err)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    return a != NULL ? isola__schedule_each(a, each, ctx, err) : gone(err);
+}
+
 static int io_start(void *arg, uint32_t actor, bool gated, struct isola_slice what,
                     struct isola_slice head, struct isola_slice body, uint64_t *id,
                     struct isola_err *err)
@@ -548,7 +575,7 @@ static void looked(void *arg, uint32_t actor)
 {
     struct isola_actor *a = isola__realm_actor(arg, actor);
     if (a != NULL)
-        a->looked = true;
+        a->looked |= ISOLA_LOOKED_STATE;
 }
 
 /* Whoever waited for this module goes on, or fails with it. */
@@ -630,6 +657,9 @@ const struct isola_v8_ops isola__v8_ops = {
     .log = log_line,
     .timer_set = timer_set,
     .timer_clear = timer_clear,
+    .schedule = schedule,
+    .unschedule = unschedule,
+    .schedules = schedules,
     .looked = looked,
     .loaded = loaded,
     .place = place,

@@ -103,6 +103,25 @@ static void note_crash(struct isola_actor *a, struct isola_slice args)
     a->hurt = true;
 }
 
+/* What is kept of its message says that it is done. */
+static void durable_done(struct isola_actor *a, const struct isola_mail *m, bool ok, bool heard,
+                         struct isola_slice args)
+{
+    if (m->fired)
+        isola__schedule_done(a, m, heard);
+    else
+        isola__durable_done(a, m, ok, heard, args);
+}
+
+static void durable_crashed(struct isola_actor *a, const struct isola_mail *m)
+{
+    struct isola_slice why = isola__first_line(isola_buf_slice(&a->crash));
+    if (m->fired)
+        isola__schedule_crashed(a, m, why);
+    else
+        isola__durable_crashed(a, m, why);
+}
+
 void isola__turn_done(struct isola_actor *a, uint32_t id, bool ok, struct isola_slice args,
                       void **memory)
 {
@@ -121,10 +140,10 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
     if (m != NULL && m->durable) {
         open = false; /* that it is done is to be written */
         if (ok || m->kind == ISOLA_MSG_ASK) {
-            isola__durable_done(a, m, ok, !t->unheard, args);
+            durable_done(a, m, ok, !t->unheard, args);
         } else {
             note_crash(a, args);
-            isola__durable_crashed(a, m, isola__first_line(isola_buf_slice(&a->crash)));
+            durable_crashed(a, m);
         }
     } else if (m != NULL && isola_msg_is_ask(m->kind)) {
         struct isola_mail *answer = open ? isola_mail_turn_round(m, ok, args) : NULL;
@@ -159,7 +178,7 @@ void isola__turns_abandon(struct isola_actor *a, int code, const char *why)
         take(a, t);
         bool durable = t->mail != NULL && t->mail->durable; /* comes again */
         if (durable && a->crash.len > 0 && !a->bystander)
-            isola__durable_crashed(a, t->mail, isola__first_line(isola_buf_slice(&a->crash)));
+            durable_crashed(a, t->mail);
         if (t->mail != NULL && !durable)
             isola_host_dead_letter(a->host, t->mail, code, isola_slice_str(why));
         if (t->mail != NULL && !durable && isola_msg_is_ask(t->mail->kind))

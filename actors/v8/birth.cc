@@ -311,6 +311,7 @@ void forget_handles(isola_v8 *v)
     for (auto &hook : v->hooks)
         hook.Reset();
     v->address_symbol.Reset();
+    v->cron.Reset();
     v->object_prototype.Reset();
     v->shapes.reset();
     for (auto &model : v->models)

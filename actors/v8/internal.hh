@@ -90,6 +90,7 @@ struct isola_v8 {
     v8::Global<v8::Context> context{};
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
     v8::Global<v8::Symbol> address_symbol{};
+    v8::Global<v8::Function> cron{};           // of lib/runtime/cron.js, when it was needed
     v8::Global<v8::Object> object_prototype{}; // when it was needed
     uint32_t collections = 0;                  // of garbage: objects may have moved
     std::unique_ptr<isola::Shapes> shapes{};   // of objects that were decoded

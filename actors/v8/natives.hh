@@ -26,18 +26,19 @@ struct NativeGroup {
     size_t count;
 };
 
-extern const NativeGroup runtime_natives; // natives.cc
-extern const NativeGroup rare_natives;    // natives.cc
-extern const NativeGroup buffer_natives;  // node_buffer.cc
-extern const NativeGroup search_natives;  // node_search.cc
-extern const NativeGroup util_natives;    // node_util.cc
-extern const NativeGroup types_natives;   // node_types.cc
-extern const NativeGroup url_natives;     // node_url.cc
-extern const NativeGroup crypto_natives;  // node_crypto.cc
-extern const NativeGroup zlib_natives;    // node_zlib.cc
-extern const NativeGroup icu_natives;     // node_icu.cc
-extern const NativeGroup io_natives;      // io.cc
-extern const NativeGroup stream_natives;  // streams.cc
+extern const NativeGroup runtime_natives;  // natives.cc
+extern const NativeGroup rare_natives;     // natives.cc
+extern const NativeGroup buffer_natives;   // node_buffer.cc
+extern const NativeGroup search_natives;   // node_search.cc
+extern const NativeGroup util_natives;     // node_util.cc
+extern const NativeGroup types_natives;    // node_types.cc
+extern const NativeGroup url_natives;      // node_url.cc
+extern const NativeGroup crypto_natives;   // node_crypto.cc
+extern const NativeGroup zlib_natives;     // node_zlib.cc
+extern const NativeGroup icu_natives;      // node_icu.cc
+extern const NativeGroup io_natives;       // io.cc
+extern const NativeGroup stream_natives;   // streams.cc
+extern const NativeGroup schedule_natives; // schedule.cc
 
 // builtins.cc: every address the snapshot may refer to, ended by 0. Made by the first call, with
 // the text of the runtime.

@@ -72,6 +72,15 @@ enum isola_v8_end {
     ISOLA_V8_EXTERNAL,       /* more array buffers */
 };
 
+/* A durable timer (self.schedule). Slices are borrowed for the call. */
+struct isola_v8_timer {
+    struct isola_slice id; /* empty: it is to get one */
+    struct isola_slice event, args;
+    uint64_t due;          /* when it comes, or comes next, ms since 1970; not 0 */
+    uint64_t every, start; /* ms: it comes at `start` and each `every` after it; 0: it does not */
+    struct isola_slice cron, zone; /* when it comes, as a cron expression, and where; or empty */
+};
+
 struct isola_v8_ops {
     /* ANY_THREAD: a task of V8's waits: visit the isolate soon, and call isola_js_tasks. */
     void (*wake)(void *arg);
@@ -141,6 +150,15 @@ struct isola_v8_ops {
     void (*log)(void *arg, uint32_t actor, enum isola_log_level level, struct isola_slice text);
     uint64_t (*timer_set)(void *arg, uint32_t actor, uint64_t ms, bool repeat);
     void (*timer_clear)(void *arg, uint64_t id);
+    /* Sets a durable timer of this actor's, in the place of one with the same id, which is appended
+     * to `id`; removes one (*was: it was there); calls `each` for all there are, in no order. */
+    int (*schedule)(void *arg, uint32_t actor, const struct isola_v8_timer *timer,
+                    struct isola_buf *id, struct isola_err *err);
+    int (*unschedule)(void *arg, uint32_t actor, struct isola_slice id, bool *was,
+                      struct isola_err *err);
+    int (*schedules)(void *arg, uint32_t actor,
+                     void (*each)(void *ctx, const struct isola_v8_timer *timer), void *ctx,
+                     struct isola_err *err);
     /* The script of this actor looks at its state for the first time. */
     void (*looked)(void *arg, uint32_t actor);
     /* The module of `type` is loaded (error empty), or cannot be: [Error value]. */
@@ -284,6 +302,10 @@ JS_THREAD void isola_js_drop_ask(struct isola_js *js, uint32_t actor, uint64_t i
 /* Nobody waits for a turn that ops->watch was called for: ISOLA_ECANCELED, or ISOLA_ETIMEDOUT. */
 JS_THREAD void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code);
 JS_THREAD void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id);
+/* When a cron expression of `actor` comes next after this time, both in ms since 1970; 0: never, or
+ * it is none, or its script has come to an end. */
+JS_THREAD uint64_t isola_js_next(struct isola_js *js, uint32_t actor, struct isola_slice cron,
+                                 struct isola_slice zone, uint64_t after);
 /* An answer to ops->io_start of `actor`: JSON (or nothing) and bytes (or none). */
 JS_THREAD void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
                            struct isola_slice head, struct isola_slice body);

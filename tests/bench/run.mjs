@@ -16,6 +16,7 @@ import { links } from './figures/links.mjs';
 import { mesh } from './figures/mesh.mjs';
 import { messages, million } from './figures/shared.mjs';
 import { bystanders, threads } from './figures/threads.mjs';
+import { timers } from './figures/timers.mjs';
 import { wakes } from './figures/wake.mjs';
 import { endAll } from './lib/isola.mjs';
 import { machine } from './lib/measure.mjs';
@@ -29,7 +30,7 @@ if (!(ms >= 100 && ms <= 60_000)) {
   console.error(`bench: BENCH_MS is a number of milliseconds from 100 to 60000, not ${process.env.BENCH_MS}`);
   process.exit(2);
 }
-const figures = [codecs, messages, isolates, threads, bystanders, wakes, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
+const figures = [codecs, messages, isolates, threads, bystanders, wakes, timers, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
 
 const report = new Report();
 const hasErlang = spawnSync('erlc', ['-help'], { stdio: 'ignore' }).error === undefined;

@@ -8,6 +8,7 @@
 
 #include "actors/internal.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/msg.h"
 #include "base/msgpack.h"
 
@@ -248,6 +249,65 @@ static void spawn(struct isola_v8 *v, const struct fake_actor *a, struct fake_ta
         fail(t, r, "%s", err.text);
 }
 
+static void schedule(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                     const struct isola_slice words[WORDS])
+{
+    struct isola_buf args = {0}, id = {0};
+    struct isola_err err;
+    int64_t now = isola_clock_wall_ms();
+    struct isola_v8_timer timer = {
+        .id = words[1], .event = isola_slice_str("run"), .due = (uint64_t)(now + number(words[3]))};
+    if (words[4].len > 0 && words[4].data[0] == 'c') {
+        timer.cron = isola_slice(words[4].data + 1, words[4].len - 1);
+        timer.zone = isola_slice_str("UTC");
+    } else if (words[4].len > 0) {
+        timer.every = (uint64_t)number(words[4]);
+        timer.start = timer.due;
+    }
+    isola_mp_array(&args, 1);
+    isola_mp_str(&args, words[2]);
+    timer.args = isola_buf_slice(&args);
+    v->in_op = true;
+    int r = v->ops->schedule(v->arg, a->serial, &timer, &id, &err);
+    v->in_op = false;
+    ISOLA_CHECK(r != 0 || isola_slice_eq(isola_buf_slice(&id), words[1]));
+    isola_buf_free(&args);
+    isola_buf_free(&id);
+    if (r != 0)
+        fail(t, r, "%s", err.text);
+}
+
+static void cancel_timer(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                         struct isola_slice id)
+{
+    struct isola_err err;
+    bool was = false;
+    v->in_op = true;
+    int r = v->ops->unschedule(v->arg, a->serial, id, &was, &err);
+    v->in_op = false;
+    if (r != 0)
+        fail(t, r, "%s", err.text);
+    set_value(t, was);
+}
+
+static void count_timer(void *ctx, const struct isola_v8_timer *timer)
+{
+    (void)timer;
+    ++*(int64_t *)ctx;
+}
+
+static void count_timers(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t)
+{
+    struct isola_err err;
+    int64_t n = 0;
+    v->in_op = true;
+    int r = v->ops->schedules(v->arg, a->serial, count_timer, &n, &err);
+    v->in_op = false;
+    if (r != 0)
+        fail(t, r, "%s", err.text);
+    set_value(t, n);
+}
+
 static void use_up(struct isola_v8 *v, const struct isola_slice words[WORDS], const char *word)
 {
     if (isola_slice_is(words[0], "spin"))
@@ -367,6 +427,12 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         use_up(v, words, word);
     } else if (isola_slice_is(op, "spawn")) {
         spawn(v, a, t, words);
+    } else if (isola_slice_is(op, "schedule")) {
+        schedule(v, a, t, words);
+    } else if (isola_slice_is(op, "cancel")) {
+        cancel_timer(v, a, t, words[1]);
+    } else if (isola_slice_is(op, "schedules")) {
+        count_timers(v, a, t);
     } else if (isola_slice_is(op, "trace")) {
         read_trace(v, a, t);
     } else if (isola_slice_is(op, "log")) {

@@ -8,7 +8,7 @@
 struct world_job {
     struct world_job *next;
     struct isola_state_io *io;
-    bool write;
+    enum { READ, WRITE, DUE } what;
 };
 
 /* Where a row of that key is, or of those a removal is for; n when there is none. */
@@ -43,6 +43,43 @@ static void keep(struct world *w, const struct isola_state_io *io)
     }
 }
 
+static int compare_due(const void *a, const void *b)
+{
+    const struct isola_kept *x = a, *y = b;
+    if (x->seq != y->seq)
+        return x->seq < y->seq ? -1 : 1;
+    size_t n = x->value.len < y->value.len ? x->value.len : y->value.len;
+    int c = memcmp(x->value.data, y->value.data, n);
+    if (c == 0)
+        c = (x->value.len > n) - (y->value.len > n);
+    n = x->peer.len < y->peer.len ? x->peer.len : y->peer.len;
+    if (c == 0)
+        c = memcmp(x->peer.data, y->peer.data, n);
+    return c != 0 ? c : (x->peer.len > n) - (y->peer.len > n);
+}
+
+/* Timers, as isola_state_due gives them. The lock is held. */
+static void read_due(struct world *w, const struct isola_kept_due *due, struct isola_kept_rows *out)
+{
+    struct isola_kept last = {.seq = due->due, .value = due->address, .peer = due->id};
+    struct isola_kept_rows all = {0};
+    ISOLA_MAP_EACH(&w->kept, e)
+    {
+        const struct isola_kept_rows *kept = e->value;
+        for (size_t i = 0; i < kept->n; i++) {
+            struct isola_kept row = kept->row[i];
+            row.value = isola_slice(e->key, e->len);
+            if (row.part == ISOLA_KEPT_TIMER && row.seq <= due->until &&
+                compare_due(&row, &last) > 0)
+                isola_kept_add(&all, &row);
+        }
+    }
+    if (all.n > 1)
+        qsort(all.row, all.n, sizeof(*all.row), compare_due);
+    isola_kept_copy(out, all.row, all.n < due->rows ? all.n : due->rows);
+    isola_kept_free(&all);
+}
+
 static void do_job(struct world *w, struct world_job *job)
 {
     struct isola_state_io *io = job->io;
@@ -50,8 +87,12 @@ static void do_job(struct world *w, struct world_job *job)
     struct isola_kept_rows rows = {0};
     int code = 0;
     pthread_mutex_lock(&w->lock);
-    struct isola_buf *value = isola_map_get(&w->stored, io->address);
-    if (job->write) {
+    struct isola_buf *value = job->what != DUE ? isola_map_get(&w->stored, io->address) : NULL;
+    if (job->what == DUE) {
+        read_due(w, io->due, &rows);
+        io->rows = rows.row;
+        io->nrows = rows.n;
+    } else if (job->what == WRITE) {
         bool unlucky =
             w->fail_per_mille > 0 && world__random(&w->store_seed, 1000) < w->fail_per_mille;
         if (w->fail_writes > 0 || unlucky) {
@@ -116,11 +157,11 @@ void *world__store_thread(void *arg)
     return NULL;
 }
 
-static void add_job(struct world *w, struct isola_state_io *io, bool write)
+static void add_job(struct world *w, struct isola_state_io *io, int what)
 {
     struct world_job *job = isola_zalloc(sizeof(*job));
     job->io = io;
-    job->write = write;
+    job->what = what;
     pthread_mutex_lock(&w->lock);
     *w->jobs_tail = job;
     w->jobs_tail = &job->next;
@@ -130,12 +171,17 @@ static void add_job(struct world *w, struct isola_state_io *io, bool write)
 
 void world__state_read(void *arg, struct isola_state_io *io)
 {
-    add_job(arg, io, false);
+    add_job(arg, io, READ);
 }
 
 void world__state_write(void *arg, struct isola_state_io *io)
 {
-    add_job(arg, io, true);
+    add_job(arg, io, WRITE);
+}
+
+void world__state_due(void *arg, struct isola_state_io *io)
+{
+    add_job(arg, io, DUE);
 }
 
 void world_hold_store(struct world *w, bool hold)

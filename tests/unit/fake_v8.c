@@ -630,6 +630,17 @@ void isola_js_abort(struct isola_js *js, uint32_t actor, uint32_t turn, int code
     leave(v, actor);
 }
 
+uint64_t isola_js_next(struct isola_js *js, uint32_t actor, struct isola_slice cron,
+                       struct isola_slice zone, uint64_t after)
+{
+    char text[24];
+    ISOLA_CHECK(js->magic == FAKE_MAGIC && !js->v->in_op && isola_slice_is(zone, "UTC"));
+    (void)actor;
+    snprintf(text, sizeof(text), "%.*s", ISOLA_FMT(cron));
+    uint64_t ms = strtoull(text, NULL, 10);
+    return ms > 0 ? after + ms : 0;
+}
+
 void isola_js_timer(struct isola_js *js, uint32_t actor, uint64_t id)
 {
     struct isola_v8 *v = enter(js, actor, 0);

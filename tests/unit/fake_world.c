@@ -109,6 +109,7 @@ static const struct isola_host_ops ops = {
     .answer = world__answer,
     .state_read = world__state_read,
     .state_write = world__state_write,
+    .state_due = world__state_due,
     .log = world__log,
     .stuck = world__stuck,
     .cpu = cpu,

@@ -68,6 +68,7 @@ void *world__store_thread(void *world);
 void world__copy_store(struct world *w, struct isola_map *stored, struct isola_map *kept);
 void world__state_read(void *arg, struct isola_state_io *io);
 void world__state_write(void *arg, struct isola_state_io *io);
+void world__state_due(void *arg, struct isola_state_io *io);
 
 /* fake_wire.c */
 

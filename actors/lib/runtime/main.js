@@ -19,7 +19,7 @@ import * as natives from './node/native.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
 import { warm } from './warm.js';
-import { codeError, defineProperty, isThenable, SafeMap, settled } from './primordials.js';
+import { codeError, defineProperty, isThenable, keys, SafeMap, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
 const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
@@ -35,12 +35,20 @@ define('require', (name) => {
   return exports;
 });
 
+// The methods of actors that few have a use for, and the parts they are in.
+const rare = {
+  __proto__: null,
+  monitor: 'isola/supervise', demonitor: 'isola/supervise', spawn: 'isola/supervise',
+  schedule: 'isola/schedule', cancel: 'isola/schedule', schedules: 'isola/schedule',
+};
+const made = { __proto__: null };
+
 // What is made when it is first looked at, and an ordinary property from then on (actors/v8/birth.cc): object, maker, enumerable, names.
 const lazies = [
   [globalThis, globals.value, false, globals.names],
   [bounded.Numbers, bounded.entered, false, bounded.methods],
   [events.EventEmitter.prototype, events.method, true, events.names],
-  [actors.Actor.prototype, (name) => part('isola/supervise').methods[name], false, ['monitor', 'demonitor', 'spawn']],
+  [actors.Actor.prototype, (name) => (made[rare[name]] ??= part(rare[name])).methods[name], false, keys(rare)],
   [actors.Actor.prototype, stream.method, false, ['stream']],
 ];
 
@@ -90,7 +98,7 @@ globalThis.__isola_boot = (native) => {
     tick: drain,
     builtin: (name) => late().builtin(name),
     watch: (what) => watch(what, natives.rare().touch),
-    lazy: (name, group) => lazies[group][1](name),
+    lazy: (name, group) => (group < 0 ? part(name) : lazies[group][1](name)), // or a whole part, for C
     lazies,
     warm: (hooks) => warm(hooks, () => { definitions.clear(); ring.clear(); }),
     io: io.answer,
