@@ -410,6 +410,7 @@ static void leave_realm(struct isola_actor *a)
     isola__batch_leaves(a);
     isola__durable_end(a);
     isola__schedule_end(a);
+    isola__storage_end(a);
     if (a->serial != 0) {
         isola__cancel_asks(a);
         while (a->pending != NULL)

@@ -6,10 +6,10 @@
  * Whatever a script sends (replies, emits, events, asks, subscriptions) is an effect in its actor's
  * list. When the script has returned, and there are effects or a turn has ended, the state is
  * encoded and compared with the last one. If it has changed, or there is something to be kept
- * beside it (durable.c), it is written, and the effects wait for that write; if not, but a write is
- * under way, they wait for that one; else they leave. So effects leave in the order they were
- * caused. A write that fails turns the answers that wait into errors, drops the rest, and takes the
- * actor back to what is on disk.
+ * beside it (durable.c, storage.c), it is written, and the effects wait for that write; if not, but
+ * a write is under way, they wait for that one; else they leave. So effects leave in the order they
+ * were caused. A write that fails turns the answers that wait into errors, drops the rest, and
+ * takes the actor back to what is on disk.
  */
 #include "actors/internal.h"
 #include "actors/pace.h"
@@ -48,6 +48,13 @@ void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
             isola_mail_free(mail);
         }
         break;
+    case ISOLA_MAIL_STORED: {
+        struct isola_realm *r = mail->origin.realm;
+        mail->origin.realm = NULL;
+        isola__realm_post(r, mail);
+        isola__realm_unref(r);
+        break;
+    }
     case ISOLA_MAIL_PUBLISH:
         isola__subs_publish(h, mail);
         break;
@@ -199,6 +206,20 @@ void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail)
         isola__gate_release(a->host, mail);
 }
 
+/* Its rows are `rows` and `items`. */
+static void add_items(struct isola_commit *c)
+{
+    size_t n = c->rows.n;
+    c->io.nrows = n + c->items->n;
+    c->io.rows = c->items->row;
+    if (n == 0)
+        return;
+    c->all = isola_alloc(c->io.nrows * sizeof(*c->all));
+    memcpy(c->all, c->rows.row, n * sizeof(*c->all));
+    memcpy(c->all + n, c->items->row, c->items->n * sizeof(*c->all));
+    c->io.rows = c->all;
+}
+
 /* Writes a commit that has its value, rows and effects. Takes it. */
 static void write_commit(struct isola_actor *a, struct isola_commit *c)
 {
@@ -211,6 +232,8 @@ static void write_commit(struct isola_actor *a, struct isola_commit *c)
     c->io.value = isola_buf_slice(&c->value);
     c->io.rows = c->rows.row;
     c->io.nrows = c->rows.n;
+    if (c->items != NULL)
+        add_items(c);
     *a->commits_tail = c;
     a->commits_tail = &c->next;
     isola__host_busy(h);
@@ -231,6 +254,7 @@ static void take_rows(struct isola_actor *a, struct isola_commit *c)
         isola__schedule_rows(a, &c->rows);
         c->timers = true;
     }
+    c->items = isola__storage_take(a);
     a->looked &= (uint8_t)~ISOLA_LOOKED_KEPT;
 }
 
@@ -350,7 +374,9 @@ bool isola__gate_settle(struct isola_actor *a)
     bool due = a->serial != 0 && !a->activating && (a->effects.count > 0 || a->turn_ended);
     if (due)
         a->turn_ended = false;
-    bool kept = a->serial != 0 && is_dirty(a);
+    /* Of a start, too, when something is to leave. */
+    bool leaves = a->serial != 0 && (due || a->effects.count > 0);
+    bool kept = a->serial != 0 && (is_dirty(a) || (leaves && isola__storage_dirty(a)));
     if (due && (a->looked & ISOLA_LOOKED_STATE) != 0) {
         struct isola_buf value = {0};
         struct isola_err err;
@@ -416,6 +442,8 @@ void isola__gate_committed(struct isola_commit *c)
         isola__schedule_written(a, current, c->code);
     isola_buf_free(&c->value);
     isola_kept_free(&c->rows);
+    isola__items_unref(c->items);
+    free(c->all);
     free(c);
     isola__actor_unref(a);
     isola__host_unbusy(h);

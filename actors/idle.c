@@ -113,7 +113,7 @@ bool isola__idle_is(const struct isola_actor *a)
     return atomic_load(&a->state) == ISOLA_ACTOR_IDLE && a->nrunning == 0 &&
            atomic_load(&a->mailbox) == 0 && a->upgrade == NULL && a->stopping == NULL &&
            !a->turn_ended && a->effects.count == 0 && a->commits == NULL && a->crash.len == 0 &&
-           a->subs == NULL && a->nios == 0 && a->pending == NULL;
+           a->subs == NULL && a->nios == 0 && a->pending == NULL && !isola__storage_waits(a);
 }
 
 static void look(struct isola_realm *r, struct isola_idle *w, uint32_t serial, uint64_t now)

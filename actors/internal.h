@@ -21,6 +21,7 @@
 #include "actors/life.h"
 #include "actors/schedule.h"
 #include "actors/stack.h"
+#include "actors/storage.h"
 #include "actors/v8/realm.h"
 #include "base/check.h"
 #include "base/heap.h"
@@ -452,7 +453,9 @@ struct isola_commit {
     uint32_t activation;       /* the actor's, when it began */
     struct isola_buf value;    /* io.has_value: its state */
     struct isola_kept_rows rows;
-    bool timers; /* there are some among its rows */
+    bool timers;               /* there are some among its rows */
+    struct isola_items *items; /* rows of its storage, or NULL */
+    struct isola_kept *all;    /* those and `rows`, where there are both */
     struct isola_mailq effects;
     int code;
     char why[200];
@@ -558,6 +561,7 @@ struct isola_actor {
     struct isola_sub_of *subs;
     struct isola_durable *durable;   /* durable.c, or NULL */
     struct isola_schedule *schedule; /* schedule.c, or NULL */
+    struct isola_storage *storage;   /* storage.c, or NULL */
     char text[];                     /* the address */
 };
 _Static_assert(offsetof(struct isola_actor, turns) == 64 &&

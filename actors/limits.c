@@ -174,7 +174,7 @@ static bool cut_off(const struct isola_actor *a)
     while (t != NULL && t->queued != 0) /* it has not begun */
         t = t->next;
     return (t != NULL || a->activating) && !a->turn_ended && a->nios == 0 && a->nasks == 0 &&
-           a->ntimers == 0;
+           a->ntimers == 0 && !isola__storage_waits(a);
 }
 
 /* The records that have run are not queued any more. */

@@ -42,6 +42,8 @@ enum {
                               one, when src has room in the outbox */
     ISOLA_MAIL_FIRE,      /* timers of the actor are due */
     ISOLA_MAIL_NUDGE,     /* the actor has come to this realm with work to do */
+    ISOLA_MAIL_STORED,    /* what a script reads of its storage (storage.c): of the actor whose
+                             serial is timeout_ms, `deadline` rows in args; event: why not */
     /* Part of something else, and not counted as mail of the actor's: */
     ISOLA_MAIL_READ,      /* in a struct isola_read */
     ISOLA_MAIL_COMMITTED, /* in a struct isola_commit */

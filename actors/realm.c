@@ -477,7 +477,7 @@ static void drop_pending(struct isola_realm *r)
 }
 
 /* Hands out what has come. Messages and answers stay in their order; what comes from outside of
- * isolates, or is part of a stream, goes to `io`. */
+ * isolates, or was stored, or is part of a stream, goes to `io`. */
 static void hand_out(struct isola_realm *r, struct isola_mailq *io)
 {
     struct isola_mail *m;
@@ -487,7 +487,8 @@ static void hand_out(struct isola_realm *r, struct isola_mailq *io)
         if (a != NULL && m->hidden && isola__stream_is(m)) {
             isola_mailq_push(io, m); /* no turn: it may be what one waits for */
         } else if (a == NULL) {
-            bool outside = m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END;
+            bool outside = m->kind == ISOLA_MAIL_IO_EVENT || m->kind == ISOLA_MAIL_IO_END ||
+                           m->kind == ISOLA_MAIL_STORED;
             isola_mailq_push(outside ? io : &r->direct, m);
         } else if (is_message(m) && (a->ndirect > 0 || a->type->def.reentrant || is_free(a))) {
             a->ndirect++;
@@ -508,7 +509,8 @@ static void settle_io(struct isola_realm *r, struct isola_mailq *io)
             ran(r, isola__stream_take(r, m));
             continue;
         }
-        ran(r, isola__io_event(r, m));
+        ran(r,
+            m->kind == ISOLA_MAIL_STORED ? isola__storage_answered(r, m) : isola__io_event(r, m));
         isola_mail_free(m);
     }
 }

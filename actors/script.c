@@ -571,6 +571,36 @@ static void io_cancel(void *arg, uint64_t id)
     isola__io_cancel(arg, id);
 }
 
+static int storage_put(void *arg, uint32_t actor, struct isola_slice key,
+                       const struct isola_slice *value, struct isola_err *err)
+{
+    return isola__storage_put(arg, actor, key, value, err);
+}
+
+static int storage_peek(void *arg, uint32_t actor, struct isola_slice key,
+                        const struct isola_kept **item, struct isola_err *err)
+{
+    return isola__storage_peek(arg, actor, key, item, err);
+}
+
+static int storage_get(void *arg, uint32_t actor, uint64_t id, const struct isola_slice *keys,
+                       size_t n, struct isola_err *err)
+{
+    return isola__storage_get(arg, actor, id, keys, n, err);
+}
+
+static int storage_list(void *arg, uint32_t actor, uint64_t id, const struct isola_v8_range *range,
+                        struct isola_err *err)
+{
+    return isola__storage_list(arg, actor, id, range, err);
+}
+
+static int storage_step(void *arg, uint32_t actor, enum isola_v8_step step, uint64_t id,
+                        struct isola_err *err)
+{
+    return isola__storage_step(arg, actor, step, id, err);
+}
+
 static void looked(void *arg, uint32_t actor)
 {
     struct isola_actor *a = isola__realm_actor(arg, actor);
@@ -660,6 +690,11 @@ const struct isola_v8_ops isola__v8_ops = {
     .schedule = schedule,
     .unschedule = unschedule,
     .schedules = schedules,
+    .storage_put = storage_put,
+    .storage_peek = storage_peek,
+    .storage_get = storage_get,
+    .storage_list = storage_list,
+    .storage_step = storage_step,
     .looked = looked,
     .loaded = loaded,
     .place = place,

@@ -29,7 +29,7 @@ enum isola_kept_part {
 struct isola_kept {
     uint8_t part; /* enum isola_kept_part */
     bool gone;    /* a change: all of this part and peer with a number up to `seq` are removed, */
-    bool whole;   /* or, of a part of which nothing else is changed with it, all */
+    bool whole;   /* or all of this part there were before: the first of its changes */
     struct isola_slice peer;
     uint64_t seq; /* at most INT64_MAX */
     struct isola_slice value;

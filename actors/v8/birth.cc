@@ -308,6 +308,7 @@ void forget_handles(isola_v8 *v)
 {
     v->rejections.clear();
     v->rejection_index.clear();
+    v->stored.clear();
     for (auto &hook : v->hooks)
         hook.Reset();
     v->address_symbol.Reset();

@@ -11,14 +11,15 @@ namespace isola
 // Encoded bytes of one value: what one message may have, and an envelope around it. What is small
 // in memory and endless in bytes (a sparse array, one long string referred to a million times) ends
 // at twice what the isolate has in memory, if that is more than kFew. A state, a row of a database,
-// may have no more than that.
+// may have no more than that, an item of an actor's storage kItem.
+constexpr size_t kItem = 16u << 20;
 constexpr size_t kFew = (64u << 20) - (64u << 10), kMost = (size_t{1} << 30) - (64u << 10);
 
 bool Encoder::run(v8::Local<v8::Value> value, Wrap wrap)
 {
     wrap_ = wrap;
     begun_ = out_->len;
-    limit_ = begun_ + kFew;
+    limit_ = begun_ + (wrap == Wrap::Item ? kItem : kFew);
     if (readable_)
         base_ = object_prototype();
     bool wrapped = wrap == Wrap::ArgsOfOne || wrap == Wrap::OneArg;
@@ -51,7 +52,7 @@ v8::Local<v8::Object> Encoder::object_prototype()
 bool Encoder::raise()
 {
     v8::HeapStatistics stats;
-    if (raised_ || wrap_ == Wrap::State)
+    if (raised_ || saves())
         return false;
     raised_ = true;
     isolate_->GetHeapStatistics(&stats);
@@ -110,7 +111,7 @@ bool Encoder::too_big()
 {
     char what[80];
     snprintf(what, sizeof(what), "it takes more than %zu MB to %s", (limit_ - begun_) >> 20,
-             wrap_ == Wrap::State ? "save" : "send");
+             saves() ? "save" : "send");
     return refuse(what, "ETOOBIG");
 }
 

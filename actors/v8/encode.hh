@@ -264,6 +264,10 @@ class Encoder
     v8::Isolate *isolate_;
     v8::Local<v8::Context> context_;
     isola_buf *out_;
+    bool saves() const
+    {
+        return wrap_ == Wrap::State || wrap_ == Wrap::Item;
+    }
     Wrap wrap_ = Wrap::Value;
     size_t begun_ = 0;
     bool raised_ = false;

@@ -55,6 +55,15 @@ enum Hook {
     HOOK_COUNT
 };
 
+// Who waits for what is read of an actor's storage, and what of it was known (storage.cc).
+struct Awaited {
+    enum Shape { Nothing, Value, Count, Pairs, Page } shape;
+    uint32_t actor;
+    uint32_t count = 0;
+    v8::Global<v8::Promise::Resolver> promise{};
+    v8::Global<v8::Array> pairs{};
+};
+
 // platform.cc
 v8::Isolate *new_isolate(Tasks *tasks, isola_v8_limits limits, const isola_v8_image *image,
                          std::shared_ptr<v8::ArrayBuffer::Allocator> buffers);
@@ -111,6 +120,9 @@ struct isola_v8 {
     std::string where{};                   // noted
     bool formatting = false;               // Error.prepareStackTrace of a script runs
     bool ticks = false;                    // process.nextTick has something to run
+    // Reads of storage under way, by the numbers the isolate gives them (storage.cc).
+    std::unordered_map<uint64_t, isola::Awaited> stored{};
+    uint64_t stored_last = 0;
     // Rejections nobody handles yet, in their order; handled ones have an empty promise. The index
     // is by the promise's identity hash: a script may have a hundred thousand of them and then
     // handle each.
@@ -213,9 +225,9 @@ class Utf8
 // encode.cc, decode.cc: the codec (docs/wire.md). On failure encode throws an Error with code
 // ECLONE in the isolate, unless the isolate is terminating, and returns false; decode returns empty
 // and throws nothing. Value: an args array itself. ArgsOfOne: written as an args array around it;
-// OneArg: the same, and called so in errors. State: a value that stands alone.
+// OneArg: the same, and called so in errors. State, Item: a value that stands alone.
 // `streams`: they may be in it; they are sent when all of it could be encoded.
-enum class Wrap { Value, ArgsOfOne, OneArg, State };
+enum class Wrap { Value, ArgsOfOne, OneArg, State, Item };
 bool encode(isola_js *js, v8::Local<v8::Value> value, Wrap wrap, isola_buf *out,
             bool streams = false);
 v8::MaybeLocal<v8::Value> decode(isola_js *js, Slice bytes);
@@ -246,6 +258,9 @@ v8::MaybeLocal<v8::Value> stream_end(isola_js *js, uint32_t attempt, v8::Local<v
 bool stream_ends_sent(isola_js *js, uint32_t attempt, bool ok);
 // The stream, which is the receiver's (isola_v8::receiver). Empty: it is none.
 v8::MaybeLocal<v8::Value> stream_of(isola_js *js, Slice payload);
+
+// storage.cc: nobody waits any more for what this actor has asked of its storage.
+void forget_stored(isola_v8 *v, uint32_t actor);
 
 // Encodes [error] for FAIL; whatever `error` holds, this succeeds.
 void encode_error(isola_js *js, v8::Local<v8::Value> error, isola_buf *out);

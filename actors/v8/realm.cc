@@ -362,6 +362,7 @@ void isola_js_deactivate(struct isola_js *js, uint32_t actor)
         return;
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
+    forget_stored(js->v, actor);
     (void)call_hook(js, HOOK_DEACTIVATE, 0, 1, argv);
 }
 

@@ -20,6 +20,7 @@
 #include "base/block.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/kept.h"
 #include "base/log.h"
 
 #ifdef __cplusplus
@@ -79,6 +80,19 @@ struct isola_v8_timer {
     uint64_t due;          /* when it comes, or comes next, ms since 1970; not 0 */
     uint64_t every, start; /* ms: it comes at `start` and each `every` after it; 0: it does not */
     struct isola_slice cron, zone; /* when it comes, as a cron expression, and where; or empty */
+};
+/* Some of the items of an actor's storage. */
+struct isola_v8_range {
+    struct isola_slice from, to; /* as those of struct isola_kept_range */
+    size_t rows;                 /* 0: all, as far as they go into one answer */
+    bool reverse;
+};
+enum isola_v8_step {
+    ISOLA_V8_BEGIN, /* a transaction: of which there is none */
+    ISOLA_V8_COMMIT,
+    ISOLA_V8_ROLLBACK,
+    ISOLA_V8_WIPE, /* all items go; outside of a transaction */
+    ISOLA_V8_SYNC, /* isola_js_stored when all so far is on disk */
 };
 
 struct isola_v8_ops {
@@ -159,6 +173,21 @@ struct isola_v8_ops {
     int (*schedules)(void *arg, uint32_t actor,
                      void (*each)(void *ctx, const struct isola_v8_timer *timer), void *ctx,
                      struct isola_err *err);
+    /* Storage (actors/storage.c): rows of ISOLA_KEPT_ITEM. ISOLA_ECLOSED, ISOLA_EUNREACHABLE,
+     * ISOLA_EOVERLOAD. `value` NULL: the key goes. */
+    int (*storage_put)(void *arg, uint32_t actor, struct isola_slice key,
+                       const struct isola_slice *value, struct isola_err *err);
+    /* What is known of a key without reading: NULL is nothing; `gone`: it is not there. Borrowed
+     * until the next of these calls. */
+    int (*storage_peek)(void *arg, uint32_t actor, struct isola_slice key,
+                        const struct isola_kept **item, struct isola_err *err);
+    /* Reads: isola_js_stored is called with the id, which is the isolate's. */
+    int (*storage_get)(void *arg, uint32_t actor, uint64_t id, const struct isola_slice *keys,
+                       size_t n, struct isola_err *err);
+    int (*storage_list)(void *arg, uint32_t actor, uint64_t id, const struct isola_v8_range *range,
+                        struct isola_err *err);
+    int (*storage_step)(void *arg, uint32_t actor, enum isola_v8_step step, uint64_t id,
+                        struct isola_err *err);
     /* The script of this actor looks at its state for the first time. */
     void (*looked)(void *arg, uint32_t actor);
     /* The module of `type` is loaded (error empty), or cannot be: [Error value]. */
@@ -309,6 +338,11 @@ JS_THREAD uint64_t isola_js_next(struct isola_js *js, uint32_t actor, struct iso
 /* An answer to ops->io_start of `actor`: JSON (or nothing) and bytes (or none). */
 JS_THREAD void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
                            struct isola_slice head, struct isola_slice body);
+/* What ops->storage_get, _list or a sync of `actor` has ended with: items in the order that was
+ * asked for, or a code and why. `beyond`, unless empty: there may be more, behind this key. */
+JS_THREAD void isola_js_stored(struct isola_js *js, uint32_t actor, uint64_t id, int code,
+                               const char *why, const struct isola_kept *items, size_t n,
+                               struct isola_slice beyond);
 /* To the streams of `actor`: what an end at `src` says, or (`ended`) that its activation has ended:
  * [{address, reason, message}]. False: there is no such stream. */
 JS_THREAD bool isola_js_stream(struct isola_js *js, uint32_t actor, struct isola_slice src,

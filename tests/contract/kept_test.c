@@ -157,6 +157,27 @@ static void reads_rows_by_name_and_in_ranges(void **state)
     isola_state_close(s);
 }
 
+/* All of a part goes, and what is put after it stays. */
+static void a_whole_part_is_replaced(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept before[] = {row(ISOLA_KEPT_ITEM, "a", 0, "1"),
+                                  row(ISOLA_KEPT_ITEM, "b", 0, "1"),
+                                  row(ISOLA_KEPT_SENT, "", 0, "1")};
+    struct isola_kept after[] = {row(ISOLA_KEPT_SENT, "", 0, "2"),
+                                 {.part = ISOLA_KEPT_ITEM, .gone = true, .whole = true},
+                                 row(ISOLA_KEPT_ITEM, "b", 0, "2"),
+                                 row(ISOLA_KEPT_ITEM, "c", 0, "2")};
+    assert_int_equal(write_at(s, "a/B/1", "v", false, before, 3), 0);
+    assert_int_equal(write_at(s, "a/B/2", "v", false, before, 3), 0);
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, after, 4), 0);
+    assert_string_equal(range(s, "", "", 0, 0, false), "b 2,c 2,");
+    assert_string_equal(there(s, "a/B/1"), "v: 1  0 2,");
+    assert_string_equal(there(s, "a/B/2"), "v: 1  0 1,");
+    isola_state_close(s);
+}
+
 static void lists_timers_by_when_they_are_due(void **state)
 {
     (void)state;
@@ -417,6 +438,7 @@ int main(int argc, char **argv)
         TEST(lists_timers_by_when_they_are_due),
         TEST(rows_alone_make_an_empty_state),
         TEST(a_whole_actor_is_replaced_and_removed),
+        TEST(a_whole_part_is_replaced),
         TEST(tells_whose_outbox_is_not_empty),
         TEST(forgets_what_is_old),
         TEST(a_file_of_the_schema_before_is_taken),

@@ -348,6 +348,99 @@ static void state_op(struct isola_v8 *v, struct fake_actor *a, struct fake_task 
     set_value(t, a->n);
 }
 
+/* --- storage --- */
+
+static int64_t number_in(struct isola_slice value)
+{
+    struct isola_mp_reader r = isola_mp_reader(value);
+    struct isola_mp_item item;
+    ISOLA_CHECK(isola_mp_next(&r, &item) == 0 && item.type <= ISOLA_MP_INT);
+    return item.type == ISOLA_MP_UINT ? (int64_t)item.u : item.i;
+}
+
+void fake__stored(struct fake_task *t, int code, const char *why, const struct isola_kept *items,
+                  size_t n, struct isola_slice beyond)
+{
+    t->wait = FAKE_NOTHING;
+    if (code != 0) {
+        fail(t, code, "%s", why);
+    } else if (!t->lists) {
+        ISOLA_CHECK(n <= 1 && beyond.len == 0);
+        set_value(t, n == 1 ? number_in(items[0].value) : -1);
+    } else {
+        size_t len = 0;
+        t->text[0] = '\0';
+        for (size_t i = 0; i < n && len < sizeof(t->text); i++)
+            len += (size_t)snprintf(t->text + len, sizeof(t->text) - len, "%.*s=%lld ",
+                                    ISOLA_FMT(items[i].peer), (long long)number_in(items[i].value));
+        if (beyond.len > 0 && len < sizeof(t->text))
+            snprintf(t->text + len, sizeof(t->text) - len, "+%.*s", ISOLA_FMT(beyond));
+        t->is_text = true;
+    }
+}
+
+static struct isola_slice bound(struct isola_slice word)
+{
+    return isola_slice_is(word, "-") ? (struct isola_slice){0} : word;
+}
+
+/* False: it is none of storage's. */
+static bool storage_op(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                       const struct isola_slice words[WORDS])
+{
+    static const char *const steps[] = {"begin", "commit", "undo", "wipe", "sync"};
+    struct isola_slice op = words[0];
+    struct isola_err err;
+    const struct isola_kept *item = NULL;
+    int r = 0;
+    bool waits = false, down = isola_slice_is(op, "down");
+    int step = 0;
+    while (step < 5 && !isola_slice_is(op, steps[step]))
+        step++;
+    v->in_op = true;
+    uint64_t id = ++v->asks;
+    t->lists = down || isola_slice_is(op, "keys");
+    if (step < 5) {
+        r = v->ops->storage_step(v->arg, a->serial, (enum isola_v8_step)step, id, &err);
+        waits = step == ISOLA_V8_SYNC;
+    } else if (isola_slice_is(op, "put")) {
+        struct isola_buf b = {0};
+        isola_mp_int(&b, number(words[2]));
+        struct isola_slice value = isola_buf_slice(&b);
+        r = v->ops->storage_put(v->arg, a->serial, words[1], &value, &err);
+        isola_buf_free(&b);
+    } else if (isola_slice_is(op, "drop")) {
+        r = v->ops->storage_put(v->arg, a->serial, words[1], NULL, &err);
+    } else if (isola_slice_is(op, "fetch") || isola_slice_is(op, "look")) {
+        r = v->ops->storage_peek(v->arg, a->serial, words[1], &item, &err);
+        if (r == 0 && item != NULL)
+            set_value(t, item->gone ? -1 : number_in(item->value));
+        else if (r == 0 && isola_slice_is(op, "look"))
+            set_value(t, -2);
+        else if (r == 0)
+            r = v->ops->storage_get(v->arg, a->serial, id, &words[1], 1, &err);
+        waits = item == NULL && isola_slice_is(op, "fetch");
+    } else if (t->lists) {
+        struct isola_v8_range range = {.from = bound(words[1]),
+                                       .to = bound(words[2]),
+                                       .rows = (size_t)number(words[3]),
+                                       .reverse = down};
+        r = v->ops->storage_list(v->arg, a->serial, id, &range, &err);
+        waits = true;
+    } else {
+        v->in_op = false;
+        return false;
+    }
+    v->in_op = false;
+    if (r != 0) {
+        fail(t, r, "%s", err.text);
+    } else if (waits) {
+        t->wait = FAKE_STORED;
+        t->id = id;
+    }
+    return true;
+}
+
 static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
                     const struct isola_slice words[WORDS])
 {
@@ -355,6 +448,8 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
     snprintf(word, sizeof(word), "%.*s", ISOLA_FMT(words[1]));
     struct isola_slice op = words[0];
     uint64_t id = 0;
+    if (storage_op(v, a, t, words))
+        return;
     if (isola_slice_is(op, "add") || isola_slice_is(op, "get") || isola_slice_is(op, "bad")) {
         state_op(v, a, t, words);
     } else if (isola_slice_is(op, "echo")) {

@@ -24,6 +24,7 @@ enum fake_wait {
     FAKE_TASK,
     FAKE_LATE_TASK,
     FAKE_HOLD,
+    FAKE_STORED,
     FAKE_CUT_OFF, /* its script was ended: it never goes on */
 };
 
@@ -38,6 +39,7 @@ struct fake_task {
     uint64_t id;    /* of the ask or timer */
     char asked[64]; /* whom */
     bool try;       /* ask: a failure is a value */
+    bool lists;     /* what it waits for is a list of items */
     char hold[32];
     bool opened; /* what it waits for has come: to be resumed */
     int code;    /* not 0: it has failed, with `text` */
@@ -114,6 +116,9 @@ struct isola_js {
 /* Runs a program until it has to wait (false) or has ended (true). */
 bool fake__run(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t);
 void fake__answered(struct fake_task *t, bool ok, struct isola_slice args);
+/* What was read of its storage, or a code. */
+void fake__stored(struct fake_task *t, int code, const char *why, const struct isola_kept *items,
+                  size_t n, struct isola_slice beyond);
 /* The rest of the line of `code` that begins with `word`; empty when there is none. */
 struct isola_slice fake__line(const char *code, const char *word);
 

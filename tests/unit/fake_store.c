@@ -8,16 +8,21 @@
 struct world_job {
     struct world_job *next;
     struct isola_state_io *io;
-    enum { READ, WRITE, DUE } what;
+    enum { READ, WRITE, ROWS, RANGE, DUE } what;
 };
+
+static bool is_meant(const struct isola_kept *row, const struct isola_kept *by)
+{
+    return row->part == by->part &&
+           (by->whole || (isola_slice_eq(row->peer, by->peer) &&
+                          (by->gone ? row->seq <= by->seq : row->seq == by->seq)));
+}
 
 /* Where a row of that key is, or of those a removal is for; n when there is none. */
 static size_t row_of(const struct isola_kept_rows *rows, const struct isola_kept *row)
 {
     size_t i = 0;
-    while (i < rows->n &&
-           !(rows->row[i].part == row->part && isola_slice_eq(rows->row[i].peer, row->peer) &&
-             (row->gone ? rows->row[i].seq <= row->seq : rows->row[i].seq == row->seq)))
+    while (i < rows->n && !is_meant(&rows->row[i], row))
         i++;
     return i;
 }
@@ -80,6 +85,51 @@ static void read_due(struct world *w, const struct isola_kept_due *due, struct i
     isola_kept_free(&all);
 }
 
+static int by_peer(const void *a, const void *b)
+{
+    struct isola_slice x = ((const struct isola_kept *)a)->peer,
+                       y = ((const struct isola_kept *)b)->peer;
+    size_t n = x.len < y.len ? x.len : y.len;
+    int c = n > 0 ? memcmp(x.data, y.data, n) : 0;
+    return c != 0 ? c : (x.len > y.len) - (x.len < y.len);
+}
+
+static bool is_before(struct isola_slice a, struct isola_slice b)
+{
+    return by_peer(&(struct isola_kept){.peer = a}, &(struct isola_kept){.peer = b}) < 0;
+}
+
+static void read_named(const struct isola_kept_rows *kept, const struct isola_state_io *io,
+                       struct isola_kept_rows *out)
+{
+    for (size_t i = 0; i < io->nrows; i++) {
+        size_t at = row_of(kept, &io->rows[i]);
+        if (at < kept->n)
+            isola_kept_add(out, &kept->row[at]);
+    }
+}
+
+static void read_range(const struct isola_kept_rows *kept, const struct isola_kept_range *range,
+                       struct isola_kept_rows *out)
+{
+    struct isola_kept_rows all = {0};
+    isola_kept_copy(&all, kept->row, kept->n);
+    if (all.n > 0)
+        qsort(all.row, all.n, sizeof(*all.row), by_peer);
+    for (size_t k = 0; k < all.n; k++) {
+        const struct isola_kept *row = &all.row[range->reverse ? all.n - 1 - k : k];
+        if (row->part != range->part || is_before(row->peer, range->from) ||
+            (range->to.len > 0 && !is_before(row->peer, range->to)))
+            continue;
+        if ((range->rows > 0 && out->n == range->rows) ||
+            (range->bytes > 0 && out->n > 0 &&
+             out->bytes + row->peer.len + row->value.len > range->bytes))
+            break;
+        isola_kept_add(out, row);
+    }
+    isola_kept_free(&all);
+}
+
 static void do_job(struct world *w, struct world_job *job)
 {
     struct isola_state_io *io = job->io;
@@ -88,10 +138,10 @@ static void do_job(struct world *w, struct world_job *job)
     int code = 0;
     pthread_mutex_lock(&w->lock);
     struct isola_buf *value = job->what != DUE ? isola_map_get(&w->stored, io->address) : NULL;
+    struct isola_kept_rows *kept = job->what != DUE ? isola_map_get(&w->kept, io->address) : NULL;
+    struct isola_kept_rows nothing = {0};
     if (job->what == DUE) {
         read_due(w, io->due, &rows);
-        io->rows = rows.row;
-        io->nrows = rows.n;
     } else if (job->what == WRITE) {
         bool unlucky =
             w->fail_per_mille > 0 && world__random(&w->store_seed, 1000) < w->fail_per_mille;
@@ -113,13 +163,19 @@ static void do_job(struct world *w, struct world_job *job)
     } else if (w->fail_reads > 0) {
         w->fail_reads--;
         code = w->fail_reads_code;
+    } else if (job->what == ROWS) {
+        read_named(kept != NULL ? kept : &nothing, io, &rows);
+    } else if (job->what == RANGE) {
+        read_range(kept != NULL ? kept : &nothing, io->range, &rows);
     } else if (value == NULL) {
         code = ISOLA_ENOENT;
     } else {
         isola_buf_append(&copy, value->data, value->len);
-        struct isola_kept_rows *kept = isola_map_get(&w->kept, io->address);
-        if (kept != NULL)
-            isola_kept_copy(&rows, kept->row, kept->n);
+        for (size_t i = 0; kept != NULL && i < kept->n; i++)
+            if (kept->row[i].part <= ISOLA_KEPT_READ)
+                isola_kept_add(&rows, &kept->row[i]);
+    }
+    if (job->what != WRITE) {
         io->rows = rows.row;
         io->nrows = rows.n;
     }
@@ -182,6 +238,16 @@ void world__state_write(void *arg, struct isola_state_io *io)
 void world__state_due(void *arg, struct isola_state_io *io)
 {
     add_job(arg, io, DUE);
+}
+
+void world__state_rows(void *arg, struct isola_state_io *io)
+{
+    add_job(arg, io, ROWS);
+}
+
+void world__state_range(void *arg, struct isola_state_io *io)
+{
+    add_job(arg, io, RANGE);
 }
 
 void world_hold_store(struct world *w, bool hold)

@@ -666,6 +666,20 @@ void isola_js_io(struct isola_js *js, uint32_t actor, uint64_t id, bool last,
     ISOLA_CHECK(!"nothing was asked of the outside");
 }
 
+void isola_js_stored(struct isola_js *js, uint32_t actor, uint64_t id, int code, const char *why,
+                     const struct isola_kept *items, size_t n, struct isola_slice beyond)
+{
+    struct isola_v8 *v = enter(js, actor, 0);
+    struct fake_actor *a;
+    if (v == NULL)
+        return;
+    struct fake_task *t = waiting(v, FAKE_STORED, id, &a);
+    ISOLA_CHECK(a->serial == actor);
+    fake__stored(t, code, why, items, n, beyond);
+    run(v, a, t);
+    leave(v, actor);
+}
+
 bool isola_js_stream(struct isola_js *js, uint32_t actor, struct isola_slice src, bool ended,
                      struct isola_slice args)
 {

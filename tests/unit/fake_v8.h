@@ -24,6 +24,12 @@
  *   sub A EVENT  hears it: events run their P        unsub        the newest subscription
  *   monitor A    hears that it is down: "WHO down A REASON" is noted; unsub ends it
  *   spawn A [permanent | transient | temporary]      a child
+ *   put K N      an item of its storage, a number      drop K  deletes it
+ *   fetch K      its value, or -1                     look K   what is known without reading, or -2
+ *   keys [FROM TO ROWS]      the keys from FROM to before TO ("-": no bound), and "+" when there
+ *                are more; "down ..." from the last one on
+ *   begin, commit, undo: a transaction                wipe     deletes all
+ *   sync         waits until all is on disk
  *   hold NAME    waits for an "open NAME" in this isolate, from another turn
  *   timer MS     waits                               later MS {P} runs P outside of any turn
  *   task         waits until a task is run that another thread posts; "task MS": with wake_later

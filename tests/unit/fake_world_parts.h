@@ -69,6 +69,8 @@ void world__copy_store(struct world *w, struct isola_map *stored, struct isola_m
 void world__state_read(void *arg, struct isola_state_io *io);
 void world__state_write(void *arg, struct isola_state_io *io);
 void world__state_due(void *arg, struct isola_state_io *io);
+void world__state_rows(void *arg, struct isola_state_io *io);
+void world__state_range(void *arg, struct isola_state_io *io);
 
 /* fake_wire.c */
 

@@ -16,7 +16,7 @@ import { timers } from './timers.js';
 import { names } from './web/globals.js';
 import { now, performance } from './web/performance.js';
 import {
-  apply, bounded, codeError, create, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, min, NativeError, NativePromise, NativeTypeError, once, SafeMap, SafeSet, settled,
+  apply, bounded, codeError, create, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, min, NativeError, NativePromise, NativeTypeError, once, SafeMap, SafeSet, SafeWeakMap, settled,
 } from './primordials.js';
 
 const languages = getOwnPropertyNames(globalThis); // the globals there are before ours
@@ -24,7 +24,7 @@ const languages = getOwnPropertyNames(globalThis); // the globals there are befo
 const born = once(() => ({
   __proto__: null,
   actor, apply, become, bounded, callAll, clone, codeError, compile, compiled, create, currentActor, defineProperty, exchange, find, frame, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, group,
-  innerOf, kAddress, listen, min, NativeError, NativePromise, NativeTypeError, nextTick, now, queueMicrotask, rare, SafeMap, SafeSet, setFrame, settled, uncaught, unlisten,
+  innerOf, kAddress, listen, min, NativeError, NativePromise, NativeTypeError, nextTick, now, queueMicrotask, rare, SafeMap, SafeSet, SafeWeakMap, setFrame, settled, uncaught, unlisten,
   languages,
   names, // of globals that are made when they are first looked at
   get io() { return io(); },

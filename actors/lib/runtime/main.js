@@ -19,7 +19,7 @@ import * as natives from './node/native.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
 import { warm } from './warm.js';
-import { codeError, defineProperty, isThenable, keys, SafeMap, settled } from './primordials.js';
+import { call, codeError, defineProperty, isThenable, keys, SafeMap, settled } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
 const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
@@ -27,6 +27,7 @@ const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
 const define = (name, value) => defineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
 globals.install();
 defineProperty(actors.Actor.prototype, 'signal', { __proto__: null, get() { return signal.signalOf(this); }, configurable: true, enumerable: false });
+defineProperty(actors.Actor.prototype, 'storage', { __proto__: null, get() { return call(part('isola/storage').install(actors.Actor.prototype), this); }, configurable: true, enumerable: false });
 bounded.install();
 define('require', (name) => {
   if (name === 'isola') return isola;
