@@ -38,7 +38,7 @@ bench: build
 	$(call make-all,build,default,--target isola-bare isola-sodium isola-codec)
 	@$(NODE) tests/bench/run.mjs
 
-# What takes too long for `make test`: ten thousand crashes, and more. CHAOS_CYCLES, CHAOS_SECONDS, CHAOS_SEED: tests/chaos/run.mjs.
+# What takes too long for `make test`: ten thousand crashes, 500 kills. CHAOS_CYCLES, CHAOS_ROUNDS, CHAOS_SECONDS, CHAOS_SEED: tests/chaos/run.mjs.
 chaos: build
 	@$(NODE) tests/chaos/run.mjs
 
@@ -82,7 +82,7 @@ help:
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
 	@echo 'make bench    the comparisons with Erlang, Moleculer, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'
-	@echo 'make chaos    ten thousand crashes and restarts of actors, and actor-hosts killed; some minutes (CHAOS_CYCLES=500: quick)'
+	@echo 'make chaos    ten thousand crashes and restarts of actors, actor-host and agent killed 500 times; some minutes (CHAOS_CYCLES=500 CHAOS_ROUNDS=50: quick)'
 	@echo 'make crash    power lost at each of the operations of a disk under the store; some minutes'
 	@echo 'make net      durable messages through 200 faults: cuts, loss, SIGSTOPs and SIGKILLs, on hosts of their own (root; NET_ROUNDS=20: quick)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
