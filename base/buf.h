@@ -44,6 +44,13 @@ static inline bool isola_slice_eq(struct isola_slice a, struct isola_slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
+/* < 0, 0, > 0: as bytes, and a beginning before what it begins. */
+static inline int isola_slice_order(struct isola_slice a, struct isola_slice b)
+{
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n > 0 ? memcmp(a.data, b.data, n) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
 static inline bool isola_slice_is(struct isola_slice a, const char *s)
 {
     return isola_slice_eq(a, isola_slice_str(s));

@@ -12,15 +12,8 @@
 #include "base/check.h"
 #include "base/hash.h"
 
-/* Seeds keep the hashes of addresses and of names apart from each other and from those of tables.
- */
-#define SEED_ADDRESS 0x69736f6c61736861u
-#define SEED_NAME    0x69736f6c616e6f64u
-
-uint32_t isola_place_shard(struct isola_slice address)
-{
-    return (uint32_t)(isola_hash(address.data, address.len, SEED_ADDRESS) % ISOLA_SHARDS);
-}
+/* Keeps the hashes of names apart from those of addresses and of tables. */
+#define SEED_NAME 0x69736f6c616e6f64u
 
 static uint64_t score(uint64_t name, uint32_t shard)
 {

@@ -3,19 +3,15 @@
  * Which node an actor lives on. Pure: no I/O, no clock, no threads; the same answer on every node
  * that has the same view.
  *
- * An address hashes to one of ISOLA_SHARDS shards, a shard goes to the live node with the highest
- * hash of (shard, node name): rendezvous hashing (Thaler and Ravishankar, "Using name-based
- * mappings to increase hit rates", 1998), so that a node that comes or goes moves only its own
- * shards.
+ * An address hashes to one of ISOLA_SHARDS shards (base/shard.h), a shard goes to the live node
+ * with the highest hash of (shard, node name): rendezvous hashing (Thaler and Ravishankar, "Using
+ * name-based mappings to increase hit rates", 1998), so that a node that comes or goes moves only
+ * its own shards.
  */
 #ifndef ISOLA_SCHEDULER_PLACE_H
 #define ISOLA_SCHEDULER_PLACE_H
 
-#include "base/buf.h"
-
-#define ISOLA_SHARDS 1024
-
-ANY_THREAD uint32_t isola_place_shard(struct isola_slice address);
+#include "base/shard.h"
 
 /* Fills map[shard] with an index into `names` (NUL-terminated, unique, in any order; `n` 1 …
  * 65535). */

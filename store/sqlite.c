@@ -90,13 +90,13 @@ int isola__db_run(struct isola__db *db, sqlite3_stmt *stmt, const char *doing,
     return code;
 }
 
-static int exec(struct isola__db *db, const char *sql, const char *doing, struct isola_err *err)
+int isola__db_exec(struct isola__db *db, const char *sql, const char *doing, struct isola_err *err)
 {
     int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : isola__db_fail(db, rc, doing, err);
 }
 
-static int query_int(struct isola__db *db, const char *sql, int *out, struct isola_err *err)
+int isola__db_int(struct isola__db *db, const char *sql, int *out, struct isola_err *err)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
@@ -115,9 +115,9 @@ static int inspect(struct isola__db *db, const struct isola__schema *schema, int
 {
     int id = 0, objects = 0;
     int code;
-    if ((code = query_int(db, "PRAGMA application_id", &id, err)) != 0 ||
-        (code = query_int(db, "PRAGMA user_version", version, err)) != 0 ||
-        (code = query_int(db, "SELECT count(*) FROM sqlite_schema", &objects, err)) != 0)
+    if ((code = isola__db_int(db, "PRAGMA application_id", &id, err)) != 0 ||
+        (code = isola__db_int(db, "PRAGMA user_version", version, err)) != 0 ||
+        (code = isola__db_int(db, "SELECT count(*) FROM sqlite_schema", &objects, err)) != 0)
         return code;
     bool fresh = id == 0 && *version == 0 && objects == 0;
     if (!fresh && id != APPLICATION_ID)
@@ -139,7 +139,7 @@ static int migrate(struct isola__db *db, const struct isola__schema *schema, int
         char *script = isola_format("BEGIN IMMEDIATE; %s; PRAGMA application_id = %d;"
                                     "PRAGMA user_version = %d; COMMIT",
                                     schema->migrations[v], APPLICATION_ID, v + 1);
-        int code = exec(db, script, "set up", err);
+        int code = isola__db_exec(db, script, "set up", err);
         free(script);
         if (code != 0) {
             if (!sqlite3_get_autocommit(db->handle))
@@ -147,8 +147,19 @@ static int migrate(struct isola__db *db, const struct isola__schema *schema, int
             return code;
         }
     }
-    return version < schema->version ? exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", "set up", err)
-                                     : 0;
+    return version < schema->version
+               ? isola__db_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", "set up", err)
+               : 0;
+}
+
+/* What each connection sets for itself. */
+static int settings(struct isola__db *db, struct isola_err *err)
+{
+    return isola__db_exec(db,
+                          "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
+                          "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;"
+                          "PRAGMA foreign_keys = ON",
+                          "open", err);
 }
 
 static int use_wal(struct isola__db *db, struct isola_err *err)
@@ -166,13 +177,31 @@ static int use_wal(struct isola__db *db, struct isola_err *err)
                           "another data directory",
                           db->path);
     sqlite3_finalize(stmt);
+    return code != 0 ? code : settings(db, err);
+}
+
+static int connect_to(struct isola__db *db, int flags, struct isola_err *err)
+{
+    int rc = sqlite3_open_v2(
+        db->path, &db->handle,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | flags, NULL);
+    if (rc != SQLITE_OK)
+        return isola__db_fail(db, rc, "open", err);
+    sqlite3_busy_timeout(db->handle, ISOLA__BUSY_MS);
+    return 0;
+}
+
+int isola__db_join(struct isola__db *db, const char *path, struct isola_err *err)
+{
+    *db = (struct isola__db){.path = isola_strdup(path)};
+    int code = connect_to(db, 0, err);
+    if (code == 0)
+        code = settings(db, err);
+    if (code == 0)
+        code = isola__db_exec(db, "PRAGMA wal_autocheckpoint = 0", "open", err);
     if (code != 0)
-        return code;
-    return exec(db,
-                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
-                "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;"
-                "PRAGMA foreign_keys = ON",
-                "open", err);
+        isola__db_close(db);
+    return code;
 }
 
 int isola__db_open(struct isola__db *db, const char *path, const struct isola__schema *schema,
@@ -185,23 +214,24 @@ int isola__db_open(struct isola__db *db, const char *path, const struct isola__s
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0)
         close(fd);
-    int rc = sqlite3_open_v2(path, &db->handle,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                                 SQLITE_OPEN_EXRESCODE,
-                             NULL);
-    if (rc != SQLITE_OK) {
-        code = isola__db_fail(db, rc, "open", err);
+    if ((code = connect_to(db, SQLITE_OPEN_CREATE, err)) != 0)
         goto fail;
-    }
-    sqlite3_busy_timeout(db->handle, ISOLA__BUSY_MS);
     /* Closing a refused file must not fold its log into it. */
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (schema->exclusive && (code = exec(db, "PRAGMA locking_mode = EXCLUSIVE", "open", err)) != 0)
+    if (schema->exclusive &&
+        (code = isola__db_exec(db, "PRAGMA locking_mode = EXCLUSIVE", "open", err)) != 0)
         goto fail;
     if ((code = inspect(db, schema, &version, err)) != 0)
         goto fail;
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    /* Takes effect in a file that has no page yet. */
+    if (schema->checkpoints &&
+        (code = isola__db_exec(db, "PRAGMA auto_vacuum = INCREMENTAL", "open", err)))
+        goto fail;
     if ((code = use_wal(db, err)) != 0 || (code = migrate(db, schema, version, err)) != 0)
+        goto fail;
+    if (schema->checkpoints &&
+        (code = isola__db_exec(db, "PRAGMA wal_autocheckpoint = 0", "open", err)))
         goto fail;
     return 0;
 fail:

@@ -17,7 +17,8 @@
 
 /* The files of a data directory and the schema of each that this release knows. */
 #define ISOLA__STATE_FILE     "state.db"
-#define ISOLA__STATE_SCHEMA   3
+#define ISOLA__STATE_SCHEMA   4 /* of the file that says which others there are (state.c) */
+#define ISOLA__GROUP_SCHEMA   1
 #define ISOLA__CATALOG_FILE   "catalog.db"
 #define ISOLA__CATALOG_SCHEMA 2
 
@@ -27,9 +28,10 @@
 struct isola__schema {
     int version;
     const char *const
-        *migrations; /* `version` SQL scripts: number i takes a file from schema i to i + 1 */
-    bool exclusive;  /* this process alone may have the file open: keeps a predecessor that still
-                        runs out */
+        *migrations;  /* `version` SQL scripts: number i takes a file from schema i to i + 1 */
+    bool exclusive;   /* this process alone may have the file open: keeps a predecessor that still
+                         runs out */
+    bool checkpoints; /* the caller sees to checkpoints, and to giving free pages back */
 };
 
 struct isola__db {
@@ -43,6 +45,9 @@ struct isola__db {
 POOL_THREAD ISOLA_MUST_USE int isola__db_open(struct isola__db *db, const char *path,
                                               const struct isola__schema *schema,
                                               struct isola_err *err);
+/* One more connection to a file that is open already. */
+POOL_THREAD ISOLA_MUST_USE int isola__db_join(struct isola__db *db, const char *path,
+                                              struct isola_err *err);
 /* All statements must be finalized. Zeroes `db`; a zero `db` is fine. */
 POOL_THREAD void isola__db_close(struct isola__db *db);
 
@@ -54,6 +59,12 @@ POOL_THREAD ISOLA_MUST_USE int isola__db_prepare(struct isola__db *db, const cha
 POOL_THREAD ISOLA_MUST_USE int isola__db_run(struct isola__db *db, sqlite3_stmt *stmt,
                                              const char *doing, struct isola_err *err);
 
+/* Runs statements that give no rows. */
+POOL_THREAD ISOLA_MUST_USE int isola__db_exec(struct isola__db *db, const char *sql,
+                                              const char *doing, struct isola_err *err);
+/* The number a statement gives. */
+POOL_THREAD ISOLA_MUST_USE int isola__db_int(struct isola__db *db, const char *sql, int *out,
+                                             struct isola_err *err);
 /* Translates SQLite's `rc` into an ISOLA_E… and "cannot DOING PATH: why; what to do". */
 ANY_THREAD int isola__db_fail(struct isola__db *db, int rc, const char *doing,
                               struct isola_err *err);

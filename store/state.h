@@ -23,11 +23,19 @@
 
 struct isola_state;
 
-/* Starts the thread. Errors with sentences: ISOLA_ESCHEMA (newer schema), ISOLA_EBUSY (another
+struct isola_state_options {
+    unsigned groups; /* files, each with a thread that writes it, when there is none yet; 0: as
+                        suits the machine */
+};
+/* Starts its threads. Errors with sentences: ISOLA_ESCHEMA (newer schema), ISOLA_EBUSY (another
  * process has it), ISOLA_EIO, ISOLA_EPERM. May wait for some seconds. */
 POOL_THREAD ISOLA_MUST_USE int isola_state_open(const char *path, struct isola_state **out,
                                                 struct isola_err *err);
-/* Finishes everything requested before, then stops the thread. */
+POOL_THREAD ISOLA_MUST_USE int isola_state_open_with(const char *path,
+                                                     const struct isola_state_options *options,
+                                                     struct isola_state **out,
+                                                     struct isola_err *err);
+/* Finishes everything requested before, then stops the threads. */
 POOL_THREAD void isola_state_close(struct isola_state *s);
 
 struct isola_state_req;

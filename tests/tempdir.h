@@ -33,4 +33,16 @@ static inline int tempdir_remove(const char *dir)
     return nftw(dir, tempdir_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static inline int tempdir_clear_one(const char *path, const struct stat *st, int flag,
+                                    struct FTW *ftw)
+{
+    return ftw->level == 0 ? 0 : tempdir_remove_one(path, st, flag, ftw);
+}
+
+/* Removes what is in it. 0, or -1 with errno. */
+static inline int tempdir_clear(const char *dir)
+{
+    return nftw(dir, tempdir_clear_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 #endif

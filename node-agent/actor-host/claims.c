@@ -328,7 +328,7 @@ static void all_asked(struct read *r)
 static void decide(struct read *r)
 {
     struct app *app = r->app;
-    uint16_t lost = app->lost[isola_place_shard(r->io->address)];
+    uint16_t lost = app->lost[isola_shard(r->io->address)];
     char why[300];
     if (peers_locate(app, r->io->address) != 0) {
         finish_on_loop(r, ISOLA_EUNREACHABLE, "it lives on another node now");

@@ -15,7 +15,7 @@ int peers_locate(void *arg, struct isola_slice address)
     struct app *app = arg;
     if (atomic_load_explicit(&app->alone, memory_order_acquire))
         return 0;
-    return atomic_load_explicit(&app->places[isola_place_shard(address)], memory_order_acquire);
+    return atomic_load_explicit(&app->places[isola_shard(address)], memory_order_acquire);
 }
 
 struct peer *peers_of(struct app *app, struct isola_slice address)

@@ -53,7 +53,7 @@ static void link_in(struct subs_out *subs, struct sub_out *s)
 {
     struct origin_key key = key_of(s->mail);
     s->same = isola_map_set(&subs->by_origin, isola_slice(&key, sizeof(key)), s);
-    put_in(s, SUBS_OF_SHARD, &subs->of_shard[isola_place_shard(s->mail->dst)]);
+    put_in(s, SUBS_OF_SHARD, &subs->of_shard[isola_shard(s->mail->dst)]);
     isola_map_set(&subs->by_id, number_key(&s->id), s);
     if (key.link == 0)
         return;

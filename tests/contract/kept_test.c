@@ -315,9 +315,10 @@ static void forgets_what_is_old(void **state)
 static void a_file_of_the_schema_before_is_taken(void **state)
 {
     (void)state;
-    isola_state_close(open_state());
-    sql("DROP TABLE kept; PRAGMA user_version = 1;"
-        "INSERT INTO state (address, value) VALUES ('a/B/1', CAST('old' AS BLOB))");
+    sql(path, "PRAGMA application_id = 1232301932; PRAGMA user_version = 1;"
+              "CREATE TABLE state (address TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL)"
+              " WITHOUT ROWID;"
+              "INSERT INTO state (address, value) VALUES ('a/B/1', CAST('old' AS BLOB))");
     struct isola_state *s = open_state();
     assert_string_equal(there(s, "a/B/1"), "old:");
     struct isola_kept one = row(ISOLA_KEPT_OUTBOX, "a/B/2", 1, "x");
@@ -426,7 +427,7 @@ static void kill_leaves_all_or_nothing(void **state)
         if (strcmp(is, want) != 0)
             assert_string_equal(is, next);
         isola_state_close(s);
-        assert_int_equal(unlink(path), 0);
+        assert_int_equal(tempdir_clear(dir), 0);
     }
 }
 

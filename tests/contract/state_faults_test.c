@@ -30,7 +30,7 @@ static void fails_what_the_disk_refuses_and_recovers(void **state)
     open_gate(&g);
     await(&b.done);
     char expected[256];
-    snprintf(expected, sizeof(expected), "cannot write %s: File too large", path);
+    snprintf(expected, sizeof(expected), "cannot write %s: File too large", data_path);
     assert_string_equal(b.why, expected);
     ended(&b, ISOLA_EIO);
     ended(&a, 0); /* its neighbours are not concerned */
@@ -107,21 +107,21 @@ static void refuses_a_newer_schema(void **state)
 {
     (void)state;
     isola_state_close(open_state());
-    sql("PRAGMA user_version = 7");
+    sql(path, "PRAGMA user_version = 7");
     expect_refused(ISOLA_ESCHEMA, "",
-                   " was written by a newer version of Isola (schema 7, this one knows 3): start "
+                   " was written by a newer version of Isola (schema 7, this one knows 4): start "
                    "that version, or use another data directory");
-    sql("PRAGMA user_version = 3");
+    sql(path, "PRAGMA user_version = 4");
     isola_state_close(open_state());
 }
 
 static void refuses_what_is_not_its_own(void **state)
 {
     (void)state;
-    sql("CREATE TABLE songs (title TEXT)");
+    sql(path, "CREATE TABLE songs (title TEXT)");
     expect_refused(ISOLA_EIO, "cannot open ",
                    ": it is a database of another program; move it away");
-    sql("SELECT title FROM songs");
+    sql(path, "SELECT title FROM songs");
 
     FILE *f = fopen(path, "w");
     assert_non_null(f);
@@ -254,7 +254,7 @@ static void loses_nothing_acknowledged_to_kill(void **state)
         close(fd);
         expect_acknowledged(acked);
         check_integrity();
-        assert_int_equal(unlink(path), 0);
+        assert_int_equal(tempdir_clear(dir), 0);
     }
 }
 

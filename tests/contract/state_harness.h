@@ -33,6 +33,7 @@
 static const char *self; /* this program */
 static char dir[TEMPDIR_SIZE];
 static char path[96];
+static char data_path[96]; /* the file with the tables, when there is one group */
 
 /* --- waiting for callbacks --- */
 
@@ -131,7 +132,7 @@ static inline struct isola_state *open_state(void)
 {
     struct isola_state *s = NULL;
     struct isola_err err = {0};
-    if (isola_state_open(path, &s, &err) != 0)
+    if (isola_state_open_with(path, &(struct isola_state_options){.groups = 1}, &s, &err) != 0)
         fail_msg("%s", err.text);
     return s;
 }
@@ -159,7 +160,7 @@ static inline void on_gate(struct isola_state_req *req, int code, struct isola_s
 static inline void shut_gate(struct isola_state *s, struct gate *g)
 {
     *g = (struct gate){.req = {.cb = on_gate, .arg = g, .address = isola_slice_str("gate/G/g")}};
-    isola_state_get(s, &g->req);
+    isola_state_del(s, &g->req);
     await(&g->entered);
 }
 static inline void open_gate(struct gate *g)
@@ -187,6 +188,7 @@ static inline int make_dir(void **state)
     if (tempdir_make(dir) != 0)
         return -1;
     snprintf(path, sizeof(path), "%s/state.db", dir);
+    snprintf(data_path, sizeof(data_path), "%s/state-0.db", dir);
     return 0;
 }
 static inline int remove_dir(void **state)
@@ -195,10 +197,10 @@ static inline int remove_dir(void **state)
     return tempdir_remove(dir);
 }
 
-static inline void sql(const char *text)
+static inline void sql(const char *file, const char *text)
 {
     sqlite3 *db = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
@@ -207,7 +209,7 @@ static inline void check_integrity(void)
 {
     sqlite3 *db = NULL;
     sqlite3_stmt *stmt = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_open(data_path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &stmt, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(stmt, 0), "ok");

@@ -42,7 +42,7 @@ static void shards_are_pinned(void **state)
         {"x/Y/\xc3\xbc/z", 168},
     };
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++)
-        assert_int_equal(isola_place_shard(isola_slice_str(vectors[i].address)), vectors[i].shard);
+        assert_int_equal(isola_shard(isola_slice_str(vectors[i].address)), vectors[i].shard);
 }
 
 static void owners_are_pinned(void **state)
@@ -64,7 +64,7 @@ static void shards_of_addresses_are_balanced(void **state)
     for (int i = 0; i < 200 * ISOLA_SHARDS; i++) {
         char address[64];
         snprintf(address, sizeof(address), "shop/Counter/user-%d", i);
-        uint32_t shard = isola_place_shard(isola_slice_str(address));
+        uint32_t shard = isola_shard(isola_slice_str(address));
         assert_in_range(shard, 0, ISOLA_SHARDS - 1);
         count[shard]++;
     }

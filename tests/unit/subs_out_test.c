@@ -26,7 +26,7 @@ static bool linked;
 struct peer *peers_of(struct app *a, struct isola_slice address)
 {
     looked++;
-    int node = atomic_load(&a->places[isola_place_shard(address)]);
+    int node = atomic_load(&a->places[isola_shard(address)]);
     return node > 0 ? &peers[node - 1] : NULL;
 }
 
@@ -200,7 +200,7 @@ static void test_many(void **state)
     for (unsigned i = 0; i < MANY; i += 2) { /* of those that are here now nothing is known */
         char address[40];
         snprintf(address, sizeof(address), "app/Type/%u", i);
-        if (isola_place_shard(isola_slice_str(address)) != 0)
+        if (isola_shard(isola_slice_str(address)) != 0)
             say(ISOLA_MSG_UNSUB, i, 1, i + 1);
     }
     subs_out_drop_conn(&app, 1);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One group of shards: a file, and the thread that writes it. Internal to store/; state.h has what
+ * holds of requests.
+ */
+#ifndef ISOLA_STORE_GROUP_H
+#define ISOLA_STORE_GROUP_H
+
+#include "base/hash.h"
+#include "store/overlay.h"
+#include "store/state.h"
+
+enum isola__op {
+    ISOLA__OP_GET,
+    ISOLA__OP_ROWS,
+    ISOLA__OP_RANGE,
+    ISOLA__OP_WRITE,
+    ISOLA__OP_DEL,
+    ISOLA__OP_DUE,
+    ISOLA__OP_OUTBOXES,
+    ISOLA__OP_FORGET,
+};
+
+/* A list of requests, in their order. Zero is an empty one. */
+struct isola__queue {
+    struct isola_state_req *head;
+    struct isola_state_req **tail; /* valid while head is not NULL */
+};
+static inline void isola__queue_push(struct isola__queue *q, struct isola_state_req *req)
+{
+    req->next = NULL;
+    if (q->head == NULL)
+        q->head = req;
+    else
+        *q->tail = req;
+    q->tail = &req->next;
+}
+
+/* Requests under way are counted in so many places, by their address. */
+#define ISOLA__PLACES 4096u
+static inline unsigned isola__place(struct isola_slice address)
+{
+    return (unsigned)(isola_hash_table(address.data, address.len) % ISOLA__PLACES);
+}
+
+struct isola__group;
+/* What groups tell whoever has them. Of each of their threads, which must not wait. */
+struct isola__group_ops {
+    void *arg;
+    /* Much of the write-ahead log is to be put into the file: isola__group_checkpoint. */
+    void (*checkpoint)(void *arg, struct isola__group *g);
+    /* An address that is in the file's journal. */
+    void (*found)(void *arg, struct isola_slice address);
+};
+
+/* Errors as isola_state_open. */
+POOL_THREAD ISOLA_MUST_USE int isola__group_open(const char *path,
+                                                 const struct isola__group_ops *ops,
+                                                 struct isola__group **out, struct isola_err *err);
+/* Ends what is requested, puts into the tables what is in the journal, and its thread. */
+POOL_THREAD void isola__group_stop(struct isola__group *g);
+/* When nobody uses it any more. */
+POOL_THREAD void isola__group_close(struct isola__group *g);
+
+/* Hands a request to the group's thread. */
+ANY_THREAD void isola__group_request(struct isola__group *g, struct isola_state_req *req);
+/* GET, ROWS or RANGE: done by the caller if what it asks for can be known without the group's
+ * thread, else handed to it. */
+POOL_THREAD void isola__group_read(struct isola__group *g, struct isola_state_req *req);
+
+/* Another thread: as far as it goes without stopping anybody. */
+POOL_THREAD void isola__group_checkpoint(struct isola__group *g);
+/* Another thread, one at a time: as isola__tables_scan. */
+POOL_THREAD int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned n,
+                                  void (*fn)(void *arg, struct isola_slice address), void *arg,
+                                  struct isola_buf *last, bool *end);
+ANY_THREAD void isola__group_stats(struct isola__group *g, struct isola_state_stats *add_to);
+
+#endif

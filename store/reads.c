@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reads of a group: from what is pending, from the tables, from both.
+ *
+ * A state is where it was written last: in `fresh`, in `folding`, or in the tables. Rows that are
+ * pending are found there by name; whoever wants more of them than that has them put into the
+ * tables first, by the group's thread, which need not be committed to be read by it: they are on
+ * disk, in the journal.
+ */
+#include "store/group_own.h"
+
+/* What is pending of an address: newest first. */
+struct layers {
+    const struct isola__entry *at[2];
+    size_t n;
+};
+
+/* What a read has found. */
+struct found {
+    int code; /* as for the callback */
+    struct isola_buf value;
+    struct isola_kept_rows rows;
+};
+
+enum outcome {
+    ANSWERED,
+    FOLD, /* it is to be put into the tables first */
+    VALUE_FROM_TABLES = 1 << 1,
+    ROWS_FROM_TABLES = 1 << 2,
+};
+
+static struct layers layers_of(const struct isola__group *g, struct isola_slice address)
+{
+    struct layers l = {0};
+    const struct isola__entry *e = isola__overlay_entry(&g->fresh, address);
+    if (e != NULL)
+        l.at[l.n++] = e;
+    e = isola__overlay_entry(&g->folding, address);
+    if (e != NULL)
+        l.at[l.n++] = e;
+    return l;
+}
+
+/* Is nothing in the tables of its rows any more? */
+static bool cleared(const struct layers *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->at[i]->cleared)
+            return true;
+    return false;
+}
+
+static bool has_parts(const struct layers *l, unsigned parts)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (isola__entry_has_parts(l->at[i], parts))
+            return true;
+    return false;
+}
+
+static unsigned get_pending(const struct isola__group *g, const struct isola_state_req *req,
+                            const struct layers *l, struct found *out)
+{
+    bool any_rows = atomic_load_explicit(&g->any_rows, memory_order_relaxed);
+    unsigned rows = any_rows && !cleared(l) ? ROWS_FROM_TABLES : ANSWERED;
+    if (has_parts(l, req->all ? ~0u : (2u << ISOLA_KEPT_READ) - 1))
+        return FOLD;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct isola__entry *e = l->at[i];
+        if (e->has_value) {
+            isola_buf_append(&out->value, e->value.data, e->value.len);
+            return rows;
+        }
+        if (e->deleted) {
+            out->code = has_parts(l, ~0u) ? 0 : ISOLA_ENOENT; /* with rows it has a state */
+            return ANSWERED;
+        }
+        if (e->nrows > 0) /* it has a state, if an empty one; perhaps not in the tables yet */
+            return FOLD;
+    }
+    return VALUE_FROM_TABLES | rows;
+}
+
+/* The rows that are known here, and (as `gone`) those that are to be looked for in the tables. */
+static unsigned rows_pending(const struct isola_state_req *req, const struct layers *l,
+                             struct isola_kept_rows *out)
+{
+    for (size_t i = 0; i < req->nrows; i++) {
+        struct isola_kept row = req->rows[i];
+        int known = 0;
+        for (size_t k = 0; k < l->n && known == 0; k++)
+            known = isola__entry_row(l->at[k], &req->rows[i], &row.value);
+        if (known == -2)
+            return FOLD;
+        row.gone = known == 0;
+        if (known >= 0)
+            isola_kept_add(out, &row);
+    }
+    return ROWS_FROM_TABLES;
+}
+
+/* Without any tables, with the lock of what is pending. */
+static unsigned look(const struct isola__group *g, struct isola_state_req *req, struct found *out)
+{
+    struct layers l = layers_of(g, req->address);
+    switch (req->op) {
+    case ISOLA__OP_GET:
+        return get_pending(g, req, &l, out);
+    case ISOLA__OP_ROWS:
+        return rows_pending(req, &l, &out->rows);
+    default:
+        if (has_parts(&l, 1u << req->range->part))
+            return FOLD;
+        return cleared(&l) ? ANSWERED : ROWS_FROM_TABLES;
+    }
+}
+
+/* Of `rows`, those that are not known yet. */
+static int named_rows(struct isola__tables *t, struct isola_slice address,
+                      struct isola_kept_rows *rows)
+{
+    struct isola_kept_rows all = {0};
+    int code = 0;
+    for (size_t i = 0; i < rows->n && code == 0; i++)
+        if (rows->row[i].gone)
+            code = isola__tables_row(t, address, &rows->row[i], &all);
+        else
+            isola_kept_add(&all, &rows->row[i]);
+    isola_kept_free(rows);
+    *rows = all;
+    return code;
+}
+
+/* What is to come from the tables. */
+static int read_tables(struct isola__tables *t, const struct isola_state_req *req, unsigned what,
+                       struct found *out)
+{
+    int code = 0;
+    if ((what & VALUE_FROM_TABLES) != 0)
+        code = isola__tables_get(t, req->address, &out->value);
+    if (code != 0 || (what & ROWS_FROM_TABLES) == 0)
+        return code;
+    switch (req->op) {
+    case ISOLA__OP_GET:
+        return isola__tables_kept(t, req->address, req->all ? ISOLA_KEPT_LAST : ISOLA_KEPT_READ,
+                                  &out->rows);
+    case ISOLA__OP_ROWS:
+        return named_rows(t, req->address, &out->rows);
+    default:
+        return isola__tables_range(t, req->address, req->range, &out->rows);
+    }
+}
+
+/* Value and rows are of one moment. */
+static int read_at_once(struct isola__tables *t, const struct isola_state_req *req, unsigned what,
+                        struct found *out)
+{
+    if (what != (VALUE_FROM_TABLES | ROWS_FROM_TABLES))
+        return read_tables(t, req, what, out);
+    int code = isola__tables_run(t, ISOLA__SNAPSHOT);
+    if (code == 0)
+        code = read_tables(t, req, what, out);
+    isola__tables_roll_back(t);
+    return code;
+}
+
+static void answer(struct isola__group *g, struct isola_state_req *req, struct found *f,
+                   const char *why)
+{
+    atomic_fetch_add_explicit(&g->reads, 1, memory_order_relaxed);
+    if (f->code == 0 && f->value.failed) {
+        f->code = ISOLA_ENOMEM;
+        why = "out of memory";
+    }
+    req->rows = f->rows.row;
+    req->nrows = f->rows.n;
+    if (f->code == 0)
+        req->cb(req, 0, isola_buf_slice(&f->value), NULL);
+    else if (f->code == ISOLA_ENOENT)
+        req->cb(req, ISOLA_ENOENT, isola_slice(NULL, 0), "no state is stored");
+    else
+        req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), why);
+    isola_buf_free(&f->value);
+    isola_kept_free(&f->rows);
+}
+
+void isola__group_answer(struct isola__group *g, struct isola_state_req *req)
+{
+    struct found f = {0};
+    unsigned what = look(g, req, &f); /* nobody else changes it */
+    if (what == FOLD) {
+        isola_buf_free(&f.value);
+        isola_kept_free(&f.rows);
+        f = (struct found){.code = isola__fold_address(g, req->address)};
+        what = req->op == ISOLA__OP_GET ? VALUE_FROM_TABLES | ROWS_FROM_TABLES : ROWS_FROM_TABLES;
+        if (req->op == ISOLA__OP_ROWS) /* all of them are to be looked for */
+            (void)rows_pending(req, &(struct layers){0}, &f.rows);
+    }
+    if (f.code == 0 && what != ANSWERED)
+        f.code = read_tables(&g->tables, req, what, &f);
+    answer(g, req, &f, g->tables.err.text);
+}
+
+void isola__group_read(struct isola__group *g, struct isola_state_req *req)
+{
+    struct found f = {0};
+    struct isola_err err = {0};
+    if (atomic_load_explicit(&g->flying[isola__place(req->address)], memory_order_acquire) != 0) {
+        isola__group_request(g, req);
+        return;
+    }
+    pthread_mutex_lock(&g->pending_lock);
+    unsigned what = look(g, req, &f);
+    pthread_mutex_unlock(&g->pending_lock);
+    if (what == FOLD) {
+        isola_buf_free(&f.value);
+        isola_kept_free(&f.rows);
+        isola__group_request(g, req);
+        return;
+    }
+    if (f.code == 0 && what != ANSWERED) {
+        pthread_mutex_lock(&g->reader_lock);
+        f.code = read_at_once(&g->reader, req, what, &f);
+        if (f.code != 0 && f.code != ISOLA_ENOENT)
+            err = g->reader.err;
+        pthread_mutex_unlock(&g->reader_lock);
+    }
+    answer(g, req, &f, err.text);
+}
