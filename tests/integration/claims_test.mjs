@@ -3,6 +3,7 @@
 // State that moves more than once, and moves that death has cut short: what was acknowledged is found again, or missed by name; an
 // older copy is never used in its place.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, test } from 'node:test';
@@ -58,7 +59,7 @@ describe('moved twice', () => {
 });
 
 describe('cut short', () => {
-  // What state.db of each node holds when a death has cut a move short, and what is the truth of it.
+  // What the store of each node holds when a death has cut a move short, and what is the truth of it.
   const cases = [
     ['given, never written', { east: [1, 'g1:west'] }, 1],
     ['given, half written', { east: [1, 'g1:west'], west: [1, 't1:'] }, 1],
@@ -81,9 +82,12 @@ describe('cut short', () => {
     for (const agent of cluster.agents.splice(0).reverse()) assert.equal(await agent.stop(), undefined);
 
     const encoded = (n) => Buffer.from([0x81, 0xa1, 0x6e, n]); // { n }
-    for (const name of ['east', 'west']) {
-      const db = new DatabaseSync(join(cluster.dir, name, 'state.db'));
-      const put = db.prepare('INSERT OR REPLACE INTO state (address, value) VALUES (?, ?)');
+    // Into each file of states: an address is looked for in the one that it belongs to.
+    const files = ['east', 'west'].flatMap((name) =>
+      readdirSync(join(cluster.dir, name)).filter((file) => /^state-\d+\.db$/.test(file)).map((file) => [name, join(cluster.dir, name, file)]));
+    for (const [name, file] of files) {
+      const db = new DatabaseSync(file);
+      const put = db.prepare('INSERT OR REPLACE INTO state (address, value, written) VALUES (?, ?, 0)');
       // Many keys each, so that both nodes are asked for some.
       cases.forEach(([, holds], c) => {
         if (holds[name] === undefined) return;
