@@ -24,25 +24,24 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define FRESH_BYTES (16u << 20) /* of memory, or of the journal */
-#define FRESH_MS    1000
-#define STEP        64 /* entries, when there is nothing else to do */
-#define ALONG_MIN   4
-#define ALONG_MAX   256
-#define TRIM_ALONG  4 /* commits */
-#define TRIM_STEP   64
-#define PAUSE_MS    1000
-#define FAILED_MS   10000 /* until what failed is tried again */
-#define FRESH_MAX   (4 * FRESH_BYTES)
-#define FAILURES    8
-#define CLOSE_MS    3000
+#define FRESH_MS   1000
+#define STEP       64 /* entries, when there is nothing else to do */
+#define ALONG_MIN  4
+#define ALONG_MAX  256
+#define TRIM_ALONG 4 /* commits */
+#define TRIM_STEP  64
+#define PAUSE_MS   1000
+#define FAILED_MS  10000 /* until what failed is tried again */
+#define FAILURES   8
+#define CLOSE_MS   3000
 /* Free pages are given back when there are so many, and a quarter of the file; in steps. */
 #define FREE_PAGES 4096
 #define FREE_STEP  256
 
+/* Memory is taken in blocks, so that counts only when it is much. */
 static size_t size_of(const struct isola__overlay *p)
 {
-    return p->bytes > p->logged ? p->bytes : p->logged;
+    return p->bytes / 2 > p->logged ? p->bytes / 2 : p->logged;
 }
 
 static bool is_folding(const struct isola__group *g)
@@ -183,14 +182,15 @@ static int trim_some(struct isola__group *g, unsigned n)
  * so many bytes. */
 static unsigned share(const struct isola__group *g, size_t bytes)
 {
-    size_t size = size_of(&g->fresh), left = size < FRESH_BYTES ? FRESH_BYTES - size : 0;
+    size_t size = size_of(&g->fresh),
+           left = size < g->ops.fold_bytes ? g->ops.fold_bytes - size : 0;
     size_t n = g->fold.left / (left / (bytes + 1) + 1) + 1;
     return n < ALONG_MIN ? ALONG_MIN : n > ALONG_MAX ? ALONG_MAX : (unsigned)n;
 }
 
 int isola__fold_along(struct isola__group *g, size_t bytes)
 {
-    if (!is_folding(g) && size_of(&g->fresh) >= FRESH_BYTES)
+    if (!is_folding(g) && size_of(&g->fresh) >= g->ops.fold_bytes)
         turn_over(g);
     int code = 0;
     if (is_folding(g) && !g->fold.single && isola_clock_ms() >= g->fold.not_before)
@@ -276,7 +276,7 @@ bool isola__fold_step(struct isola__group *g, uint64_t *at)
 
 void isola__fold_pressed(struct isola__group *g)
 {
-    while (size_of(&g->fresh) >= FRESH_MAX && is_folding(g) &&
+    while (size_of(&g->fresh) >= 4 * g->ops.fold_bytes && is_folding(g) &&
            isola_clock_ms() >= g->fold.not_before)
         fold_step(g, ALONG_MAX);
 }

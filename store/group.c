@@ -279,9 +279,11 @@ static void handle(struct isola__group *g, struct isola_state_req *req)
     case ISOLA__OP_DUE:
     case ISOLA__OP_OUTBOXES:
         list(g, req);
+        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
         break;
     case ISOLA__OP_FORGET:
         forget(g, req);
+        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
         break;
     }
 }
@@ -334,8 +336,9 @@ static void *work(void *arg)
 void isola__group_request(struct isola__group *g, struct isola_state_req *req)
 {
     ISOLA_CHECK(req->cb != NULL);
-    if (req->op < ISOLA__OP_DUE)
-        atomic_fetch_add_explicit(&g->flying[isola__place(req->address)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(req->op < ISOLA__OP_DUE ? &g->flying[isola__place(req->address)]
+                                                      : &g->flying_all,
+                              1, memory_order_relaxed);
     pthread_mutex_lock(&g->lock);
     bool was_empty = g->queue.head == NULL;
     isola__queue_push(&g->queue, req);

@@ -51,6 +51,7 @@ struct isola__group_ops {
     void (*checkpoint)(void *arg, struct isola__group *g);
     /* An address that is in the file's journal. */
     void (*found)(void *arg, struct isola_slice address);
+    size_t fold_bytes; /* as of isola_state_options, not 0 */
 };
 
 /* Errors as isola_state_open. */

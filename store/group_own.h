@@ -19,7 +19,8 @@ struct isola__group {
     struct isola__queue queue; /* under the lock */
     bool closing;              /* under the lock */
     pthread_t thread;
-    atomic_uint flying[ISOLA__PLACES]; /* of the thread's requests, until their callbacks end */
+    atomic_uint flying[ISOLA__PLACES]; /* of the thread's requests, until their callbacks end; */
+    atomic_uint flying_all;            /* of those of all addresses */
     _Atomic uint64_t reads, writes, commits, failed_commits;
     atomic_bool any_rows; /* there may be rows in `kept` */
 

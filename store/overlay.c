@@ -221,8 +221,9 @@ void isola__overlay_add(struct isola__overlay *p, const struct isola__change *c,
     }
     if (c->deleted) {
         e->deleted = true;
-        e->has_value = false;
+        e->has_value = e->touched = false;
     }
+    e->touched |= c->touched;
     if (c->has_value) {
         if (c->value.len > e->room) {
             e->room = c->value.len + c->value.len / 8;
@@ -235,13 +236,14 @@ void isola__overlay_add(struct isola__overlay *p, const struct isola__change *c,
         e->deleted = false;
     }
     e->written = written;
-    for (size_t i = 0; i < c->nrows; i++)
+    for (size_t i = 0; i < c->nrows; i++) {
+        e->touched |= !c->rows[i].gone;
         add_row(p, e, &c->rows[i], written);
+    }
 }
 
 int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t)
 {
-    bool stays = false;
     int code = 0;
     if (e->cleared)
         code = isola__tables_clear_rows(t, e->address);
@@ -249,11 +251,9 @@ int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t)
         code = isola__tables_del(t, e->address);
     if (code == 0 && e->has_value)
         code = isola__tables_put(t, e->address, e->value, e->written);
-    for (const struct isola__overlay_row *r = e->rows; r != NULL && code == 0; r = r->next) {
-        stays |= !r->row.gone;
+    for (const struct isola__overlay_row *r = e->rows; r != NULL && code == 0; r = r->next)
         code = isola__tables_put_row(t, e->address, &r->row, r->written);
-    }
-    if (code == 0 && stays && !e->has_value)
+    if (code == 0 && e->touched && !e->has_value)
         code = isola__tables_touch(t, e->address, e->written);
     return code;
 }
@@ -269,6 +269,7 @@ void isola__entry_change(const struct isola__entry *e, struct isola__change *out
                                   .has_value = e->has_value,
                                   .clear = e->cleared,
                                   .deleted = e->deleted,
+                                  .touched = e->touched,
                                   .value = e->value,
                                   .rows = *rows,
                                   .nrows = n};
@@ -283,7 +284,7 @@ void isola__overlay_beneath(struct isola__overlay *p, const struct isola__entry 
     isola__entry_change(e, &older, &older_rows);
     isola__entry_change(here, &newer, &newer_rows);
     drop_rows(here);
-    here->has_value = here->deleted = here->cleared = false;
+    here->has_value = here->deleted = here->cleared = here->touched = false;
     here->room = 0; /* the value is where `newer` says */
     isola__overlay_add(p, &older, e->written);
     if (written != 0)
@@ -295,14 +296,15 @@ void isola__overlay_beneath(struct isola__overlay *p, const struct isola__entry 
 /* --- as bytes --- */
 
 /* [address, what, state (bin) or nil, [part, what, peer, number, value (bin), …]] */
-enum { CLEAR = 1, DELETED = 2 };
+enum { CLEAR = 1, DELETED = 2, TOUCHED = 4 };
 enum { GONE = 1, WHOLE = 2 };
 
 void isola__change_write(struct isola_buf *out, const struct isola__change *c)
 {
     isola_mp_array(out, 4);
     isola_mp_str(out, c->address);
-    isola_mp_uint(out, (c->clear ? CLEAR : 0) | (c->deleted ? DELETED : 0));
+    isola_mp_uint(out,
+                  (c->clear ? CLEAR : 0) | (c->deleted ? DELETED : 0) | (c->touched ? TOUCHED : 0));
     if (c->has_value)
         isola_mp_bin(out, c->value);
     else
@@ -349,10 +351,11 @@ static bool read_change(struct isola_mp_reader *r, struct isola__change *c, stru
         !isola_mp_take(r, ISOLA_MP_STR, &item))
         return false;
     c->address = item.bytes;
-    if (!isola_mp_take(r, ISOLA_MP_UINT, &item) || item.u > (CLEAR | DELETED))
+    if (!isola_mp_take(r, ISOLA_MP_UINT, &item) || item.u > (CLEAR | DELETED | TOUCHED))
         return false;
     c->clear = (item.u & CLEAR) != 0;
     c->deleted = (item.u & DELETED) != 0;
+    c->touched = (item.u & TOUCHED) != 0;
     if (isola_mp_next(r, &item) != 0 || (item.type != ISOLA_MP_BIN && item.type != ISOLA_MP_NIL))
         return false;
     c->has_value = item.type == ISOLA_MP_BIN;

@@ -23,7 +23,8 @@ struct isola__entry {
     struct isola__entry *next; /* in the order of their first change */
     struct isola_slice address;
     bool has_value; /* `value` is its state, */
-    bool deleted;   /* or it has none */
+    bool deleted;   /* or it had none, */
+    bool touched;   /* and has at least an empty one since */
     bool cleared;   /* its rows in the tables are gone, but for those here */
     bool failed;    /* it could not be written into the tables */
     uint16_t parts; /* bits: rows of these have changed */
@@ -52,6 +53,7 @@ struct isola__overlay {
 struct isola__change {
     struct isola_slice address;
     bool has_value, clear, deleted;
+    bool touched; /* it has a state, if an empty one, though this has no row of it */
     struct isola_slice value;
     const struct isola_kept *rows;
     size_t nrows;

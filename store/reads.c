@@ -71,12 +71,12 @@ static unsigned get_pending(const struct isola__group *g, const struct isola_sta
             isola_buf_append(&out->value, e->value.data, e->value.len);
             return rows;
         }
+        if (e->touched) /* it has a state, but perhaps none in the tables yet */
+            return FOLD;
         if (e->deleted) {
-            out->code = has_parts(l, ~0u) ? 0 : ISOLA_ENOENT; /* with rows it has a state */
+            out->code = ISOLA_ENOENT;
             return ANSWERED;
         }
-        if (e->nrows > 0) /* it has a state, if an empty one; perhaps not in the tables yet */
-            return FOLD;
     }
     return VALUE_FROM_TABLES | rows;
 }
@@ -205,7 +205,8 @@ void isola__group_read(struct isola__group *g, struct isola_state_req *req)
 {
     struct found f = {0};
     struct isola_err err = {0};
-    if (atomic_load_explicit(&g->flying[isola__place(req->address)], memory_order_acquire) != 0) {
+    if (atomic_load_explicit(&g->flying[isola__place(req->address)], memory_order_acquire) != 0 ||
+        atomic_load_explicit(&g->flying_all, memory_order_acquire) != 0) {
         isola__group_request(g, req);
         return;
     }

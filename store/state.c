@@ -35,6 +35,7 @@
 #include "store/sqlite.h"
 
 #define GROUPS_MAX 64
+#define FOLD_BYTES (16u << 20)
 /* Addresses looked at in one go, between requests; in files of so many bytes, all together: of more
  * it is not known without reading whether an address has a state. */
 #define SCAN_ROWS      500
@@ -76,7 +77,8 @@ struct isola_state {
 
     struct helper reader;
     struct isola__queue reads;       /* under reader.lock */
-    atomic_uint lane[ISOLA__PLACES]; /* of the requests there, until they have ended or gone on */
+    atomic_uint lane[ISOLA__PLACES]; /* of the requests there, until they have ended or gone on; */
+    atomic_uint lane_all;            /* of those of all addresses */
     bool scanning;                   /* the reader's own */
 
     struct helper logs;
@@ -159,6 +161,80 @@ static void *copy_logs(void *arg)
     return NULL;
 }
 
+/* --- one request for all groups --- */
+
+/* One request, as each group has it, until all have answered. */
+struct fan {
+    struct isola_state_req *req;
+    pthread_mutex_t lock;
+    unsigned left;
+    int code;
+    char why[1000];
+    struct isola_kept_rows rows;
+    struct isola_state_req part[GROUPS_MAX];
+};
+
+/* Timers by due, address and id; of outboxes only the peer is there. */
+static int by_order(const void *a, const void *b)
+{
+    const struct isola_kept *x = a, *y = b;
+    if (x->seq != y->seq)
+        return x->seq < y->seq ? -1 : 1;
+    int order = isola_slice_order(x->value, y->value);
+    return order != 0 ? order : isola_slice_order(x->peer, y->peer);
+}
+
+static void fan_end(struct fan *f)
+{
+    struct isola_state_req *req = f->req;
+    size_t most = req->op == ISOLA__OP_DUE ? req->due->rows : SIZE_MAX;
+    if (f->rows.n > 0)
+        qsort(f->rows.row, f->rows.n, sizeof(f->rows.row[0]), by_order);
+    req->rows = f->rows.row;
+    req->nrows = f->rows.n < most ? f->rows.n : most;
+    req->cb(req, f->code, isola_slice(NULL, 0), f->code != 0 ? f->why : NULL);
+    isola_kept_free(&f->rows);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+static void fan_answered(struct isola_state_req *part, int code, struct isola_slice value,
+                         const char *why)
+{
+    struct fan *f = part->arg;
+    (void)value;
+    pthread_mutex_lock(&f->lock);
+    if (code == 0) {
+        isola_kept_copy(&f->rows, part->rows, part->nrows);
+    } else {
+        f->code = code;
+        snprintf(f->why, sizeof(f->why), "%s", why != NULL ? why : "");
+    }
+    bool last = --f->left == 0;
+    pthread_mutex_unlock(&f->lock);
+    if (last)
+        fan_end(f);
+}
+
+static void request_all(struct isola_state *s, struct isola_state_req *req)
+{
+    if (s->ngroups == 1) {
+        isola__group_request(s->group[0], req);
+        return;
+    }
+    struct fan *f = isola_zalloc(sizeof(*f));
+    f->req = req;
+    f->left = s->ngroups;
+    pthread_mutex_init(&f->lock, NULL);
+    for (unsigned i = 0, n = s->ngroups; i < n; i++) {
+        f->part[i] = *req;
+        f->part[i].cb = fan_answered;
+        f->part[i].arg = f;
+    }
+    for (unsigned i = 0, n = s->ngroups; i < n; i++) /* with the last one it may be gone */
+        isola__group_request(s->group[i], &f->part[i]);
+}
+
 /* --- reads that are not waited for, and what is there already --- */
 
 static void on_found(void *arg, struct isola_slice address)
@@ -197,13 +273,19 @@ static bool is_read(const struct isola_state_req *req)
     return req->op <= ISOLA__OP_RANGE;
 }
 
+static atomic_uint *lane_of(struct isola_state *s, const struct isola_state_req *req)
+{
+    return req->op >= ISOLA__OP_DUE ? &s->lane_all : &s->lane[isola__place(req->address)];
+}
+
 static void go_on(struct isola_state *s, struct isola_state_req *req)
 {
-    struct isola__group *g = group_of(s, req->address);
-    if (is_read(req))
-        isola__group_read(g, req);
+    if (req->op >= ISOLA__OP_DUE)
+        request_all(s, req);
+    else if (is_read(req))
+        isola__group_read(group_of(s, req->address), req);
     else
-        isola__group_request(g, req);
+        isola__group_request(group_of(s, req->address), req);
 }
 
 static void *read_on(void *arg)
@@ -225,9 +307,9 @@ static void *read_on(void *arg)
             scan_some(s, &at);
         while (req != NULL) {
             struct isola_state_req *next = req->next;
-            unsigned place = isola__place(req->address);
+            atomic_uint *lane = lane_of(s, req);
             go_on(s, req);
-            atomic_fetch_sub_explicit(&s->lane[place], 1, memory_order_release);
+            atomic_fetch_sub_explicit(lane, 1, memory_order_release);
             req = next;
         }
         pthread_mutex_lock(&s->reader.lock);
@@ -237,20 +319,20 @@ static void *read_on(void *arg)
     return NULL;
 }
 
-/* Requests of an address are done in their order: what comes while the reader has some goes there
- * too, and on from there. */
+/* Requests of an address, and those of all, are done in their order: what comes while the reader
+ * has some goes there too, and on from there. */
 static void request(struct isola_state *s, struct isola_state_req *req, enum isola__op op,
                     bool here)
 {
-    unsigned place = isola__place(req->address);
     ISOLA_CHECK(req->cb != NULL);
     req->op = (uint8_t)op;
-    if ((here || !is_read(req)) &&
-        atomic_load_explicit(&s->lane[place], memory_order_acquire) == 0) {
+    if (here && op < ISOLA__OP_DUE &&
+        atomic_load_explicit(&s->lane[isola__place(req->address)], memory_order_acquire) == 0 &&
+        atomic_load_explicit(&s->lane_all, memory_order_acquire) == 0) {
         go_on(s, req);
         return;
     }
-    atomic_fetch_add_explicit(&s->lane[place], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(lane_of(s, req), 1, memory_order_relaxed);
     pthread_mutex_lock(&s->reader.lock);
     isola__queue_push(&s->reads, req);
     pthread_mutex_unlock(&s->reader.lock);
@@ -402,97 +484,25 @@ int isola_state_row_wait(struct isola_state *s, struct isola_slice address,
 
 /* --- requests of all addresses --- */
 
-/* One request, as each group has it, until all have answered. */
-struct fan {
-    struct isola_state_req *req;
-    pthread_mutex_t lock;
-    unsigned left;
-    int code;
-    char why[1000];
-    struct isola_kept_rows rows;
-    struct isola_state_req part[GROUPS_MAX];
-};
-
-/* Timers by due, address and id; of outboxes only the peer is there. */
-static int by_order(const void *a, const void *b)
-{
-    const struct isola_kept *x = a, *y = b;
-    if (x->seq != y->seq)
-        return x->seq < y->seq ? -1 : 1;
-    int order = isola_slice_order(x->value, y->value);
-    return order != 0 ? order : isola_slice_order(x->peer, y->peer);
-}
-
-static void fan_end(struct fan *f)
-{
-    struct isola_state_req *req = f->req;
-    size_t most = req->op == ISOLA__OP_DUE ? req->due->rows : SIZE_MAX;
-    if (f->rows.n > 0)
-        qsort(f->rows.row, f->rows.n, sizeof(f->rows.row[0]), by_order);
-    req->rows = f->rows.row;
-    req->nrows = f->rows.n < most ? f->rows.n : most;
-    req->cb(req, f->code, isola_slice(NULL, 0), f->code != 0 ? f->why : NULL);
-    isola_kept_free(&f->rows);
-    pthread_mutex_destroy(&f->lock);
-    free(f);
-}
-
-static void fan_answered(struct isola_state_req *part, int code, struct isola_slice value,
-                         const char *why)
-{
-    struct fan *f = part->arg;
-    (void)value;
-    pthread_mutex_lock(&f->lock);
-    if (code == 0) {
-        isola_kept_copy(&f->rows, part->rows, part->nrows);
-    } else {
-        f->code = code;
-        snprintf(f->why, sizeof(f->why), "%s", why != NULL ? why : "");
-    }
-    bool last = --f->left == 0;
-    pthread_mutex_unlock(&f->lock);
-    if (last)
-        fan_end(f);
-}
-
-static void request_all(struct isola_state *s, struct isola_state_req *req, enum isola__op op)
-{
-    ISOLA_CHECK(req->cb != NULL);
-    bare(req);
-    req->op = (uint8_t)op;
-    if (s->ngroups == 1) {
-        isola__group_request(s->group[0], req);
-        return;
-    }
-    struct fan *f = isola_zalloc(sizeof(*f));
-    f->req = req;
-    f->left = s->ngroups;
-    pthread_mutex_init(&f->lock, NULL);
-    for (unsigned i = 0, n = s->ngroups; i < n; i++) {
-        f->part[i] = *req;
-        f->part[i].cb = fan_answered;
-        f->part[i].arg = f;
-    }
-    for (unsigned i = 0, n = s->ngroups; i < n; i++) /* with the last one it may be gone */
-        isola__group_request(s->group[i], &f->part[i]);
-}
-
 void isola_state_due(struct isola_state *s, struct isola_state_req *req,
                      const struct isola_kept_due *due)
 {
+    bare(req);
     req->due = due;
-    request_all(s, req, ISOLA__OP_DUE);
+    request(s, req, ISOLA__OP_DUE, false);
 }
 
 void isola_state_outboxes(struct isola_state *s, struct isola_state_req *req)
 {
-    request_all(s, req, ISOLA__OP_OUTBOXES);
+    bare(req);
+    request(s, req, ISOLA__OP_OUTBOXES, false);
 }
 
 void isola_state_forget(struct isola_state *s, struct isola_state_req *req, uint64_t ms)
 {
+    bare(req);
     req->forget_ms = ms;
-    request_all(s, req, ISOLA__OP_FORGET);
+    request(s, req, ISOLA__OP_FORGET, false);
 }
 
 void isola_state_stats(struct isola_state *s, struct isola_state_stats *out)
@@ -670,7 +680,11 @@ int isola_state_open_with(const char *path, const struct isola_state_options *op
     helper_init(&s->reader);
     helper_init(&s->logs);
     pthread_mutex_init(&s->slow_lock, NULL);
-    s->ops = (struct isola__group_ops){.arg = s, .checkpoint = on_full, .found = on_found};
+    s->ops = (struct isola__group_ops){.arg = s,
+                                       .checkpoint = on_full,
+                                       .found = on_found,
+                                       .fold_bytes = options->fold_bytes > 0 ? options->fold_bytes
+                                                                             : FOLD_BYTES};
     int code = isola__db_open(&s->root, path, &schema, err);
     if (code == 0)
         code = count_groups(s, options->groups, err);

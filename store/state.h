@@ -24,8 +24,10 @@
 struct isola_state;
 
 struct isola_state_options {
-    unsigned groups; /* files, each with a thread that writes it, when there is none yet; 0: as
-                        suits the machine */
+    unsigned groups;   /* files, each with a thread that writes it, when there is none yet; 0: as
+                          suits the machine */
+    size_t fold_bytes; /* so much in the journal, and in memory, is brought into the tables while
+                          commits go on; 0: 16 MB */
 };
 /* Starts its threads. Errors with sentences: ISOLA_ESCHEMA (newer schema), ISOLA_EBUSY (another
  * process has it), ISOLA_EIO, ISOLA_EPERM. May wait for some seconds. */
@@ -116,7 +118,8 @@ ANY_THREAD void isola_state_del(struct isola_state *s, struct isola_state_req *r
  * the address as `peer`. req->address is not looked at. */
 ANY_THREAD void isola_state_outboxes(struct isola_state *s, struct isola_state_req *req);
 /* Forgets what programs (peers whose name begins with `~`) have sent and been answered, and all
- * answers, that was written last `ms` ago or longer. req->address is not looked at. */
+ * answers, that was written last `ms` ago or longer. req->address is not looked at. When it fails
+ * some may be forgotten. */
 ANY_THREAD void isola_state_forget(struct isola_state *s, struct isola_state_req *req, uint64_t ms);
 
 struct isola_state_stats {

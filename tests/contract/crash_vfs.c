@@ -370,8 +370,9 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int 
     pthread_mutex_unlock(&lock);
     h->name = isola_strdup(name);
     h->remove = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0;
+    /* as SQLite's own does, whoever made the file */
     h->sync_dir =
-        made &&
+        (flags & SQLITE_OPEN_CREATE) != 0 &&
         (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL)) != 0;
     h->base.pMethods = &methods;
     if (out != NULL)

@@ -199,5 +199,6 @@ int main(void)
     options.seconds = (double)number("CRASH_SECONDS", 8);
     options.seed = number("CRASH_SEED", (uint64_t)time(NULL));
     print_message("CRASH_SEED=%llu\n", (unsigned long long)options.seed);
+    choose_options(options.seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,7 @@ static const char *self; /* this program */
 static char dir[TEMPDIR_SIZE];
 static char path[96];
 static char data_path[96]; /* the file with the tables, when there is one group */
+static struct isola_state_options store_options = {.groups = 1};
 
 /* --- waiting for callbacks --- */
 
@@ -132,7 +133,7 @@ static inline struct isola_state *open_state(void)
 {
     struct isola_state *s = NULL;
     struct isola_err err = {0};
-    if (isola_state_open_with(path, &(struct isola_state_options){.groups = 1}, &s, &err) != 0)
+    if (isola_state_open_with(path, &store_options, &s, &err) != 0)
         fail_msg("%s", err.text);
     return s;
 }
