@@ -4,7 +4,8 @@
 //
 // Each who asks numbers what it asks for, and asks for the same again until it is answered; an actor carries a number out once. So whatever was
 // answered and is lost shows at once, as a number that is not the next, and what was done in part as sums that do not agree: they are all of
-// the numbers so far. Sources pass their numbers on to stages, those to sinks, durably. At the end each has all, each once.
+// the numbers so far, in an account's state and in its storage, there also in two values that a transaction changes. Sources pass their numbers on
+// to stages, those to sinks, durably; accounts set timers, whose numbers they pass on to a sink. At the end each has all, each once.
 //
 // When both are dead their files are copied, and SQLite is asked about each of its databases.
 import assert from 'node:assert/strict';
@@ -28,8 +29,11 @@ const sums = `
   const value = ${value};
   export const start = () => ({ k: 0, sum: 0, twice: 0, check: 0 });
   export const next = (s, k) => { s.k = k; s.sum += value(k); s.check = Math.imul(s.check ^ value(k), 0x9e3779b1) >>> 0; s.twice = 2 * s.sum; };
-  export const says = ({ k, sum, twice, check }) => [k, sum, twice, check];`;
-const { start, next, says } = await import(`data:text/javascript,${encodeURIComponent(sums)}`);
+  export const says = ({ k, sum, twice, check }) => [k, sum, twice, check];
+  export const tally = (t, k) => { t.n++; t.sum += k; t.squares += k * k; return t; }; // of numbers that come in any order
+  export const none = () => ({ n: 0, sum: 0, squares: 0 });
+  export const rings = (k) => k % 4 === 0; // which set a timer`;
+const { start, next, says, tally, none, rings } = await import(`data:text/javascript,${encodeURIComponent(sums)}`);
 
 export const app = {
   'isola.json': {
@@ -41,20 +45,45 @@ export const app = {
   },
   'sums.js': sums,
   'account.js': `
-    import { next, says, start } from './sums.js';
+    import { actor } from 'isola';
+    import { next, none, rings, says, start, tally } from './sums.js';
     export default (self) => {
-      self.state.s ??= start();
+      const { state, storage } = self;
+      state.s ??= start();
+      state.rung ??= none();
+      state.wrong ??= [];
+      const agrees = async () => {
+        const had = await storage.getMany(['total', 'plus', 'minus']), { s } = state;
+        if (s.k > 0 && !(String(had.get('total')) === String(says(s)) && had.get('plus') === s.sum && had.get('minus') === -s.sum))
+          state.wrong.push([says(s), ...had]);
+      };
       self.on('add', async (k) => {
-        const { s } = self.state;
+        const { s } = state;
         if (k === s.k + 1) {
+          await agrees();
           next(s, k);
           const { twice } = s;
           s.twice = -1; // in the middle of a turn
-          self.state.more = 'x'.repeat(k % 50 === 0 ? 100_000 : k % 700);
-          if (k % 8 === 0) await new Promise((done) => setTimeout(done, 1));
+          state.more = 'x'.repeat(k % 50 === 0 ? 100_000 : k % 700);
+          await storage.transaction(async (txn) => {
+            await txn.put('plus', s.sum);
+            if (k % 8 === 0) await new Promise((done) => setTimeout(done, 1));
+            await txn.put('minus', -s.sum);
+          });
+          await storage.put('item ' + (k % 100), 'y'.repeat(k % 3000));
+          if (rings(k)) self.schedule('ring', (k * 37) % 900 + 'ms', k);
           s.twice = twice;
+          await storage.put('total', says(s));
         }
         return says(s);
+      });
+      self.on('ring', (k) => {
+        tally(state.rung, k);
+        actor('kill/Sink/bell').emit('rung', self.address, k, { durable: true });
+      });
+      self.on('report', async () => {
+        await agrees();
+        return [says(state.s), state.rung, state.wrong];
       });
     };`,
   'source.js': `
@@ -86,15 +115,18 @@ export const app = {
       self.on('report', () => [Object.fromEntries(Object.entries(self.state.of).map(([from, s]) => [from, says(s)])), self.state.wrong]);
     };`,
   'sink.js': `
-    import { next, says, start } from './sums.js';
+    import { next, none, says, start, tally } from './sums.js';
     export default (self) => {
       self.state.of ??= {};
+      self.state.rung ??= {};
       self.state.wrong ??= [];
       self.on('take', (from, k) => {
         const s = (self.state.of[from] ??= start());
         if (k !== s.k + 1) self.state.wrong.push([from, k, s.k]);
         next(s, k);
       });
+      self.on('rung', (from, k) => { tally((self.state.rung[from] ??= none()), k); });
+      self.on('bells', () => self.state.rung);
       self.on('report', () => [Object.fromEntries(Object.entries(self.state.of).map(([from, s]) => [from, says(s)])), self.state.wrong]);
     };`,
 };
@@ -148,6 +180,7 @@ export class Kills {
   answered = 0;
   again = 0; // asked once more
   databases = 0;
+  timers = 0; // fired, in the end
   done = {}; // kind of kill → how often
 
   constructor(cluster, seed) {
@@ -275,6 +308,17 @@ export class Kills {
     for (const stage of STAGES) await have(`kill/Stage/${stage}`, Object.fromEntries(SOURCES.map((s) => [basename(s), expected[s]])));
     for (const sink of SINKS)
       await have(`kill/Sink/${sink}`, Object.fromEntries(STAGES.flatMap((stage) => SOURCES.map((s) => [`${stage}/${basename(s)}`, expected[s]]))));
-    for (const account of ACCOUNTS) assert.deepEqual(await this.#insist(account, 'add', 0), expected[account], account);
+    const bells = {};
+    for (const account of ACCOUNTS) {
+      const [k] = expected[account];
+      bells[account] = Array.from({ length: k + 1 }, (_, i) => i).filter((i) => i > 0 && rings(i)).reduce(tally, none());
+      let said, rung, wrong;
+      const end = clock.now() + PATIENCE;
+      do [said, rung, wrong] = await this.#insist(account, 'report'); while (rung.n < bells[account].n && clock.now() < end);
+      assert.deepEqual([said, rung, wrong], [expected[account], bells[account], []], account);
+    }
+    await until('all timers were passed on', async () => Object.entries(await this.#insist('kill/Sink/bell', 'bells')).reduce((n, [, t]) => n + t.n, 0) >= Object.values(bells).reduce((n, t) => n + t.n, 0), PATIENCE);
+    assert.deepEqual(await this.#insist('kill/Sink/bell', 'bells'), Object.fromEntries(Object.entries(bells).filter(([, t]) => t.n > 0)), 'kill/Sink/bell');
+    this.timers = Object.values(bells).reduce((n, t) => n + t.n, 0);
   }
 }

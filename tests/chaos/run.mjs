@@ -50,5 +50,5 @@ await part('actor-host and agent killed', async (cluster, stopped) => {
   await kills.begin();
   const made = await kills.run(rounds, stopped);
   const kinds = Object.entries(kills.done).map(([kind, n]) => `${kind} ${n} times`).join(', ');
-  return `${made} of ${rounds} kills (${kinds}), ${kills.answered} answers and none lost, ${kills.again} asked for once more, ${kills.databases} databases checked`;
+  return `${made} of ${rounds} kills (${kinds}), ${kills.answered} answers and none lost, ${kills.again} asked for once more, ${kills.timers} timers, ${kills.databases} databases checked`;
 });

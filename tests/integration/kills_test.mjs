@@ -16,6 +16,6 @@ test('what was answered is there, and what was sent durably has come once', asyn
   const kills = new Kills(cluster, seed);
   await kills.begin();
   assert.equal(await kills.run(10), 10);
-  console.log(`${kills.answered} answers, ${kills.again} asked for once more, ${kills.databases} databases checked`, kills.done);
+  console.log(`${kills.answered} answers, ${kills.again} asked for once more, ${kills.timers} timers, ${kills.databases} databases checked`, kills.done);
   assert.ok(kills.answered > 50 && kills.databases > 0);
 });
