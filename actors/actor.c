@@ -411,6 +411,7 @@ static void leave_realm(struct isola_actor *a)
     isola__durable_end(a);
     isola__schedule_end(a);
     isola__storage_end(a);
+    isola__sql_end(a);
     if (a->serial != 0) {
         isola__cancel_asks(a);
         while (a->pending != NULL)

@@ -6,10 +6,10 @@
  * Whatever a script sends (replies, emits, events, asks, subscriptions) is an effect in its actor's
  * list. When the script has returned, and there are effects or a turn has ended, the state is
  * encoded and compared with the last one. If it has changed, or there is something to be kept
- * beside it (durable.c, storage.c), it is written, and the effects wait for that write; if not, but
- * a write is under way, they wait for that one; else they leave. So effects leave in the order they
- * were caused. A write that fails turns the answers that wait into errors, drops the rest, and
- * takes the actor back to what is on disk.
+ * beside it (durable.c, storage.c, sql.c), it is written, and the effects wait for that write; if
+ * not, but a write is under way, they wait for that one; else they leave. So effects leave in the
+ * order they were caused. A write that fails turns the answers that wait into errors, drops the
+ * rest, and takes the actor back to what is on disk.
  */
 #include "actors/internal.h"
 #include "actors/pace.h"
@@ -255,6 +255,8 @@ static void take_rows(struct isola_actor *a, struct isola_commit *c)
         c->timers = true;
     }
     c->items = isola__storage_take(a);
+    if (isola__sql_dirty(a))
+        c->sql_taken = isola__sql_rows(a, &c->rows);
     a->looked &= (uint8_t)~ISOLA_LOOKED_KEPT;
 }
 
@@ -343,6 +345,7 @@ static void stop(struct isola_actor *a)
 bool isola__gate_settle(struct isola_actor *a)
 {
     a->effect_bytes = 0;
+    isola__sql_rest(a);
     if (a->upgrade == NULL && a->stopping == NULL && !a->hurt && !a->turn_ended &&
         a->effects.count == 0)
         return true;
@@ -376,7 +379,8 @@ bool isola__gate_settle(struct isola_actor *a)
         a->turn_ended = false;
     /* Of a start, too, when something is to leave. */
     bool leaves = a->serial != 0 && (due || a->effects.count > 0);
-    bool kept = a->serial != 0 && (is_dirty(a) || (leaves && isola__storage_dirty(a)));
+    bool kept = a->serial != 0 &&
+                (is_dirty(a) || (leaves && (isola__storage_dirty(a) || isola__sql_dirty(a))));
     if (due && (a->looked & ISOLA_LOOKED_STATE) != 0) {
         struct isola_buf value = {0};
         struct isola_err err;
@@ -397,6 +401,8 @@ bool isola__gate_settle(struct isola_actor *a)
     }
     if (kept)
         write_state(a, NULL);
+    else if (leaves && !a->activating)
+        a->looked &= (uint8_t)~ISOLA_LOOKED_KEPT; /* a database that was read alone */
     struct isola_commit *last = a->commits != NULL ? last_commit(a) : NULL;
     if (last != NULL)
         isola_mailq_join(&last->effects, &a->effects);
@@ -426,6 +432,8 @@ void isola__gate_committed(struct isola_commit *c)
             a->saved = c->value;
             c->value = (struct isola_buf){0};
         }
+        if (current)
+            isola__sql_kept(a, c->sql_taken);
     } else {
         char why[300];
         snprintf(why, sizeof(why), "its state could not be saved: %s", c->why);

@@ -13,6 +13,7 @@
 #include "actors/mail.h"
 #include "base/kept.h"
 #include "base/log.h"
+#include "base/sql.h"
 
 struct isola_host;
 struct isola_js;
@@ -92,6 +93,8 @@ struct isola_host_ops {
     /* One row, for who waits: blocks. 0 (appends its value), ISOLA_ENOENT, ISOLA_EIO. */
     int (*state_row)(void *arg, struct isola_slice address, const struct isola_kept *wanted,
                      struct isola_buf *out, struct isola_err *err);
+    /* Databases of actors, whose pages are rows of theirs. NULL: there are none. */
+    const struct isola_sql_ops *sql;
     /* A line of an actor's log (address may be empty). */
     void (*log)(void *arg, enum isola_log_level level, struct isola_slice address,
                 struct isola_slice text);
@@ -152,6 +155,7 @@ struct isola_host_limits {
     uint32_t mailbox;                     /* messages */
     uint64_t mailbox_bytes, message;      /* bytes in the mailbox, and of one message */
     uint64_t output;                      /* bytes of what waits for the output gate */
+    uint64_t sql_bytes;                   /* of the database */
     uint32_t asks, timers, subscriptions; /* under way */
     uint32_t log_rate;                    /* lines a second */
 };

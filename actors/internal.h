@@ -20,6 +20,7 @@
 #include "actors/host.h"
 #include "actors/life.h"
 #include "actors/schedule.h"
+#include "actors/sql.h"
 #include "actors/stack.h"
 #include "actors/storage.h"
 #include "actors/v8/realm.h"
@@ -456,6 +457,7 @@ struct isola_commit {
     bool timers;               /* there are some among its rows */
     struct isola_items *items; /* rows of its storage, or NULL */
     struct isola_kept *all;    /* those and `rows`, where there are both */
+    uint64_t sql_taken;        /* its rows of self.sql are, or 0 */
     struct isola_mailq effects;
     int code;
     char why[200];
@@ -562,6 +564,7 @@ struct isola_actor {
     struct isola_durable *durable;   /* durable.c, or NULL */
     struct isola_schedule *schedule; /* schedule.c, or NULL */
     struct isola_storage *storage;   /* storage.c, or NULL */
+    struct isola_sql *sql;           /* sql.c, or NULL */
     char text[];                     /* the address */
 };
 _Static_assert(offsetof(struct isola_actor, turns) == 64 &&

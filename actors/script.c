@@ -608,6 +608,12 @@ static void looked(void *arg, uint32_t actor)
         a->looked |= ISOLA_LOOKED_STATE;
 }
 
+static struct isola_sql *sql(void *arg, uint32_t actor, const struct isola_sql_ops **ops,
+                             struct isola_sql_fault *fault)
+{
+    return isola__sql_of(arg, actor, ops, fault);
+}
+
 /* Whoever waited for this module goes on, or fails with it. */
 static void loaded(void *arg, struct isola_slice type, struct isola_slice error)
 {
@@ -696,6 +702,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .storage_list = storage_list,
     .storage_step = storage_step,
     .looked = looked,
+    .sql = sql,
     .loaded = loaded,
     .place = place,
     .env = env,

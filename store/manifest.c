@@ -23,7 +23,7 @@ static const char *const type_keys[] = {
     "module", "isolation", "reentrant", "kind", "hibernateAfter", "restart", "strategy",
     /* limits: */
     "heap", "external", "cpu", "mailbox", "mailboxBytes", "message", "output", "asks", "timers",
-    "subscriptions", "logRate", NULL};
+    "subscriptions", "logRate", "sqlBytes", NULL};
 static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
                                               "replicas", "minInSync", "labels", NULL};
 static const char *const permission_keys[] = {"net", "env", "apps", NULL};
@@ -77,7 +77,7 @@ static int read_limits(struct isola__manifest_reader *r, const json_t *object,
     out->external = 256u << 20;
     out->cpu_ms = 1000;
     out->mailbox = out->asks = out->timers = out->subscriptions = 10000;
-    out->mailbox_bytes = 64u << 20;
+    out->mailbox_bytes = out->sql_bytes = 64u << 20;
     out->message = 16u << 20;
     out->log_rate = 1000;
     FIELD(isola__manifest_size(r, v, "4MB", "16GB", &out->heap), "heap");
@@ -91,6 +91,7 @@ static int read_limits(struct isola__manifest_reader *r, const json_t *object,
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->timers), "timers");
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->subscriptions), "subscriptions");
     FIELD(isola__manifest_count(r, v, 1, 1000000, &out->log_rate), "logRate");
+    FIELD(isola__manifest_size(r, v, "64KB", "1GB", &out->sql_bytes), "sqlBytes");
     return 0;
 }
 

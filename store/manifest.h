@@ -45,6 +45,7 @@ struct isola_actor_type {
     uint64_t mailbox_bytes; /* bytes of them; default 64 MiB */
     uint64_t message;       /* bytes of one; default 16 MiB */
     uint64_t output;        /* bytes caused and not let out yet; default 128 MiB */
+    uint64_t sql_bytes;     /* bytes of its database; default 64 MiB */
     uint32_t asks, timers, subscriptions; /* under way; default 10,000 each */
     uint32_t log_rate;                    /* lines a second; default 1,000 */
 };

@@ -62,20 +62,29 @@ static int bind_array(struct isola_sql *db, sqlite3_stmt *stmt, struct isola_mp_
     return code;
 }
 
-/* The parameter of that name, whatever sign it has; 0: there is none. */
-static int parameter(sqlite3_stmt *stmt, struct isola_slice name)
+/* The value goes to each parameter of that name, whatever sign it has. */
+static int bind_named(struct isola_sql *db, sqlite3_stmt *stmt, struct isola_slice name,
+                      struct isola_mp_reader *r, bool *given, struct isola_sql_fault *fault)
 {
-    char text[100];
-    int at = 0;
-    if (name.len + 2 > sizeof(text))
-        return 0;
-    memcpy(text + 1, name.data, name.len);
-    text[name.len + 1] = '\0';
-    for (const char *sign = ":$@"; at == 0 && *sign != '\0'; sign++) {
+    char text[100] = "";
+    bool found = false;
+    struct isola_mp_reader value = *r;
+    if (name.len + 2 <= sizeof(text))
+        memcpy(text + 1, name.data, name.len);
+    for (const char *sign = ":$@"; *sign != '\0'; sign++) {
         text[0] = *sign;
-        at = sqlite3_bind_parameter_index(stmt, text);
+        int at = sqlite3_bind_parameter_index(stmt, text);
+        if (at == 0)
+            continue;
+        *r = value;
+        int code = bind_one(db, stmt, at, r, fault);
+        if (code != 0)
+            return code;
+        found = given[at] = true;
     }
-    return at;
+    return found ? 0
+                 : isola__sql_refuse(fault, ISOLA_EINVAL, "the query has no parameter :%.*s",
+                                     ISOLA_FMT(isola_slice_cut(name, 100)));
 }
 
 static int bind_map(struct isola_sql *db, sqlite3_stmt *stmt, struct isola_mp_reader *r, uint32_t n,
@@ -87,22 +96,18 @@ static int bind_map(struct isola_sql *db, sqlite3_stmt *stmt, struct isola_mp_re
         struct isola_mp_item name;
         if (!isola_mp_take(r, ISOLA_MP_STR, &name))
             return isola__sql_refuse(fault, ISOLA_EPROTO, "the values of the query are malformed");
-        int at = parameter(stmt, name.bytes);
-        if (at == 0)
-            return isola__sql_refuse(fault, ISOLA_EINVAL, "the query has no parameter :%.*s",
-                                     ISOLA_FMT(isola_slice_cut(name.bytes, 100)));
-        given[at] = true;
-        code = bind_one(db, stmt, at, r, fault);
+        code = bind_named(db, stmt, name.bytes, r, given, fault);
     }
-    for (int i = 1; code == 0 && i <= wanted; i++)
-        if (!given[i]) {
-            const char *name = sqlite3_bind_parameter_name(stmt, i);
-            return isola__sql_refuse(fault, ISOLA_EINVAL,
-                                     name != NULL ? "no value is given for %s"
-                                                  : "the query has parameters without a name (%s): "
-                                                    "give its values one by one",
-                                     name != NULL ? name : "?");
-        }
+    for (int i = 1; code == 0 && i <= wanted; i++) {
+        const char *name = sqlite3_bind_parameter_name(stmt, i);
+        if (given[i])
+            continue;
+        code = name != NULL
+                   ? isola__sql_refuse(fault, ISOLA_EINVAL, "no value is given for %s", name)
+                   : isola__sql_refuse(fault, ISOLA_EINVAL,
+                                       "the query has parameters without a name: give its "
+                                       "values one by one");
+    }
     return code;
 }
 

@@ -70,6 +70,11 @@ int io_start(void *, uint32_t, bool, Slice, Slice, Slice, uint64_t *, isola_err 
 {
     return isola_fail(err, ISOLA_EPERM, "nothing outside can be had here");
 }
+isola_sql *sql(void *, uint32_t, const isola_sql_ops **, isola_sql_fault *fault)
+{
+    isola_fail(&fault->err, ISOLA_EPERM, "there is no database here");
+    return nullptr;
+}
 void io_more(void *, uint64_t) {}
 void io_cancel(void *, uint64_t) {}
 
@@ -204,6 +209,7 @@ const isola_v8_ops quiet_ops = {
     .timer_set = timer_set,
     .timer_clear = timer_clear,
     .looked = looked,
+    .sql = sql,
     .loaded = loaded,
     .place = nullptr,
     .env = env,

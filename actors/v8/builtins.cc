@@ -36,7 +36,7 @@ class Text final : public v8::String::ExternalOneByteStringResource
 const NativeGroup *const groups[] = {
     &buffer_natives, &search_natives, &util_natives,   &types_natives,    &url_natives,
     &crypto_natives, &io_natives,     &stream_natives, &schedule_natives, &storage_natives,
-    &zlib_natives,   &icu_natives,    &rare_natives};
+    &zlib_natives,   &icu_natives,    &rare_natives,   &sql_natives};
 
 const std::vector<std::unique_ptr<Text>> &texts()
 {

@@ -40,6 +40,7 @@ extern const NativeGroup io_natives;       // io.cc
 extern const NativeGroup stream_natives;   // streams.cc
 extern const NativeGroup schedule_natives; // schedule.cc
 extern const NativeGroup storage_natives;  // storage.cc
+extern const NativeGroup sql_natives;      // sql.cc
 
 // builtins.cc: every address the snapshot may refer to, ended by 0. Made by the first call, with
 // the text of the runtime.

@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/kept.h"
 #include "base/log.h"
+#include "base/sql.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -190,6 +191,10 @@ struct isola_v8_ops {
                         struct isola_err *err);
     /* The script of this actor looks at its state for the first time. */
     void (*looked)(void *arg, uint32_t actor);
+    /* The database of this actor, and what is done with it, in the call this is asked in and no
+     * longer. NULL: it cannot be had. */
+    struct isola_sql *(*sql)(void *arg, uint32_t actor, const struct isola_sql_ops **ops,
+                             struct isola_sql_fault *fault);
     /* The module of `type` is loaded (error empty), or cannot be: [Error value]. */
     void (*loaded)(void *arg, struct isola_slice type, struct isola_slice error);
     /* Appends `text`, which V8 made of places in bundles, with those in the author's files instead.

@@ -17,6 +17,7 @@
 #include "node-agent/actor-host/visits.h"
 #include "node-agent/actor-host/waiting.h"
 #include "scheduler/place.h"
+#include "store/sql.h"
 #include "store/state.h"
 #include "transport/link_report.h"
 

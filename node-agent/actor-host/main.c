@@ -269,6 +269,7 @@ static const struct isola_host_ops host_ops = {
     .state_range = state_range,
     .state_due = state_due,
     .state_row = state_row,
+    .sql = &isola_sql_ops,
     .log = agent_link_log,
     .io = outside_io,
     .prepare = prepare_wish,
@@ -285,6 +286,7 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     isola_log_setup("actor-host", ISOLA_LOG_INFO);
     /* A terminal's ^C goes to the whole group: the agent decides when this process ends. */
     signal(SIGINT, SIG_IGN);
+    isola_sql_start();
     struct app *app = isola_zalloc(sizeof(*app)); /* lives as long as the process */
     app->loop = loop;
     app->outside = outside;

@@ -23,6 +23,7 @@ static void type(const struct isola_actor_type *t)
     ISOLA_CHECK(t->heap > 0 && t->external > 0 && t->cpu_ms > 0 && t->mailbox > 0);
     ISOLA_CHECK(t->mailbox_bytes > 0 && t->message > 0 && t->output > 0 && t->asks > 0);
     ISOLA_CHECK(t->timers > 0 && t->subscriptions > 0 && t->log_rate > 0);
+    ISOLA_CHECK(t->sql_bytes > 0);
     ISOLA_CHECK(t->life.max_backoff_ms >= t->life.backoff_ms);
     ISOLA_CHECK(t->life.restarts <= ISOLA_MANIFEST_RESTARTS);
 }

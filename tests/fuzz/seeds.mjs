@@ -99,7 +99,7 @@ save('manifest', 'everything', JSON.stringify({
     A: { module: './a//b/../counter.js', isolation: 'shared', reentrant: true, kind: 'actor', hibernateAfter: 'never', strategy: 'rest_for_one',
       restart: { max: 0, within: '1m', backoff: '0ms', maxBackoff: '2s' } },
     B_1: { module: 'session.ts', heap: '64MB', external: '1GB', cpu: '500ms', mailbox: 17, mailboxBytes: '1MB', message: '1MB', output: '1MB', asks: 1, timers: 2,
-      subscriptions: 3, logRate: 4 },
+      subscriptions: 3, logRate: 4, sqlBytes: '1MB' },
   },
   permissions: { net: ['api.example.com:443', '*.example.org', '[::1]:80'], env: ['TZ'], apps: ['mail'] },
 }));

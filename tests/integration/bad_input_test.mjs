@@ -89,7 +89,7 @@ describe('a manifest', () => {
   const outside = 'leads out of the app\'s directory';
   for (const [what, text, says] of [
     ['with an unknown key', '{ "name": "shop", "actors": { "Counter": { "module": "./counter.js", "heep": "64MB" } } }',
-      'isola.json:1:70: actors.Counter.heep: unknown key, not one of "module", "isolation", "reentrant", "kind", "hibernateAfter", "restart", "strategy", "heap", "external", "cpu", "mailbox", "mailboxBytes", "message", "output", "asks", "timers", "subscriptions", "logRate"; did you mean "heap"?'],
+      'isola.json:1:70: actors.Counter.heep: unknown key, not one of "module", "isolation", "reentrant", "kind", "hibernateAfter", "restart", "strategy", "heap", "external", "cpu", "mailbox", "mailboxBytes", "message", "output", "asks", "timers", "subscriptions", "logRate", "sqlBytes"; did you mean "heap"?'],
     ['with a value of a wrong type', '{ "name": "shop", "actors": { "Counter": { "module": 5 } } }',
       'isola.json:1:54: actors.Counter.module: must be the path of a file such as "./counter.js", not 5'],
     ['with a path outside the app', '{ "name": "shop", "actors": { "Counter": { "module": "../counter.js" } } }',

@@ -82,6 +82,7 @@ static void reads_all_there_is(void **state)
     assert_int_equal(t->timers, 10000);
     assert_int_equal(t->subscriptions, 10000);
     assert_int_equal(t->log_rate, 1000);
+    assert_int_equal(t->sql_bytes, 64 << 20);
     t = &m->types[1];
     assert_string_equal(t->name, "Counter_1");
     assert_string_equal(t->module, "session.ts");
@@ -170,7 +171,7 @@ static void reads_permissions(void **state)
 #define TYPE_KEYS                                                                                  \
     "\"module\", \"isolation\", \"reentrant\", \"kind\", \"hibernateAfter\", \"restart\", "        \
     "\"strategy\", \"heap\", \"external\", \"cpu\", \"mailbox\", \"mailboxBytes\", \"message\", "  \
-    "\"output\", \"asks\", \"timers\", \"subscriptions\", \"logRate\""
+    "\"output\", \"asks\", \"timers\", \"subscriptions\", \"logRate\", \"sqlBytes\""
 #define APP(type)  "{\"name\": \"shop\",\n \"actors\": {\n  \"Counter\": " type "}}"
 #define TYPE(rest) APP("{\"module\": \"c.js\",\n   " rest "}")
 

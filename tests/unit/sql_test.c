@@ -200,14 +200,15 @@ static void test_values(void **state)
     isola_mp_kuint(&v, "n", 2);
     isola_mp_cstr(&v, "m");
     isola_mp_int(&v, -3);
-    assert_int_equal(run_with(db, "SELECT $m, :n, @n", &v, got, sizeof(got)), ISOLA_EINVAL);
-    assert_string_equal(last.err.text, "no value is given for @n");
+    assert_int_equal(run_with(db, "SELECT $m, :n, @n, $n, :other", &v, got, sizeof(got)),
+                     ISOLA_EINVAL);
+    assert_string_equal(last.err.text, "no value is given for :other");
     isola_mp_map(&v, 2);
     isola_mp_kuint(&v, "n", 2);
     isola_mp_cstr(&v, "m");
     isola_mp_int(&v, -3);
-    assert_int_equal(run_with(db, "SELECT $m, :n, :n", &v, got, sizeof(got)), 0);
-    assert_string_equal(got, "-3,2,2");
+    assert_int_equal(run_with(db, "SELECT $m, :n, @n, $n", &v, got, sizeof(got)), 0);
+    assert_string_equal(got, "-3,2,2,2");
     sql->close(db);
     disk_free(&d);
 }

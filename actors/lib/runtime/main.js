@@ -28,6 +28,8 @@ const define = (name, value) => defineProperty(globalThis, name, { __proto__: nu
 globals.install();
 defineProperty(actors.Actor.prototype, 'signal', { __proto__: null, get() { return signal.signalOf(this); }, configurable: true, enumerable: false });
 defineProperty(actors.Actor.prototype, 'storage', { __proto__: null, get() { return call(part('isola/storage').install(actors.Actor.prototype), this); }, configurable: true, enumerable: false });
+let sql;
+defineProperty(actors.Actor.prototype, 'sql', { __proto__: null, get() { return (sql ??= part('isola/sql')).sqlOf(this); }, configurable: true, enumerable: false });
 bounded.install();
 define('require', (name) => {
   if (name === 'isola') return isola;
