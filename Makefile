@@ -35,7 +35,7 @@ test: build
 
 bench: build
 	@scripts/setup.sh bench
-	$(call make-all,build,default,--target isola-bare isola-sodium isola-codec)
+	$(call make-all,build,default,--target isola-bare isola-sodium isola-codec isola-bench-store)
 	@$(NODE) tests/bench/run.mjs
 
 # What takes too long for `make test`: ten thousand crashes, 500 kills. CHAOS_CYCLES, CHAOS_ROUNDS, CHAOS_SECONDS, CHAOS_SEED: tests/chaos/run.mjs.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The same actor twice: what an ask changes is kept on disk before it is answered (Account), or in memory alone (Tally).
-const CHANGED = 200; // bytes
+// The same actor twice: the 200 bytes that an ask changes are on disk before it is answered (Account), or in memory alone (Tally).
+const texts = ['a', 'b', 'c', 'd'].map((c) => c.repeat(200));
 
 const change = (held) => {
   held.n = (held.n ?? 0) + 1;
-  held.pad = String(held.n).padEnd(CHANGED, '.');
+  held.text = texts[held.n % texts.length];
   return held.n;
 };
 

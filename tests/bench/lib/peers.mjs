@@ -156,6 +156,22 @@ export class Sodium {
   end() { return this.program.end(); }
 }
 
+/** SQLite alone, and the store with nothing around it (bench/store). */
+export class Store {
+  constructor(build) { this.program = new Program(resolve(build, 'bench/store'), []); }
+  /** Changes of one row, each committed and synced by itself: { n, rate, p50us, p99us, … }. */
+  async commits(file, rows, bytes, ms) {
+    const measured = await timed([this.program.pid], () => this.program.tell('commit', file, rows, bytes, ms));
+    const { p50us, p99us } = measured.value;
+    return { ...told(measured), p50us, p99us };
+  }
+  /** Stores actors: { n, rate, bytes } of addresses and states. */
+  fill(file, actors, bytes) { return this.program.tell('fill', file, actors, bytes); }
+  /** { ms } until it is open. */
+  open(file) { return this.program.tell('open', file); }
+  end() { return this.program.end(); }
+}
+
 export class Workerd {
   static binary = join(peers, `workerd/node_modules/@cloudflare/workerd-linux-${arch}/bin/workerd`);
 
