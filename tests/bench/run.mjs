@@ -16,6 +16,7 @@ import { isolates } from './figures/isolate.mjs';
 import { links } from './figures/links.mjs';
 import { mesh } from './figures/mesh.mjs';
 import { messages, million } from './figures/shared.mjs';
+import { storage } from './figures/storage.mjs';
 import { bystanders, threads } from './figures/threads.mjs';
 import { timers } from './figures/timers.mjs';
 import { wakes } from './figures/wake.mjs';
@@ -31,7 +32,7 @@ if (!(ms >= 100 && ms <= 60_000)) {
   console.error(`bench: BENCH_MS is a number of milliseconds from 100 to 60000, not ${process.env.BENCH_MS}`);
   process.exit(2);
 }
-const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
+const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
 
 const report = new Report();
 const hasErlang = spawnSync('erlc', ['-help'], { stdio: 'ignore' }).error === undefined;
