@@ -106,8 +106,9 @@ for (const type of ['Own', 'Shared']) {
         const big = new Uint8Array(700_000);
         for (let i = 0; i < 8; i++) { big[0] = i; st.put('x' + i, big); }
         await st.sync();
+        st.delete('x2'); st.put('x2', new Uint8Array([2])); st.put('x7a', [8]); st.put('x', [9]);
         const back = []; for await (const [, v] of st.entries({ prefix: 'x', reverse: true })) back.push(v[0]);
-        return [back, [...(await st.list({ prefix: 'x' })).values()].map((v) => v[0])]`), [[7, 6, 5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5, 6, 7]]);
+        return [back, [...(await st.list({ prefix: 'x' })).values()].map((v) => v[0])]`), [[8, 7, 6, 5, 4, 3, 2, 1, 0, 9], [9, 0, 1, 2, 3, 4, 5, 6, 7, 8]]);
     });
 
     test('a value is as it was when it was put', async () => {
@@ -269,6 +270,13 @@ test('two actors do not see each other\'s', async () => {
 });
 
 test('what was acknowledged is there when the actor-host is killed, and of a turn all or nothing', async () => {
+  // what code of another actor puts is saved, too, though no turn of the one whose it is ends
+  const a = fresh('Shared');
+  await a('globalThis.box = st; return 1');
+  await until('another is in the same isolate', () => fresh('Shared')(`if (globalThis.box === undefined) return false; await globalThis.box.put('x', 1); return true`));
+  await killHost(node);
+  assert.deepEqual(await until('it is back', () => a(ALL).catch((e) => { if (e.code !== 'EUNREACHABLE') throw e; })), { x: 1 });
+
   const N = 8;
   const refs = Array.from({ length: N }, (_, i) => node.client.actor(i % 2 ? 's/Own' : 's/Shared', `kill${i}`));
   const acknowledged = new Array(N).fill(0);

@@ -64,8 +64,15 @@ static void what_is_put_outside_of_turns_is_saved(void **state)
 static void a_start_may_wait_for_what_it_has_put(void **state)
 {
     (void)state;
-    struct world *w = begin("", "start put a 1; sync; fetch b; put b 2");
-    must_say(w, "t/T/a", "keys", "a=1 b=2 ");
+    struct world *w =
+        begin("", "start put a 1; note up; timer 30; sync; note saved; fetch b; put b 2");
+    uint64_t id = world_ask(w, "t/T/a", "keys");
+    fake_await_note("t/T/a up", 1);
+    world_hold_store(w, true);
+    world_await_held(w, 1);
+    assert_int_equal(fake_count_note("t/T/a saved"), 0);
+    world_hold_store(w, false);
+    assert_string_equal(world_await(w, id).text, "a=1 b=2 ");
     world_end(w);
 }
 
@@ -140,6 +147,16 @@ static void a_read_is_as_of_when_it_was_asked_for(void **state)
     must_reply(w, put, 0);
     assert_string_equal(world_await(w, all).text, "x=1 ");
     must_reply(w, world_ask(w, "t/T/a", "fetch x"), 2);
+    /* Nor when it changes what was laid over the read. */
+    world_hold_store(w, true);
+    all = world_ask(w, "t/T/a", "put z 3; keys");
+    world_await_held(w, 1);
+    put = world_ask(w, "t/T/a", "put z 4; add 0");
+    world_await_held(w, 2);
+    world_hold_store(w, false);
+    assert_string_equal(world_await(w, all).text, "x=2 y=2 z=3 ");
+    must_reply(w, put, 0);
+    must_say(w, "t/T/a", "keys", "x=2 y=2 z=4 ");
     world_end(w);
 }
 
@@ -197,7 +214,7 @@ static void a_read_keeps_an_actor_awake(void **state)
     world_release_types(w, "t", "1", 1, &type);
     must_reply(w, world_ask(w, "t/T/a", "put x 1; add 0"), 0);
     fake_await_isolates(0);
-    uint64_t passes = world_ask(w, "t/T/b", "note up; timer 60; trace");
+    uint64_t passes = world_ask(w, "t/T/b", "note up; timer 400; trace");
     fake_await_note("t/T/b up", 1);
     must_reply(w, world_ask(w, "t/T/a", "later 10 {fetch x; note read}; trace"), 0);
     world_hold_store(w, true);
