@@ -441,6 +441,36 @@ static bool storage_op(struct isola_v8 *v, const struct fake_actor *a, struct fa
     return true;
 }
 
+/* --- databases --- */
+
+static bool sql_op(struct isola_v8 *v, const struct fake_actor *a, struct fake_task *t,
+                   const struct isola_slice words[WORDS])
+{
+    const struct isola_sql_ops *ops = NULL;
+    struct isola_sql_fault fault = {0};
+    struct isola_sql_run run = {.text = words[1], .max_rows = 1, .max_bytes = 1000};
+    struct isola_mp_item first;
+    bool begin = isola_slice_is(words[0], "sqlbegin"), open = isola_slice_is(words[0], "sqlopen");
+    if (!begin && !open && !isola_slice_is(words[0], "sql"))
+        return false;
+    v->in_op = true;
+    struct isola_sql *db = v->ops->sql(v->arg, a->serial, &ops, &fault);
+    int r = db == NULL ? fault.err.code
+            : begin    ? ops->begin(db, &fault)
+                       : ops->exec(db, &run, &fault);
+    if (r == 0 && run.cursor != 0 && !open)
+        ops->end(db, run.cursor);
+    v->in_op = false;
+    struct isola_mp_reader reader = isola_mp_reader(isola_buf_slice(&run.rows));
+    if (r != 0)
+        fail(t, r, "%s", fault.err.text);
+    else if (run.nrows > 0 && isola_mp_take(&reader, ISOLA_MP_UINT, &first))
+        set_value(t, (int64_t)first.u);
+    isola_buf_free(&run.rows);
+    isola_buf_free(&run.columns);
+    return true;
+}
+
 static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *t,
                     const struct isola_slice words[WORDS])
 {
@@ -448,7 +478,7 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
     snprintf(word, sizeof(word), "%.*s", ISOLA_FMT(words[1]));
     struct isola_slice op = words[0];
     uint64_t id = 0;
-    if (storage_op(v, a, t, words))
+    if (storage_op(v, a, t, words) || sql_op(v, a, t, words))
         return;
     if (isola_slice_is(op, "add") || isola_slice_is(op, "get") || isola_slice_is(op, "bad")) {
         state_op(v, a, t, words);

@@ -179,6 +179,7 @@ static void do_job(struct world *w, struct world_job *job)
         io->rows = rows.row;
         io->nrows = rows.n;
     }
+    w->undone--;
     world__changed(w);
     /* A read that fails says nothing: whoever reports it must have words of their own. */
     io->done(io, code, isola_buf_slice(&copy), code == ISOLA_EIO ? "the disk is full" : NULL);
@@ -222,6 +223,7 @@ static void add_job(struct world *w, struct isola_state_io *io, int what)
     *w->jobs_tail = job;
     w->jobs_tail = &job->next;
     w->waiting++;
+    w->undone++;
     world__changed(w);
 }
 
@@ -248,6 +250,31 @@ void world__state_rows(void *arg, struct isola_state_io *io)
 void world__state_range(void *arg, struct isola_state_io *io)
 {
     add_job(arg, io, RANGE);
+}
+
+/* It sees every write before. */
+int world__state_row(void *arg, struct isola_slice address, const struct isola_kept *wanted,
+                     struct isola_buf *out, struct isola_err *err)
+{
+    struct world *w = arg;
+    uint64_t deadline = fake_deadline();
+    pthread_mutex_lock(&w->lock);
+    while (w->undone > 0)
+        world__wait_for(w, deadline, "the writes before a read");
+    int code = 0;
+    if (w->fail_reads > 0) {
+        w->fail_reads--;
+        code = isola_fail(err, w->fail_reads_code, "the disk is on fire");
+    } else {
+        const struct isola_kept_rows *kept = isola_map_get(&w->kept, address);
+        size_t at = kept != NULL ? row_of(kept, wanted) : 0;
+        if (kept == NULL || at == kept->n)
+            code = ISOLA_ENOENT;
+        else
+            isola_buf_append(out, kept->row[at].value.data, kept->row[at].value.len);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return code;
 }
 
 void world_hold_store(struct world *w, bool hold)

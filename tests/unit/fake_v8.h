@@ -30,6 +30,8 @@
  *                are more; "down ..." from the last one on
  *   begin, commit, undo: a transaction                wipe     deletes all
  *   sync         waits until all is on disk
+ *   sql {TEXT}   a query of its database; value: the first of its rows' first, a number
+ *   sqlopen {TEXT}           likewise, and reads no more of it    sqlbegin     a transaction of it
  *   hold NAME    waits for an "open NAME" in this isolate, from another turn
  *   timer MS     waits                               later MS {P} runs P outside of any turn
  *   task         waits until a task is run that another thread posts; "task MS": with wake_later

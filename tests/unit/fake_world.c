@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/msgpack.h"
 #include "fake_world_parts.h"
+#include "store/sql.h"
 
 static struct world *worlds;
 static unsigned nworlds; /* that have not ended */
@@ -110,6 +111,8 @@ static const struct isola_host_ops ops = {
     .state_read = world__state_read,
     .state_rows = world__state_rows,
     .state_range = world__state_range,
+    .state_row = world__state_row,
+    .sql = &isola_sql_ops,
     .state_write = world__state_write,
     .state_due = world__state_due,
     .log = world__log,
@@ -123,6 +126,7 @@ static struct world *make(unsigned threads)
 {
     static uint64_t seed;
     if (seed == 0) {
+        isola_sql_start();
         const char *given = getenv("ISOLA_TEST_SEED");
         seed = given != NULL ? strtoull(given, NULL, 10) : isola_clock_ns() | 1;
         printf("seed: ISOLA_TEST_SEED=%llu\n", (unsigned long long)seed);

@@ -22,6 +22,7 @@ struct world {
     /* the store */
     struct world_job *jobs, **jobs_tail;
     unsigned waiting;
+    unsigned undone; /* that wait, or are being done */
     bool held;
     struct isola_map stored; /* address → struct isola_buf */
     struct isola_map kept;   /* address → struct isola_kept_rows */
@@ -71,6 +72,8 @@ void world__state_write(void *arg, struct isola_state_io *io);
 void world__state_due(void *arg, struct isola_state_io *io);
 void world__state_rows(void *arg, struct isola_state_io *io);
 void world__state_range(void *arg, struct isola_state_io *io);
+int world__state_row(void *arg, struct isola_slice address, const struct isola_kept *wanted,
+                     struct isola_buf *out, struct isola_err *err);
 
 /* fake_wire.c */
 
