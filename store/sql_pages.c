@@ -2,6 +2,7 @@
 #include "store/sql_pages.h"
 
 #include "base/kept.h"
+#include "store/sql_impl.h"
 
 #define HOLE_LEAST 64u /* bytes of zeros that are worth leaving out */
 
@@ -60,12 +61,23 @@ static bool unpack(struct isola_slice value, uint8_t *page)
 
 /* --- reading --- */
 
+/* Whoever answers may use SQLite for it, on this thread, which is not for this database. */
+static int ask(const struct isola_sql_pages *source, uint64_t n, struct isola_buf *value,
+               struct isola_err *err)
+{
+    struct isola_sql *current = isola__sql_current;
+    isola__sql_current = NULL;
+    int code = source->read(source->arg, n, value, err);
+    isola__sql_current = current;
+    return code;
+}
+
 int isola__pages_open(struct isola__pages *p, const struct isola_sql_pages *source)
 {
     struct isola_buf value = {0};
     struct isola_err err = {0};
     *p = (struct isola__pages){.source = *source};
-    int code = source->read(source->arg, 0, &value, &err);
+    int code = ask(source, 0, &value, &err);
     if (code == 0 && value.len != 8)
         code = isola_fail(&p->err, ISOLA_EIO, "the database cannot be read: its size is damaged");
     else if (code == ISOLA_ENOENT)
@@ -105,7 +117,7 @@ static int fetch(struct isola__pages *p, uint64_t n)
     p->last = 0;
     if (p->copy == NULL)
         p->copy = isola_alloc(ISOLA__PAGE);
-    int code = p->source.read(p->source.arg, n, &value, &err);
+    int code = ask(&p->source, n, &value, &err);
     if (code == ISOLA_ENOENT)
         code =
             isola_fail(&p->err, ISOLA_EIO, "the database is damaged: page %llu of %llu is missing",

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -27,6 +28,7 @@ struct disk {
     struct isola_idmap values; /* number + 1 → struct isola_buf */
     unsigned reads, fails;     /* fails: so many reads to come */
     size_t bytes;              /* that were written since it was zero */
+    void *memory;              /* SQLite's, in which it keeps something between reads */
 };
 
 static int disk_read(void *arg, uint64_t n, struct isola_buf *out, struct isola_err *err)
@@ -34,6 +36,8 @@ static int disk_read(void *arg, uint64_t n, struct isola_buf *out, struct isola_
     struct disk *d = arg;
     struct isola_buf *value = isola_idmap_get(&d->values, n + 1);
     d->reads++;
+    sqlite3_free(d->memory);
+    d->memory = sqlite3_malloc(1000000);
     if (d->fails > 0) {
         d->fails--;
         return isola_fail(err, ISOLA_EIO, "the disk is on fire");
@@ -65,6 +69,7 @@ static void disk_free(struct disk *d)
         free(v);
     }
     isola_idmap_free(&d->values);
+    sqlite3_free(d->memory);
 }
 
 static struct isola_sql *open_most(struct disk *d, uint64_t most)
@@ -290,6 +295,30 @@ static void test_few_pages(void **state)
     assert_int_equal(d.reads, reads); /* of what is in the cache nothing is read */
     sql->close(db);
     disk_free(&d);
+}
+
+/* What keeps the pages uses SQLite too, in the middle of a query: that is not the query's memory.
+ */
+static void test_memory_of_others(void **state)
+{
+    (void)state;
+    struct disk d = {0}, other = {0};
+    struct isola_sql *db = open_db(&d), *another = open_db(&other);
+    must(db, "CREATE TABLE t (b); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+             "WHERE i < 2000) INSERT INTO t SELECT randomblob(3000) FROM n");
+    sql->kept(db, keep(&d, db));
+    void *before = d.memory;
+    d.memory = NULL;
+    must_give(db, "SELECT sum(length(b)) FROM t", "6000000");
+    sqlite3_free(d.memory);
+    d.memory = before; /* from before there was a query */
+    must_give(db, "SELECT sum(length(b)) FROM t", "6000000");
+    must(another, "CREATE TABLE t (a)");
+    must_give(db, "SELECT sum(length(b)) FROM t", "6000000");
+    sql->close(db);
+    sql->close(another);
+    disk_free(&d);
+    disk_free(&other);
 }
 
 static void test_shrinks(void **state)
@@ -984,6 +1013,7 @@ int main(void)
         cmocka_unit_test(test_wrong_values),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_few_pages),
+        cmocka_unit_test(test_memory_of_others),
         cmocka_unit_test(test_shrinks),
         cmocka_unit_test(test_held_until_kept),
         cmocka_unit_test(test_transactions),
