@@ -22,6 +22,7 @@ static struct {
 /* --- a run, and what is left of it --- */
 
 struct run {
+    uint64_t seed;
     struct disk *before, *disk; /* as it was, and with what was done to it */
     struct work *work;
 };
@@ -116,6 +117,7 @@ static size_t lose_power_everywhere(const struct run *runs, size_t n, uint64_t s
             start = start * 2 + ((i & b) != 0);
         for (size_t k = 0; k < n; k++) {
             struct disk *d = disk_new(runs[k].before);
+            choose_options(runs[k].seed);
             for (size_t at = start; at <= disk_ops(runs[k].disk); at += SPREAD, points++) {
                 lose_power_at(&runs[k], d, at, disk_random(&seed));
                 if (!options.all && cpu_seconds() > until)
@@ -132,7 +134,8 @@ static size_t lose_power_everywhere(const struct run *runs, size_t n, uint64_t s
 /* In batches and one by one, with the store closed and opened in between. */
 static struct run run_of(uint64_t seed, size_t rounds, bool large)
 {
-    struct run r = {.disk = disk_new(NULL)};
+    struct run r = {.seed = seed, .disk = disk_new(NULL)};
+    choose_options(seed);
     r.work = work_new(r.disk, seed, NULL);
     struct isola_state *s = open_on(r.disk);
     for (size_t i = 0; i < rounds; i++) {
@@ -176,10 +179,13 @@ static void keeps_what_it_has_answered(void **state)
 static void keeps_large_values(void **state)
 {
     (void)state;
-    struct run run = run_of(options.seed, 500, true);
-    size_t points = lose_power_everywhere(&run, 1, options.seed);
-    print_message("power lost %zu times in %zu operations\n", points, disk_ops(run.disk));
-    run_free(&run);
+    /* the one store as the other is not */
+    struct run runs[] = {run_of(options.seed, 300, true), run_of(options.seed ^ 3, 300, true)};
+    size_t points = lose_power_everywhere(runs, 2, options.seed);
+    print_message("power lost %zu times in %zu operations\n", points,
+                  disk_ops(runs[0].disk) + disk_ops(runs[1].disk));
+    run_free(&runs[0]);
+    run_free(&runs[1]);
 }
 
 static uint64_t number(const char *name, uint64_t otherwise)
@@ -199,6 +205,5 @@ int main(void)
     options.seconds = (double)number("CRASH_SECONDS", 8);
     options.seed = number("CRASH_SEED", (uint64_t)time(NULL));
     print_message("CRASH_SEED=%llu\n", (unsigned long long)options.seed);
-    choose_options(options.seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ struct history {
 struct work {
     const struct disk *disk;
     uint64_t seed;
-    bool anew;
+    bool anew, forgets;
     struct history at[WORK_ADDRESSES];
     struct entry *entries;
     size_t under_way;
@@ -65,6 +65,7 @@ struct work *work_new(const struct disk *disk, uint64_t seed, struct findings *i
     w->disk = disk;
     w->seed = seed;
     w->anew = is != NULL;
+    w->forgets = !w->anew;
     for (size_t i = 0; i < WORK_ADDRESSES; i++) {
         w->at[i].base = is != NULL ? is->text[i] : isola_strdup("none");
         if (is != NULL)
@@ -89,6 +90,11 @@ void work_free(struct work *w)
         free(e);
     }
     free(w);
+}
+
+void work_forgets_nothing(struct work *w)
+{
+    w->forgets = false;
 }
 
 /* --- asking --- */
@@ -129,7 +135,7 @@ static enum asked choose(struct work *w)
         return WRITE;
     if (n < 30)
         return DEL;
-    if (n == 30 && !w->anew)
+    if (n == 30 && w->forgets)
         return FORGET;
     return n < 35 && !w->anew ? LOOK : LOOK_ALL;
 }

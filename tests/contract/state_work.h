@@ -27,6 +27,8 @@ struct work;
 struct work *work_new(const struct disk *disk, uint64_t seed, struct findings *is);
 void work_free(struct work *w);
 const char *work_address(size_t i);
+/* From now on nothing is asked to be forgotten: when that fails, some of it may be. */
+void work_forgets_nothing(struct work *w);
 
 /* Asks for `n` things; when something was there already, for such as do not build on it. `large`:
  * some with large values. */
