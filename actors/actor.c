@@ -422,6 +422,7 @@ static void leave_realm(struct isola_actor *a)
         a->serial = 0;
         a->activation++;
     }
+    a->newest = NULL;
     isola_buf_free(&a->saved);
     isola_buf_free(&a->no_state);
     isola_buf_free(&a->crash);

@@ -182,19 +182,14 @@ static void written(struct isola_state_io *io, int code, struct isola_slice valu
 /* The newest state this activation has sent to disk. */
 static struct isola_slice newest(const struct isola_actor *a)
 {
-    const struct isola_commit *last = NULL;
-    for (const struct isola_commit *c = a->commits; c != NULL; c = c->next)
-        if (c->activation == a->activation && c->io.has_value)
-            last = c;
-    return last != NULL ? isola_buf_slice(&last->value) : isola_buf_slice(&a->saved);
+    return isola_buf_slice(a->newest != NULL ? &a->newest->value : &a->saved);
 }
 
 static struct isola_commit *last_commit(const struct isola_actor *a)
 {
-    struct isola_commit *c = a->commits;
-    while (c != NULL && c->next != NULL)
-        c = c->next;
-    return c;
+    return a->commits != NULL ? (struct isola_commit *)(void *)((char *)a->commits_tail -
+                                                                offsetof(struct isola_commit, next))
+                              : NULL;
 }
 
 void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail)
@@ -236,6 +231,8 @@ static void write_commit(struct isola_actor *a, struct isola_commit *c)
         add_items(c);
     *a->commits_tail = c;
     a->commits_tail = &c->next;
+    if (c->io.has_value)
+        a->newest = c;
     isola__host_busy(h);
     h->ops->state_write(h->arg, &c->io);
 }
@@ -403,7 +400,7 @@ bool isola__gate_settle(struct isola_actor *a)
         write_state(a, NULL);
     else if (leaves && !a->activating)
         a->looked &= (uint8_t)~ISOLA_LOOKED_KEPT; /* a database that was read alone */
-    struct isola_commit *last = a->commits != NULL ? last_commit(a) : NULL;
+    struct isola_commit *last = last_commit(a);
     if (last != NULL)
         isola_mailq_join(&last->effects, &a->effects);
     else
@@ -424,6 +421,8 @@ void isola__gate_committed(struct isola_commit *c)
     a->commits = c->next;
     if (a->commits == NULL)
         a->commits_tail = &a->commits;
+    if (a->newest == c)
+        a->newest = NULL;
     bool current = c->activation == a->activation && a->serial != 0;
     if (c->code == 0) {
         release_all(a->realm, &c->effects);

@@ -534,6 +534,7 @@ struct isola_actor {
     struct isola_host *host;
     struct isola_actor *next_touched;
     struct isola_commit **commits_tail;
+    struct isola_commit *newest; /* of `commits`, the last with a state of this activation's */
     bool reading, have_state;
     int failure_code; /* what its senders are told while it has failed: with `failure` */
 

@@ -8,7 +8,7 @@ async function herd(ctx, kind, type, actors, each) {
   const n = actors * each, name = `timers: ${n.toLocaleString('en')} of ${actors.toLocaleString('en')} actors${kind}, due at once`;
   await withNode(undefined, async (node) => {
     const { report } = ctx;
-    const at = Date.now() + 5000 + n / 4; // to set them takes some seconds
+    const at = Date.now() + 5000 + (n * 6) / 10; // to set them takes some seconds
     const set = await node.births(8, { type, event: 'set', args: [each, at, 'counter'], from: 0, to: actors });
     if (Date.now() > at) {
       report.bar({ name, atMost: 5, unit: 's', why: 'it took too long to set them' });
