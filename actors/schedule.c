@@ -116,7 +116,7 @@ static void write_value(struct isola_buf *out, const struct isola_v8_timer *t)
     isola_buf_append(out, t->args.data, t->args.len);
     if (t->every > 0) {
         isola_mp_uint(out, t->every);
-        isola_mp_uint(out, t->start);
+        isola_mp_uint(out, t->start != 0 ? t->start : t->due);
     } else if (repeats) {
         isola_mp_str(out, t->cron);
         isola_mp_str(out, t->zone);
@@ -188,6 +188,18 @@ static int fits(const struct isola_actor *a, const struct isola_timer *old,
     return 0;
 }
 
+/* Does it repeat, and is as it was? When it comes is not looked at, and when it began only if that
+ * is said. */
+static bool is_same(const struct isola_timer *old, const struct isola_v8_timer *timer)
+{
+    struct isola_v8_timer was;
+    bool repeats = timer->every > 0 || timer->cron.len > 0;
+    return repeats && !old->gone && read_value(isola_buf_slice(&old->value), &was) &&
+           was.every == timer->every && (timer->start == 0 || was.start == timer->start) &&
+           isola_slice_eq(was.cron, timer->cron) && isola_slice_eq(was.zone, timer->zone) &&
+           isola_slice_eq(was.event, timer->event) && isola_slice_eq(was.args, timer->args);
+}
+
 /* An id that none of the actor's timers has. */
 static void make_id(const struct isola_actor *a, struct isola_buf *out)
 {
@@ -211,6 +223,8 @@ int isola__schedule_set(struct isola_actor *a, const struct isola_v8_timer *time
     else
         make_id(a, id);
     struct isola_timer *t = find(a, isola_buf_slice(id));
+    if (t != NULL && is_same(t, timer))
+        return 0;
     write_value(&value, timer);
     e = value.failed ? isola_fail(err, ISOLA_ENOMEM, "no memory for a timer")
                      : fits(a, t, timer, id->len + value.len, err);

@@ -79,7 +79,8 @@ struct isola_v8_timer {
     struct isola_slice id; /* empty: it is to get one */
     struct isola_slice event, args;
     uint64_t due;          /* when it comes, or comes next, ms since 1970; not 0 */
-    uint64_t every, start; /* ms: it comes at `start` and each `every` after it; 0: it does not */
+    uint64_t every, start; /* ms: it comes at `start` (0, as it is set: `due`) and each `every`
+                              after it; 0: it does not */
     struct isola_slice cron, zone; /* when it comes, as a cron expression, and where; or empty */
 };
 /* Some of the items of an actor's storage. */
@@ -166,7 +167,8 @@ struct isola_v8_ops {
     uint64_t (*timer_set)(void *arg, uint32_t actor, uint64_t ms, bool repeat);
     void (*timer_clear)(void *arg, uint64_t id);
     /* Sets a durable timer of this actor's, in the place of one with the same id, which is appended
-     * to `id`; removes one (*was: it was there); calls `each` for all there are, in no order. */
+     * to `id`: unless it repeats, and is as that one but for `due`, which that one keeps; removes
+     * one (*was: it was there); calls `each` for all there are, in no order. */
     int (*schedule)(void *arg, uint32_t actor, const struct isola_v8_timer *timer,
                     struct isola_buf *id, struct isola_err *err);
     int (*unschedule)(void *arg, uint32_t actor, struct isola_slice id, bool *was,

@@ -11,7 +11,7 @@ const app = {
     name: 's',
     actors: {
       Job: { module: './job.js' }, Shared: { module: './job.js', isolation: 'shared' }, Sleeper: { module: './job.js', hibernateAfter: '50ms' },
-      Classy: { module: './classy.js' }, Both: { module: './job.js', reentrant: true }, Sink: { module: './sink.js', isolation: 'shared' },
+      Classy: { module: './classy.js' }, Poller: { module: './poller.js', hibernateAfter: '50ms' }, Both: { module: './job.js', reentrant: true }, Sink: { module: './sink.js', isolation: 'shared' },
     },
   },
   'job.js': `
@@ -43,6 +43,14 @@ const app = {
       fire(...args) { this.state.fired = [...(this.state.fired ?? []), args]; }
       fired() { return this.state.fired ?? []; }
     }`,
+  'poller.js': `
+    export default (self) => {
+      self.schedule('poll', { every: '700ms', id: 'poll' }, { a: [1] });
+      self.schedule('poll', { cron: '* * * * * *', id: 'cron' });
+      self.state.starts = (self.state.starts ?? 0) + 1;
+      self.on('poll', (x) => { self.state[x ? 'polls' : 'crons'] = (self.state[x ? 'polls' : 'crons'] ?? 0) + 1; });
+      self.on('get', () => self.state);
+    };`,
   'sink.js': `export default (self) => { self.state.n ??= 0; self.on('add', (by) => { self.state.n += by; }); self.on('get', () => self.state.n); };`,
 };
 
@@ -146,6 +154,20 @@ describe('a node', () => {
     await until('it is awake', async () => (await actors(node, 's')).some((x) => x.address === 's/Sleeper/woken'));
     await asleep();
     assert.equal((await a.ask('fired')).length, 1);
+  });
+
+  test('what a start sets again goes on as it was', async () => {
+    const a = job('p', 'Poller');
+    await a.ask('get');
+    let woken = 0, awake = true;
+    await until('it was woken some times', async () => {
+      const there = (await actors(node, 's')).some((x) => x.address === 's/Poller/p');
+      if (there && !awake) woken++;
+      awake = there;
+      return woken >= 4;
+    });
+    const { polls, crons, starts } = await a.ask('get');
+    assert.ok(starts >= 4 && polls >= 2 && crons >= 2, JSON.stringify({ polls, crons, starts }));
   });
 
   test('what nobody handles is removed, and is a dead letter', async () => {

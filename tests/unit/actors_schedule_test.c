@@ -146,6 +146,45 @@ static void a_cron_expression_goes_on_as_the_isolate_says(void **state)
     world_end(w);
 }
 
+static void one_that_repeats_and_is_set_again_as_it_is_stays_as_it_is(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2);
+    /* What its start sets does not put off what has woken it. */
+    struct isola_host_type type = world_type(
+        "T", "shared", "start schedule x {add 1; note x} 400 =400; schedule c {note c} 400 c400");
+    type.life.hibernate_after_ms = 20;
+    world_release_types(w, "t", "1", 1, &type);
+    must_reply(w, world_ask(w, "t/T/a", "schedules"), 2);
+    fake_await_note("t/T/a x", 3);
+    fake_await_note("t/T/a c", 3);
+    assert_true(fake_activations() > 2);
+    must_reply(w, world_ask(w, "t/T/a", "schedules"), 2);
+    world_end(w);
+}
+
+static void one_that_repeats_and_is_set_otherwise_is_another(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2);
+    world_release(w, "t", "1", "", "");
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note one} 60000 =60000; schedules"), 1);
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note one} 10 =60000; schedules"), 1);
+    must_reply(w, world_ask(w, "t/T/a", "schedule y {note y} 60000; schedules"), 2);
+    stays(w, "t/T/a one", 0);
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note two} 10 =60000; schedules"), 2);
+    fake_await_note("t/T/a two", 1);
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note two} 10 =50000; schedules"), 2);
+    fake_await_note("t/T/a two", 2);
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note two} 10 50000; schedules"), 2);
+    fake_await_note("t/T/a two", 3);
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note two} 10 c50000; schedules"), 2);
+    fake_await_note("t/T/a two", 4);
+    must_reply(w, world_ask(w, "t/T/a", "schedule x {note two} 10; schedules"), 2);
+    fake_await_note("t/T/a two", 5);
+    world_end(w);
+}
+
 static void a_timer_may_change_itself(void **state)
 {
     (void)state;
@@ -181,6 +220,24 @@ static void one_whose_turn_crashes_comes_again_and_changes_the_state_once(void *
     await_stored(w, "t/T/a", 1);
     await_stored(w, "t/T/b", 1);
     must_reply(w, world_ask(w, "t/T/a", "schedules"), 0);
+    world_end(w);
+}
+
+static void a_turn_that_is_saved_in_its_middle_is_not_over(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2);
+    world_release(w, "t", "1", "", "");
+    fake_flag("down", true);
+    must_reply(
+        w,
+        world_ask(w, "t/T/a",
+                  "schedule x {add 1; ask t/T/b {add 1}; throwif down; note done} 10; schedules"),
+        1);
+    world_await_logged(w, "crashed", 1);
+    fake_flag("down", false);
+    fake_await_note("t/T/a done", 1);
+    world_await_kept(w, "t/T/a", ISOLA_KEPT_TIMER, 0);
     world_end(w);
 }
 
@@ -407,8 +464,11 @@ int main(void)
         cmocka_unit_test(an_actor_that_hibernates_is_woken),
         cmocka_unit_test(an_interval_goes_on_from_its_start),
         cmocka_unit_test(a_cron_expression_goes_on_as_the_isolate_says),
+        cmocka_unit_test(one_that_repeats_and_is_set_again_as_it_is_stays_as_it_is),
+        cmocka_unit_test(one_that_repeats_and_is_set_otherwise_is_another),
         cmocka_unit_test(a_timer_may_change_itself),
         cmocka_unit_test(one_whose_turn_crashes_comes_again_and_changes_the_state_once),
+        cmocka_unit_test(a_turn_that_is_saved_in_its_middle_is_not_over),
         cmocka_unit_test(after_three_crashes_in_a_row_it_is_given_up),
         cmocka_unit_test(a_write_that_fails_leaves_it_to_come_again),
         cmocka_unit_test(timers_of_before_fire_after_a_death),

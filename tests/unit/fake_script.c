@@ -261,8 +261,10 @@ static void schedule(struct isola_v8 *v, const struct fake_actor *a, struct fake
         timer.cron = isola_slice(words[4].data + 1, words[4].len - 1);
         timer.zone = isola_slice_str("UTC");
     } else if (words[4].len > 0) {
-        timer.every = (uint64_t)number(words[4]);
-        timer.start = timer.due;
+        bool starts = words[4].data[0] != '=';
+        timer.every =
+            (uint64_t)number(isola_slice(words[4].data + !starts, words[4].len - !starts));
+        timer.start = starts ? timer.due : 0;
     }
     isola_mp_array(&args, 1);
     isola_mp_str(&args, words[2]);

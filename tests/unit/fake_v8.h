@@ -41,12 +41,11 @@
  *   spin MS      uses so much CPU time; "spin MS deaf" even when its script is ended meanwhile
  *   grow heap    uses more heap than there is; "grow external" likewise array buffers
  *   watch        wants to know when nobody waits for the turn: then "ADDRESS CODE" is noted
- *   schedule ID {P} MS [EVERY | cMS]  a durable timer in MS (or before now), and each EVERY ms from
- *                there on; or as a cron expression: MS after it was looked at, c0 never
- *   cancel ID    value: it was there                 schedules    value: how many there are
- *   trace        the 16th byte of the trace context it sends in, or 0
- *   note W       notes "ADDRESS W"; see fake_await_note
- *   log W        a line of its log
+ *   schedule ID {P} MS [EVERY | =EVERY | cMS]  a durable timer in MS (or before now), and each
+ * EVERY ms from there on (=EVERY: without a start); or as a cron expression: MS after it was looked
+ * at, c0 never cancel ID    value: it was there                 schedules    value: how many there
+ * are trace        the 16th byte of the trace context it sends in, or 0 note W       notes "ADDRESS
+ * W"; see fake_await_note log W        a line of its log
  *
  * A module's code is lines:
  *   load fail | load failif FLAG | load later | load never | load loop | load deaf NAME

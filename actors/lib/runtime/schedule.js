@@ -49,9 +49,9 @@ export const methods = (() => {
     const every = typeof o.every === 'number' ? o.every : duration(o.every, 'every');
     if (!isInteger(every) || every < EVERY_MIN || every > LAST) range(`every is a whole number of ms, ${EVERY_MIN} or more; setInterval is for what is shorter and need not outlive the actor`);
     const at = now();
-    const start = o.start === undefined ? at + every : time(o.start, 'start');
-    const due = start > at ? start : start + (Math.floor((at - start) / every) + 1) * every;
-    return { ...once(due), every, start };
+    if (o.start === undefined) return { ...once(at + every), every }; // one that is there already keeps its own
+    const start = time(o.start, 'start');
+    return { ...once(start > at ? start : start + (Math.floor((at - start) / every) + 1) * every), every, start };
   }
 
   function cron(o) {
