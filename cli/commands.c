@@ -107,6 +107,26 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS,
      .run = isola__run_links},
+    {.name = "store",
+     .synopsis = "[NODE]",
+     .summary = "see what nodes keep on disk, and check it",
+     .about = "Lists the stores of all nodes, or of one: actors that have something there,\n"
+              "bytes of their states, of self.storage and self.sql, timers, rows of durable\n"
+              "messages, what is in the journal and not in the tables yet, sizes of files and\n"
+              "of their write-ahead logs, commits and writes a second; then the largest actors,\n"
+              "and what failed last. What changed in the last second may not be counted.\n",
+     .own_options =
+         "  --check          go through all of each file, while it is used: the status is\n"
+         "                   1 when one is damaged. Waits for ten minutes\n"
+         "  --top N          how many of the largest actors (default 10)\n"
+         "  --seconds N      look for so long, 1 to 600 (default 1)\n",
+     .wait_ms = "10000",
+     .examples = "  ctl store\n"
+                 "  ctl store east --check\n"
+                 "  ctl --json store | jq '.stores[] | {node, actors, state_bytes}'\n",
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS | ISOLA__OPT_CHECK | ISOLA__OPT_TOP,
+     .run = isola__run_store},
     {.name = "logs",
      .synopsis = "[ADDRESS or APP]",
      .summary = "print what actors logged",

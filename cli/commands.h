@@ -44,6 +44,7 @@ void isola__run_dead_letters(struct isola__cli *cli);
 void isola__run_profile(struct isola__cli *cli);
 void isola__run_heap(struct isola__cli *cli);
 void isola__run_links(struct isola__cli *cli);
+void isola__run_store(struct isola__cli *cli);
 void isola__run_init(struct isola__cli *cli);
 void isola__run_token(struct isola__cli *cli);
 void isola__run_remove(struct isola__cli *cli);

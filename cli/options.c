@@ -22,6 +22,7 @@
 #define MAX_TIMEOUT_MS (24u * 3600 * 1000)
 #define MAX_LINES      10000u
 #define MAX_SECONDS    600u
+#define MAX_TOP        1000u
 #define MAX_COUNT      UINT64_C(1000000000000)
 
 /* Values over the characters, so that only -h, -f, -n and -o have short forms. */
@@ -35,7 +36,9 @@ enum {
     LONG_NAME,
     LONG_EXPIRES,
     LONG_FORCE,
-    LONG_DURABLE
+    LONG_DURABLE,
+    LONG_CHECK,
+    LONG_TOP
 };
 
 static const struct option longs[] = {
@@ -53,6 +56,8 @@ static const struct option longs[] = {
     {"expires", required_argument, NULL, LONG_EXPIRES},
     {"force", no_argument, NULL, LONG_FORCE},
     {"durable", no_argument, NULL, LONG_DURABLE},
+    {"check", no_argument, NULL, LONG_CHECK},
+    {"top", required_argument, NULL, LONG_TOP},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -170,6 +175,16 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->durable = true;
         seen->bits |= ISOLA__OPT_DURABLE;
         return 0;
+    case LONG_CHECK:
+        o->check = true;
+        seen->bits |= ISOLA__OPT_CHECK;
+        return 0;
+    case LONG_TOP:
+        rc = number("--top", optarg, 0, MAX_TOP, &v, err);
+        o->top = (uint32_t)v;
+        o->top_given = true;
+        seen->bits |= ISOLA__OPT_TOP;
+        return rc;
     case LONG_EXPIRES:
         seen->bits |= ISOLA__OPT_EXPIRES;
         return duration("--expires", optarg, &o->expires_ms, err);
@@ -257,6 +272,8 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_EXPIRES ? "--expires"
            : bit == ISOLA__OPT_FORCE   ? "--force"
            : bit == ISOLA__OPT_DURABLE ? "--durable"
+           : bit == ISOLA__OPT_CHECK   ? "--check"
+           : bit == ISOLA__OPT_TOP     ? "--top"
                                        : "--lines";
 }
 

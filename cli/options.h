@@ -21,7 +21,9 @@ enum isola__option {
     ISOLA__OPT_EXPIRES = 128,
     ISOLA__OPT_FORCE = 256,
     ISOLA__OPT_DURABLE = 512,
-    ISOLA__OPT_END = 1024, /* behind the last */
+    ISOLA__OPT_CHECK = 1024,
+    ISOLA__OPT_TOP = 2048,
+    ISOLA__OPT_END = 4096, /* behind the last */
 };
 
 struct isola__command;
@@ -29,10 +31,12 @@ struct isola__command;
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
-    bool json, help, version, follow, force, durable;
+    bool json, help, version, follow, force, durable, check;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;
+    uint32_t top;
+    bool top_given;
     uint32_t seconds;    /* 0: not given */
     const char *output;  /* a file's name, or NULL */
     uint64_t count;      /* 0: no end */

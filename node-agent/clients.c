@@ -14,6 +14,7 @@
 #include "node-agent/letters.h"
 #include "node-agent/links.h"
 #include "node-agent/status.h"
+#include "node-agent/stores.h"
 #include "transport/envelope.h"
 
 #define CLIENT_ASKS_MAX  100000 /* an ask costs some 200 bytes here */
@@ -365,6 +366,7 @@ static const struct isola__method methods[] = {
     {"ps", isola__ps},
     {"nodes", isola__nodes},
     {"links", isola__links},
+    {"store", isola__store},
     {"find", isola__find},
     {"logs", isola__logs_method},
     {"dead-letters", isola__letters},

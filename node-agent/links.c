@@ -72,37 +72,13 @@ static void own_links(const struct isola__agent *agent, struct isola_buf *out)
 
 /* --- put together --- */
 
-/* Appends `key` and the elements of all the answers' arrays of that name. */
-static void write_all(const struct isola__gather *g, const char *key, struct isola_buf *out)
-{
-    struct isola_buf rows = {0};
-    size_t n = 0;
-    for (size_t i = 0; i < g->nparts; i++) {
-        const struct isola__part *part = &g->parts[i];
-        struct isola_slice list;
-        struct isola_mp_item head;
-        if (!part->answered || !isola_mp_find(isola_buf_slice(&part->value), key, &list))
-            continue;
-        struct isola_mp_reader r = isola_mp_reader(list);
-        if (isola_mp_next(&r, &head) != 0 || head.type != ISOLA_MP_ARRAY)
-            continue;
-        n += head.n;
-        isola_buf_append(&rows, r.p, (size_t)(r.end - r.p));
-    }
-    isola_mp_cstr(out, key);
-    isola_mp_array(out, n);
-    isola_buf_append(out, rows.data, rows.len);
-    out->failed = out->failed || rows.failed;
-    isola_buf_free(&rows);
-}
-
 static void answer(struct isola__gather *g)
 {
     struct isola_buf out = {0};
     isola_mp_map(&out, 4);
-    write_all(g, "links", &out);
-    write_all(g, "listeners", &out);
-    write_all(g, "durables", &out);
+    isola__gather_lists(g, "links", &out);
+    isola__gather_lists(g, "listeners", &out);
+    isola__gather_lists(g, "durables", &out);
     isola__gather_unreachable(g, &out);
     isola__reply_buf(g->from, g->id, &out);
 }

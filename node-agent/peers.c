@@ -18,6 +18,7 @@
 #include "node-agent/links.h"
 #include "node-agent/members.h"
 #include "node-agent/status.h"
+#include "node-agent/stores.h"
 #include "transport/envelope.h"
 
 #define SILENT_MS     3000
@@ -73,6 +74,7 @@ static const struct isola__method methods[] = {
     {"fetch", isola__fetch},
     {"ps", isola__ps_local},
     {"links", isola__links_local},
+    {"store", isola__store_local},
     {"dead-letters", isola__letters_local},
     {"logs", isola__logs_peer},
     {"log", log_line},

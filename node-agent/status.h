@@ -55,6 +55,10 @@ LOOP_THREAD struct isola__part *isola__gather_part(struct isola__gather *g, cons
  * their actor-host did not. */
 LOOP_THREAD void isola__gather_unreachable(struct isola__gather *g, struct isola_buf *out);
 
+/* Appends `key` and the elements of the arrays of that name in all answers. */
+LOOP_THREAD void isola__gather_lists(const struct isola__gather *g, const char *key,
+                                     struct isola_buf *out);
+
 /* Methods of clients. */
 LOOP_THREAD void isola__ps(struct isola__conn *from, const struct isola_msg *m,
                            struct isola_slice params);

@@ -50,20 +50,31 @@ static struct isola__change change_of(const struct isola_state_req *req)
 
 /* --- transactions --- */
 
+void isola__group_failed(struct isola__group *g, const char *why)
+{
+    pthread_mutex_lock(&g->failure_lock);
+    isola_fail(&g->failure, ISOLA_EIO, "%s", why);
+    g->failed_at = isola_clock_wall_ms();
+    pthread_mutex_unlock(&g->failure_lock);
+}
+
 int isola__group_begin(struct isola__group *g)
 {
     if (g->in_tx)
         return 0;
     int code = isola__tables_run(&g->tables, ISOLA__BEGIN);
     g->in_tx = code == 0;
-    if (code != 0)
+    if (code != 0) {
+        isola__group_failed(g, g->tables.err.text);
         isola__tables_roll_back(&g->tables);
+    }
     return code;
 }
 
 void isola__group_abort(struct isola__group *g)
 {
     count(&g->failed_commits, 1);
+    isola__group_failed(g, g->tables.err.text);
     isola__tables_roll_back(&g->tables);
     g->in_tx = false;
     isola__fold_aborted(g);
@@ -260,6 +271,12 @@ static void forget(struct isola__group *g, struct isola_state_req *req)
     answer_all(g, req, code, &(struct isola_kept_rows){0});
 }
 
+static void hold(struct isola__group *g, struct isola_state_req *req)
+{
+    isola__group_finish(g);
+    req->cb(req, 0, isola_slice(NULL, 0), NULL);
+}
+
 static void handle(struct isola__group *g, struct isola_state_req *req)
 {
     unsigned at = isola__place(req->address);
@@ -283,6 +300,10 @@ static void handle(struct isola__group *g, struct isola_state_req *req)
         break;
     case ISOLA__OP_FORGET:
         forget(g, req);
+        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
+        break;
+    case ISOLA__OP_HOLD:
+        hold(g, req);
         atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
         break;
     }
@@ -380,6 +401,20 @@ int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned 
     return code;
 }
 
+const char *isola__group_path(const struct isola__group *g)
+{
+    return g->path;
+}
+
+bool isola__group_failure(struct isola__group *g, struct isola_err *err, int64_t *at)
+{
+    pthread_mutex_lock(&g->failure_lock);
+    *err = g->failure;
+    *at = g->failed_at;
+    pthread_mutex_unlock(&g->failure_lock);
+    return err->code != 0;
+}
+
 void isola__group_stats(struct isola__group *g, struct isola_state_stats *add_to)
 {
     add_to->reads += atomic_load_explicit(&g->reads, memory_order_relaxed);
@@ -401,6 +436,7 @@ static void free_group(struct isola__group *g)
     pthread_cond_destroy(&g->wake);
     pthread_mutex_destroy(&g->lock);
     pthread_mutex_destroy(&g->pending_lock);
+    pthread_mutex_destroy(&g->failure_lock);
     pthread_mutex_destroy(&g->reader_lock);
     pthread_mutex_destroy(&g->ckpt_lock);
     free(g->path);
@@ -431,6 +467,7 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
     g->path = isola_strdup(path);
     pthread_mutex_init(&g->lock, NULL);
     pthread_mutex_init(&g->pending_lock, NULL);
+    pthread_mutex_init(&g->failure_lock, NULL);
     pthread_mutex_init(&g->reader_lock, NULL);
     pthread_mutex_init(&g->ckpt_lock, NULL);
     pthread_condattr_init(&attr);

@@ -19,6 +19,7 @@ enum isola__op {
     ISOLA__OP_DUE,
     ISOLA__OP_OUTBOXES,
     ISOLA__OP_FORGET,
+    ISOLA__OP_HOLD,
 };
 
 /* A list of requests, in their order. Zero is an empty one. */
@@ -63,7 +64,8 @@ POOL_THREAD void isola__group_stop(struct isola__group *g);
 /* When nobody uses it any more. */
 POOL_THREAD void isola__group_close(struct isola__group *g);
 
-/* Hands a request to the group's thread. */
+/* Hands a request to the group's thread. ISOLA__OP_HOLD: in its callback nothing is half done; it
+ * may wait. */
 ANY_THREAD void isola__group_request(struct isola__group *g, struct isola_state_req *req);
 /* GET, ROWS or RANGE: done by the caller if what it asks for can be known without the group's
  * thread, else handed to it. */
@@ -75,6 +77,10 @@ POOL_THREAD void isola__group_checkpoint(struct isola__group *g);
 POOL_THREAD int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned n,
                                   void (*fn)(void *arg, struct isola_slice address), void *arg,
                                   struct isola_buf *last, bool *end);
+/* Its file; borrowed. */
+ANY_THREAD const char *isola__group_path(const struct isola__group *g);
+/* Why a read or a commit has failed last, and when, ms since 1970. False: none has. */
+ANY_THREAD bool isola__group_failure(struct isola__group *g, struct isola_err *err, int64_t *at);
 ANY_THREAD void isola__group_stats(struct isola__group *g, struct isola_state_stats *add_to);
 
 #endif

@@ -28,6 +28,10 @@ struct isola__group {
     struct isola__overlay fresh;   /* changes it, with the lock */
     struct isola__overlay folding; /* no change comes to it; it goes into the tables */
 
+    pthread_mutex_t failure_lock;
+    struct isola_err failure; /* of the last read or commit that failed; code 0: none has */
+    int64_t failed_at;        /* ms since 1970 */
+
     pthread_mutex_t reader_lock;
     struct isola__tables reader;
 
@@ -68,6 +72,8 @@ int isola__group_end(struct isola__group *g);
 void isola__group_abort(struct isola__group *g);
 /* Commits what was added. */
 void isola__group_finish(struct isola__group *g);
+/* Notes, for isola__group_failure, that something has failed. */
+void isola__group_failed(struct isola__group *g, const char *why);
 
 /* --- reads.c. On the thread, with no uncommitted write of the address --- */
 

@@ -174,12 +174,14 @@ static void answer(struct isola__group *g, struct isola_state_req *req, struct f
     }
     req->rows = f->rows.row;
     req->nrows = f->rows.n;
-    if (f->code == 0)
+    if (f->code == 0) {
         req->cb(req, 0, isola_buf_slice(&f->value), NULL);
-    else if (f->code == ISOLA_ENOENT)
+    } else if (f->code == ISOLA_ENOENT) {
         req->cb(req, ISOLA_ENOENT, isola_slice(NULL, 0), "no state is stored");
-    else
+    } else {
+        isola__group_failed(g, why);
         req->cb(req, ISOLA_EIO, isola_slice(NULL, 0), why);
+    }
     isola_buf_free(&f->value);
     isola_kept_free(&f->rows);
 }

@@ -30,9 +30,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/shard.h"
-#include "store/group.h"
 #include "store/presence.h"
-#include "store/sqlite.h"
+#include "store/state_own.h"
 
 #define GROUPS_MAX 64
 #define FOLD_BYTES (16u << 20)
@@ -70,6 +69,8 @@ struct helper {
 
 struct isola_state {
     struct isola__db root;
+    pthread_mutex_t root_lock; /* once it is open */
+    pthread_mutex_t hold_lock; /* one hold at a time */
     unsigned ngroups;
     struct isola__group *group[GROUPS_MAX];
     struct isola__presence presence;
@@ -512,6 +513,86 @@ void isola_state_stats(struct isola_state *s, struct isola_state_stats *out)
         isola__group_stats(s->group[i], out);
 }
 
+bool isola_state_failure(struct isola_state *s, struct isola_err *err, int64_t *at)
+{
+    *err = (struct isola_err){0};
+    *at = 0;
+    for (unsigned i = 0; i < s->ngroups; i++) {
+        struct isola_err each;
+        int64_t then;
+        if (isola__group_failure(s->group[i], &each, &then) && then >= *at) {
+            *err = each;
+            *at = then;
+        }
+    }
+    return err->code != 0;
+}
+
+/* --- all of it --- */
+
+unsigned isola__state_groups(const struct isola_state *s)
+{
+    return s->ngroups;
+}
+
+const char *isola__state_path(const struct isola_state *s, unsigned group)
+{
+    return isola__group_path(s->group[group]);
+}
+
+struct isola__db *isola__state_root(struct isola_state *s, pthread_mutex_t **lock)
+{
+    *lock = &s->root_lock;
+    return &s->root;
+}
+
+struct hold {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned held, released;
+    bool over;
+    struct isola_state_req req[GROUPS_MAX];
+};
+
+static void held(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
+{
+    struct hold *h = req->arg;
+    (void)code, (void)value, (void)why;
+    pthread_mutex_lock(&h->lock);
+    h->held++;
+    pthread_cond_broadcast(&h->changed);
+    while (!h->over)
+        pthread_cond_wait(&h->changed, &h->lock);
+    h->released++;
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg)
+{
+    struct hold *h = isola_zalloc(sizeof(*h));
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->changed, NULL);
+    pthread_mutex_lock(&s->hold_lock); /* two would wait for each other */
+    for (unsigned i = 0; i < s->ngroups; i++) {
+        h->req[i] = (struct isola_state_req){.cb = held, .arg = h, .op = ISOLA__OP_HOLD};
+        isola__group_request(s->group[i], &h->req[i]);
+    }
+    pthread_mutex_lock(&h->lock);
+    while (h->held < s->ngroups)
+        pthread_cond_wait(&h->changed, &h->lock);
+    fn(arg);
+    h->over = true;
+    pthread_cond_broadcast(&h->changed);
+    while (h->released < s->ngroups)
+        pthread_cond_wait(&h->changed, &h->lock);
+    pthread_mutex_unlock(&h->lock);
+    pthread_mutex_unlock(&s->hold_lock);
+    pthread_cond_destroy(&h->changed);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+}
+
 /* --- from the time of one file --- */
 
 static void moved(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
@@ -670,6 +751,8 @@ static void close_all(struct isola_state *s)
     isola__db_close(&s->root); /* last: now another process may have it all */
     isola__presence_free(&s->presence);
     pthread_mutex_destroy(&s->slow_lock);
+    pthread_mutex_destroy(&s->root_lock);
+    pthread_mutex_destroy(&s->hold_lock);
     free(s);
 }
 
@@ -680,6 +763,8 @@ int isola_state_open_with(const char *path, const struct isola_state_options *op
     helper_init(&s->reader);
     helper_init(&s->logs);
     pthread_mutex_init(&s->slow_lock, NULL);
+    pthread_mutex_init(&s->root_lock, NULL);
+    pthread_mutex_init(&s->hold_lock, NULL);
     s->ops = (struct isola__group_ops){.arg = s,
                                        .checkpoint = on_full,
                                        .found = on_found,

@@ -126,5 +126,8 @@ struct isola_state_stats {
     uint64_t reads, writes, commits, failed_commits;
 };
 ANY_THREAD void isola_state_stats(struct isola_state *s, struct isola_state_stats *out);
+/* Why a read or a commit has failed last, and when, ms since 1970. False: none has since the store
+ * was opened. */
+ANY_THREAD bool isola_state_failure(struct isola_state *s, struct isola_err *err, int64_t *at);
 
 #endif

@@ -261,6 +261,7 @@ static void run_drained(struct app *app, struct parcel *parcel)
 {
     static const uint8_t nil[] = {0xc0};
     free(parcel);
+    store_end();
     isola_state_close(app->state);
     agent_link_reply(app, app->shutdown_id, isola_slice(nil, 1));
     isola_link_close(app->agent); /* `down` ends the process, once this is written */
@@ -312,6 +313,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         on_ps(app, m, params);
     else if (isola_slice_is(m->event, "links"))
         links_asked(app, m);
+    else if (isola_slice_is(m->event, "store"))
+        store_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "dead-letters"))
         letters_asked(app, m, params);
     else if (isola_slice_is(m->event, "inspect"))

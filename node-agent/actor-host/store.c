@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the agent wants to know of the store, or wants done with all of it: each in a thread of its
+ * own, as it takes as long as it takes to read files.
+ */
+#include <stdatomic.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/msgpack.h"
+#include "node-agent/actor-host/app.h"
+#include "store/survey.h"
+
+#define JOBS_MAX  4
+#define TOP       10
+#define SURVEY_MS 3000
+
+struct job {
+    struct parcel parcel; /* first */
+    struct job *next;
+    struct app *app;
+    uint64_t asked;
+    pthread_t thread;
+    bool joined;
+    struct isola_survey_options survey;
+    /* the thread's, until the loop has the parcel */
+    struct isola_buf out;
+    struct isola_err err;
+};
+
+static struct job *jobs; /* of the one actor-host a process is */
+static unsigned njobs;
+static atomic_bool stop;
+
+/* --- what a survey says --- */
+
+static void write_files(const struct isola_survey *v, struct isola_buf *out)
+{
+    isola_mp_cstr(out, "files");
+    isola_mp_array(out, v->nfiles);
+    for (size_t i = 0; i < v->nfiles; i++) {
+        const struct isola_survey_file *f = &v->files[i];
+        isola_mp_map(out, 5);
+        isola_mp_kstr(out, "name", f->name);
+        isola_mp_kuint(out, "bytes", f->bytes);
+        isola_mp_kuint(out, "log_bytes", f->log_bytes);
+        isola_mp_kbool(out, "checked", f->checked);
+        isola_mp_kstr(out, "damage", f->sound ? NULL : f->damage);
+    }
+}
+
+static void write_rows(const struct isola_survey *v, const char *name, unsigned from, unsigned to,
+                       struct isola_buf *out)
+{
+    uint64_t count = 0, bytes = 0;
+    for (unsigned part = from; part <= to; part++) {
+        count += v->rows[part].count;
+        bytes += v->rows[part].bytes;
+    }
+    isola_mp_cstr(out, name);
+    isola_mp_map(out, 2);
+    isola_mp_kuint(out, "rows", count);
+    isola_mp_kuint(out, "bytes", bytes);
+}
+
+static void write_actors(const struct isola_survey *v, struct isola_buf *out)
+{
+    isola_mp_kuint(out, "actors", v->actors);
+    isola_mp_kuint(out, "state_bytes", v->state_bytes);
+    write_rows(v, "messages", ISOLA_KEPT_SENT, ISOLA_KEPT_ANSWER, out);
+    write_rows(v, "timers", ISOLA_KEPT_TIMER, ISOLA_KEPT_TIMER, out);
+    write_rows(v, "storage", ISOLA_KEPT_ITEM, ISOLA_KEPT_ITEM, out);
+    write_rows(v, "sql", ISOLA_KEPT_PAGE, ISOLA_KEPT_PAGE, out);
+    isola_mp_kuint(out, "journal", v->journal);
+    isola_mp_kuint(out, "journal_bytes", v->journal_bytes);
+    isola_mp_kbool(out, "cut", v->cut);
+    isola_mp_cstr(out, "largest");
+    isola_mp_array(out, v->nlargest);
+    for (size_t i = 0; i < v->nlargest; i++) {
+        isola_mp_map(out, 2);
+        isola_mp_kstr(out, "address", v->largest[i].address);
+        isola_mp_kuint(out, "bytes", v->largest[i].bytes);
+    }
+}
+
+/* {stores: [of this node]} */
+static void report(struct app *app, const struct isola_survey_options *options,
+                   struct isola_buf *out)
+{
+    struct isola_survey v;
+    struct isola_state_stats stats;
+    struct isola_err failure;
+    int64_t failed_at;
+    isola_state_survey(app->state, options, &v);
+    isola_state_stats(app->state, &stats);
+    bool failed = isola_state_failure(app->state, &failure, &failed_at);
+    isola_mp_map(out, 1);
+    isola_mp_cstr(out, "stores");
+    isola_mp_array(out, 1);
+    isola_mp_map(out, options->files_only ? 9 : 19);
+    isola_mp_kstr(out, "node", app->options.node);
+    isola_mp_kuint(out, "now_ms", isola_clock_ms());
+    isola_mp_kuint(out, "reads", stats.reads);
+    isola_mp_kuint(out, "writes", stats.writes);
+    isola_mp_kuint(out, "commits", stats.commits);
+    isola_mp_kuint(out, "failed_commits", stats.failed_commits);
+    isola_mp_kstr(out, "failure", failed ? failure.text : NULL);
+    isola_mp_kuint(out, "failed_at", (uint64_t)failed_at);
+    write_files(&v, out);
+    if (!options->files_only)
+        write_actors(&v, out);
+    isola_survey_free(&v);
+}
+
+/* --- threads --- */
+
+static void run_done(struct app *app, struct parcel *parcel)
+{
+    struct job *j = (struct job *)parcel;
+    struct job **at = &jobs;
+    while (*at != j)
+        at = &(*at)->next;
+    *at = j->next;
+    njobs--;
+    if (!j->joined)
+        pthread_join(j->thread, NULL);
+    if (j->err.code == 0 && j->out.failed)
+        isola_fail(&j->err, ISOLA_ENOMEM, "no memory for the answer");
+    if (j->err.code != 0)
+        agent_link_fail(app, j->asked, j->err.code, j->err.text);
+    else
+        agent_link_reply(app, j->asked, isola_buf_slice(&j->out));
+    isola_buf_free(&j->out);
+    free(j);
+}
+
+static void *run_survey(void *arg)
+{
+    struct job *j = arg;
+    report(j->app, &j->survey, &j->out);
+    outbox_put(j->app, &j->parcel);
+    return NULL;
+}
+
+/* Takes the job. */
+static void start(struct job *j, void *(*run)(void *arg))
+{
+    struct app *app = j->app;
+    if (njobs >= JOBS_MAX || atomic_load(&stop)) {
+        agent_link_fail(app, j->asked, ISOLA_EBUSY,
+                        atomic_load(&stop) ? "the node is stopping"
+                                           : "the store is being looked through already");
+        free(j);
+        return;
+    }
+    j->parcel.run = run_done;
+    if (pthread_create(&j->thread, NULL, run, j) != 0) {
+        agent_link_fail(app, j->asked, ISOLA_ENOMEM, "cannot start a thread");
+        free(j);
+        return;
+    }
+    j->next = jobs;
+    jobs = j;
+    njobs++;
+}
+
+void store_end(void)
+{
+    atomic_store(&stop, true);
+    for (struct job *j = jobs; j != NULL; j = j->next) {
+        pthread_join(j->thread, NULL);
+        j->joined = true;
+    }
+}
+
+void store_asked(struct app *app, uint64_t asked, struct isola_slice params)
+{
+    struct isola_survey_options options = {.ms = SURVEY_MS, .stop = &stop};
+    uint64_t top = TOP;
+    (void)isola_mp_find_bool(params, "brief", &options.files_only);
+    (void)isola_mp_find_bool(params, "check", &options.check);
+    (void)isola_mp_find_uint(params, "top", &top);
+    options.top = top < ISOLA_SURVEY_TOP_MAX ? (unsigned)top : ISOLA_SURVEY_TOP_MAX;
+    if (options.files_only) {
+        struct isola_buf out = {0};
+        report(app, &options, &out);
+        agent_link_reply(app, asked, isola_buf_slice(&out));
+        isola_buf_free(&out);
+        return;
+    }
+    struct job *j = isola_zalloc(sizeof(*j));
+    *j = (struct job){.app = app, .asked = asked, .survey = options};
+    start(j, run_survey);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The stores of all nodes, or of one: what is in them, and whether they are sound. What is to be
+ * known of a store its actor-host knows.
+ */
+#ifndef ISOLA_NODE_AGENT_STORES_H
+#define ISOLA_NODE_AGENT_STORES_H
+
+#include "node-agent/conn.h"
+
+/* Method of clients. */
+LOOP_THREAD void isola__store(struct isola__conn *from, const struct isola_msg *m,
+                              struct isola_slice params);
+/* Method of other agents: this node's only. */
+LOOP_THREAD void isola__store_local(struct isola__conn *from, const struct isola_msg *m,
+                                    struct isola_slice params);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A store of states as who looks at all of it sees it: survey.c, backup.c. Internal to store/.
+ */
+#ifndef ISOLA_STORE_STATE_OWN_H
+#define ISOLA_STORE_STATE_OWN_H
+
+#include <pthread.h>
+
+#include "store/group.h"
+#include "store/sqlite.h"
+
+ANY_THREAD unsigned isola__state_groups(const struct isola_state *s);
+/* The file of a group; borrowed. */
+ANY_THREAD const char *isola__state_path(const struct isola_state *s, unsigned group);
+
+/* The file that says how many groups there are: only this connection reads it, under *lock. */
+ANY_THREAD struct isola__db *isola__state_root(struct isola_state *s, pthread_mutex_t **lock);
+
+/* Calls `fn` while no group commits anything, and nothing in them is half done: what is on disk of
+ * all of them is of one moment then. Whoever writes waits meanwhile. */
+POOL_THREAD void isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg);
+
+#endif
