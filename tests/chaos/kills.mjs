@@ -4,8 +4,9 @@
 //
 // Each who asks numbers what it asks for, and asks for the same again until it is answered; an actor carries a number out once. So whatever was
 // answered and is lost shows at once, as a number that is not the next, and what was done in part as sums that do not agree: they are all of
-// the numbers so far, in an account's state and in its storage, there also in two values that a transaction changes. Sources pass their numbers on
-// to stages, those to sinks, durably; accounts set timers, whose numbers they pass on to a sink. At the end each has all, each once.
+// the numbers so far, in an account's state, in its storage, there also in two values that a transaction changes, and in a table of its database.
+// Sources pass their numbers on to stages, those to sinks, durably; accounts set timers, whose numbers they pass on to a sink. At the end each
+// has all, each once.
 //
 // When both are dead their files are copied, and SQLite is asked about each of its databases.
 import assert from 'node:assert/strict';
@@ -48,19 +49,22 @@ export const app = {
     import { actor } from 'isola';
     import { next, none, rings, says, start, tally } from './sums.js';
     export default (self) => {
-      const { state, storage } = self;
+      const { state, storage, sql } = self;
       state.s ??= start();
       state.rung ??= none();
       state.wrong ??= [];
+      sql.exec('CREATE TABLE IF NOT EXISTS done (k INTEGER PRIMARY KEY, value INTEGER, at INTEGER UNIQUE)');
       const agrees = async () => {
         const had = await storage.getMany(['total', 'plus', 'minus']), { s } = state;
-        if (s.k > 0 && !(String(had.get('total')) === String(says(s)) && had.get('plus') === s.sum && had.get('minus') === -s.sum))
-          state.wrong.push([says(s), ...had]);
+        const rows = sql.exec('SELECT count(*) AS n, coalesce(sum(value), 0) AS sum FROM done').one();
+        if (rows.n !== s.k || rows.sum !== s.sum || (s.k > 0 && !(String(had.get('total')) === String(says(s)) && had.get('plus') === s.sum && had.get('minus') === -s.sum)))
+          state.wrong.push([says(s), rows, ...had]);
       };
       self.on('add', async (k) => {
         const { s } = state;
         if (k === s.k + 1) {
           await agrees();
+          const { sum } = s;
           next(s, k);
           const { twice } = s;
           s.twice = -1; // in the middle of a turn
@@ -71,6 +75,7 @@ export const app = {
             await txn.put('minus', -s.sum);
           });
           await storage.put('item ' + (k % 100), 'y'.repeat(k % 3000));
+          sql.exec('INSERT INTO done VALUES (?, ?, ?)', k, s.sum - sum, (k * 7919) % 1_000_003);
           if (rings(k)) self.schedule('ring', (k * 37) % 900 + 'ms', k);
           s.twice = twice;
           await storage.put('total', says(s));
@@ -83,6 +88,8 @@ export const app = {
       });
       self.on('report', async () => {
         await agrees();
+        const found = sql.exec('PRAGMA integrity_check').raw().toArray().join();
+        if (found !== 'ok') state.wrong.push(found);
         return [says(state.s), state.rung, state.wrong];
       });
     };`,
