@@ -127,6 +127,36 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS | ISOLA__OPT_CHECK | ISOLA__OPT_TOP,
      .run = isola__run_store},
+    {.name = "backup",
+     .synopsis = "DIR",
+     .summary = "copy what a node keeps on disk, while it runs",
+     .about = "Writes a backup of the node's store and releases into DIR, which must not be\n"
+              "there: all files as they were at one moment, with what each of them is. Actors\n"
+              "go on meanwhile. DIR gets its name when all of it is on disk. The keys of the\n"
+              "node, in the folder \"cluster\" of its data directory, are not in it.\n",
+     .wait_ms = "3600000",
+     .examples = "  ctl backup /backups/east-monday\n"
+                 "  ctl --node /srv/west/agent.sock backup west-$(date +%F)\n",
+     .min = 1,
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT,
+     .run = isola__run_backup},
+    {.name = "restore",
+     .synopsis = "DIR",
+     .summary = "bring a data directory to what a backup has",
+     .about = "Puts what the backup in DIR has into a node's data directory, while no agent\n"
+              "uses it. Every file is compared with what was written then, and gone through,\n"
+              "before anything is changed.\n",
+     .own_options =
+         "  --data DATADIR   the data directory, made if need be\n"
+         "  --force          also when it has data: that is moved to a folder of its own\n"
+         "                   in it\n",
+     .examples = "  ctl restore /backups/east-monday --data /var/lib/isola\n"
+                 "  ctl restore /backups/east-monday --data /var/lib/isola --force\n",
+     .min = 1,
+     .max = 1,
+     .options = ISOLA__OPT_DATA | ISOLA__OPT_FORCE,
+     .run = isola__run_restore},
     {.name = "logs",
      .synopsis = "[ADDRESS or APP]",
      .summary = "print what actors logged",

@@ -45,6 +45,8 @@ void isola__run_profile(struct isola__cli *cli);
 void isola__run_heap(struct isola__cli *cli);
 void isola__run_links(struct isola__cli *cli);
 void isola__run_store(struct isola__cli *cli);
+void isola__run_backup(struct isola__cli *cli);
+void isola__run_restore(struct isola__cli *cli);
 void isola__run_init(struct isola__cli *cli);
 void isola__run_token(struct isola__cli *cli);
 void isola__run_remove(struct isola__cli *cli);

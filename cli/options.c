@@ -38,7 +38,8 @@ enum {
     LONG_FORCE,
     LONG_DURABLE,
     LONG_CHECK,
-    LONG_TOP
+    LONG_TOP,
+    LONG_DATA
 };
 
 static const struct option longs[] = {
@@ -58,6 +59,7 @@ static const struct option longs[] = {
     {"durable", no_argument, NULL, LONG_DURABLE},
     {"check", no_argument, NULL, LONG_CHECK},
     {"top", required_argument, NULL, LONG_TOP},
+    {"data", required_argument, NULL, LONG_DATA},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -175,6 +177,12 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->durable = true;
         seen->bits |= ISOLA__OPT_DURABLE;
         return 0;
+    case LONG_DATA:
+        o->data = optarg;
+        seen->bits |= ISOLA__OPT_DATA;
+        return *optarg != '\0'
+                   ? 0
+                   : isola_fail(err, ISOLA_EINVAL, "option '--data' needs the name of a directory");
     case LONG_CHECK:
         o->check = true;
         seen->bits |= ISOLA__OPT_CHECK;
@@ -274,6 +282,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_DURABLE ? "--durable"
            : bit == ISOLA__OPT_CHECK   ? "--check"
            : bit == ISOLA__OPT_TOP     ? "--top"
+           : bit == ISOLA__OPT_DATA    ? "--data"
                                        : "--lines";
 }
 

@@ -23,7 +23,8 @@ enum isola__option {
     ISOLA__OPT_DURABLE = 512,
     ISOLA__OPT_CHECK = 1024,
     ISOLA__OPT_TOP = 2048,
-    ISOLA__OPT_END = 4096, /* behind the last */
+    ISOLA__OPT_DATA = 4096,
+    ISOLA__OPT_END = 8192, /* behind the last */
 };
 
 struct isola__command;
@@ -41,6 +42,7 @@ struct isola__options {
     const char *output;  /* a file's name, or NULL */
     uint64_t count;      /* 0: no end */
     const char *name;    /* or NULL */
+    const char *data;    /* a directory, or NULL */
     uint64_t expires_ms; /* 0: not given */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;

@@ -216,7 +216,7 @@ static bool put_checks(struct isola__cli *cli, const json_t *row, struct isola_b
         say(&line, f, "name");
         isola_buf_puts(&line, " is damaged: ");
         say(&line, f, "damage");
-        isola_buf_puts(&line, " (restore a backup)");
+        isola_buf_puts(&line, " (docs/backup.md)");
         put_line(cli, out, ISOLA__BAD, &line);
     }
     if (bad == 0 && cli->options.check) {

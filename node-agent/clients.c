@@ -367,6 +367,7 @@ static const struct isola__method methods[] = {
     {"nodes", isola__nodes},
     {"links", isola__links},
     {"store", isola__store},
+    {"backup", isola__backup},
     {"find", isola__find},
     {"logs", isola__logs_method},
     {"dead-letters", isola__letters},

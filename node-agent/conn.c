@@ -240,3 +240,36 @@ void isola__call(const struct isola__method *methods, struct isola__conn *from,
                 from->agent->opt.name, (int)(m->event.len < 64 ? m->event.len : 64),
                 (const char *)m->event.data);
 }
+
+/* --- a question passed on --- */
+
+struct passing {
+    struct isola__ask ask; /* first */
+    struct isola__conn *from;
+    uint64_t id;
+};
+
+static void passed(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct passing *p = (struct passing *)ask;
+    isola__pass_answer(p->from, p->id, answer);
+    isola__conn_unref(p->from);
+    free(p);
+}
+
+void isola__pass_on(struct isola__conn *from, const struct isola_msg *m, struct isola__conn *to,
+                    const char *node, struct isola_slice params, uint32_t ms)
+{
+    if (to == NULL) {
+        isola__fail(from, m->id, ISOLA_EUNREACHABLE, "node %s cannot be reached now", node);
+        return;
+    }
+    struct passing *p = isola_zalloc(sizeof(*p));
+    p->ask.cb = passed;
+    p->from = from;
+    isola__conn_ref(from);
+    p->id = m->id;
+    char *method = isola_strndup((const char *)m->event.data, m->event.len);
+    isola__ask(to, &p->ask, method, params, ms);
+    free(method);
+}

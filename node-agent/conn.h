@@ -62,6 +62,12 @@ LOOP_THREAD void isola__ask(struct isola__conn *conn, struct isola__ask *ask, co
 LOOP_THREAD ISOLA_MUST_USE int isola__ask_if_room(struct isola__conn *conn, struct isola__ask *ask,
                                                   const char *method);
 
+/* Asks `to` (NULL: nobody is there) what `from` has asked, with these parameters, and passes its
+ * answer on. `node`: for the sentence when it cannot be asked. */
+LOOP_THREAD void isola__pass_on(struct isola__conn *from, const struct isola_msg *m,
+                                struct isola__conn *to, const char *node, struct isola_slice params,
+                                uint32_t ms);
+
 /* The one map of parameters of a call to the agent; empty when there is none. */
 ANY_THREAD struct isola_slice isola__params(const struct isola_msg *m);
 /* The value of a REPLY; empty when there is none. */

@@ -15,37 +15,6 @@
 
 /* --- one question passed on --- */
 
-struct passing {
-    struct isola__ask ask; /* first */
-    struct isola__conn *from;
-    uint64_t id;
-};
-
-static void passed(struct isola__ask *ask, const struct isola_msg *answer)
-{
-    struct passing *p = (struct passing *)ask;
-    isola__pass_answer(p->from, p->id, answer);
-    isola__conn_unref(p->from);
-    free(p);
-}
-
-static void pass_on(struct isola__conn *from, const struct isola_msg *m, struct isola__conn *to,
-                    const char *node, struct isola_slice params, uint32_t ms)
-{
-    if (to == NULL) {
-        isola__fail(from, m->id, ISOLA_EUNREACHABLE, "node %s cannot be reached now", node);
-        return;
-    }
-    struct passing *p = isola_zalloc(sizeof(*p));
-    p->ask.cb = passed;
-    p->from = from;
-    isola__conn_ref(from);
-    p->id = m->id;
-    char *method = isola_strndup((const char *)m->event.data, m->event.len);
-    isola__ask(to, &p->ask, method, params, ms);
-    free(method);
-}
-
 static struct isola__conn *host_conn(struct isola__agent *agent)
 {
     return agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL;
@@ -61,13 +30,14 @@ static uint32_t limit_of(struct isola_slice params)
 void isola__inspect_local(struct isola__conn *from, const struct isola_msg *m,
                           struct isola_slice params)
 {
-    pass_on(from, m, host_conn(from->agent), from->agent->opt.name, params, limit_of(params));
+    isola__pass_on(from, m, host_conn(from->agent), from->agent->opt.name, params,
+                   limit_of(params));
 }
 
 void isola__inspect_read_local(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params)
 {
-    pass_on(from, m, host_conn(from->agent), from->agent->opt.name, params, READ_MS);
+    isola__pass_on(from, m, host_conn(from->agent), from->agent->opt.name, params, READ_MS);
 }
 
 void isola__inspect_read(struct isola__conn *from, const struct isola_msg *m,
@@ -86,7 +56,8 @@ void isola__inspect_read(struct isola__conn *from, const struct isola_msg *m,
     }
     char *node = isola_strndup((const char *)name.data, name.len);
     struct isola__member *member = isola__member_find(&agent->members, node);
-    pass_on(from, m, member != NULL ? isola__member_conn(member) : NULL, node, params, READ_MS);
+    isola__pass_on(from, m, member != NULL ? isola__member_conn(member) : NULL, node, params,
+                   READ_MS);
     free(node);
 }
 

@@ -54,6 +54,15 @@ void isola__store(struct isola__conn *from, const struct isola_msg *m, struct is
     isola__gather_start(g);
 }
 
+/* Into a directory of this machine: for who may use its socket, and not for other nodes. */
+void isola__backup(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__agent *agent = from->agent;
+    bool there = agent->host.state == ISOLA_HOST_READY && !agent->host.retired;
+    isola__pass_on(from, m, there ? agent->host.conn : NULL, agent->opt.name, params,
+                   m->timeout_ms);
+}
+
 void isola__store_local(struct isola__conn *from, const struct isola_msg *m,
                         struct isola_slice params)
 {

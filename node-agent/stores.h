@@ -8,9 +8,11 @@
 
 #include "node-agent/conn.h"
 
-/* Method of clients. */
+/* Methods of clients. */
 LOOP_THREAD void isola__store(struct isola__conn *from, const struct isola_msg *m,
                               struct isola_slice params);
+LOOP_THREAD void isola__backup(struct isola__conn *from, const struct isola_msg *m,
+                               struct isola_slice params);
 /* Method of other agents: this node's only. */
 LOOP_THREAD void isola__store_local(struct isola__conn *from, const struct isola_msg *m,
                                     struct isola_slice params);

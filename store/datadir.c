@@ -3,6 +3,8 @@
  * The data directory: created, or refused when another user may write to it; locked, and looked
  * over before anything in it is opened.
  *
+ * What a restore has left half done is refused (restore.c).
+ *
  * The lock is flock() on `lock`, which holds the owner's pid for the sentence another agent gets.
  * The kernel gives it up with its owner, so a crash leaves nothing to clean.
  *
@@ -24,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "store/db_own.h"
 #include "store/sqlite.h"
 
 struct isola_datadir {
@@ -148,7 +151,20 @@ static int check_schema(const struct isola_datadir *dir, const char *file, int k
     return code;
 }
 
-int isola_datadir_open(const char *path, struct isola_datadir **out, struct isola_err *err)
+static int check_restored(const struct isola_datadir *dir, struct isola_err *err)
+{
+    struct stat st;
+    char *path = isola_format("%s/" ISOLA__RESTORING, dir->path);
+    bool there = lstat(path, &st) == 0;
+    free(path);
+    return !there ? 0
+                  : isola_fail(err, ISOLA_EIO,
+                               "a restore into the data directory %s was interrupted: run `ctl "
+                               "restore` again",
+                               dir->path);
+}
+
+int isola__datadir_lock(const char *path, struct isola_datadir **out, struct isola_err *err)
 {
     if (path[0] == '\0')
         return isola_fail(err, ISOLA_EINVAL, "the data directory's name is empty");
@@ -166,6 +182,21 @@ int isola_datadir_open(const char *path, struct isola_datadir **out, struct isol
         code = check_owner(dir->path, err);
     if (code == 0)
         code = take_lock(dir, err);
+    if (code != 0) {
+        isola_datadir_close(dir);
+        return code;
+    }
+    *out = dir;
+    return 0;
+}
+
+int isola_datadir_open(const char *path, struct isola_datadir **out, struct isola_err *err)
+{
+    struct isola_datadir *dir;
+    int code = isola__datadir_lock(path, &dir, err);
+    if (code != 0)
+        return code;
+    code = check_restored(dir, err);
     if (code == 0)
         code = check_schema(dir, ISOLA__STATE_FILE, ISOLA__STATE_SCHEMA, err);
     if (code == 0)

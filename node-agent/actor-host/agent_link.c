@@ -315,6 +315,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         links_asked(app, m);
     else if (isola_slice_is(m->event, "store"))
         store_asked(app, m->id, params);
+    else if (isola_slice_is(m->event, "backup"))
+        backup_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "dead-letters"))
         letters_asked(app, m, params);
     else if (isola_slice_is(m->event, "inspect"))

@@ -279,9 +279,10 @@ ANY_THREAD void letters_new(void *arg);
 
 void links_asked(struct app *app, const struct isola_msg *m);
 
-/* --- store.c: what is in the store, and whether it is sound --- */
+/* --- store.c: what is in the store, and whether it is sound; backups --- */
 
 void store_asked(struct app *app, uint64_t asked, struct isola_slice params);
+void backup_asked(struct app *app, uint64_t asked, struct isola_slice params);
 /* Before the store is closed: what goes on is ended, and nothing begins any more. */
 void store_end(void);
 

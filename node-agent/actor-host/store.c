@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/msgpack.h"
 #include "node-agent/actor-host/app.h"
+#include "store/backup.h"
 #include "store/survey.h"
 
 #define JOBS_MAX  4
@@ -23,6 +24,7 @@ struct job {
     pthread_t thread;
     bool joined;
     struct isola_survey_options survey;
+    char *to; /* of a backup: the directory */
     /* the thread's, until the loop has the parcel */
     struct isola_buf out;
     struct isola_err err;
@@ -30,6 +32,7 @@ struct job {
 
 static struct job *jobs; /* of the one actor-host a process is */
 static unsigned njobs;
+static bool backing_up;
 static atomic_bool stop;
 
 /* --- what a survey says --- */
@@ -114,6 +117,13 @@ static void report(struct app *app, const struct isola_survey_options *options,
 
 /* --- threads --- */
 
+static void free_job(struct job *j)
+{
+    isola_buf_free(&j->out);
+    free(j->to);
+    free(j);
+}
+
 static void run_done(struct app *app, struct parcel *parcel)
 {
     struct job *j = (struct job *)parcel;
@@ -130,8 +140,9 @@ static void run_done(struct app *app, struct parcel *parcel)
         agent_link_fail(app, j->asked, j->err.code, j->err.text);
     else
         agent_link_reply(app, j->asked, isola_buf_slice(&j->out));
-    isola_buf_free(&j->out);
-    free(j);
+    if (j->to != NULL)
+        backing_up = false;
+    free_job(j);
 }
 
 static void *run_survey(void *arg)
@@ -142,26 +153,46 @@ static void *run_survey(void *arg)
     return NULL;
 }
 
-/* Takes the job. */
-static void start(struct job *j, void *(*run)(void *arg))
+static void *run_backup(void *arg)
+{
+    struct job *j = arg;
+    struct isola_backup b;
+    uint64_t began = isola_clock_ms();
+    if (isola_state_backup(j->app->state, j->app->options.node, j->to, &stop, &b, &j->err) == 0) {
+        isola_mp_map(&j->out, 6);
+        isola_mp_kstr(&j->out, "node", b.node);
+        isola_mp_kstr(&j->out, "path", j->to);
+        isola_mp_kuint(&j->out, "time", (uint64_t)b.time);
+        isola_mp_kuint(&j->out, "files", b.files);
+        isola_mp_kuint(&j->out, "bytes", b.bytes);
+        isola_mp_kuint(&j->out, "took_ms", isola_clock_ms() - began);
+        isola_backup_free(&b);
+    }
+    outbox_put(j->app, &j->parcel);
+    return NULL;
+}
+
+/* Takes the job. False: it has been said why it does not begin. */
+static bool start(struct job *j, void *(*run)(void *arg))
 {
     struct app *app = j->app;
     if (njobs >= JOBS_MAX || atomic_load(&stop)) {
         agent_link_fail(app, j->asked, ISOLA_EBUSY,
                         atomic_load(&stop) ? "the node is stopping"
                                            : "the store is being looked through already");
-        free(j);
-        return;
+        free_job(j);
+        return false;
     }
     j->parcel.run = run_done;
     if (pthread_create(&j->thread, NULL, run, j) != 0) {
         agent_link_fail(app, j->asked, ISOLA_ENOMEM, "cannot start a thread");
-        free(j);
-        return;
+        free_job(j);
+        return false;
     }
     j->next = jobs;
     jobs = j;
     njobs++;
+    return true;
 }
 
 void store_end(void)
@@ -190,5 +221,23 @@ void store_asked(struct app *app, uint64_t asked, struct isola_slice params)
     }
     struct job *j = isola_zalloc(sizeof(*j));
     *j = (struct job){.app = app, .asked = asked, .survey = options};
-    start(j, run_survey);
+    (void)start(j, run_survey);
+}
+
+void backup_asked(struct app *app, uint64_t asked, struct isola_slice params)
+{
+    struct isola_slice to;
+    if (!isola_mp_find_str(params, "path", &to) || to.len == 0 || to.data[0] != '/') {
+        agent_link_fail(app, asked, ISOLA_EINVAL,
+                        "backup: \"path\" must be the absolute path of a directory");
+        return;
+    }
+    if (backing_up) {
+        agent_link_fail(app, asked, ISOLA_EBUSY, "a backup of this node is being made already");
+        return;
+    }
+    struct job *j = isola_zalloc(sizeof(*j));
+    *j = (struct job){
+        .app = app, .asked = asked, .to = isola_strndup((const char *)to.data, to.len)};
+    backing_up = start(j, run_backup);
 }

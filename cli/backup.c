@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ctl backup, which a node makes of itself; ctl restore, which needs no node, and must have none.
+ */
+#include "store/backup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/msgpack.h"
+#include "base/path.h"
+#include "cli/call.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+#include "cli/text.h"
+
+#define BACKUP_MS 3600000u
+
+static double number(const json_t *value, const char *key)
+{
+    double d = json_number_value(json_object_get(value, key));
+    return d >= 0 && d < 9e15 ? d : 0;
+}
+
+static void put_size(struct isola_buf *line, unsigned files, uint64_t bytes)
+{
+    char size[ISOLA__HUMAN_SIZE];
+    isola__human_bytes(bytes, size);
+    isola_buf_printf(line, "%u file%s, %s", files, files == 1 ? "" : "s", size);
+}
+
+static void put_time(struct isola_buf *line, int64_t ms)
+{
+    char when[40] = "";
+    time_t t = (time_t)(ms / 1000);
+    struct tm tm;
+    if (gmtime_r(&t, &tm) != NULL)
+        (void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
+    isola_buf_puts(line, when);
+}
+
+/* Tells it when there is none. */
+static char *absolute(struct isola__cli *cli, const char *path)
+{
+    struct isola_err err;
+    char *whole = isola_path_absolute(path);
+    if (whole == NULL) {
+        isola_fail(&err, ISOLA_EIO, "cannot find the current directory for '%.200s': %s", path,
+                   strerror(errno));
+        isola__fail(cli, &err);
+    }
+    return whole;
+}
+
+void isola__run_backup(struct isola__cli *cli)
+{
+    struct isola_buf params = {0}, line = {0};
+    char *path = absolute(cli, cli->options.operands[0]);
+    if (path == NULL)
+        return;
+    isola_mp_map(&params, 1);
+    isola_mp_kstr(&params, "path", path);
+    json_t *value = isola__call(cli, "backup", &params, BACKUP_MS, NULL);
+    if (value != NULL && cli->options.json) {
+        isola__out_json(cli, value, false);
+    } else if (value != NULL) {
+        char took[ISOLA__HUMAN_SIZE];
+        isola__human_time((uint64_t)number(value, "took_ms"), took);
+        isola_buf_puts(&line, "wrote ");
+        isola__text_clean(&line, isola_slice_str(path));
+        isola_buf_puts(&line, ": ");
+        put_size(&line, (unsigned)number(value, "files"), (uint64_t)number(value, "bytes"));
+        isola_buf_puts(&line, ", of node ");
+        isola__text_clean(&line, isola__text_of(json_object_get(value, "node")));
+        isola_buf_puts(&line, " at ");
+        put_time(&line, (int64_t)number(value, "time"));
+        isola_buf_printf(&line, ", in %s\n", took);
+        isola__out(cli, &line);
+    }
+    json_decref(value);
+    free(path);
+}
+
+static void show(struct isola__cli *cli, const char *data, const struct isola_backup *b)
+{
+    struct isola_buf line = {0};
+    if (cli->options.json) {
+        json_t *value = json_pack("{s:s, s:s, s:I, s:i, s:I, s:s?}", "data", data, "node", b->node,
+                                  "time", (json_int_t)b->time, "files", (int)b->files, "bytes",
+                                  (json_int_t)b->bytes, "aside", b->aside);
+        isola__out_json(cli, value, false);
+        json_decref(value);
+        return;
+    }
+    isola_buf_puts(&line, "restored ");
+    isola__text_clean(&line, isola_slice_str(data));
+    isola_buf_puts(&line, ": ");
+    put_size(&line, b->files, b->bytes);
+    isola_buf_puts(&line, ", as node ");
+    isola__text_clean(&line, isola_slice_str(b->node));
+    isola_buf_puts(&line, " had them at ");
+    put_time(&line, b->time);
+    isola_buf_puts(&line, "\n");
+    if (b->aside != NULL) {
+        isola_buf_puts(&line, "what was there is in ");
+        isola__text_clean(&line, isola_slice_str(b->aside));
+        isola_buf_puts(&line, "\n");
+    }
+    isola__out(cli, &line);
+}
+
+void isola__run_restore(struct isola__cli *cli)
+{
+    struct isola_backup b;
+    struct isola_err err;
+    const char *data = cli->options.data;
+    if (data == NULL)
+        isola__fail_usage(cli, "'restore' needs the data directory to restore: ctl restore DIR "
+                               "--data DATADIR");
+    else if (isola_backup_restore(cli->options.operands[0], data, cli->options.force, &b, &err) !=
+             0)
+        isola__fail(cli, &err);
+    else {
+        show(cli, data, &b);
+        isola_backup_free(&b);
+    }
+}
