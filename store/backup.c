@@ -299,8 +299,9 @@ int isola_state_backup(struct isola_state *s, const char *node, const char *to,
     if (code == 0)
         code = open_sources(&w, err);
     if (code == 0) {
-        isola__state_hold(s, snap, &w);
-        code = w.code;
+        code = isola__state_hold(s, snap, &w, err);
+        if (code == 0)
+            code = w.code;
     }
     for (unsigned i = 0; i < w.n && code == 0; i++)
         code = add_file(&w, &w.sources[i], err);

@@ -3,13 +3,13 @@
  * Requests of a group of shards, and its commits.
  *
  * The happy path of a write: it is linked into a list under a mutex. The thread takes the whole
- * list, writes all changes in it as one row of the journal, and answers them when that commit is on
- * disk; what arrived meanwhile is the next list. So a commit costs much the same for one change and
- * for a hundred, wherever in the tables they belong, and a lone write does not wait for company.
- * Then the changes are in `fresh`, in memory, where reads find them; fold.c brings what they come
- * to into the tables later, which for an actor that changed a thousand times is one row.
+ * list, writes all changes in it as one commit of the journal (journal.h), and answers them when
+ * that is on disk; what arrived meanwhile is the next list. So a commit costs much the same for one
+ * change and for a hundred, wherever in the tables they belong, and a lone write does not wait for
+ * company. Then the changes are in `fresh`, in memory, where reads find them; fold.c brings what
+ * they come to into the tables later.
  *
- * Failure modes: a commit that fails is rolled back and its writes are tried one by one, so that a
+ * Failure modes: when a commit fails its writes are tried one by one, so that a
  * value too big for the disk fails alone; after FAILURES_MAX in a row the rest of them fail with
  * the same reason. Later requests start afresh: the store recovers when the disk does. What is in
  * the journal and not in the tables is read again when the file is opened.
@@ -25,12 +25,16 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-/* A transaction is committed early at this many bytes, which bounds the write-ahead log and the
- * wait of those in it. */
+/* A commit is written early at this many bytes, which bounds the memory it takes and the wait of
+ * those in it. */
 #define GROUP_BYTES_MAX (32u << 20)
 #define FAILURES_MAX    8
-/* Pages of 4 KB in the write-ahead log from which on they are put into the file. */
-#define LOG_PAGES 2000
+/* Pages of 4 KB in SQLite's log from which on they are put into the file. */
+#define LOG_PAGES   4000
+#define COMMIT_KEPT (1u << 20) /* bytes of memory for commits that stay */
+/* What is in memory goes into the tables when it is so old, ms, and nothing else is to be done. */
+#define FRESH_MS  1000
+#define FRESH_MAX 4 /* times as much as is folded: then commits wait */
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -48,50 +52,12 @@ static struct isola__change change_of(const struct isola_state_req *req)
                                   .nrows = req->nrows};
 }
 
-/* --- transactions --- */
-
 void isola__group_failed(struct isola__group *g, const char *why)
 {
     pthread_mutex_lock(&g->failure_lock);
     isola_fail(&g->failure, ISOLA_EIO, "%s", why);
     g->failed_at = isola_clock_wall_ms();
     pthread_mutex_unlock(&g->failure_lock);
-}
-
-int isola__group_begin(struct isola__group *g)
-{
-    if (g->in_tx)
-        return 0;
-    int code = isola__tables_run(&g->tables, ISOLA__BEGIN);
-    g->in_tx = code == 0;
-    if (code != 0) {
-        isola__group_failed(g, g->tables.err.text);
-        isola__tables_roll_back(&g->tables);
-    }
-    return code;
-}
-
-void isola__group_abort(struct isola__group *g)
-{
-    count(&g->failed_commits, 1);
-    isola__group_failed(g, g->tables.err.text);
-    isola__tables_roll_back(&g->tables);
-    g->in_tx = false;
-    isola__fold_aborted(g);
-}
-
-int isola__group_end(struct isola__group *g)
-{
-    int code = isola__tables_run(&g->tables, ISOLA__COMMIT);
-    if (code != 0) {
-        isola__group_abort(g);
-        return code;
-    }
-    g->in_tx = false;
-    isola__fold_committed(g);
-    if (atomic_exchange(&g->ckpt_tail, false))
-        sqlite3_wal_checkpoint_v2(g->tables.db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    return 0;
 }
 
 /* --- commits --- */
@@ -109,20 +75,14 @@ static void end(struct isola__group *g, struct isola_state_req *req, int code, c
     landed(g, place);
 }
 
-static int log_changes(struct isola__group *g, struct isola_slice changes, int64_t now)
-{
-    return isola__tables_log(&g->tables, g->number + 1, now, changes);
-}
-
 /* They are on disk: where reads find them. */
 static void remember(struct isola__group *g, struct isola_state_req *req, size_t n, size_t bytes,
                      int64_t now)
 {
-    g->number++;
     count(&g->commits, 1);
     count(&g->writes, n);
-    pthread_mutex_lock(&g->pending_lock);
-    g->fresh.number = g->number;
+    pthread_mutex_lock(&g->overlay_lock);
+    g->fresh.number = isola__journal_number(g->journal);
     g->fresh.logged += bytes;
     for (; n > 0; n--, req = req->next) {
         struct isola__change c = change_of(req);
@@ -130,21 +90,30 @@ static void remember(struct isola__group *g, struct isola_state_req *req, size_t
         if (c.nrows > 0)
             atomic_store_explicit(&g->any_rows, true, memory_order_relaxed);
     }
-    pthread_mutex_unlock(&g->pending_lock);
+    pthread_mutex_unlock(&g->overlay_lock);
 }
 
-static int transact_one(struct isola__group *g, struct isola_state_req *req)
+static int commit(struct isola__group *g, struct isola_buf *changes, int64_t now)
+{
+    int code = changes->failed
+                   ? isola_fail(&g->err, ISOLA_ENOMEM, "no memory for what is to be written")
+                   : isola__journal_append(g->journal, changes, now, &g->err);
+    if (code != 0) {
+        count(&g->failed_commits, 1);
+        isola__group_failed(g, g->err.text);
+    }
+    return code;
+}
+
+static int commit_one(struct isola__group *g, struct isola_state_req *req)
 {
     struct isola_buf changes = {0};
     struct isola__change c = change_of(req);
     int64_t now = isola_clock_wall_ms();
+    isola__journal_begin(&changes);
     isola__change_write(&changes, &c);
-    int code = changes.failed
-                   ? isola_fail(&g->tables.err, ISOLA_ENOMEM, "no memory for what is to be written")
-                   : isola__group_begin(g);
-    if (code == 0 && (code = log_changes(g, isola_buf_slice(&changes), now)) != 0)
-        isola__group_abort(g);
-    if (code == 0 && (code = isola__group_end(g)) == 0)
+    int code = commit(g, &changes, now);
+    if (code == 0)
         remember(g, req, 1, changes.len, now);
     isola_buf_free(&changes);
     return code;
@@ -158,47 +127,177 @@ static void redo_one_by_one(struct isola__group *g, struct isola_state_req *req)
         struct isola_state_req *next = req->next; /* the callback may free or reuse req */
         bool done = false;
         if (failures < FAILURES_MAX) {
-            done = transact_one(g, req) == 0;
+            done = commit_one(g, req) == 0;
             failures = done ? 0 : failures + 1;
         }
         if (done)
             end(g, req, 0, NULL);
         else
-            end(g, req, ISOLA_EIO, g->tables.err.text);
+            end(g, req, ISOLA_EIO, g->err.text);
         req = next;
     }
 }
 
-static int commit(struct isola__group *g, struct isola_slice changes, int64_t now)
+/* --- what is to go into the tables --- */
+
+/* Memory is taken in blocks, so that counts only when it is much. */
+static size_t size_of(const struct isola__overlay *p)
 {
-    int code = isola__group_begin(g);
-    if (code != 0)
-        return code;
-    code = log_changes(g, changes, now);
-    if (code == 0)
-        code = isola__fold_along(g, changes.len);
-    if (code == 0)
-        return isola__group_end(g);
-    isola__group_abort(g);
+    return p->bytes / 2 > p->logged ? p->bytes / 2 : p->logged;
+}
+
+bool isola__group_turn_over(struct isola__group *g)
+{
+    pthread_mutex_lock(&g->overlay_lock);
+    bool is_free = g->folding.first == NULL;
+    int64_t folded = g->number;
+    if (is_free) {
+        g->folding = g->fresh;
+        g->fresh = (struct isola__overlay){0};
+        pthread_cond_broadcast(&g->folded);
+    }
+    pthread_mutex_unlock(&g->overlay_lock);
+    if (is_free)
+        isola__journal_turn(g->journal, folded);
+    return is_free;
+}
+
+/* What the tables have not taken of `folding`, and what has come to these addresses since: in that
+ * order, as it is read again. */
+static void write_failed(struct isola__group *g, struct isola_buf *out)
+{
+    for (const struct isola__entry *e = g->folding.first; e != NULL; e = e->next) {
+        bool goes = e->failed && !e->carried;
+        const struct isola__entry *each[] = {e, goes ? isola__overlay_entry(&g->fresh, e->address)
+                                                     : NULL};
+        for (size_t i = 0; i < 2 && goes && each[i] != NULL; i++) {
+            struct isola__change c;
+            struct isola_kept *rows;
+            isola__entry_change(each[i], &c, &rows);
+            isola__change_write(out, &c);
+            free(rows);
+        }
+    }
+}
+
+/* The folder waits for this, so `folding` stays. */
+static int carry_over(struct isola__group *g)
+{
+    struct isola_buf changes = {0};
+    isola__journal_begin(&changes);
+    write_failed(g, &changes);
+    int code = commit(g, &changes, isola_clock_wall_ms());
+    if (code == 0) {
+        pthread_mutex_lock(&g->overlay_lock);
+        g->fresh.number = isola__journal_number(g->journal);
+        g->fresh.logged += changes.len;
+        for (struct isola__entry *e = g->folding.first; e != NULL; e = e->next)
+            if (e->failed && !e->carried) {
+                isola__overlay_beneath(&g->fresh, e);
+                e->carried = true;
+            }
+        pthread_mutex_unlock(&g->overlay_lock);
+    }
+    isola_buf_free(&changes);
     return code;
 }
+
+/* Does that if the folder waits for it. */
+static void serve_folder(struct isola__group *g)
+{
+    pthread_mutex_lock(&g->overlay_lock);
+    struct isola__carry *c = g->carry;
+    pthread_mutex_unlock(&g->overlay_lock);
+    if (c == NULL)
+        return;
+    int code = carry_over(g);
+    pthread_mutex_lock(&g->overlay_lock);
+    c->code = code;
+    c->done = true;
+    g->carry = NULL;
+    pthread_cond_broadcast(&g->folded);
+    pthread_mutex_unlock(&g->overlay_lock);
+}
+
+int isola__group_carry(struct isola__group *g)
+{
+    struct isola__carry c = {.code = ISOLA_ECLOSED};
+    pthread_mutex_lock(&g->overlay_lock);
+    g->carry = &c;
+    pthread_cond_broadcast(&g->folded); /* it may be waiting for us */
+    pthread_mutex_unlock(&g->overlay_lock);
+    pthread_mutex_lock(&g->lock);
+    g->poked = true;
+    pthread_mutex_unlock(&g->lock);
+    pthread_cond_signal(&g->wake);
+    pthread_mutex_lock(&g->overlay_lock);
+    while (!c.done && !g->ending)
+        pthread_cond_wait(&g->folded, &g->overlay_lock);
+    g->carry = NULL;
+    pthread_mutex_unlock(&g->overlay_lock);
+    return c.code;
+}
+
+/* Until nothing is on its way, or nothing goes: tried twice, as the first may have begun when
+ * something was still amiss. False: that. */
+static bool wait_folded(struct isola__group *g)
+{
+    unsigned tries = 0;
+    pthread_mutex_lock(&g->overlay_lock);
+    while (g->folding.first != NULL) {
+        if (g->carry != NULL) {
+            pthread_mutex_unlock(&g->overlay_lock);
+            serve_folder(g);
+            pthread_mutex_lock(&g->overlay_lock);
+        } else if (!g->stuck) {
+            pthread_cond_wait(&g->folded, &g->overlay_lock);
+        } else if (++tries <= 2) {
+            g->stuck = false;
+            pthread_cond_broadcast(&g->folded);
+        } else {
+            break;
+        }
+    }
+    bool done = g->folding.first == NULL;
+    pthread_mutex_unlock(&g->overlay_lock);
+    return done;
+}
+
+int isola__group_fold_all(struct isola__group *g)
+{
+    bool done = wait_folded(g);
+    if (done && g->fresh.first != NULL)
+        done = isola__group_turn_over(g) && wait_folded(g);
+    if (done && g->fresh.first == NULL) /* else the tables do not take it, and it has come back */
+        return 0;
+    return isola_fail(&g->err, ISOLA_EIO, "cannot write %s: it takes nothing at present", g->path);
+}
+
+/* `fresh` is not to become too large, however fast it grows. */
+static void keep_small(struct isola__group *g)
+{
+    size_t size = size_of(&g->fresh);
+    if (size < g->ops.fold_bytes || isola__group_turn_over(g))
+        return;
+    if (size >= FRESH_MAX * g->ops.fold_bytes && wait_folded(g))
+        (void)isola__group_turn_over(g);
+}
+
+/* --- groups of writes --- */
 
 void isola__group_finish(struct isola__group *g)
 {
     struct isola_state_req *req = g->group.queue.head;
     size_t n = g->group.count;
-    if (n == 0) {
-        if (g->in_tx)
-            (void)isola__group_end(g); /* of what can be done again */
+    if (n == 0)
         return;
-    }
-    struct isola_buf changes = g->group.changes;
+    struct isola_buf changes = g->group.commit;
     int64_t now = isola_clock_wall_ms();
     g->group.queue.head = NULL;
     g->group.count = 0;
-    g->group.changes = (struct isola_buf){0};
+    g->group.commit = (struct isola_buf){0};
     memset(g->group.filter, 0, sizeof(g->group.filter));
-    if (changes.failed || commit(g, isola_buf_slice(&changes), now) != 0) {
+    if (commit(g, &changes, now) != 0) {
         isola_buf_free(&changes);
         redo_one_by_one(g, req);
         return;
@@ -209,23 +308,24 @@ void isola__group_finish(struct isola__group *g)
         end(g, req, 0, NULL);
         req = next;
     }
-    if (changes.cap <= 1u << 20) { /* its memory is for the next */
-        changes.len = 0;
-        g->group.changes = changes;
-    } else {
+    if (changes.cap <= COMMIT_KEPT)
+        g->group.commit = changes; /* its memory is for the next */
+    else
         isola_buf_free(&changes);
-    }
+    keep_small(g);
 }
 
 static void add_to_group(struct isola__group *g, struct isola_state_req *req)
 {
     struct isola__change c = change_of(req);
     unsigned at = isola__place(req->address);
-    isola__change_write(&g->group.changes, &c);
+    if (g->group.count == 0)
+        isola__journal_begin(&g->group.commit);
+    isola__change_write(&g->group.commit, &c);
     isola__queue_push(&g->group.queue, req);
     g->group.filter[at / 64] |= UINT64_C(1) << at % 64;
     g->group.count++;
-    if (g->group.changes.len >= GROUP_BYTES_MAX || g->group.changes.failed)
+    if (g->group.commit.len >= GROUP_BYTES_MAX || g->group.commit.failed)
         isola__group_finish(g);
 }
 
@@ -236,8 +336,7 @@ static void answer_all(struct isola__group *g, struct isola_state_req *req, int 
 {
     req->rows = rows->row;
     req->nrows = rows->n;
-    req->cb(req, code == 0 ? 0 : ISOLA_EIO, isola_slice(NULL, 0),
-            code == 0 ? NULL : g->tables.err.text);
+    req->cb(req, code == 0 ? 0 : ISOLA_EIO, isola_slice(NULL, 0), code == 0 ? NULL : g->err.text);
 }
 
 /* Of all addresses. */
@@ -247,34 +346,37 @@ static void list(struct isola__group *g, struct isola_state_req *req)
     struct isola_kept_rows rows = {0};
     isola__group_finish(g);
     count(&g->reads, 1);
-    int code = isola__fold_parts(g, 1u << (due ? ISOLA_KEPT_TIMER : ISOLA_KEPT_OUTBOX));
+    isola__fold_take_tables(g);
+    int code = isola__fold_peek_parts(g, 1u << (due ? ISOLA_KEPT_TIMER : ISOLA_KEPT_OUTBOX));
     if (code == 0)
         code = due ? isola__tables_due(&g->tables, req->due, &rows)
                    : isola__tables_outboxes(&g->tables, &rows);
+    g->err = g->tables.err;
+    isola__fold_leave_tables(g);
     answer_all(g, req, code, &rows);
     isola_kept_free(&rows);
 }
 
+/* What is forgotten is to be in the tables: else it would come again with what is not there yet. */
 static void forget(struct isola__group *g, struct isola_state_req *req)
 {
     isola__group_finish(g);
-    int code = isola__fold_now(g); /* else they would come again */
-    if (code == 0)
-        code = isola__group_begin(g);
+    int code = isola__group_fold_all(g);
     if (code == 0) {
+        isola__fold_take_tables(g);
         code = isola__tables_forget(&g->tables, isola_clock_wall_ms() - (int64_t)req->forget_ms);
-        if (code != 0)
-            isola__group_abort(g);
-        else
-            code = isola__group_end(g);
+        g->err = g->tables.err;
+        isola__fold_leave_tables(g);
     }
     answer_all(g, req, code, &(struct isola_kept_rows){0});
 }
 
+/* All is in the tables, and nobody changes them: whoever copies the files has everything. */
 static void hold(struct isola__group *g, struct isola_state_req *req)
 {
     isola__group_finish(g);
-    req->cb(req, 0, isola_slice(NULL, 0), NULL);
+    int code = isola__group_fold_all(g);
+    req->cb(req, code == 0 ? 0 : ISOLA_EIO, isola_slice(NULL, 0), code == 0 ? NULL : g->err.text);
 }
 
 static void handle(struct isola__group *g, struct isola_state_req *req)
@@ -320,16 +422,29 @@ static void wait_for_work(struct isola__group *g, uint64_t at)
     pthread_cond_timedwait(&g->wake, &g->lock, &until);
 }
 
+/* There is nothing else to do: what is old is to go into the tables. When that is, ms of
+ * isola_clock_ms, or 0. */
+static uint64_t look_after(struct isola__group *g)
+{
+    serve_folder(g);
+    if (g->fresh.first == NULL)
+        return 0;
+    uint64_t now = isola_clock_ms(), at = g->fresh.since + FRESH_MS;
+    if (now < at)
+        return at;
+    return isola__group_turn_over(g) ? 0 : now + FRESH_MS;
+}
+
 /* Takes all that waits; NULL when the group is closing and nothing is left. */
 static struct isola_state_req *take_all(struct isola__group *g)
 {
     pthread_mutex_lock(&g->lock);
     while (g->queue.head == NULL && !g->closing) {
-        uint64_t at = 0;
+        g->poked = false;
         pthread_mutex_unlock(&g->lock);
-        bool more = isola__fold_step(g, &at);
+        uint64_t at = look_after(g);
         pthread_mutex_lock(&g->lock);
-        if (!more && g->queue.head == NULL && !g->closing)
+        if (g->queue.head == NULL && !g->closing && !g->poked)
             wait_for_work(g, at);
     }
     struct isola_state_req *all = g->queue.head;
@@ -348,9 +463,12 @@ static void *work(void *arg)
             req = next;
         }
         isola__group_finish(g);
-        isola__fold_pressed(g);
+        serve_folder(g);
     }
-    isola__fold_all(g);
+    pthread_mutex_lock(&g->overlay_lock);
+    g->ending = true;
+    pthread_cond_broadcast(&g->folded);
+    pthread_mutex_unlock(&g->overlay_lock);
     return NULL;
 }
 
@@ -368,7 +486,7 @@ void isola__group_request(struct isola__group *g, struct isola_state_req *req)
         pthread_cond_signal(&g->wake);
 }
 
-/* --- the write-ahead log --- */
+/* --- SQLite's log --- */
 
 static int on_log(void *arg, sqlite3 *db, const char *name, int pages)
 {
@@ -379,15 +497,11 @@ static int on_log(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* While this copies, commits go on and add to the log, which can only begin anew when all of it is
- * copied: the little that is left is done between two commits. */
 void isola__group_checkpoint(struct isola__group *g)
 {
     pthread_mutex_lock(&g->ckpt_lock);
-    int rc = sqlite3_wal_checkpoint_v2(g->ckpt.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    sqlite3_wal_checkpoint_v2(g->ckpt.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     pthread_mutex_unlock(&g->ckpt_lock);
-    if (rc == SQLITE_OK)
-        atomic_store(&g->ckpt_tail, true);
     atomic_store(&g->ckpt_wanted, false);
 }
 
@@ -399,6 +513,16 @@ int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned 
     int code = isola__tables_scan(&g->reader, from, n, fn, arg, last, at_end);
     pthread_mutex_unlock(&g->reader_lock);
     return code;
+}
+
+void isola__group_waiting(struct isola__group *g, uint64_t *commits, uint64_t *bytes)
+{
+    pthread_mutex_lock(&g->overlay_lock);
+    const struct isola__overlay *last = g->fresh.first != NULL ? &g->fresh : &g->folding;
+    if (last->first != NULL)
+        *commits += (uint64_t)(last->number - g->number);
+    *bytes += g->fresh.logged + g->folding.logged;
+    pthread_mutex_unlock(&g->overlay_lock);
 }
 
 const char *isola__group_path(const struct isola__group *g)
@@ -427,35 +551,101 @@ void isola__group_stats(struct isola__group *g, struct isola_state_stats *add_to
 
 static void free_group(struct isola__group *g)
 {
+    isola__journal_close(g->journal);
     isola__tables_close(&g->reader);
     isola__db_close(&g->ckpt);
-    isola__tables_close(&g->tables); /* last: it folds the log into the file */
+    isola__tables_close(&g->tables); /* last: it puts SQLite's log into the file */
     isola__overlay_free(&g->fresh);
     isola__overlay_free(&g->folding);
-    isola_buf_free(&g->group.changes);
+    isola_buf_free(&g->group.commit);
     pthread_cond_destroy(&g->wake);
+    pthread_cond_destroy(&g->folded);
     pthread_mutex_destroy(&g->lock);
-    pthread_mutex_destroy(&g->pending_lock);
-    pthread_mutex_destroy(&g->failure_lock);
+    pthread_mutex_destroy(&g->overlay_lock);
+    pthread_mutex_destroy(&g->tables_lock);
     pthread_mutex_destroy(&g->reader_lock);
     pthread_mutex_destroy(&g->ckpt_lock);
+    pthread_mutex_destroy(&g->failure_lock);
     free(g->path);
     free(g);
 }
 
-/* Signals belong to the threads of the program, not to this one. */
-static int start_thread(struct isola__group *g, struct isola_err *err)
+/* Signals belong to the threads of the program, not to these. */
+static int start_thread(struct isola__group *g, pthread_t *thread, const char *name,
+                        void *(*run)(void *), struct isola_err *err)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&g->thread, NULL, work, g);
+    int rc = pthread_create(thread, NULL, run, g);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0)
-        return isola_fail(err, ISOLA_ENOMEM, "cannot start the thread of %s: %s", g->path,
+        return isola_fail(err, ISOLA_ENOMEM, "cannot start a thread of %s: %s", g->path,
                           strerror(rc));
-    pthread_setname_np(g->thread, "isola-state");
+    pthread_setname_np(*thread, name);
     return 0;
+}
+
+/* --- what is in the journal and not in the tables --- */
+
+struct restore {
+    struct isola__group *g;
+    int64_t written;
+    bool bad;
+};
+
+static void restore_change(void *arg, const struct isola__change *c)
+{
+    struct restore *r = arg;
+    isola__overlay_add(&r->g->fresh, c, r->written);
+    r->g->ops.found(r->g->ops.arg, c->address);
+}
+
+static bool restore_commit(void *arg, int64_t number, int64_t written, struct isola_slice changes)
+{
+    struct restore *r = arg;
+    r->written = written;
+    r->bad = !isola__changes_read(changes, restore_change, r);
+    r->g->fresh.number = number;
+    r->g->fresh.logged += changes.len;
+    return !r->bad;
+}
+
+static int restore(struct isola__group *g, struct isola_err *err)
+{
+    struct restore r = {.g = g};
+    int code = isola__tables_folded(&g->tables, &g->number);
+    if (code != 0) {
+        *err = g->tables.err;
+        return code;
+    }
+    code = isola__journal_open(g->path, g->number, restore_commit, &r, &g->journal, err);
+    if (code == 0 && r.bad)
+        code = isola_fail(err, ISOLA_EIO,
+                          "cannot open %s: its journal is damaged; restore a backup", g->path);
+    return code;
+}
+
+static void stop_threads(struct isola__group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->closing = true;
+    pthread_mutex_unlock(&g->lock);
+    pthread_cond_signal(&g->wake);
+    if (g->runs)
+        pthread_join(g->thread, NULL);
+    if (g->folds)
+        pthread_join(g->folder, NULL);
+}
+
+static int open_all(struct isola__group *g, struct isola_err *err)
+{
+    int code = isola__tables_open(&g->tables, g->path, err);
+    if (code == 0)
+        code = isola__tables_join(&g->reader, g->path, err);
+    if (code == 0)
+        code = isola__db_join(&g->ckpt, g->path, err);
+    return code == 0 ? restore(g, err) : code;
 }
 
 int isola__group_open(const char *path, const struct isola__group_ops *ops,
@@ -466,27 +656,28 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
     g->ops = *ops;
     g->path = isola_strdup(path);
     pthread_mutex_init(&g->lock, NULL);
-    pthread_mutex_init(&g->pending_lock, NULL);
-    pthread_mutex_init(&g->failure_lock, NULL);
+    pthread_mutex_init(&g->overlay_lock, NULL);
+    pthread_mutex_init(&g->tables_lock, NULL);
     pthread_mutex_init(&g->reader_lock, NULL);
     pthread_mutex_init(&g->ckpt_lock, NULL);
+    pthread_mutex_init(&g->failure_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&g->wake, &attr);
+    pthread_cond_init(&g->folded, &attr);
     pthread_condattr_destroy(&attr);
-    int code = isola__tables_open(&g->tables, path, err);
-    if (code == 0)
-        code = isola__tables_join(&g->reader, path, err);
-    if (code == 0)
-        code = isola__db_join(&g->ckpt, path, err);
-    if (code == 0)
-        code = isola__fold_restore(g, err);
-    if (code == 0) {
-        atomic_store(&g->any_rows, g->fresh.first != NULL || isola__tables_any_rows(&g->tables));
-        sqlite3_wal_hook(g->tables.db.handle, on_log, g);
-        code = start_thread(g, err);
-    }
+    int code = open_all(g, err);
     if (code != 0) {
+        free_group(g);
+        return code;
+    }
+    atomic_store(&g->any_rows, g->fresh.first != NULL || isola__tables_any_rows(&g->tables));
+    sqlite3_wal_hook(g->tables.db.handle, on_log, g);
+    g->runs = (code = start_thread(g, &g->thread, "isola-state", work, err)) == 0;
+    if (code == 0)
+        g->folds = (code = start_thread(g, &g->folder, "isola-fold", isola__fold_run, err)) == 0;
+    if (code != 0) {
+        stop_threads(g);
         free_group(g);
         return code;
     }
@@ -496,11 +687,7 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
 
 void isola__group_stop(struct isola__group *g)
 {
-    pthread_mutex_lock(&g->lock);
-    g->closing = true;
-    pthread_mutex_unlock(&g->lock);
-    pthread_cond_signal(&g->wake);
-    pthread_join(g->thread, NULL);
+    stop_threads(g);
 }
 
 void isola__group_close(struct isola__group *g)

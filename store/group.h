@@ -48,7 +48,7 @@ struct isola__group;
 /* What groups tell whoever has them. Of each of their threads, which must not wait. */
 struct isola__group_ops {
     void *arg;
-    /* Much of the write-ahead log is to be put into the file: isola__group_checkpoint. */
+    /* Much of SQLite's log is to be put into the file: isola__group_checkpoint. */
     void (*checkpoint)(void *arg, struct isola__group *g);
     /* An address that is in the file's journal. */
     void (*found)(void *arg, struct isola_slice address);
@@ -64,8 +64,8 @@ POOL_THREAD void isola__group_stop(struct isola__group *g);
 /* When nobody uses it any more. */
 POOL_THREAD void isola__group_close(struct isola__group *g);
 
-/* Hands a request to the group's thread. ISOLA__OP_HOLD: in its callback nothing is half done; it
- * may wait. */
+/* Hands a request to the group's thread. ISOLA__OP_HOLD: in its callback, which may
+ * wait, all is in the tables and nobody changes them. */
 ANY_THREAD void isola__group_request(struct isola__group *g, struct isola_state_req *req);
 /* GET, ROWS or RANGE: done by the caller if what it asks for can be known without the group's
  * thread, else handed to it. */
@@ -77,6 +77,8 @@ POOL_THREAD void isola__group_checkpoint(struct isola__group *g);
 POOL_THREAD int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned n,
                                   void (*fn)(void *arg, struct isola_slice address), void *arg,
                                   struct isola_buf *last, bool *end);
+/* Adds commits that are not in the tables yet, and their bytes. */
+ANY_THREAD void isola__group_waiting(struct isola__group *g, uint64_t *commits, uint64_t *bytes);
 /* Its file; borrowed. */
 ANY_THREAD const char *isola__group_path(const struct isola__group *g);
 /* Why a read or a commit has failed last, and when, ms since 1970. False: none has. */

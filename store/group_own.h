@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A group as its own files see it: group.c (requests and commits), reads.c, fold.c (from the
- * journal into the tables, and what is tidied up).
+ * A group as its own files see it: group.c (requests and commits), reads.c, fold.c (what brings
+ * changes into the tables, and tidies up).
+ *
+ * Locks, in this order: tables_lock, overlay_lock.
  */
 #ifndef ISOLA_STORE_GROUP_OWN_H
 #define ISOLA_STORE_GROUP_OWN_H
@@ -10,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "store/group.h"
+#include "store/journal.h"
 
 struct isola__group {
     struct isola__group_ops ops;
@@ -18,19 +21,28 @@ struct isola__group {
     pthread_cond_t wake;
     struct isola__queue queue; /* under the lock */
     bool closing;              /* under the lock */
-    pthread_t thread;
+    bool poked;                /* under the lock: there may be something else to do */
+    pthread_t thread, folder;
+    bool runs, folds;                  /* these threads do */
     atomic_uint flying[ISOLA__PLACES]; /* of the thread's requests, until their callbacks end; */
     atomic_uint flying_all;            /* of those of all addresses */
     _Atomic uint64_t reads, writes, commits, failed_commits;
     atomic_bool any_rows; /* there may be rows in `kept` */
 
-    pthread_mutex_t pending_lock;  /* guards what `fresh` and `folding` hold; the thread alone */
-    struct isola__overlay fresh;   /* changes it, with the lock */
-    struct isola__overlay folding; /* no change comes to it; it goes into the tables */
+    pthread_mutex_t overlay_lock;
+    pthread_cond_t folded;         /* one of the next has changed */
+    struct isola__overlay fresh;   /* the thread alone changes it, with the lock; so it needs none
+                                      to read it */
+    struct isola__overlay folding; /* nothing is added to it; it goes into the tables. Set by the
+                                      thread, emptied by the folder */
+    bool ending;                   /* the thread has ended */
+    bool stuck;                    /* the tables took nothing, and the folder waits a while */
+    struct isola__carry *carry;    /* the folder waits for the thread to do this; or NULL */
+    int64_t number;                /* of the commit up to which all is in the tables, on disk */
 
-    pthread_mutex_t failure_lock;
-    struct isola_err failure; /* of the last read or commit that failed; code 0: none has */
-    int64_t failed_at;        /* ms since 1970 */
+    pthread_mutex_t tables_lock;
+    struct isola__tables tables;
+    atomic_bool tables_wanted; /* the folder is to let go of them soon */
 
     pthread_mutex_t reader_lock;
     struct isola__tables reader;
@@ -38,69 +50,59 @@ struct isola__group {
     pthread_mutex_t ckpt_lock;
     struct isola__db ckpt;
     atomic_bool ckpt_wanted; /* somebody has been told */
-    atomic_bool ckpt_tail;   /* most of the log is in the file: the thread does the rest */
+
+    pthread_mutex_t failure_lock;
+    struct isola_err failure; /* of the last read or commit that failed; code 0: none has */
+    int64_t failed_at;        /* ms since 1970 */
 
     /* --- the thread's own --- */
-    struct isola__tables tables;
-    bool in_tx;
-    int64_t number; /* of the last commit */
+    struct isola__journal *journal;
+    struct isola_err err; /* of the last failure */
     struct {
         struct isola__queue queue; /* the writes of the next commit */
         size_t count;
-        struct isola_buf changes;
+        struct isola_buf commit;
         uint64_t filter[ISOLA__PLACES / 64];
     } group;
-    struct {
-        struct isola__entry *at;    /* the next of `folding`, */
-        struct isola__entry *begun; /* and what it was when the transaction began */
-        bool ended;                 /* all of it is in the tables, with this transaction */
-        bool refused;               /* the tables have refused one, in this transaction */
-        bool single;                /* one at a time, as some fail */
-        unsigned left;              /* entries that have not been tried */
-        unsigned failures;          /* in a row */
-        uint64_t not_before;        /* ms of isola_clock_ms */
-    } fold;
-    int64_t trim_to, trimmed; /* the journal: numbers */
 };
 
 /* --- group.c --- */
 
-/* Begins a transaction if there is none. 0 or a code (tables.err). */
-int isola__group_begin(struct isola__group *g);
-/* Ends it. A code: it was rolled back. */
-int isola__group_end(struct isola__group *g);
-void isola__group_abort(struct isola__group *g);
+/* Notes, for isola__group_failure, that something has failed. Any thread. */
+void isola__group_failed(struct isola__group *g, const char *why);
+
+/* What the tables do not take is to stay in the journal. */
+struct isola__carry {
+    bool done;
+    int code;
+};
+/* The folder's: has the thread do it. 0 or a code. */
+int isola__group_carry(struct isola__group *g);
+
+/* On the thread: */
+
 /* Commits what was added. */
 void isola__group_finish(struct isola__group *g);
-/* Notes, for isola__group_failure, that something has failed. */
-void isola__group_failed(struct isola__group *g, const char *why);
+/* `fresh` is to go into the tables, if nothing else is on its way there. False: something is. */
+bool isola__group_turn_over(struct isola__group *g);
+/* Everything that is not yet, and waits. 0 or a code (g->err). */
+int isola__group_fold_all(struct isola__group *g);
 
 /* --- reads.c. On the thread, with no uncommitted write of the address --- */
 
 void isola__group_answer(struct isola__group *g, struct isola_state_req *req);
 
-/* --- fold.c. On the thread --- */
+/* --- fold.c --- */
 
-/* Some of what waits to be folded, in the transaction of a commit of so many bytes. 0 or a code: to
- * be rolled back. */
-int isola__fold_along(struct isola__group *g, size_t bytes);
-/* Between two commits: when far too much waits, until it is less. */
-void isola__fold_pressed(struct isola__group *g);
-/* There is nothing else to do: takes a step. False: nothing is left, but perhaps at *at (ms of
- * isola_clock_ms; 0: never). */
-bool isola__fold_step(struct isola__group *g, uint64_t *at);
-/* Has all that waits in the tables, and nothing waits any more. 0 or a code. */
-int isola__fold_now(struct isola__group *g);
-/* The same as far as the tables take it, in some seconds: before the file is closed. */
-void isola__fold_all(struct isola__group *g);
-/* Puts into the tables, in a transaction it begins, what waits of an address, or of these parts
- * (bits). */
-int isola__fold_address(struct isola__group *g, struct isola_slice address);
-int isola__fold_parts(struct isola__group *g, unsigned parts);
-/* A transaction ended, well or not. */
-void isola__fold_committed(struct isola__group *g);
-void isola__fold_aborted(struct isola__group *g);
-/* What is in the journal and not in the tables, when the file is opened. */
-ISOLA_MUST_USE int isola__fold_restore(struct isola__group *g, struct isola_err *err);
+/* The folder's thread. */
+void *isola__fold_run(void *group);
+/* For others than the folder: takes the tables from it, between two transactions, and gives them
+ * back; a transaction that is open then was for looking only. */
+void isola__fold_take_tables(struct isola__group *g);
+void isola__fold_leave_tables(struct isola__group *g);
+/* On the group's thread, with the tables: in a transaction that is not to be committed, puts into
+ * them what waits of an address, or of these parts (bits). 0 or a code (tables.err). */
+int isola__fold_peek_address(struct isola__group *g, struct isola_slice address);
+int isola__fold_peek_parts(struct isola__group *g, unsigned parts);
 
 #endif

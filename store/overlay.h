@@ -26,7 +26,8 @@ struct isola__entry {
     bool deleted;   /* or it had none, */
     bool touched;   /* and has at least an empty one since */
     bool cleared;   /* its rows in the tables are gone, but for those here */
-    bool failed;    /* it could not be written into the tables */
+    bool failed;    /* it could not be written into the tables, */
+    bool carried;   /* and is in the next generation */
     uint16_t parts; /* bits: rows of these have changed */
     struct isola_slice value;
     size_t room; /* bytes there are for the value */

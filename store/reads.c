@@ -186,40 +186,35 @@ static void answer(struct isola__group *g, struct isola_state_req *req, struct f
     isola_kept_free(&f->rows);
 }
 
-void isola__group_answer(struct isola__group *g, struct isola_state_req *req)
+/* What has to be in the tables for it is put there. */
+static void answer_folded(struct isola__group *g, struct isola_state_req *req)
 {
     struct found f = {0};
-    unsigned what = look(g, req, &f); /* nobody else changes it */
-    if (what == FOLD) {
-        isola_buf_free(&f.value);
-        isola_kept_free(&f.rows);
-        f = (struct found){.code = isola__fold_address(g, req->address)};
-        what = req->op == ISOLA__OP_GET ? VALUE_FROM_TABLES | ROWS_FROM_TABLES : ROWS_FROM_TABLES;
-        if (req->op == ISOLA__OP_ROWS) /* all of them are to be looked for */
-            (void)rows_pending(req, &(struct layers){0}, &f.rows);
-    }
-    if (f.code == 0 && what != ANSWERED)
+    unsigned what =
+        req->op == ISOLA__OP_GET ? VALUE_FROM_TABLES | ROWS_FROM_TABLES : ROWS_FROM_TABLES;
+    if (req->op == ISOLA__OP_ROWS) /* all of them are to be looked for */
+        (void)rows_pending(req, &(struct layers){0}, &f.rows);
+    isola__fold_take_tables(g);
+    f.code = isola__fold_peek_address(g, req->address);
+    if (f.code == 0)
         f.code = read_tables(&g->tables, req, what, &f);
-    answer(g, req, &f, g->tables.err.text);
+    g->err = g->tables.err;
+    isola__fold_leave_tables(g);
+    answer(g, req, &f, g->err.text);
 }
 
-void isola__group_read(struct isola__group *g, struct isola_state_req *req)
+/* With what is in memory, and the reader's tables. False: it takes more. */
+static bool answer_read(struct isola__group *g, struct isola_state_req *req)
 {
     struct found f = {0};
     struct isola_err err = {0};
-    if (atomic_load_explicit(&g->flying[isola__place(req->address)], memory_order_acquire) != 0 ||
-        atomic_load_explicit(&g->flying_all, memory_order_acquire) != 0) {
-        isola__group_request(g, req);
-        return;
-    }
-    pthread_mutex_lock(&g->pending_lock);
+    pthread_mutex_lock(&g->overlay_lock);
     unsigned what = look(g, req, &f);
-    pthread_mutex_unlock(&g->pending_lock);
+    pthread_mutex_unlock(&g->overlay_lock);
     if (what == FOLD) {
         isola_buf_free(&f.value);
         isola_kept_free(&f.rows);
-        isola__group_request(g, req);
-        return;
+        return false;
     }
     if (f.code == 0 && what != ANSWERED) {
         pthread_mutex_lock(&g->reader_lock);
@@ -229,4 +224,18 @@ void isola__group_read(struct isola__group *g, struct isola_state_req *req)
         pthread_mutex_unlock(&g->reader_lock);
     }
     answer(g, req, &f, err.text);
+    return true;
+}
+
+void isola__group_answer(struct isola__group *g, struct isola_state_req *req)
+{
+    if (!answer_read(g, req))
+        answer_folded(g, req);
+}
+
+void isola__group_read(struct isola__group *g, struct isola_state_req *req)
+{
+    if (atomic_load_explicit(&g->flying[isola__place(req->address)], memory_order_acquire) != 0 ||
+        atomic_load_explicit(&g->flying_all, memory_order_acquire) != 0 || !answer_read(g, req))
+        isola__group_request(g, req);
 }

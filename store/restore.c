@@ -211,7 +211,7 @@ static bool is_there(const char *dir, const char *name)
 /* Calls for each file of a store, and of a catalog, that is in the directory. */
 static int each_old(struct restore *r, int (*fn)(struct restore *r, const char *name))
 {
-    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal", "-log1", "-log2"};
     int code = 0;
     for (int i = -2; i < GROUPS_MAX; i++)
         for (size_t k = 0; k < sizeof(endings) / sizeof(endings[0]) && code == 0; k++) {

@@ -30,10 +30,17 @@ int isola__db_newer(const char *path, int found, int known, struct isola_err *er
 
 int isola__db_fail(struct isola__db *db, int rc, const char *doing, struct isola_err *err)
 {
-    int sys = db->handle != NULL ? sqlite3_system_errno(db->handle) : 0;
-    const char *os = sys != 0 ? strerror(sys) : "input/output error";
-    const char *said = db->handle != NULL ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc);
-    const char *path = db->path;
+    bool open = db->handle != NULL;
+    return isola__io_fail(db->path, rc, open ? sqlite3_system_errno(db->handle) : 0,
+                          open ? sqlite3_errmsg(db->handle) : NULL, doing, err);
+}
+
+int isola__io_fail(const char *path, int rc, int sys, const char *said, const char *doing,
+                   struct isola_err *err)
+{
+    const char *os = sys != 0 && sys != EIO ? strerror(sys) : "input/output error";
+    if (said == NULL)
+        said = sqlite3_errstr(rc);
     switch (rc & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

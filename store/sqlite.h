@@ -68,6 +68,9 @@ POOL_THREAD ISOLA_MUST_USE int isola__db_int(struct isola__db *db, const char *s
 /* Translates SQLite's `rc` into an ISOLA_E… and "cannot DOING PATH: why; what to do". */
 ANY_THREAD int isola__db_fail(struct isola__db *db, int rc, const char *doing,
                               struct isola_err *err);
+/* The same for a file: `sys` is an errno or 0, `said` what SQLite says, or NULL. */
+ANY_THREAD int isola__io_fail(const char *path, int rc, int sys, const char *said,
+                              const char *doing, struct isola_err *err);
 /* "PATH was written by a newer version of Isola (schema FOUND, this one knows KNOWN): …" */
 ANY_THREAD int isola__db_newer(const char *path, int found, int known, struct isola_err *err);
 

@@ -551,14 +551,17 @@ struct hold {
     pthread_cond_t changed;
     unsigned held, released;
     bool over;
+    struct isola_err err; /* of a group that could not be held */
     struct isola_state_req req[GROUPS_MAX];
 };
 
 static void held(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
 {
     struct hold *h = req->arg;
-    (void)code, (void)value, (void)why;
+    (void)value;
     pthread_mutex_lock(&h->lock);
+    if (code != 0)
+        isola_fail(&h->err, code, "%s", why);
     h->held++;
     pthread_cond_broadcast(&h->changed);
     while (!h->over)
@@ -568,7 +571,8 @@ static void held(struct isola_state_req *req, int code, struct isola_slice value
     pthread_mutex_unlock(&h->lock);
 }
 
-void isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg)
+int isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg,
+                      struct isola_err *err)
 {
     struct hold *h = isola_zalloc(sizeof(*h));
     pthread_mutex_init(&h->lock, NULL);
@@ -581,7 +585,11 @@ void isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg)
     pthread_mutex_lock(&h->lock);
     while (h->held < s->ngroups)
         pthread_cond_wait(&h->changed, &h->lock);
-    fn(arg);
+    int code = h->err.code;
+    if (code == 0)
+        fn(arg);
+    else
+        *err = h->err;
     h->over = true;
     pthread_cond_broadcast(&h->changed);
     while (h->released < s->ngroups)
@@ -591,6 +599,14 @@ void isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg)
     pthread_cond_destroy(&h->changed);
     pthread_mutex_destroy(&h->lock);
     free(h);
+    return code;
+}
+
+void isola__state_waiting(struct isola_state *s, uint64_t *commits, uint64_t *bytes)
+{
+    *commits = *bytes = 0;
+    for (unsigned i = 0; i < s->ngroups; i++)
+        isola__group_waiting(s->group[i], commits, bytes);
 }
 
 /* --- from the time of one file --- */

@@ -19,6 +19,9 @@ ANY_THREAD struct isola__db *isola__state_root(struct isola_state *s, pthread_mu
 
 /* Calls `fn` while no group commits anything, and nothing in them is half done: what is on disk of
  * all of them is of one moment then. Whoever writes waits meanwhile. */
-POOL_THREAD void isola__state_hold(struct isola_state *s, void (*fn)(void *arg), void *arg);
+POOL_THREAD ISOLA_MUST_USE int isola__state_hold(struct isola_state *s, void (*fn)(void *arg),
+                                                 void *arg, struct isola_err *err);
+/* Commits that are not in the tables yet, and their bytes. */
+ANY_THREAD void isola__state_waiting(struct isola_state *s, uint64_t *commits, uint64_t *bytes);
 
 #endif

@@ -145,33 +145,12 @@ static int walk(struct survey *v, struct isola__db *db, struct isola_err *err)
     return code;
 }
 
-static int journal(struct survey *v, struct isola__db *db, struct isola_err *err)
-{
-    sqlite3_stmt *stmt;
-    int code = isola__db_prepare(db,
-                                 "SELECT count(*), total(length(changes)) FROM journal"
-                                 " WHERE number > (SELECT number FROM folded)",
-                                 &stmt, err);
-    if (code != 0)
-        return code;
-    int rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW) {
-        v->out->journal += (uint64_t)sqlite3_column_int64(stmt, 0);
-        v->out->journal_bytes += (uint64_t)sqlite3_column_int64(stmt, 1);
-    } else {
-        code = isola__db_fail(db, rc, "read", err);
-    }
-    sqlite3_finalize(stmt);
-    return code;
-}
-
 static int look(struct survey *v, struct isola__db *db, struct isola_err *err)
 {
     int code = isola__db_exec(db, "BEGIN", "read", err);
     if (code != 0)
         return code;
-    if ((code = journal(v, db, err)) == 0)
-        code = walk(v, db, err);
+    code = walk(v, db, err);
     (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     return code;
 }
@@ -256,6 +235,7 @@ void isola_state_survey(struct isola_state *s, const struct isola_survey_options
     *out = (struct isola_survey){0};
     out->files = isola_zalloc((n + 2) * sizeof(*out->files));
     out->largest = isola_zalloc((options->top + 1) * sizeof(*out->largest));
+    isola__state_waiting(s, &out->journal, &out->journal_bytes);
     survey_root(&v, s);
     for (unsigned i = 0; i < n; i++) {
         bool cut = out->cut; /* each file gets what is left of the time, by its share */

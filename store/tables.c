@@ -14,8 +14,6 @@ static const char *const migrations[ISOLA__GROUP_SCHEMA] = {
     "CREATE INDEX outboxes ON kept (address) WHERE part = 2;"
     "CREATE INDEX forgettable ON kept (written) WHERE part = 4 OR (part = 3 AND peer >= '~');"
     "CREATE INDEX timers ON kept (seq, address, peer) WHERE part = 5;"
-    "CREATE TABLE journal (number INTEGER PRIMARY KEY, written INTEGER NOT NULL,"
-    " changes BLOB NOT NULL);"
     "CREATE TABLE folded (number INTEGER NOT NULL); INSERT INTO folded VALUES (0)",
 };
 static const struct isola__schema schema = {ISOLA__GROUP_SCHEMA, migrations, .exclusive = false,
@@ -55,10 +53,6 @@ static const char *const sql[ISOLA__STATEMENTS] = {
     [ISOLA__OUTBOXES] = "SELECT DISTINCT address FROM kept WHERE part = 2 ORDER BY address",
     [ISOLA__FORGET] = ("DELETE FROM kept WHERE (part = 4 OR (part = 3 AND peer >= '~'))"
                        " AND written <= ?1"),
-    [ISOLA__LOG] = "INSERT INTO journal (number, written, changes) VALUES (?1, ?2, ?3)",
-    [ISOLA__LOGGED] = "SELECT number, written, changes FROM journal WHERE number > ?1",
-    [ISOLA__TRIM] = "DELETE FROM journal WHERE number <= ?1",
-    [ISOLA__OLDEST] = "SELECT min(number) FROM journal",
     [ISOLA__FOLDED] = "SELECT number FROM folded",
     [ISOLA__PAGES] = "PRAGMA page_count",
     [ISOLA__FREE_PAGES] = "PRAGMA freelist_count",
@@ -346,38 +340,6 @@ int isola__tables_scan(struct isola__tables *t, struct isola_slice from, unsigne
     return end(t, stmt, rc);
 }
 
-/* --- the journal --- */
-
-int isola__tables_log(struct isola__tables *t, int64_t number, int64_t written,
-                      struct isola_slice changes)
-{
-    sqlite3_stmt *stmt = t->stmt[ISOLA__LOG];
-    bind_int(stmt, 1, number);
-    bind_int(stmt, 2, written);
-    int code = bind_blob(t, stmt, 3, changes);
-    return code != 0 ? code : run_bound(t, ISOLA__LOG);
-}
-
-int isola__tables_logged(struct isola__tables *t, int64_t after,
-                         bool (*fn)(void *arg, int64_t number, int64_t written,
-                                    struct isola_slice changes),
-                         void *arg)
-{
-    sqlite3_stmt *stmt = t->stmt[ISOLA__LOGGED];
-    int rc;
-    bind_int(stmt, 1, after);
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        if (!fn(arg, sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1), column(stmt, 2)))
-            break;
-    return end(t, stmt, rc);
-}
-
-int isola__tables_trim(struct isola__tables *t, int64_t number)
-{
-    bind_int(t->stmt[ISOLA__TRIM], 1, number);
-    return run_bound(t, ISOLA__TRIM);
-}
-
 static int read_number(struct isola__tables *t, enum isola__statement which, int64_t *number)
 {
     int rc = sqlite3_step(t->stmt[which]);
@@ -388,11 +350,6 @@ static int read_number(struct isola__tables *t, enum isola__statement which, int
 int isola__tables_folded(struct isola__tables *t, int64_t *number)
 {
     return read_number(t, ISOLA__FOLDED, number);
-}
-
-int isola__tables_oldest(struct isola__tables *t, int64_t *number)
-{
-    return read_number(t, ISOLA__OLDEST, number);
 }
 
 int isola__tables_fold(struct isola__tables *t, int64_t number)

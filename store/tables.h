@@ -5,8 +5,7 @@
  *
  * An address with rows in `kept` has one in `state`, whose value may be empty: so that who looks
  * for an address looks into one table. `written` is when a commit brought it, ms since 1970.
- * `journal` has commits that are on disk and whose changes need not be in the tables yet, and
- * older ones, which are kept for a while (past.c).
+ * `folded` says up to which commit of the journal (journal.h) all is in the tables.
  */
 #ifndef ISOLA_STORE_TABLES_H
 #define ISOLA_STORE_TABLES_H
@@ -37,10 +36,6 @@ enum isola__statement {
     ISOLA__CLEAR_ROWS,
     ISOLA__OUTBOXES,
     ISOLA__FORGET,
-    ISOLA__LOG,
-    ISOLA__LOGGED,
-    ISOLA__TRIM,
-    ISOLA__OLDEST,
     ISOLA__FOLDED,
     ISOLA__FOLD,
     ISOLA__PAGES,
@@ -105,19 +100,6 @@ POOL_THREAD int isola__tables_scan(struct isola__tables *t, struct isola_slice f
                                    void (*fn)(void *arg, struct isola_slice address), void *arg,
                                    struct isola_buf *last, bool *end);
 
-/* The journal. Numbers of commits only grow. */
-
-POOL_THREAD int isola__tables_log(struct isola__tables *t, int64_t number, int64_t written,
-                                  struct isola_slice changes);
-/* Each commit after number `after`, in their order, until `fn` returns false. */
-POOL_THREAD int isola__tables_logged(struct isola__tables *t, int64_t after,
-                                     bool (*fn)(void *arg, int64_t number, int64_t written,
-                                                struct isola_slice changes),
-                                     void *arg);
-/* Removes those up to `number`. */
-POOL_THREAD int isola__tables_trim(struct isola__tables *t, int64_t number);
-/* The least number that is there, or 0. */
-POOL_THREAD int isola__tables_oldest(struct isola__tables *t, int64_t *number);
 /* Up to which commit all is in the tables. */
 POOL_THREAD int isola__tables_folded(struct isola__tables *t, int64_t *number);
 POOL_THREAD int isola__tables_fold(struct isola__tables *t, int64_t number);

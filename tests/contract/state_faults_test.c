@@ -30,7 +30,7 @@ static void fails_what_the_disk_refuses_and_recovers(void **state)
     open_gate(&g);
     await(&b.done);
     char expected[256];
-    snprintf(expected, sizeof(expected), "cannot write %s: File too large", data_path);
+    snprintf(expected, sizeof(expected), "cannot write %s-log1: File too large", data_path);
     assert_string_equal(b.why, expected);
     ended(&b, ISOLA_EIO);
     ended(&a, 0); /* its neighbours are not concerned */
