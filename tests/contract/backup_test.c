@@ -231,7 +231,8 @@ static void nothing_is_written_while_groups_are_held(void **state)
     (void)state;
     static struct held h;
     h = (struct held){.s = open_state()};
-    isola__state_hold(h.s, write_while_held, &h);
+    struct isola_err err;
+    assert_int_equal(isola__state_hold(h.s, write_while_held, &h, &err), 0);
     for (int i = 0; i < HELD; i++)
         ended(&h.w[i], 0);
     assert_false(h.any);
