@@ -273,7 +273,7 @@ test('what was acknowledged is there when the actor-host is killed, and of a tur
   // what code of another actor puts is saved, too, though no turn of the one whose it is ends
   const a = fresh('Shared');
   await a('globalThis.box = st; return 1');
-  await until('another is in the same isolate', () => fresh('Shared')(`if (globalThis.box === undefined) return false; await globalThis.box.put('x', 1); return true`));
+  await until('another is in the same isolate', () => fresh('Shared')(`if (globalThis.box === undefined) return false; await globalThis.box.put('x', 1); await globalThis.box.sync(); return true`));
   await killHost(node);
   assert.deepEqual(await until('it is back', () => a(ALL).catch((e) => { if (e.code !== 'EUNREACHABLE') throw e; })), { x: 1 });
 
