@@ -25,9 +25,8 @@
  */
 #include "actors/internal.h"
 
-#include <signal.h>
-
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define FLYING_MAX 1024
 #define SLOW_MS    10000
@@ -469,8 +468,7 @@ static void wait_until(struct isola_alarm *al, uint64_t ms)
         pthread_cond_wait(&al->wake, &al->lock);
         return;
     }
-    struct timespec until = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    pthread_cond_timedwait(&al->wake, &al->lock, &until);
+    isola_cond_wait_until(&al->wake, &al->lock, ms);
 }
 
 /* One step. The lock is held, but not all the time. */
@@ -539,18 +537,13 @@ void isola__alarm_begin(struct isola_host *h)
 int isola__alarm_open(struct isola_host *h, struct isola_err *err)
 {
     struct isola_alarm *al = &h->alarm;
-    sigset_t all, before;
     al->seed = isola_clock_ns() | 1;
     al->last = &al->first;
     pthread_mutex_init(&al->lock, NULL);
     pthread_cond_init(&al->wake, NULL); /* on the wall clock */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&al->thread, NULL, run, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = isola_thread_start(&al->thread, "isola-alarm", run, h);
     if (rc != 0)
         return isola_fail(err, ISOLA_EIO, "cannot start the thread of the alarm clock: %s",
                           strerror(rc));
-    pthread_setname_np(al->thread, "isola-alarm");
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/msgpack.h"
+#include "base/thread.h"
 
 struct isola_check {
     struct isola_host *host;
@@ -159,11 +160,7 @@ void isola_host_check(struct isola_host *h, const struct isola_host_release *def
     c->done = done;
     c->arg = arg;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    isola_cond_init(&c->changed);
     pthread_t thread;
     if (pthread_create(&thread, NULL, run, c) != 0) {
         done(arg, ISOLA_EIO, "no thread for the check");

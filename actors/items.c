@@ -234,17 +234,10 @@ void isola__items_join(struct isola_items *items, struct isola_items *over)
 
 /* --- order --- */
 
-int isola__items_compare(struct isola_slice a, struct isola_slice b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n > 0 ? memcmp(a.data, b.data, n) : 0;
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 static int by_key(const void *a, const void *b)
 {
-    return isola__items_compare(((const struct isola_kept *)a)->peer,
-                                ((const struct isola_kept *)b)->peer);
+    return isola_slice_order(((const struct isola_kept *)a)->peer,
+                             ((const struct isola_kept *)b)->peer);
 }
 
 static int by_key_down(const void *a, const void *b)
@@ -281,8 +274,8 @@ struct isola_kept *isola__items_range(const struct isola_items *under,
         for (size_t i = layers[k] != NULL ? layers[k]->wiped : 0;
              layers[k] != NULL && i < layers[k]->n; i++) {
             const struct isola_kept *row = &layers[k]->row[i];
-            bool in = isola__items_compare(row->peer, from) >= 0 &&
-                      (to.len == 0 || isola__items_compare(row->peer, to) < 0);
+            bool in = isola_slice_order(row->peer, from) >= 0 &&
+                      (to.len == 0 || isola_slice_order(row->peer, to) < 0);
             if (!in || (k == 0 && over != NULL && isola__items_find(over, row->peer) != NULL))
                 continue;
             if (*n == cap) {

@@ -46,7 +46,4 @@ struct isola_kept *isola__items_range(const struct isola_items *under,
                                       const struct isola_items *over, struct isola_slice from,
                                       struct isola_slice to, bool reverse, size_t *n);
 
-/* As memcmp has them, and a text before those it begins. */
-int isola__items_compare(struct isola_slice a, struct isola_slice b);
-
 #endif

@@ -28,10 +28,9 @@
  */
 #include "actors/outbox.h"
 
-#include <signal.h>
-
 #include "base/clock.h"
 #include "base/msgpack.h"
+#include "base/thread.h"
 
 #define WINDOW_MAX 1024
 
@@ -389,9 +388,7 @@ static void *run(void *arg)
         if (node == NULL || !o->open || atomic_load(&h->draining)) {
             pthread_cond_wait(&o->wake, &o->lock);
         } else if (node->key > now) {
-            struct timespec until = {.tv_sec = (time_t)(node->key / 1000),
-                                     .tv_nsec = (long)(node->key % 1000) * 1000000};
-            pthread_cond_timedwait(&o->wake, &o->lock, &until);
+            isola_cond_wait_until(&o->wake, &o->lock, node->key);
         } else {
             isola_heap_remove(&o->due, node);
             due((struct isola__pair *)(void *)node, now);
@@ -465,21 +462,12 @@ size_t isola__outbox_waiting(struct isola_host *h)
 int isola__outbox_open(struct isola_host *h, struct isola_err *err)
 {
     struct isola_outbox *o = &h->outbox;
-    pthread_condattr_t attr;
-    sigset_t all, before;
     o->seed = isola_clock_ns() | 1;
     pthread_mutex_init(&o->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* as isola_clock_ms */
-    pthread_cond_init(&o->wake, &attr);
-    pthread_condattr_destroy(&attr);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&o->thread, NULL, run, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    isola_cond_init(&o->wake);
+    int rc = isola_thread_start(&o->thread, "isola-outbox", run, h);
     if (rc != 0)
         return isola_fail(err, ISOLA_EIO, "cannot start the thread of the outbox: %s",
                           strerror(rc));
-    pthread_setname_np(o->thread, "isola-outbox");
     return 0;
 }

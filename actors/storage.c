@@ -417,9 +417,7 @@ static struct isola_kept *lay_over(const struct wait *w, const struct isola_kept
     bool more = (w->asked > 0 && n == w->asked) || bytes > PAGE_BYTES;
     struct isola_kept *rows = isola_alloc((n + w->nlaid + 1) * sizeof(*rows));
     while (w->rows == 0 || all < w->rows) {
-        int c = k == w->nlaid ? -1
-                : i == n      ? 1
-                              : isola__items_compare(read[i].peer, w->laid[k].peer);
+        int c = k == w->nlaid ? -1 : i == n ? 1 : isola_slice_order(read[i].peer, w->laid[k].peer);
         if (i < n && k < w->nlaid && w->reverse)
             c = -c;
         if ((i == n && k == w->nlaid) || (i == n && more)) /* what follows may come before it */

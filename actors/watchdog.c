@@ -10,6 +10,7 @@
 
 #include "actors/internal.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define MS 1000000u /* ns */
 /* Between two looks, while there is something to look at; less for limits that are small. */
@@ -326,11 +327,7 @@ int isola__watchdog_start(struct isola_host *h, unsigned threads, struct isola_e
     }
     d->barriers = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
     pthread_mutex_init(&d->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    isola_cond_init(&d->wake);
     h->watchdog = d;
     int r = pthread_create(&d->thread, NULL, run, d);
     if (r != 0)

@@ -20,6 +20,7 @@
  */
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "store/group_own.h"
 
 #define STEP     256  /* entries in a transaction */
@@ -157,12 +158,6 @@ static void drop_generation(struct fold *f)
 
 /* --- the thread --- */
 
-static void wait_until(struct isola__group *g, uint64_t at)
-{
-    struct timespec until = {.tv_sec = (time_t)(at / 1000), .tv_nsec = (long)(at % 1000) * 1000000};
-    pthread_cond_timedwait(&g->folded, &g->overlay_lock, &until);
-}
-
 /* Nothing goes: others are told, and it is tried again; sooner if somebody wants it. */
 static void pause_for(struct fold *f, uint64_t ms)
 {
@@ -172,7 +167,7 @@ static void pause_for(struct fold *f, uint64_t ms)
     g->stuck = true;
     pthread_cond_broadcast(&g->folded);
     while (!g->ending && g->stuck && isola_clock_ms() < until)
-        wait_until(g, until);
+        isola_cond_wait_until(&g->folded, &g->overlay_lock, until);
     pthread_mutex_unlock(&g->overlay_lock);
 }
 

@@ -20,10 +20,9 @@
  */
 #include "store/group_own.h"
 
-#include <signal.h>
-
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 /* A commit is written early at this many bytes, which bounds the memory it takes and the wait of
  * those in it. */
@@ -376,12 +375,13 @@ static void hold(struct isola__group *g, struct isola_state_req *req)
 {
     isola__group_finish(g);
     int code = isola__group_fold_all(g);
-    req->cb(req, code == 0 ? 0 : ISOLA_EIO, isola_slice(NULL, 0), code == 0 ? NULL : g->err.text);
+    answer_all(g, req, code, &(struct isola_kept_rows){0});
 }
 
 static void handle(struct isola__group *g, struct isola_state_req *req)
 {
     unsigned at = isola__place(req->address);
+    bool of_all = req->op >= ISOLA__OP_DUE; /* the request is not ours after its callback */
     switch ((enum isola__op)req->op) {
     case ISOLA__OP_GET:
     case ISOLA__OP_ROWS:
@@ -398,28 +398,16 @@ static void handle(struct isola__group *g, struct isola_state_req *req)
     case ISOLA__OP_DUE:
     case ISOLA__OP_OUTBOXES:
         list(g, req);
-        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
         break;
     case ISOLA__OP_FORGET:
         forget(g, req);
-        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
         break;
     case ISOLA__OP_HOLD:
         hold(g, req);
-        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
         break;
     }
-}
-
-/* Until there is a request, the group closes, or that time has come (0: never). */
-static void wait_for_work(struct isola__group *g, uint64_t at)
-{
-    if (at == 0) {
-        pthread_cond_wait(&g->wake, &g->lock);
-        return;
-    }
-    struct timespec until = {.tv_sec = (time_t)(at / 1000), .tv_nsec = (long)(at % 1000) * 1000000};
-    pthread_cond_timedwait(&g->wake, &g->lock, &until);
+    if (of_all)
+        atomic_fetch_sub_explicit(&g->flying_all, 1, memory_order_release);
 }
 
 /* There is nothing else to do: what is old is to go into the tables. When that is, ms of
@@ -444,8 +432,12 @@ static struct isola_state_req *take_all(struct isola__group *g)
         pthread_mutex_unlock(&g->lock);
         uint64_t at = look_after(g);
         pthread_mutex_lock(&g->lock);
-        if (g->queue.head == NULL && !g->closing && !g->poked)
-            wait_for_work(g, at);
+        if (g->queue.head != NULL || g->closing || g->poked)
+            continue;
+        if (at == 0)
+            pthread_cond_wait(&g->wake, &g->lock);
+        else
+            isola_cond_wait_until(&g->wake, &g->lock, at);
     }
     struct isola_state_req *all = g->queue.head;
     g->queue.head = NULL;
@@ -549,7 +541,7 @@ void isola__group_stats(struct isola__group *g, struct isola_state_stats *add_to
 
 /* --- open and close --- */
 
-static void free_group(struct isola__group *g)
+void isola__group_close(struct isola__group *g)
 {
     isola__journal_close(g->journal);
     isola__tables_close(&g->reader);
@@ -570,19 +562,13 @@ static void free_group(struct isola__group *g)
     free(g);
 }
 
-/* Signals belong to the threads of the program, not to these. */
 static int start_thread(struct isola__group *g, pthread_t *thread, const char *name,
                         void *(*run)(void *), struct isola_err *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(thread, NULL, run, g);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = isola_thread_start(thread, name, run, g);
     if (rc != 0)
         return isola_fail(err, ISOLA_ENOMEM, "cannot start a thread of %s: %s", g->path,
                           strerror(rc));
-    pthread_setname_np(*thread, name);
     return 0;
 }
 
@@ -626,7 +612,7 @@ static int restore(struct isola__group *g, struct isola_err *err)
     return code;
 }
 
-static void stop_threads(struct isola__group *g)
+void isola__group_stop(struct isola__group *g)
 {
     pthread_mutex_lock(&g->lock);
     g->closing = true;
@@ -652,7 +638,6 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
                       struct isola__group **out, struct isola_err *err)
 {
     struct isola__group *g = isola_zalloc(sizeof(*g));
-    pthread_condattr_t attr;
     g->ops = *ops;
     g->path = isola_strdup(path);
     pthread_mutex_init(&g->lock, NULL);
@@ -661,14 +646,11 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
     pthread_mutex_init(&g->reader_lock, NULL);
     pthread_mutex_init(&g->ckpt_lock, NULL);
     pthread_mutex_init(&g->failure_lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g->wake, &attr);
-    pthread_cond_init(&g->folded, &attr);
-    pthread_condattr_destroy(&attr);
+    isola_cond_init(&g->wake);
+    isola_cond_init(&g->folded);
     int code = open_all(g, err);
     if (code != 0) {
-        free_group(g);
+        isola__group_close(g);
         return code;
     }
     atomic_store(&g->any_rows, g->fresh.first != NULL || isola__tables_any_rows(&g->tables));
@@ -677,20 +659,10 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
     if (code == 0)
         g->folds = (code = start_thread(g, &g->folder, "isola-fold", isola__fold_run, err)) == 0;
     if (code != 0) {
-        stop_threads(g);
-        free_group(g);
+        isola__group_stop(g);
+        isola__group_close(g);
         return code;
     }
     *out = g;
     return 0;
-}
-
-void isola__group_stop(struct isola__group *g)
-{
-    stop_threads(g);
-}
-
-void isola__group_close(struct isola__group *g)
-{
-    free_group(g);
 }

@@ -207,7 +207,6 @@ static struct isola__entry *entry_of(struct isola__overlay *p, struct isola_slic
     e->rows_tail = &e->rows;
     *p->last = e;
     p->last = &e->next;
-    p->count++;
     isola_map_set(&p->entries, address, e);
     return e;
 }

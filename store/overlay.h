@@ -45,7 +45,6 @@ struct isola__overlay {
     struct isola__block *blocks; /* memory */
     size_t bytes;                /* of it */
     size_t logged;               /* bytes of these changes in the journal */
-    unsigned count;              /* entries */
     int64_t number;              /* the last commit that is here */
     uint64_t since;              /* when the first came, ms of isola_clock_ms */
 };

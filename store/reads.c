@@ -3,9 +3,8 @@
  * Reads of a group: from what is pending, from the tables, from both.
  *
  * A state is where it was written last: in `fresh`, in `folding`, or in the tables. Rows that are
- * pending are found there by name; whoever wants more of them than that has them put into the
- * tables first, by the group's thread, which need not be committed to be read by it: they are on
- * disk, in the journal.
+ * pending are found there by name; for more of them than that the group's thread puts them into the
+ * tables, in a transaction that it takes back when it has read.
  */
 #include "store/group_own.h"
 

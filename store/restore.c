@@ -28,8 +28,7 @@
 #include "store/db_own.h"
 #include "store/sqlite.h"
 
-#define ABOUT_MAX  ((off_t)1 << 20)
-#define GROUPS_MAX 64
+#define ABOUT_MAX ((off_t)1 << 20)
 
 struct file {
     char name[24];
@@ -111,7 +110,7 @@ static int take_about(struct restore *r, const json_t *about)
                     "format", &format, "node", &node, "time", &time, "schema", "state", &state,
                     "group", &group, "catalog", &catalog, "groups", &groups, "files",
                     &files) != 0 ||
-        format != ISOLA__BACKUP_FORMAT || groups < 1 || groups > GROUPS_MAX)
+        format != ISOLA__BACKUP_FORMAT || groups < 1 || groups > ISOLA__GROUPS_MAX)
         return no_backup(r, "something is missing in it");
     if (state > ISOLA__STATE_SCHEMA || group > ISOLA__GROUP_SCHEMA ||
         catalog > ISOLA__CATALOG_SCHEMA)
@@ -213,7 +212,7 @@ static int each_old(struct restore *r, int (*fn)(struct restore *r, const char *
 {
     static const char *const endings[] = {"", "-wal", "-shm", "-journal", "-log1", "-log2"};
     int code = 0;
-    for (int i = -2; i < GROUPS_MAX; i++)
+    for (int i = -2; i < ISOLA__GROUPS_MAX; i++)
         for (size_t k = 0; k < sizeof(endings) / sizeof(endings[0]) && code == 0; k++) {
             char name[40], number[24];
             snprintf(number, sizeof(number), "state-%d.db", i);

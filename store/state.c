@@ -21,7 +21,6 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -30,10 +29,10 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/shard.h"
+#include "base/thread.h"
 #include "store/presence.h"
 #include "store/state_own.h"
 
-#define GROUPS_MAX 64
 #define FOLD_BYTES (16u << 20)
 /* Addresses looked at in one go, between requests; in files of so many bytes, all together: of more
  * it is not known without reading whether an address has a state. */
@@ -72,7 +71,7 @@ struct isola_state {
     pthread_mutex_t root_lock; /* once it is open */
     pthread_mutex_t hold_lock; /* one hold at a time */
     unsigned ngroups;
-    struct isola__group *group[GROUPS_MAX];
+    struct isola__group *group[ISOLA__GROUPS_MAX];
     struct isola__presence presence;
     struct isola__group_ops ops;
 
@@ -83,7 +82,7 @@ struct isola_state {
     bool scanning;                   /* the reader's own */
 
     struct helper logs;
-    struct isola__group *full[GROUPS_MAX]; /* under logs.lock */
+    struct isola__group *full[ISOLA__GROUPS_MAX]; /* under logs.lock */
     unsigned nfull;
 
     pthread_mutex_t slow_lock;
@@ -104,19 +103,13 @@ static void helper_init(struct helper *h)
     pthread_cond_init(&h->wake, NULL);
 }
 
-/* Signals belong to the threads of the program, not to these. */
 static int helper_start(struct helper *h, const char *name, void *(*run)(void *), void *arg,
                         struct isola_err *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&h->thread, NULL, run, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = isola_thread_start(&h->thread, name, run, arg);
     if (rc != 0)
         return isola_fail(err, ISOLA_ENOMEM, "cannot start a thread of the store: %s",
                           strerror(rc));
-    pthread_setname_np(h->thread, name);
     h->runs = true;
     return 0;
 }
@@ -172,7 +165,7 @@ struct fan {
     int code;
     char why[1000];
     struct isola_kept_rows rows;
-    struct isola_state_req part[GROUPS_MAX];
+    struct isola_state_req part[ISOLA__GROUPS_MAX];
 };
 
 /* Timers by due, address and id; of outboxes only the peer is there. */
@@ -552,7 +545,7 @@ struct hold {
     unsigned held, released;
     bool over;
     struct isola_err err; /* of a group that could not be held */
-    struct isola_state_req req[GROUPS_MAX];
+    struct isola_state_req req[ISOLA__GROUPS_MAX];
 };
 
 static void held(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
@@ -725,12 +718,12 @@ static int count_groups(struct isola_state *s, unsigned wanted, struct isola_err
     if (n == 0) {
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
         n = wanted > 0 ? (int)wanted : cpus >= 4 ? (int)(cpus / 2) : 1;
-        n = n > GROUPS_MAX ? GROUPS_MAX : n;
+        n = n > ISOLA__GROUPS_MAX ? ISOLA__GROUPS_MAX : n;
         char text[64];
         snprintf(text, sizeof(text), "INSERT INTO groups VALUES (%d)", n);
         code = isola__db_exec(&s->root, text, "set up", err);
     }
-    if (code == 0 && (n < 1 || n > GROUPS_MAX))
+    if (code == 0 && (n < 1 || n > ISOLA__GROUPS_MAX))
         code = isola_fail(err, ISOLA_EIO, "cannot open %s: it claims %d groups; restore a backup",
                           s->root.path, n);
     s->ngroups = code == 0 ? (unsigned)n : 0;
@@ -740,7 +733,7 @@ static int count_groups(struct isola_state *s, unsigned wanted, struct isola_err
 static int open_groups(struct isola_state *s, const char *path, struct isola_err *err)
 {
     uint64_t bytes = 0;
-    char *name[GROUPS_MAX];
+    char *name[ISOLA__GROUPS_MAX];
     for (unsigned i = 0; i < s->ngroups; i++) {
         name[i] = group_path(path, i);
         bytes += file_bytes(name[i]);

@@ -23,18 +23,11 @@ static void row_free(struct isola_kept *row)
     free((void *)(uintptr_t)row->value.data);
 }
 
-static int by_bytes(struct isola_slice a, struct isola_slice b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int is = n > 0 ? memcmp(a.data, b.data, n) : 0;
-    return is != 0 ? is : (a.len > b.len) - (a.len < b.len);
-}
-
 static int by_key(const struct isola_kept *a, const struct isola_kept *b)
 {
     if (a->part != b->part)
         return a->part < b->part ? -1 : 1;
-    int is = by_bytes(a->peer, b->peer);
+    int is = isola_slice_order(a->peer, b->peer);
     return is != 0 ? is : (a->seq > b->seq) - (a->seq < b->seq);
 }
 
