@@ -107,11 +107,6 @@ static int run(struct isola_catalog *c, enum statement which, struct isola_err *
     return code;
 }
 
-static void bind_text(sqlite3_stmt *stmt, int i, const char *s)
-{
-    ISOLA_CHECK(sqlite3_bind_text(stmt, i, s, -1, SQLITE_STATIC) == SQLITE_OK);
-}
-
 /* --- put --- */
 
 static int refuse_older(struct isola_catalog *c, const struct isola_release *r,
@@ -119,7 +114,7 @@ static int refuse_older(struct isola_catalog *c, const struct isola_release *r,
 {
     sqlite3_stmt *stmt = c->stmt[FIND];
     int code = 0;
-    bind_text(stmt, 1, r->app);
+    isola__bind_text(stmt, 1, isola_slice_str(r->app));
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
         const char *id = (const char *)sqlite3_column_text(stmt, 0);
@@ -146,16 +141,16 @@ static int put(struct isola_catalog *c, const struct isola_release *r, struct is
     if (code != 0)
         return code;
     sqlite3_stmt *add = c->stmt[ADD], *move = c->stmt[MOVE];
-    bind_text(add, 1, r->id);
-    bind_text(add, 2, r->app);
+    isola__bind_text(add, 1, isola_slice_str(r->id));
+    isola__bind_text(add, 2, isola_slice_str(r->app));
     sqlite3_bind_int64(add, 3, now);
     int rc = sqlite3_bind_blob64(add, 4, content.data, content.len, SQLITE_STATIC);
     if (rc != SQLITE_OK)
         return isola__db_fail(&c->db, rc, "write", err);
     if ((code = run(c, ADD, err)) != 0)
         return code;
-    bind_text(move, 1, r->app);
-    bind_text(move, 2, r->id);
+    isola__bind_text(move, 1, isola_slice_str(r->app));
+    isola__bind_text(move, 2, isola_slice_str(r->id));
     sqlite3_bind_int64(move, 3, (sqlite3_int64)r->revision);
     sqlite3_bind_int64(move, 4, r->deployed_ms > 0 ? r->deployed_ms : now);
     code = run(c, MOVE, err);
@@ -203,9 +198,7 @@ static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_re
     struct isola_err why = {0};
     struct isola_release *r = NULL;
     const char *id = (const char *)sqlite3_column_text(stmt, 0);
-    const void *p = sqlite3_column_blob(stmt, 1);
-    size_t len = (size_t)sqlite3_column_bytes(stmt, 1);
-    int code = isola_release_decode(isola_slice(p, p != NULL ? len : 0), &r, &why);
+    int code = isola_release_decode(isola__column(stmt, 1), &r, &why);
     if (code == 0 && (id == NULL || strcmp(id, r->id) != 0))
         code = isola_fail(&why, ISOLA_EIO, "it has the content of %s", r->id);
     if (code != 0) {
@@ -225,7 +218,7 @@ int isola_catalog_current(struct isola_catalog *c, const char *app, struct isola
 {
     sqlite3_stmt *stmt = c->stmt[CURRENT];
     int code;
-    bind_text(stmt, 1, app);
+    isola__bind_text(stmt, 1, isola_slice_str(app));
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW)
         code = read_row(c, stmt, out, err);
@@ -296,7 +289,7 @@ static void digest_of(const char *release, const char *type, const char *key,
 static bool is_current(struct isola_catalog *c, const char *release)
 {
     sqlite3_stmt *stmt = c->stmt[IS_CURRENT];
-    bind_text(stmt, 1, release);
+    isola__bind_text(stmt, 1, isola_slice_str(release));
     bool yes = sqlite3_step(stmt) == SQLITE_ROW;
     sqlite3_reset(stmt);
     sqlite3_clear_bindings(stmt);
@@ -311,9 +304,9 @@ int isola_catalog_prepare(struct isola_catalog *c, const char *release, const ch
     if (!is_current(c, release))
         return isola_fail(err, ISOLA_ENOENT, "release %s is not current", release);
     digest_of(release, type, key, code, digest);
-    bind_text(stmt, 1, release);
-    bind_text(stmt, 2, type);
-    bind_text(stmt, 3, key);
+    isola__bind_text(stmt, 1, isola_slice_str(release));
+    isola__bind_text(stmt, 2, isola_slice_str(type));
+    isola__bind_text(stmt, 3, isola_slice_str(key));
     sqlite3_bind_blob(stmt, 4, digest, DIGEST, SQLITE_STATIC);
     int rc = sqlite3_bind_blob64(stmt, 5, code.data, code.len, SQLITE_STATIC);
     return rc != SQLITE_OK ? isola__db_fail(&c->db, rc, "write", err) : run(c, PREPARE, err);
@@ -326,15 +319,14 @@ int isola_catalog_prepared(struct isola_catalog *c, const char *release,
 {
     sqlite3_stmt *stmt = c->stmt[PREPARED];
     int rc, code = 0;
-    bind_text(stmt, 1, release);
+    isola__bind_text(stmt, 1, isola_slice_str(release));
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *type = (const char *)sqlite3_column_text(stmt, 0);
         const char *key = (const char *)sqlite3_column_text(stmt, 1);
-        const void *bytes = sqlite3_column_blob(stmt, 3);
-        struct isola_slice content = isola_slice(bytes, (size_t)sqlite3_column_bytes(stmt, 3));
+        struct isola_slice content = isola__column(stmt, 3);
         const void *kept = sqlite3_column_blob(stmt, 2);
         uint8_t digest[DIGEST];
-        bool whole = type != NULL && key != NULL && bytes != NULL && kept != NULL &&
+        bool whole = type != NULL && key != NULL && content.data != NULL && kept != NULL &&
                      sqlite3_column_bytes(stmt, 2) == DIGEST;
         if (whole)
             digest_of(release, type, key, content, digest);

@@ -97,6 +97,25 @@ int isola__db_run(struct isola__db *db, sqlite3_stmt *stmt, const char *doing,
     return code;
 }
 
+void isola__bind_text(sqlite3_stmt *stmt, int at, struct isola_slice text)
+{
+    /* NULL would bind SQL's NULL */
+    const char *p = text.len != 0 ? (const char *)text.data : "";
+    ISOLA_CHECK(sqlite3_bind_text64(stmt, at, p, text.len, SQLITE_STATIC, SQLITE_UTF8) ==
+                SQLITE_OK);
+}
+
+void isola__bind_int(sqlite3_stmt *stmt, int at, int64_t n)
+{
+    ISOLA_CHECK(sqlite3_bind_int64(stmt, at, n) == SQLITE_OK);
+}
+
+struct isola_slice isola__column(sqlite3_stmt *stmt, int at)
+{
+    const void *p = sqlite3_column_blob(stmt, at);
+    return isola_slice(p, (size_t)sqlite3_column_bytes(stmt, at));
+}
+
 int isola__db_exec(struct isola__db *db, const char *sql, const char *doing, struct isola_err *err)
 {
     int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);

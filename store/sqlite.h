@@ -13,6 +13,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 
 /* The files of a data directory and the schema of each that this release knows. */
@@ -59,6 +60,12 @@ POOL_THREAD ISOLA_MUST_USE int isola__db_prepare(struct isola__db *db, const cha
  * sentence: "write". */
 POOL_THREAD ISOLA_MUST_USE int isola__db_run(struct isola__db *db, sqlite3_stmt *stmt,
                                              const char *doing, struct isola_err *err);
+
+/* Bytes are borrowed until the statement is reset; an empty slice is an empty text, not NULL. */
+POOL_THREAD void isola__bind_text(sqlite3_stmt *stmt, int at, struct isola_slice text);
+POOL_THREAD void isola__bind_int(sqlite3_stmt *stmt, int at, int64_t n);
+/* The bytes in a column of the row it stands at; valid until the next step. */
+POOL_THREAD struct isola_slice isola__column(sqlite3_stmt *stmt, int at);
 
 /* Runs statements that give no rows. */
 POOL_THREAD ISOLA_MUST_USE int isola__db_exec(struct isola__db *db, const char *sql,

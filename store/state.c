@@ -13,9 +13,7 @@
  * While the disk is slow, who could read by itself leaves that to the thread: who waits for a disk
  * is not to hold up others.
  *
- * Failure modes: those of groups. Of a file of the schema before, with everything in `state.db`,
- * all is written to the groups first, and removed there when that is on disk; a crash in between
- * begins anew.
+ * Failure modes: those of groups.
  */
 #include "store/state.h"
 
@@ -440,13 +438,6 @@ struct waiter {
     sem_t done;
 };
 
-static void wait_for(struct waiter *w)
-{
-    while (sem_wait(&w->done) != 0) /* EINTR */
-        continue;
-    sem_destroy(&w->done);
-}
-
 static void row_read(struct isola_state_req *req, int code, struct isola_slice value,
                      const char *why)
 {
@@ -472,7 +463,9 @@ int isola_state_row_wait(struct isola_state *s, struct isola_slice address,
     w.req.nrows = 1;
     sem_init(&w.done, 0, 0);
     read_here(s, &w.req, ISOLA__OP_ROWS);
-    wait_for(&w);
+    while (sem_wait(&w.done) != 0) /* EINTR */
+        continue;
+    sem_destroy(&w.done);
     return w.code;
 }
 
@@ -602,94 +595,6 @@ void isola__state_waiting(struct isola_state *s, uint64_t *commits, uint64_t *by
         isola__group_waiting(s->group[i], commits, bytes);
 }
 
-/* --- from the time of one file --- */
-
-static void moved(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
-{
-    struct waiter *w = req->arg;
-    (void)value;
-    w->code = code != 0 ? isola_fail(w->err, code, "%s", why) : 0;
-    sem_post(&w->done);
-}
-
-static int move_one(struct isola_state *s, struct isola_slice address, struct isola_slice value,
-                    const struct isola_kept_rows *rows, struct isola_err *err)
-{
-    struct waiter w = {.req = {.cb = moved, .address = address}, .err = err};
-    w.req.arg = &w;
-    sem_init(&w.done, 0, 0);
-    isola_state_write(
-        s, &w.req,
-        &(struct isola_state_change){
-            .has_value = true, .clear = true, .value = value, .rows = rows->row, .nrows = rows->n});
-    wait_for(&w);
-    return w.code;
-}
-
-static struct isola_slice column(sqlite3_stmt *stmt, int at)
-{
-    const void *p = sqlite3_column_blob(stmt, at);
-    return isola_slice(p, (size_t)sqlite3_column_bytes(stmt, at));
-}
-
-static int rows_of(struct isola_state *s, sqlite3_stmt *stmt, struct isola_slice address,
-                   struct isola_kept_rows *out, struct isola_err *err)
-{
-    int rc = sqlite3_bind_text64(stmt, 1, (const char *)address.data, address.len, SQLITE_STATIC,
-                                 SQLITE_UTF8);
-    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
-        if ((rc = sqlite3_step(stmt)) != SQLITE_ROW)
-            break;
-        struct isola_kept row = {.part = (uint8_t)sqlite3_column_int(stmt, 0),
-                                 .peer = column(stmt, 1),
-                                 .seq = (uint64_t)sqlite3_column_int64(stmt, 2),
-                                 .value = column(stmt, 3)};
-        isola_kept_add(out, &row);
-    }
-    sqlite3_reset(stmt);
-    return rc == SQLITE_DONE ? 0 : isola__db_fail(&s->root, rc, "read", err);
-}
-
-static int move_all(struct isola_state *s, sqlite3_stmt *states, sqlite3_stmt *kept,
-                    struct isola_err *err)
-{
-    int rc, code = 0;
-    while (code == 0 && (rc = sqlite3_step(states)) == SQLITE_ROW) {
-        struct isola_kept_rows rows = {0};
-        code = rows_of(s, kept, column(states, 0), &rows, err);
-        if (code == 0)
-            code = move_one(s, column(states, 0), column(states, 1), &rows, err);
-        isola_kept_free(&rows);
-    }
-    if (code == 0 && rc != SQLITE_DONE)
-        code = isola__db_fail(&s->root, rc, "read", err);
-    return code;
-}
-
-/* What is in the tables of `state.db`, if it has any, goes to the groups. */
-static int leave_one_file(struct isola_state *s, struct isola_err *err)
-{
-    sqlite3_stmt *states = NULL, *kept = NULL;
-    int tables = 0;
-    int code = isola__db_int(&s->root,
-                             "SELECT count(*) FROM sqlite_schema WHERE name IN ('state', 'kept')",
-                             &tables, err);
-    if (code != 0 || tables == 0)
-        return code;
-    if ((code = isola__db_prepare(&s->root, "SELECT address, value FROM state", &states, err)) ==
-            0 &&
-        (code = isola__db_prepare(&s->root,
-                                  "SELECT part, peer, seq, value FROM kept WHERE address = ?1",
-                                  &kept, err)) == 0)
-        code = move_all(s, states, kept, err);
-    sqlite3_finalize(states);
-    sqlite3_finalize(kept);
-    return code != 0 ? code
-                     : isola__db_exec(&s->root,
-                                      "BEGIN; DROP TABLE state; DROP TABLE kept; COMMIT; VACUUM",
-                                      "set up", err);
-}
-
 /* --- open and close --- */
 
 /* DIR/state.db: DIR/state-3.db */
@@ -787,7 +692,7 @@ int isola_state_open_with(const char *path, const struct isola_state_options *op
     if (code == 0)
         code = open_groups(s, path, err);
     if (code == 0)
-        code = leave_one_file(s, err);
+        code = isola__state_leave_one_file(s, &s->root, err);
     if (code == 0)
         code = helper_start(&s->reader, "isola-read", read_on, s, err);
     if (code != 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A store of states as who looks at all of it sees it: survey.c, backup.c. Internal to store/.
+ * A store of states as who looks at all of it sees it: survey.c, backup.c, one_file.c. Internal to
+ * store/.
  */
 #ifndef ISOLA_STORE_STATE_OWN_H
 #define ISOLA_STORE_STATE_OWN_H
@@ -23,5 +24,9 @@ POOL_THREAD ISOLA_MUST_USE int isola__state_hold(struct isola_state *s, void (*f
                                                  void *arg, struct isola_err *err);
 /* Commits that are not in the tables yet, and their bytes. */
 ANY_THREAD void isola__state_waiting(struct isola_state *s, uint64_t *commits, uint64_t *bytes);
+
+/* one_file.c: what `root` has from the time of one file, if anything, goes to the groups. */
+POOL_THREAD ISOLA_MUST_USE int
+isola__state_leave_one_file(struct isola_state *s, struct isola__db *root, struct isola_err *err);
 
 #endif

@@ -94,19 +94,6 @@ void isola__tables_close(struct isola__tables *t)
 
 /* --- binding --- */
 
-static void bind_text(sqlite3_stmt *stmt, int at, struct isola_slice text)
-{
-    /* Borrowed bytes are bound without a copy; NULL would bind SQL's NULL. */
-    const char *p = text.len != 0 ? (const char *)text.data : "";
-    ISOLA_CHECK(sqlite3_bind_text64(stmt, at, p, text.len, SQLITE_STATIC, SQLITE_UTF8) ==
-                SQLITE_OK);
-}
-
-static void bind_int(sqlite3_stmt *stmt, int at, int64_t n)
-{
-    ISOLA_CHECK(sqlite3_bind_int64(stmt, at, n) == SQLITE_OK);
-}
-
 static int bind_blob(struct isola__tables *t, sqlite3_stmt *stmt, int at, struct isola_slice value)
 {
     const void *p = value.len != 0 ? (const void *)value.data : "";
@@ -142,22 +129,22 @@ int isola__tables_put(struct isola__tables *t, struct isola_slice address, struc
                       int64_t written)
 {
     sqlite3_stmt *stmt = t->stmt[ISOLA__PUT];
-    bind_text(stmt, 1, address);
-    bind_int(stmt, 3, written);
+    isola__bind_text(stmt, 1, address);
+    isola__bind_int(stmt, 3, written);
     int code = bind_blob(t, stmt, 2, value);
     return code != 0 ? code : run_bound(t, ISOLA__PUT);
 }
 
 int isola__tables_touch(struct isola__tables *t, struct isola_slice address, int64_t written)
 {
-    bind_text(t->stmt[ISOLA__TOUCH], 1, address);
-    bind_int(t->stmt[ISOLA__TOUCH], 2, written);
+    isola__bind_text(t->stmt[ISOLA__TOUCH], 1, address);
+    isola__bind_int(t->stmt[ISOLA__TOUCH], 2, written);
     return run_bound(t, ISOLA__TOUCH);
 }
 
 static int run_at(struct isola__tables *t, enum isola__statement which, struct isola_slice address)
 {
-    bind_text(t->stmt[which], 1, address);
+    isola__bind_text(t->stmt[which], 1, address);
     return run_bound(t, which);
 }
 
@@ -179,34 +166,28 @@ int isola__tables_put_row(struct isola__tables *t, struct isola_slice address,
                                                : ISOLA__DEL_ROWS;
     sqlite3_stmt *stmt = t->stmt[which];
     ISOLA_CHECK(row->seq <= INT64_MAX);
-    bind_text(stmt, 1, address);
-    bind_int(stmt, 2, row->part);
+    isola__bind_text(stmt, 1, address);
+    isola__bind_int(stmt, 2, row->part);
     if (which == ISOLA__DEL_PART)
         return run_bound(t, which);
-    bind_text(stmt, 3, row->peer);
-    bind_int(stmt, 4, (int64_t)row->seq);
+    isola__bind_text(stmt, 3, row->peer);
+    isola__bind_int(stmt, 4, (int64_t)row->seq);
     if (!row->gone) {
         int code = bind_blob(t, stmt, 5, row->value);
         if (code != 0)
             return code;
-        bind_int(stmt, 6, written);
+        isola__bind_int(stmt, 6, written);
     }
     return run_bound(t, which);
 }
 
 int isola__tables_forget(struct isola__tables *t, int64_t written)
 {
-    bind_int(t->stmt[ISOLA__FORGET], 1, written);
+    isola__bind_int(t->stmt[ISOLA__FORGET], 1, written);
     return run_bound(t, ISOLA__FORGET);
 }
 
 /* --- reads --- */
-
-static struct isola_slice column(sqlite3_stmt *stmt, int at)
-{
-    const void *p = sqlite3_column_blob(stmt, at);
-    return isola_slice(p, (size_t)sqlite3_column_bytes(stmt, at));
-}
 
 static int end(struct isola__tables *t, sqlite3_stmt *stmt, int rc)
 {
@@ -220,10 +201,10 @@ static int end(struct isola__tables *t, sqlite3_stmt *stmt, int rc)
 int isola__tables_get(struct isola__tables *t, struct isola_slice address, struct isola_buf *value)
 {
     sqlite3_stmt *stmt = t->stmt[ISOLA__GET];
-    bind_text(stmt, 1, address);
+    isola__bind_text(stmt, 1, address);
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
-        struct isola_slice v = column(stmt, 0);
+        struct isola_slice v = isola__column(stmt, 0);
         if (v.data == NULL && sqlite3_errcode(t->db.handle) == SQLITE_NOMEM)
             rc = SQLITE_NOMEM;
         else
@@ -244,9 +225,9 @@ static int read_rows(struct isola__tables *t, enum isola__statement which, size_
     int rc = SQLITE_DONE;
     while (out->n < rows && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct isola_kept row = {.part = (uint8_t)sqlite3_column_int(stmt, 0),
-                                 .peer = column(stmt, 1),
+                                 .peer = isola__column(stmt, 1),
                                  .seq = (uint64_t)sqlite3_column_int64(stmt, 2),
-                                 .value = column(stmt, 3)};
+                                 .value = isola__column(stmt, 3)};
         if (out->n > 0 && out->bytes + row.peer.len + row.value.len > bytes)
             break;
         isola_kept_add(out, &row);
@@ -257,8 +238,8 @@ static int read_rows(struct isola__tables *t, enum isola__statement which, size_
 int isola__tables_kept(struct isola__tables *t, struct isola_slice address, uint8_t last,
                        struct isola_kept_rows *out)
 {
-    bind_text(t->stmt[ISOLA__GET_ROWS], 1, address);
-    bind_int(t->stmt[ISOLA__GET_ROWS], 2, last);
+    isola__bind_text(t->stmt[ISOLA__GET_ROWS], 1, address);
+    isola__bind_int(t->stmt[ISOLA__GET_ROWS], 2, last);
     return read_rows(t, ISOLA__GET_ROWS, SIZE_MAX, SIZE_MAX, out);
 }
 
@@ -266,10 +247,10 @@ int isola__tables_row(struct isola__tables *t, struct isola_slice address,
                       const struct isola_kept *wanted, struct isola_kept_rows *out)
 {
     sqlite3_stmt *stmt = t->stmt[ISOLA__GET_ROW];
-    bind_text(stmt, 1, address);
-    bind_int(stmt, 2, wanted->part);
-    bind_text(stmt, 3, wanted->peer);
-    bind_int(stmt, 4, (int64_t)wanted->seq);
+    isola__bind_text(stmt, 1, address);
+    isola__bind_int(stmt, 2, wanted->part);
+    isola__bind_text(stmt, 3, wanted->peer);
+    isola__bind_int(stmt, 4, (int64_t)wanted->seq);
     return read_rows(t, ISOLA__GET_ROW, SIZE_MAX, SIZE_MAX, out);
 }
 
@@ -278,11 +259,11 @@ int isola__tables_range(struct isola__tables *t, struct isola_slice address,
 {
     enum isola__statement which = range->reverse ? ISOLA__GET_DOWN : ISOLA__GET_UP;
     sqlite3_stmt *stmt = t->stmt[which];
-    bind_text(stmt, 1, address);
-    bind_int(stmt, 2, range->part);
-    bind_text(stmt, 3, range->from);
+    isola__bind_text(stmt, 1, address);
+    isola__bind_int(stmt, 2, range->part);
+    isola__bind_text(stmt, 3, range->from);
     if (range->to.len > 0)
-        bind_text(stmt, 4, range->to);
+        isola__bind_text(stmt, 4, range->to);
     else /* a blob is beyond all texts */
         ISOLA_CHECK(sqlite3_bind_zeroblob(stmt, 4, 0) == SQLITE_OK);
     return read_rows(t, which, range->rows > 0 ? range->rows : SIZE_MAX,
@@ -294,11 +275,11 @@ int isola__tables_due(struct isola__tables *t, const struct isola_kept_due *due,
 {
     sqlite3_stmt *stmt = t->stmt[ISOLA__GET_DUE];
     ISOLA_CHECK(due->until <= INT64_MAX && due->due <= INT64_MAX && due->rows <= INT64_MAX);
-    bind_int(stmt, 1, (int64_t)due->until);
-    bind_int(stmt, 2, (int64_t)due->due);
-    bind_text(stmt, 3, due->address);
-    bind_text(stmt, 4, due->id);
-    bind_int(stmt, 5, (int64_t)due->rows);
+    isola__bind_int(stmt, 1, (int64_t)due->until);
+    isola__bind_int(stmt, 2, (int64_t)due->due);
+    isola__bind_text(stmt, 3, due->address);
+    isola__bind_text(stmt, 4, due->id);
+    isola__bind_int(stmt, 5, (int64_t)due->rows);
     return read_rows(t, ISOLA__GET_DUE, SIZE_MAX, SIZE_MAX, out);
 }
 
@@ -307,7 +288,7 @@ int isola__tables_outboxes(struct isola__tables *t, struct isola_kept_rows *out)
     sqlite3_stmt *stmt = t->stmt[ISOLA__OUTBOXES];
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct isola_kept row = {.part = ISOLA_KEPT_OUTBOX, .peer = column(stmt, 0)};
+        struct isola_kept row = {.part = ISOLA_KEPT_OUTBOX, .peer = isola__column(stmt, 0)};
         isola_kept_add(out, &row);
     }
     return end(t, stmt, rc);
@@ -328,10 +309,10 @@ int isola__tables_scan(struct isola__tables *t, struct isola_slice from, unsigne
     sqlite3_stmt *stmt = t->stmt[ISOLA__SCAN];
     unsigned rows = 0;
     int rc;
-    bind_text(stmt, 1, from);
-    bind_int(stmt, 2, n);
+    isola__bind_text(stmt, 1, from);
+    isola__bind_int(stmt, 2, n);
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct isola_slice address = column(stmt, 0);
+        struct isola_slice address = isola__column(stmt, 0);
         fn(arg, address);
         if (++rows == n)
             isola_buf_append(last, address.data, address.len);
@@ -354,7 +335,7 @@ int isola__tables_folded(struct isola__tables *t, int64_t *number)
 
 int isola__tables_fold(struct isola__tables *t, int64_t number)
 {
-    bind_int(t->stmt[ISOLA__FOLD], 1, number);
+    isola__bind_int(t->stmt[ISOLA__FOLD], 1, number);
     return run_bound(t, ISOLA__FOLD);
 }
 
