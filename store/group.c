@@ -543,7 +543,7 @@ void isola__group_stats(struct isola__group *g, struct isola_state_stats *add_to
 
 void isola__group_close(struct isola__group *g)
 {
-    isola__journal_close(g->journal);
+    isola__journal_close(g->journal, g->number);
     isola__tables_close(&g->reader);
     isola__db_close(&g->ckpt);
     isola__tables_close(&g->tables); /* last: it puts SQLite's log into the file */

@@ -42,7 +42,9 @@ struct file {
     int64_t last; /* its last commit */
     int64_t end;  /* where the next one goes */
     int64_t size;
-    bool torn; /* something that has failed may be at its end */
+    bool torn;             /* something that has failed may be at its end */
+    struct isola_buf seen; /* while it is opened: what of it is in memory, */
+    int64_t seen_at;       /* from here on */
 };
 
 struct isola__journal {
@@ -94,119 +96,161 @@ static int open_file(struct isola__journal *j, struct file *f, const char *path,
     return rc == SQLITE_OK ? 0 : fail(j, f, rc, "read", err);
 }
 
-static int read_all(struct isola__journal *j, struct file *f, struct isola_buf *out,
-                    struct isola_err *err)
+/* Has `n` bytes from `from` on in memory, where they stay until the next call; nothing before them
+ * is asked for again. 1, 0 (the file ends before), or a code. */
+static int look(struct isola__journal *j, struct file *f, int64_t from, size_t n,
+                struct isola_err *err)
 {
-    const int piece = 64 << 10;
-    for (int64_t at = 0; at < f->size; at += piece) {
-        int n = f->size - at < piece ? (int)(f->size - at) : piece;
-        uint8_t *to = isola_buf_extend(out, (size_t)n);
+    const int64_t piece = 64 << 10;
+    struct isola_buf *seen = &f->seen;
+    int64_t end = f->seen_at + (int64_t)seen->len;
+    if ((int64_t)n > f->size - from)
+        return 0;
+    if (from + (int64_t)n <= end)
+        return 1;
+    seen->len = end > from ? (size_t)(end - from) : 0;
+    if (seen->len > 0)
+        memmove(seen->data, seen->data + (from - f->seen_at), seen->len);
+    f->seen_at = from;
+    for (end = from + (int64_t)seen->len; end < from + (int64_t)n;) {
+        int some = (int)(f->size - end < piece ? f->size - end : piece);
+        uint8_t *to = isola_buf_extend(seen, (size_t)some);
         if (to == NULL)
             return isola_fail(err, ISOLA_ENOMEM, "no memory to read %s", f->name.path);
-        int rc = f->file->pMethods->xRead(f->file, to, n, at);
+        int rc = f->file->pMethods->xRead(f->file, to, some, end);
         if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
             return fail(j, f, rc, "read", err);
+        end += some;
     }
+    return 1;
+}
+
+static const uint8_t *at(const struct file *f, int64_t offset)
+{
+    return f->seen.data + (offset - f->seen_at);
+}
+
+static int read_header(struct isola__journal *j, struct file *f, struct isola_err *err)
+{
+    uint8_t check[8];
+    int there = look(j, f, 0, sizeof(f->header), err);
+    if (there <= 0)
+        return there;
+    memcpy(&f->header, at(f, 0), sizeof(f->header));
+    check_of(f->header.key, &f->header, offsetof(struct header, check), isola_slice("", 0), check);
+    f->valid = memcmp(f->header.magic, magic, sizeof(magic)) == 0 && f->header.version == VERSION &&
+               f->header.first >= 1 && memcmp(check, f->header.check, sizeof(check)) == 0;
     return 0;
 }
 
-static bool read_header(struct file *f, struct isola_slice bytes)
+/* The commit at f->end, if there is one with the number that follows: 1, 0 or a code. */
+static int next(struct isola__journal *j, struct file *f, struct record *r,
+                struct isola_slice *changes, struct isola_err *err)
 {
     uint8_t check[8];
-    if (bytes.len < sizeof(f->header))
-        return false;
-    memcpy(&f->header, bytes.data, sizeof(f->header));
-    if (memcmp(f->header.magic, magic, sizeof(magic)) != 0 || f->header.version != VERSION ||
-        f->header.first < 1)
-        return false;
-    check_of(f->header.key, &f->header, offsetof(struct header, check), isola_slice("", 0), check);
-    return memcmp(check, f->header.check, sizeof(check)) == 0;
-}
-
-/* The commit at f->end, if there is one with the number that follows. */
-static bool next(struct file *f, struct isola_slice bytes, struct record *r,
-                 struct isola_slice *changes)
-{
-    uint8_t check[8];
-    size_t at = (size_t)f->end;
-    if (at > bytes.len || bytes.len - at < sizeof(*r))
-        return false;
-    memcpy(r, bytes.data + at, sizeof(*r));
-    if (r->number != f->last + 1 || bytes.len - at - sizeof(*r) < r->len)
-        return false;
-    *changes = isola_slice(bytes.data + at + sizeof(*r), r->len);
+    int there = look(j, f, f->end, sizeof(*r), err);
+    if (there <= 0)
+        return there;
+    memcpy(r, at(f, f->end), sizeof(*r));
+    if (r->number != f->last + 1)
+        return 0;
+    there = look(j, f, f->end, sizeof(*r) + r->len, err);
+    if (there <= 0)
+        return there;
+    *changes = isola_slice(at(f, f->end) + sizeof(*r), r->len);
     check_of(f->header.key, r, offsetof(struct record, check), *changes, check);
     if (memcmp(check, r->check, sizeof(check)) != 0)
-        return false;
+        return 0;
     f->last++;
     f->end += (int64_t)sizeof(*r) + r->len;
-    return true;
+    return 1;
 }
 
+/* Who is given the commits, while he wants them. */
+struct reader {
+    isola__journal_fn fn;
+    void *arg;
+    bool over;
+};
+
 /* Gives out what is after j->number, which becomes the last one. Numbers from `until` on are in the
- * other file. */
-static void give_out(struct isola__journal *j, struct file *f, struct isola_slice bytes,
-                     int64_t until, isola__journal_fn fn, void *arg, bool *goes_on)
+ * other file. Who has written it may have been killed before it was on disk: now it is. */
+static int give_out(struct isola__journal *j, struct file *f, int64_t until, struct reader *to,
+                    struct isola_err *err)
 {
     struct record r;
     struct isola_slice changes;
+    int there = 1;
     f->last = f->header.first - 1;
     f->end = sizeof(f->header);
-    while (f->last + 1 < until && next(f, bytes, &r, &changes))
-        if (*goes_on && r.number == j->number + 1) {
+    int rc = f->file->pMethods->xSync(f->file, SQLITE_SYNC_NORMAL);
+    if (rc != SQLITE_OK)
+        return fail(j, f, rc, "write", err);
+    while (f->last + 1 < until && (there = next(j, f, &r, &changes, err)) > 0)
+        if (!to->over && r.number == j->number + 1) {
             j->number = r.number;
-            *goes_on = fn(arg, r.number, r.written, changes);
+            to->over = !to->fn(to->arg, r.number, r.written, changes);
         }
+    isola_buf_free(&f->seen);
+    return there < 0 ? there : 0;
 }
 
 /* What a file says is the next, and follows on what is in the tables or in the other file, is
- * there; it does not begin later unless something is lost. */
-static int replay(struct isola__journal *j, struct isola_slice bytes[2], isola__journal_fn fn,
-                  void *arg, struct isola_err *err)
+ * there; it does not begin later unless something is lost. Of a file whose commits are all in the
+ * tables nothing is read. */
+static int replay(struct isola__journal *j, struct reader *to, struct isola_err *err)
 {
     struct file *a = &j->file[0], *b = &j->file[1];
-    a->valid = read_header(a, bytes[0]);
-    b->valid = read_header(b, bytes[1]);
+    int code;
+    if ((code = read_header(j, a, err)) != 0 || (code = read_header(j, b, err)) != 0)
+        return code;
     int newer = b->valid && (!a->valid || b->header.first > a->header.first) ? 1 : 0;
     struct file *n = &j->file[newer], *o = &j->file[1 - newer];
-    bool goes_on = true;
     j->at = newer;
-    if (o->valid)
-        give_out(j, o, bytes[1 - newer], n->header.first, fn, arg, &goes_on);
-    if (n->valid && n->header.first > j->number + 1)
+    if (!n->valid)
+        return 0;
+    o->last = n->header.first - 1;
+    if (o->valid && o->last > j->number && (code = give_out(j, o, n->header.first, to, err)) != 0)
+        return code;
+    if (n->header.first > j->number + 1)
         return isola_fail(err, ISOLA_EIO,
                           "cannot open %s: commits %lld to %lld are missing; restore a backup",
                           n->name.path, (long long)j->number + 1, (long long)n->header.first - 1);
-    if (n->valid)
-        give_out(j, n, bytes[newer], INT64_MAX, fn, arg, &goes_on);
+    if ((code = give_out(j, n, INT64_MAX, to, err)) != 0)
+        return code;
     /* What is numbered next goes behind the last one, which may have been folded long ago. */
-    if (n->valid && n->last < j->number)
+    if (n->last < j->number)
         n->valid = false;
     return 0;
+}
+
+static void let_go(struct isola__journal *j)
+{
+    for (int i = 0; i < 2; i++) {
+        if (j->file[i].open)
+            j->file[i].file->pMethods->xClose(j->file[i].file);
+        free(j->file[i].file);
+        free(j->file[i].name.path);
+    }
+    free(j);
 }
 
 int isola__journal_open(const char *path, int64_t after, isola__journal_fn fn, void *arg,
                         struct isola__journal **out, struct isola_err *err)
 {
     struct isola__journal *j = isola_zalloc(sizeof(*j));
-    struct isola_buf bytes[2] = {{0}, {0}};
-    int code = 0;
     j->vfs = sqlite3_vfs_find(NULL);
     j->number = after;
     ISOLA_CHECK(sodium_init() >= 0);
-    for (int i = 0; i < 2 && code == 0; i++) {
-        code = open_file(j, &j->file[i], path, i, err);
-        if (code == 0)
-            code = read_all(j, &j->file[i], &bytes[i], err);
-    }
+    int code = open_file(j, &j->file[0], path, 0, err);
     if (code == 0)
-        code = replay(
-            j, (struct isola_slice[]){isola_buf_slice(&bytes[0]), isola_buf_slice(&bytes[1])}, fn,
-            arg, err);
-    isola_buf_free(&bytes[0]);
-    isola_buf_free(&bytes[1]);
+        code = open_file(j, &j->file[1], path, 1, err);
+    if (code == 0)
+        code = replay(j, &(struct reader){.fn = fn, .arg = arg}, err);
+    for (int i = 0; i < 2; i++)
+        isola_buf_free(&j->file[i].seen);
     if (code != 0) {
-        isola__journal_close(j);
+        let_go(j);
         return code;
     }
     *out = j;
@@ -226,21 +270,6 @@ static bool cut(struct file *f)
     f->size = f->end;
     f->torn = false;
     return true;
-}
-
-void isola__journal_close(struct isola__journal *j)
-{
-    if (j == NULL)
-        return;
-    for (int i = 0; i < 2; i++) {
-        if (j->file[i].open) {
-            (void)cut(&j->file[i]);
-            j->file[i].file->pMethods->xClose(j->file[i].file);
-        }
-        free(j->file[i].file);
-        free(j->file[i].name.path);
-    }
-    free(j);
 }
 
 /* --- writing --- */
@@ -338,4 +367,17 @@ void isola__journal_turn(struct isola__journal *j, int64_t folded)
     const struct file *other = &j->file[1 - j->at];
     if (j->file[j->at].valid && j->file[j->at].last >= j->file[j->at].header.first)
         j->turn = !other->valid || other->last <= folded;
+}
+
+void isola__journal_close(struct isola__journal *j, int64_t folded)
+{
+    struct isola_err ignored; /* then who opens it reads some more */
+    if (j == NULL)
+        return;
+    struct file *f = &j->file[j->at], *other = &j->file[1 - j->at];
+    if (f->valid && f->torn)
+        (void)cut(f);
+    if (f->valid && f->last >= f->header.first && f->last <= folded)
+        (void)!start(j, other, &ignored);
+    let_go(j);
 }

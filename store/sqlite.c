@@ -206,6 +206,20 @@ static int use_wal(struct isola__db *db, struct isola_err *err)
     return code != 0 ? code : settings(db, err);
 }
 
+/* Who has written the log may have been killed before it was on disk. What is found in it is to
+ * stay. */
+static int sync_log(struct isola__db *db, struct isola_err *err)
+{
+    sqlite3_file *log = NULL;
+    sqlite3_int64 size = 0;
+    int rc = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, (void *)&log);
+    if (rc == SQLITE_OK && log != NULL && log->pMethods != NULL)
+        rc = log->pMethods->xFileSize(log, &size);
+    if (rc == SQLITE_OK && size > 0)
+        rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    return rc == SQLITE_OK ? 0 : isola__db_fail(db, rc, "open", err);
+}
+
 static int connect_to(struct isola__db *db, int flags, struct isola_err *err)
 {
     int rc = sqlite3_open_v2(
@@ -254,7 +268,8 @@ int isola__db_open(struct isola__db *db, const char *path, const struct isola__s
     if (schema->checkpoints &&
         (code = isola__db_exec(db, "PRAGMA auto_vacuum = INCREMENTAL", "open", err)))
         goto fail;
-    if ((code = use_wal(db, err)) != 0 || (code = migrate(db, schema, version, err)) != 0)
+    if ((code = use_wal(db, err)) != 0 || (code = sync_log(db, err)) != 0 ||
+        (code = migrate(db, schema, version, err)) != 0)
         goto fail;
     if (schema->checkpoints &&
         (code = isola__db_exec(db, "PRAGMA wal_autocheckpoint = 0", "open", err)))

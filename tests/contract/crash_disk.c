@@ -66,6 +66,7 @@ struct disk {
     struct ops renamed; /* CREATE and REMOVE since their directory was synced */
     struct op **log;
     size_t ops, cap;
+    size_t began; /* with operations that are another's */
 
     size_t count[6]; /* by bit of enum disk_kind */
     size_t failures;
@@ -362,11 +363,11 @@ struct disk *disk_lose_power(const struct disk *d, uint64_t seed)
     pthread_mutex_lock(&lock);
     struct disk *to = isola_zalloc(sizeof(*to));
     struct fate f = fate_of(seed);
-    size_t oldest = d->ops;
+    size_t end = d->began + d->ops, oldest = end;
     for (size_t i = 0; i < d->files; i++)
         if (d->file[i].pending.n > 0 && d->file[i].pending.op[0]->number < oldest)
             oldest = d->file[i].pending.op[0]->number;
-    f.until = oldest + disk_pick(&f.seed, d->ops - oldest + 1);
+    f.until = oldest + disk_pick(&f.seed, end - oldest + 1);
     to->room = SIZE_MAX;
     for (size_t i = 0; i < d->synced.n; i++)
         names_set(&to->now, d->synced.name[i].name, d->synced.name[i].file);
@@ -469,7 +470,7 @@ static void op_add(struct disk *d, const struct op *op, const char *name, const 
 {
     struct op *own = isola_zalloc(sizeof(*own) + op->len);
     *own = *op;
-    own->number = d->ops;
+    own->number = d->began + d->ops;
     own->name = name != NULL ? isola_strdup(name) : NULL;
     if (op->len > 0)
         memcpy(own->data, data, op->len);
@@ -563,6 +564,18 @@ size_t disk_count(const struct disk *d, unsigned kinds)
 
 /* --- the disk --- */
 
+static void ops_copy(struct ops *to, const struct ops *from)
+{
+    for (size_t i = 0; i < from->n; i++)
+        ops_add(to, from->op[i]);
+}
+
+static void names_copy(struct names *to, const struct names *from)
+{
+    for (size_t i = 0; i < from->n; i++)
+        names_set(to, from->name[i].name, from->name[i].file);
+}
+
 struct disk *disk_new(const struct disk *image)
 {
     struct disk *d = isola_zalloc(sizeof(*d));
@@ -576,10 +589,28 @@ struct disk *disk_new(const struct disk *image)
         d->file[i].now = content_copy(&image->file[i].now);
         d->file[i].synced = content_copy(&image->file[i].now);
     }
-    for (size_t i = 0; i < image->now.n; i++) {
-        names_set(&d->now, image->now.name[i].name, image->now.name[i].file);
-        names_set(&d->synced, image->now.name[i].name, image->now.name[i].file);
+    names_copy(&d->now, &image->now);
+    names_copy(&d->synced, &image->now);
+    pthread_mutex_unlock(&lock);
+    return d;
+}
+
+struct disk *disk_kill(const struct disk *from)
+{
+    struct disk *d = isola_zalloc(sizeof(*d));
+    pthread_mutex_lock(&lock);
+    d->room = SIZE_MAX;
+    d->began = from->began + from->ops;
+    d->files = from->files;
+    d->file = isola_zalloc((d->files + 1) * sizeof(*d->file));
+    for (size_t i = 0; i < d->files; i++) {
+        d->file[i].now = content_copy(&from->file[i].now);
+        d->file[i].synced = content_copy(&from->file[i].synced);
+        ops_copy(&d->file[i].pending, &from->file[i].pending);
     }
+    names_copy(&d->now, &from->now);
+    names_copy(&d->synced, &from->synced);
+    ops_copy(&d->renamed, &from->renamed);
     pthread_mutex_unlock(&lock);
     return d;
 }

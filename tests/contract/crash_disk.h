@@ -35,6 +35,9 @@ size_t disk_ops(const struct disk *d);
 void disk_follow(struct disk *d, const struct disk *from, size_t ops);
 /* What is left when the power goes. `d` stays. */
 struct disk *disk_lose_power(const struct disk *d, uint64_t seed);
+/* What there is for who comes after a process that was killed: all of it, and what was not synced
+ * may still be lost. `d` stays as it is, and must outlive it. */
+struct disk *disk_kill(const struct disk *d);
 /* In words, of a seed. */
 const char *disk_what_is_lost(uint64_t seed);
 

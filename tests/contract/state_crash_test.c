@@ -3,7 +3,7 @@
  * The contract of store/state.h when the power goes: at each operation of the disk, with each of
  * the things that may then be left of what was not synced (crash_disk.h), what was answered is
  * there, whole, and the rest is there whole or not at all; and when the power goes again while
- * the store comes back.
+ * the store comes back. The same when the process is killed there, and the power goes later.
  *
  * A run of work is logged once; then the disk is made again as it was after each of its operations.
  * CRASH_POINTS=all takes all of them; else as many as CRASH_SECONDS of CPU time allow for each
@@ -23,7 +23,8 @@ static struct {
 
 struct run {
     uint64_t seed;
-    struct disk *before, *disk; /* as it was, and with what was done to it */
+    struct disk *disk; /* with what was done to it */
+    size_t opened;     /* operations of opening it */
     struct work *work;
 };
 
@@ -31,7 +32,6 @@ static void run_free(struct run *r)
 {
     work_free(r->work);
     disk_free(r->disk);
-    disk_free(r->before);
 }
 
 static void expect_right(char *wrong, uint64_t seed, const char *what)
@@ -43,16 +43,13 @@ static void expect_right(char *wrong, uint64_t seed, const char *what)
     fail_msg("seed %llu", (unsigned long long)seed);
 }
 
-/* A store comes back on what is left, and is used again. `r`: that as a run, unless NULL. */
-static void come_back(const struct work *work, size_t ops, struct disk *left, uint64_t seed,
-                      struct run *r)
+/* A store comes back on `d`, which it takes, and is used again: that as a run. */
+static struct run come_back(const struct work *work, size_t ops, struct disk *d, uint64_t seed,
+                            const char *what)
 {
-    char what[200];
     struct findings found = {0}, later = {0}, last = {0};
-    struct disk *d = disk_new(left);
     struct isola_state *s = open_on(d);
-    snprintf(what, sizeof(what), "power lost after operation %zu (%s)", ops,
-             disk_what_is_lost(seed));
+    size_t opened = disk_ops(d);
     char *wrong = find_all(s, &found, seed);
     if (wrong == NULL)
         wrong = work_compare(work, ops, &found);
@@ -74,35 +71,41 @@ static void come_back(const struct work *work, size_t ops, struct disk *left, ui
     }
     findings_free(&later);
     findings_free(&last);
-    if (r != NULL) {
-        *r = (struct run){.before = disk_new(left), .disk = d, .work = more};
-        return;
-    }
-    work_free(more);
-    disk_free(d);
+    return (struct run){.disk = d, .opened = opened, .work = more};
 }
 
-/* The power goes after that operation, and now and then again. */
+/* The power goes after that operation; or the process is killed. And then it comes back, and the
+ * power goes again: what a process finds that comes after one that was killed is sure when it has
+ * opened it. */
 static void lose_power_at(const struct run *r, struct disk *d, size_t ops, uint64_t seed)
 {
+    char what[200];
+    bool killed = disk_pick(&seed, 4) == 0, again = killed || disk_pick(&seed, 4) == 0;
     disk_follow(d, r->disk, ops);
-    struct disk *left = disk_lose_power(d, seed);
-    if (disk_pick(&seed, 4) != 0) {
-        come_back(r->work, ops, left, seed, NULL);
-    } else {
-        struct run back;
-        come_back(r->work, ops, left, seed, &back);
-        for (int i = 0; i < 3; i++) {
-            struct disk *again = disk_new(left);
-            size_t at = disk_pick(&seed, disk_ops(back.disk) + 1);
-            disk_follow(again, back.disk, at);
-            struct disk *rest = disk_lose_power(again, disk_random(&seed));
-            come_back(back.work, at, rest, seed, NULL);
-            disk_free(rest);
-            disk_free(again);
-        }
-        run_free(&back);
+    struct disk *left = killed ? disk_kill(d) : disk_lose_power(d, seed);
+    struct disk *(*copy)(const struct disk *) = killed ? disk_kill : disk_new;
+    snprintf(what, sizeof(what),
+             killed ? "killed after operation %zu" : "power lost after operation %zu (%s)", ops,
+             disk_what_is_lost(seed));
+    struct run back = come_back(r->work, ops, copy(left), seed, what);
+    for (int i = 0; again && i < 3; i++) {
+        struct disk *then = copy(left);
+        size_t at = disk_pick(&seed, disk_ops(back.disk) + 1);
+        uint64_t how = disk_random(&seed);
+        disk_follow(then, back.disk, at);
+        snprintf(what, sizeof(what),
+                 "%s after operation %zu, then power lost after operation %zu of %zu, %zu of "
+                 "opening (%s)",
+                 killed ? "killed" : "power lost", ops, at, disk_ops(back.disk), back.opened,
+                 disk_what_is_lost(how));
+        struct disk *rest = disk_lose_power(then, how);
+        struct run last = at < back.opened ? come_back(r->work, ops, disk_new(rest), how, what)
+                                           : come_back(back.work, at, disk_new(rest), how, what);
+        run_free(&last);
+        disk_free(rest);
+        disk_free(then);
     }
+    run_free(&back);
     disk_free(left);
 }
 
@@ -116,7 +119,7 @@ static size_t lose_power_everywhere(const struct run *runs, size_t n, uint64_t s
         for (unsigned b = 1; b < SPREAD; b *= 2)
             start = start * 2 + ((i & b) != 0);
         for (size_t k = 0; k < n; k++) {
-            struct disk *d = disk_new(runs[k].before);
+            struct disk *d = disk_new(NULL);
             choose_options(runs[k].seed);
             for (size_t at = start; at <= disk_ops(runs[k].disk); at += SPREAD, points++) {
                 lose_power_at(&runs[k], d, at, disk_random(&seed));
@@ -188,6 +191,36 @@ static void keeps_large_values(void **state)
     run_free(&runs[1]);
 }
 
+/* Closing leaves nothing to read for who comes next: each of its operations, in some ways. */
+static void keeps_what_it_is_closed_with(void **state)
+{
+    enum { RUNS = 4 };
+    const int ways = options.all ? 8 : 1;
+    uint64_t seed = options.seed;
+    size_t points = 0;
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        struct run r = {.seed = options.seed + i, .disk = disk_new(NULL)};
+        struct disk *d = disk_new(NULL);
+        choose_options(r.seed);
+        r.work = work_new(r.disk, r.seed, NULL);
+        struct isola_state *s = open_on(r.disk);
+        for (int k = 0; k < 5; k++) {
+            work_ask(r.work, s, 5, false);
+            work_wait(r.work);
+        }
+        size_t at = disk_ops(r.disk);
+        close_all(s);
+        expect_right(work_judge(r.work), r.seed, "nothing fails");
+        for (; at <= disk_ops(r.disk); at++)
+            for (int way = 0; way < ways; way++, points++)
+                lose_power_at(&r, d, at, disk_random(&seed));
+        disk_free(d);
+        run_free(&r);
+    }
+    print_message("power lost %zu times\n", points);
+}
+
 static uint64_t number(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
@@ -199,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(keeps_what_it_has_answered, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(keeps_large_values, make_place, remove_dir),
+        cmocka_unit_test_setup_teardown(keeps_what_it_is_closed_with, make_place, remove_dir),
     };
     const char *points = getenv("CRASH_POINTS");
     options.all = points != NULL && strcmp(points, "all") == 0;
