@@ -41,7 +41,8 @@ struct isola_v8_limits isola__limits_of(const struct isola_type *type)
 {
     struct isola_v8_limits l = {.heap = type->def.limits.heap,
                                 .external = type->def.limits.external,
-                                .batch = type->def.shared ? BATCH_SHARED : BATCH_OWN};
+                                .batch = type->def.shared ? BATCH_SHARED : BATCH_OWN,
+                                .shared = type->def.shared};
     const struct isola_release_rt *release = type->release;
     for (size_t i = 0; type->def.shared && i < release->ntypes; i++) {
         const struct isola_host_type *other = &release->types[i].def;

@@ -14,7 +14,7 @@ namespace
 
 const char *const hook_names[HOOK_COUNT] = {
     "makeRef", "load",    "activate",  "deactivate", "run",   "use",   "named", "event",
-    "settle",  "expire",  "cancelled", "dropAsk",    "abort", "timer", "state", "hibernate",
+    "settle",  "expire",  "cancelled", "dropAsk",    "abort", "timer", "wait",  "hibernate",
     "tick",    "builtin", "io",        "watch",      "lazy",  "stream"};
 
 // What the runtime may call while it is made: nobody is there yet.
@@ -325,6 +325,9 @@ void forget_handles(isola_v8 *v)
         model.Reset();
     v->memory.Reset();
     v->ring.ahead.forget();
+    v->lone.forget();
+    v->holders.clear();
+    v->state_name.Reset();
     v->builtins.clear();
     v->context.Reset();
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "actors/v8/limits.hh"
+#include "actors/v8/lone.hh"
 #include "actors/v8/realm.h"
 #include "actors/v8/ring.hh"
 #include "actors/v8/shapes.hh"
@@ -44,7 +45,7 @@ enum Hook {
     HOOK_DROP_ASK,
     HOOK_ABORT,
     HOOK_TIMER,
-    HOOK_STATE,
+    HOOK_WAIT,
     HOOK_HIBERNATE,
     HOOK_TICK,
     HOOK_BUILTIN,
@@ -106,6 +107,11 @@ struct isola_v8 {
     v8::Global<v8::Array> models[2]{};         // what arrays of doubles and of integers begin as
     v8::Global<v8::ArrayBuffer> memory{};      // of the ring, as it is in snapshots
     isola::Ring ring{};
+    bool shared = false; // many actors live in it
+    isola::Lone lone{};  // else the one, and its handlers
+    // What has the state of each actor that has looked at it, as its property "state".
+    std::unordered_map<uint32_t, v8::Global<v8::Object>> holders{};
+    v8::Global<v8::String> state_name{};
     uint32_t receiver = 0; // whose message or answer is being decoded
     uint32_t attempts = 0; // values with streams in them that were encoded
     // What scripts can import: "isola" and modules of Node.js', made when a script asks for them.

@@ -304,11 +304,24 @@ void unheard(Info info)
     call.js.v->ops->unheard(call.js.v->arg, call.number(0), call.number(1));
 }
 
-// looked(actor)
+// looked(actor, holder): its state is the property "state" of that
 void looked(Info info)
 {
     Call call(info);
+    if (!info[1]->IsObject())
+        return;
+    call.js.v->holders[call.number(0)].Reset(call.isolate, info[1].As<v8::Object>());
     call.js.v->ops->looked(call.js.v->arg, call.number(0));
+}
+
+// handles(actor, event, handler, self): the number of an event, and the function that is called
+// for it, or the name of the method
+void handles(Info info)
+{
+    Call call(info);
+    if (info[3]->IsObject() && (info[2]->IsFunction() || info[2]->IsName()))
+        call.js.v->lone.learn(&call.js, call.number(0), call.number(1), info[2],
+                              info[3].As<v8::Object>());
 }
 
 // activated(actor, ok, error)
@@ -407,6 +420,7 @@ const Native functions[] = {{"send", send},
                             {"crash", crash},
                             {"log", log_line},
                             {"looked", looked},
+                            {"handles", handles},
                             {"actorOf", actor_of},
                             {"refer", refer},
                             {"congested", congested},

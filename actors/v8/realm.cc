@@ -245,6 +245,7 @@ int isola_v8_open(const struct isola_v8_ops *ops, void *arg, struct isola_v8_lim
     auto *v = new isola_v8{ops, arg, make_tasks(arg != nullptr ? ops : nullptr, arg)};
     begin_to_live(v);
     v->guard.quota = std::make_shared<Quota>(limits.external);
+    v->shared = limits.shared;
     v->isolate = new_isolate(v->tasks.get(), limits, image, v->guard.quota);
     v->isolate->SetData(0, v);
     arm_limits(v);
@@ -363,6 +364,8 @@ void isola_js_deactivate(struct isola_js *js, uint32_t actor)
     v8::HandleScope scope(js->isolate());
     v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
     forget_stored(js->v, actor);
+    js->v->lone.forget(actor);
+    js->v->holders.erase(actor);
     (void)call_hook(js, HOOK_DEACTIVATE, 0, 1, argv);
 }
 
@@ -502,18 +505,16 @@ int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, b
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::TryCatch caught(isolate);
-    v8::Local<v8::Value> argv[] = {uint_of(js, actor)};
-    v8::Local<v8::Value> result, state;
-    *touched = false;
-    if (!js->v->hooks[HOOK_STATE]
-             .Get(isolate)
-             ->Call(js->context, v8::Undefined(isolate), 1, argv)
-             .ToLocal(&result))
-        return isola_fail(err, ISOLA_ECLONE, "%s", describe(js, caught.Exception()).c_str());
-    if (!result->IsArray())
+    isola_v8 *v = js->v;
+    auto at = v->holders.find(actor);
+    *touched = at != v->holders.end();
+    if (!*touched)
         return 0;
-    *touched = true;
-    if (!result.As<v8::Array>()->Get(js->context, 0).ToLocal(&state) ||
+    if (v->state_name.IsEmpty())
+        v->state_name.Reset(isolate, v8::String::NewFromUtf8Literal(
+                                         isolate, "state", v8::NewStringType::kInternalized));
+    v8::Local<v8::Value> state;
+    if (!at->second.Get(isolate)->Get(js->context, v->state_name.Get(isolate)).ToLocal(&state) ||
         !encode(js, state, Wrap::State, out))
         return isola_fail(err, ISOLA_ECLONE, "%s", utf8(isolate, caught.Exception()).c_str());
     return 0;

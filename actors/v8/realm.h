@@ -235,6 +235,7 @@ struct isola_v8_limits {
     uint64_t heap, external;
     uint64_t young; /* bytes new objects have at once, 0: as V8 thinks fit */
     uint32_t batch; /* records it takes before a run, at least; it has room for 16 in any case */
+    bool shared;    /* by many actors */
 };
 
 /* Creates an isolate; 1 ms. `ops`, `arg` and `image` must outlive it. With an image (NULL: none)

@@ -528,7 +528,8 @@ bool isola_js_run(struct isola_js *js)
         v8::Local<v8::Value> argv[] = {v8::Integer::NewFromUnsigned(isolate, from),
                                        v8::Integer::NewFromUnsigned(isolate, ring.queued)};
         ring.runs = true;
-        bool all = tell_names(js) && !enter_hook(js, HOOK_RUN, 0, 2, argv).IsEmpty();
+        bool all =
+            tell_names(js) && (v->lone.run(js) || !enter_hook(js, HOOK_RUN, 0, 2, argv).IsEmpty());
         ring.runs = false;
         from = all ? ring.queued : static_cast<uint32_t>(ring.ints[Ring::kAt]) + 1;
         after_entry(js);

@@ -51,7 +51,9 @@ struct Ring {
         kLength,
         kNameLength,
         kWaits,
-        kBurst
+        kBurst,
+        kLearn,
+        kHandlers
     };
     enum In { kKind, kTag, kSerial, kNumber, kValue, kName = 6, kWhose = 7, kIn = 8 };
     enum Out {

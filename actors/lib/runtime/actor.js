@@ -9,10 +9,11 @@
 // actors share. C sets it before a turn; here it is a number nobody takes apart, or an object with that number (node/async_hooks.js).
 import { native, rare } from './node/native.js';
 import { EventEmitter, Events, isEnd } from './node/events.js';
-import { done } from './ring.js';
+import { HANDLERS, LEARN } from './layout.js';
+import { done, ints } from './ring.js';
 import { find, remember } from './table.js';
 import {
-  all, apply, bounded, call, codeError, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
+  all, apply, bounded, call, codeError, define, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, hasOwn, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
   settled,
 } from './primordials.js';
 
@@ -41,15 +42,29 @@ const inner = (self) => {
   return constructing;
 };
 
-function touch(self) {
+// Has no class of its between it and Actor a `state` of its own?
+function isPlain(self) {
+  let p = self;
+  while (!hasOwn(p, 'state')) p = getPrototypeOf(p);
+  return p === Actor.prototype;
+}
+
+// The object whose `state` is what is kept: C reads it from there. Once it has been looked at that is an ordinary property of the
+// actor, which costs what a property costs; where that cannot be, it stays behind it.
+function holder(self) {
   const i = inner(self);
+  if (i.holder !== null) return i.holder;
   if (i.noState !== undefined) throw codeError('EUNREACHABLE', i.noState);
-  if (!i.touched) {
-    i.touched = true;
-    i.state ??= {};
-    native.looked(i.serial);
+  const value = i.state ?? {};
+  if (isPlain(self) && define(self, 'state', { __proto__: null, value, writable: true, enumerable: false, configurable: false })) {
+    i.holder = self;
+    i.state = undefined;
+  } else {
+    i.holder = i;
+    i.state = value;
   }
-  return i;
+  native.looked(i.serial, i.holder);
+  return i.holder;
 }
 
 const addressOf = (i) => i.address ??= `${i.app}/${i.type}/${i.key}`;
@@ -73,8 +88,8 @@ export class Actor extends EventEmitter {
   get traceparent() { return rare().trace(inner(this).serial); }
 
   // What is kept. Assigning replaces it; changing it in place is noticed at the end of the turn.
-  get state() { return touch(this).state; }
-  set state(value) { touch(this).state = value; }
+  get state() { return holder(this).state; }
+  set state(value) { holder(this).state = value; }
 
   // To one's own listeners at once, to every subscriber anywhere once the turn's state is on disk.
   emit(event, ...args) {
@@ -94,11 +109,13 @@ defineProperty(Actor.prototype, '_events', {
     const i = Inner.of(this) ?? constructing;
     if (i === null) return undefined;
     i.found = 0;
+    ints[HANDLERS] = 0;
     return i.events;
   },
   set(events) {
     const i = inner(this);
     i.found = 0;
+    ints[HANDLERS] = 0;
     i.events = events;
   },
   configurable: false,
@@ -160,7 +177,7 @@ export function definition(namespace, type) {
 /** Starts an actor: it may take messages, or, when this returns a promise, when that fulfils. */
 export function activate(def, serial, app, type, key, state, noState) {
   // What a message needs comes first.
-  const i = { serial, found: 0, handler: undefined, self: null, monitors: undefined, events: new Events(), methods: null, touched: false, state, noState, app, type, key,
+  const i = { serial, found: 0, handler: undefined, self: null, monitors: undefined, events: new Events(), methods: null, holder: null, state, noState, app, type, key,
     address: undefined, signals: undefined, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
   remember(i);
   constructing = i;
@@ -204,9 +221,11 @@ export function deliver(i, serial, turn, isAsk, number, event, args) {
       if (event !== 'down') {
         i.handler = listeners;
         i.found = number;
+        if (ints[LEARN] !== 0) native.handles(serial, number, listeners, i.self);
       }
       answer = apply(listeners, i.self, args);
     } else if (method && listeners === undefined) {
+      if (ints[LEARN] !== 0 && event !== 'down') native.handles(serial, number, event, i.self);
       answer = apply(i.self[event], i.self, args);
     } else if (method || listeners !== undefined) {
       answer = callAll(i, event, args);
@@ -241,7 +260,7 @@ function unheard(i, turn, isAsk, event) {
   return undefined;
 }
 
-function wait(serial, turn, promise) {
+export function wait(serial, turn, promise) {
   settled(promise, (value) => ended(serial, turn, value), (error) => done(serial, turn, false, error));
   return later;
 }

@@ -12,6 +12,8 @@ export const OFFSET = 6, LENGTH = 7; // of what native.encodeNext has encoded
 export const EVENT_LENGTH = 8; // of the name before it
 export const WAITS = 9; // what [OFFSET] says is in no record yet
 export const BURST = 10; // emits, and each 2 KB of them, since C has seen to all that was sent before
+export const LEARN = 11; // C calls handlers itself, and is told of those it does not know
+export const HANDLERS = 12; // those it knows are the actor's still
 export const HEADER = 16;
 
 // What comes.

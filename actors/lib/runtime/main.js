@@ -94,10 +94,7 @@ globalThis.__isola_boot = (native) => {
     dropAsk: refs.dropAsk,
     abort: signal.abort,
     timer: timers.fire,
-    state: (serial) => {
-      const i = table.find(serial);
-      return i !== undefined && i.touched ? [i.state] : undefined;
-    },
+    wait: actors.wait,
     tick: drain,
     builtin: (name) => late().builtin(name),
     watch: (what) => watch(what, natives.rare().touch),

@@ -5,7 +5,7 @@
 //
 // Whatever runs outside of a script's own call uses these, and neither spreads, destructures nor iterates arrays, which
 // goes by Array.prototype[Symbol.iterator]. `await` is safe; `.then` is not.
-export const apply = Reflect.apply;
+export const { apply, defineProperty: define /* says whether it could */ } = Reflect;
 export const call = Function.prototype.call.bind(Function.prototype.call); // (f, self, …args)
 export const { create, defineProperty, getPrototypeOf, setPrototypeOf, getOwnPropertyNames, getOwnPropertyDescriptor, hasOwn, keys } = Object;
 export const ObjectPrototype = Object.prototype;

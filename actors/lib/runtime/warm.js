@@ -27,7 +27,6 @@ export async function warm(hooks, end) {
     hooks.load(KEY[1], { default: definition });
     hooks.activate(SERIAL, KEY[0], KEY[1], KEY[2], undefined, undefined);
     await undefined;
-    hooks.state(SERIAL);
     for (const name of definition === Warm ? ['echo'] : ['echo', 'later', 'out']) rehearse(SERIAL, 1, name, 1);
     for (let i = 0; i < 8; i++) await undefined; // until what they have begun has ended
     hooks.deactivate(SERIAL);

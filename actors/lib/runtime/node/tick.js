@@ -17,8 +17,8 @@ export function nextTick(fn, ...args) {
   }
   const tick = { fn, args, frame: frame(), next: undefined };
   if (first === undefined) {
+    wantTick(); // which fails when the stack is full: before anything has changed
     first = tick;
-    wantTick();
   } else {
     last.next = tick;
   }
