@@ -18,6 +18,8 @@
  * journal once more, and into the next generation (isola__group_carry), so that neither the rest
  * nor the journal waits for it.
  */
+#include <stdio.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/thread.h"
@@ -75,7 +77,7 @@ static int transact(struct isola__group *g, int (*work)(struct isola__group *g, 
 
 static int fold_entry(struct isola__group *g, const struct isola__entry *e)
 {
-    return e != NULL ? isola__entry_fold(e, &g->tables) : 0;
+    return e != NULL ? isola__entry_fold(e, &g->tables, NULL) : 0;
 }
 
 /* Of both generations, in their order. */
@@ -122,9 +124,13 @@ int isola__fold_peek_parts(struct isola__group *g, unsigned parts)
 static int some_entries(struct isola__group *g, void *arg)
 {
     struct fold *f = arg;
+    bool more;
+    int code = isola__history_begin(&g->history);
+    if (code != 0)
+        return code;
     for (unsigned n = f->single ? 1 : STEP; n > 0 && f->at != NULL; n--) {
         if (!f->at->failed) {
-            int code = isola__entry_fold(f->at, &g->tables);
+            code = isola__entry_fold(f->at, &g->tables, &g->history);
             if (code != 0)
                 return code;
         }
@@ -132,13 +138,34 @@ static int some_entries(struct isola__group *g, void *arg)
         if (atomic_load_explicit(&g->tables_wanted, memory_order_relaxed))
             break;
     }
-    return 0;
+    /* More go than come, so that it does not grow for ever while there is no time to tidy. */
+    return g->history.added > 0 ? isola__history_trim(&g->history, 2 * g->history.added, &more) : 0;
 }
 
 static int mark(struct isola__group *g, void *arg)
 {
     (void)arg;
-    return isola__tables_fold(&g->tables, g->folding.number);
+    int code = isola__history_mark(&g->history);
+    return code == 0 ? isola__tables_fold(&g->tables, g->folding.number) : code;
+}
+
+/* What fails with images, one entry of it, may go without (history.c). */
+static int without_history(struct fold *f, struct isola__entry *from)
+{
+    struct isola__group *g = f->g;
+    struct isola_err why = g->tables.err;
+    char text[1000];
+    if (!isola__history_give_up(&g->history))
+        return why.code;
+    f->at = from;
+    int code = transact(g, some_entries, f);
+    if (code != 0) {
+        isola__history_take_back(&g->history);
+        return code;
+    }
+    snprintf(text, sizeof(text), "the history of its actors begins anew: %.800s", why.text);
+    isola__group_failed(g, text);
+    return 0;
 }
 
 static void drop_generation(struct fold *f)
@@ -191,6 +218,8 @@ static void step(struct fold *f)
     struct isola__entry *from = f->at;
     pthread_mutex_lock(&g->tables_lock);
     int code = transact(g, some_entries, f);
+    if (code != 0 && f->single)
+        code = without_history(f, from);
     pthread_mutex_unlock(&g->tables_lock);
     if (code != 0)
         step_failed(f, from);
@@ -225,13 +254,33 @@ static void end(struct fold *f)
         pause_for(f, code == 0 ? CARRY_MS : PAUSE_MS);
 }
 
+static int trim(struct isola__group *g, void *arg)
+{
+    return isola__history_trim(&g->history, STEP, arg);
+}
+
 /* False: there is nothing to tidy. */
 static bool tidy(struct isola__group *g)
 {
+    bool more = false;
     pthread_mutex_lock(&g->tables_lock);
-    bool more = isola__tables_give_back(&g->tables, FREE_PAGES, FREE_STEP);
+    if (transact(g, trim, &more) != 0) {
+        more = false;
+        g->history.due = isola_clock_ms() + PAUSE_MS;
+    }
+    if (!more)
+        more = isola__tables_give_back(&g->tables, FREE_PAGES, FREE_STEP);
     pthread_mutex_unlock(&g->tables_lock);
     return more;
+}
+
+/* Until something has changed, or there is something to tidy; with the lock. */
+static void rest(struct isola__group *g)
+{
+    if (g->history.due == 0)
+        pthread_cond_wait(&g->folded, &g->overlay_lock);
+    else
+        isola_cond_wait_until(&g->folded, &g->overlay_lock, g->history.due);
 }
 
 /* Waits for something to fold. False: there will be nothing. */
@@ -246,7 +295,7 @@ static bool next_generation(struct fold *f)
             more = tidy(g);
             pthread_mutex_lock(&g->overlay_lock);
         } else {
-            pthread_cond_wait(&g->folded, &g->overlay_lock);
+            rest(g);
             more = g->folding.first == NULL; /* after the next one */
         }
     }
@@ -256,6 +305,7 @@ static bool next_generation(struct fold *f)
     }
     f->at = g->folding.first;
     f->busy = f->at != NULL;
+    isola__history_generation(&g->history, g->folding.written);
     if (g->ending && f->until == 0)
         f->until = isola_clock_ms() + CLOSE_MS;
     pthread_mutex_unlock(&g->overlay_lock);

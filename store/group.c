@@ -82,6 +82,7 @@ static void remember(struct isola__group *g, struct isola_state_req *req, size_t
     count(&g->writes, n);
     pthread_mutex_lock(&g->overlay_lock);
     g->fresh.number = isola__journal_number(g->journal);
+    g->fresh.written = now;
     g->fresh.logged += bytes;
     for (; n > 0; n--, req = req->next) {
         struct isola__change c = change_of(req);
@@ -90,6 +91,15 @@ static void remember(struct isola__group *g, struct isola_state_req *req, size_t
             atomic_store_explicit(&g->any_rows, true, memory_order_relaxed);
     }
     pthread_mutex_unlock(&g->overlay_lock);
+}
+
+/* The time of the next commit: never before the last one, nor at a point that the tables have
+ * (history.c). */
+static int64_t time_of_commit(struct isola__group *g)
+{
+    int64_t now = g->ops.history.clock();
+    g->next_written = now > g->next_written ? now : g->next_written;
+    return g->next_written;
 }
 
 static int commit(struct isola__group *g, struct isola_buf *changes, int64_t now)
@@ -108,7 +118,7 @@ static int commit_one(struct isola__group *g, struct isola_state_req *req)
 {
     struct isola_buf changes = {0};
     struct isola__change c = change_of(req);
-    int64_t now = isola_clock_wall_ms();
+    int64_t now = time_of_commit(g);
     isola__journal_begin(&changes);
     isola__change_write(&changes, &c);
     int code = commit(g, &changes, now);
@@ -151,6 +161,8 @@ bool isola__group_turn_over(struct isola__group *g)
     bool is_free = g->folding.first == NULL;
     int64_t folded = g->number;
     if (is_free) {
+        if (g->fresh.first != NULL && g->next_written <= g->fresh.written)
+            g->next_written = g->fresh.written + 1;
         g->folding = g->fresh;
         g->fresh = (struct isola__overlay){0};
         pthread_cond_broadcast(&g->folded);
@@ -185,10 +197,12 @@ static int carry_over(struct isola__group *g)
     struct isola_buf changes = {0};
     isola__journal_begin(&changes);
     write_failed(g, &changes);
-    int code = commit(g, &changes, isola_clock_wall_ms());
+    int64_t now = time_of_commit(g);
+    int code = commit(g, &changes, now);
     if (code == 0) {
         pthread_mutex_lock(&g->overlay_lock);
         g->fresh.number = isola__journal_number(g->journal);
+        g->fresh.written = now;
         g->fresh.logged += changes.len;
         for (struct isola__entry *e = g->folding.first; e != NULL; e = e->next)
             if (e->failed && !e->carried) {
@@ -291,7 +305,7 @@ void isola__group_finish(struct isola__group *g)
     if (n == 0)
         return;
     struct isola_buf changes = g->group.commit;
-    int64_t now = isola_clock_wall_ms();
+    int64_t now = time_of_commit(g);
     g->group.queue.head = NULL;
     g->group.count = 0;
     g->group.commit = (struct isola_buf){0};
@@ -363,7 +377,7 @@ static void forget(struct isola__group *g, struct isola_state_req *req)
     int code = isola__group_fold_all(g);
     if (code == 0) {
         isola__fold_take_tables(g);
-        code = isola__tables_forget(&g->tables, isola_clock_wall_ms() - (int64_t)req->forget_ms);
+        code = isola__tables_forget(&g->tables, time_of_commit(g) - (int64_t)req->forget_ms);
         g->err = g->tables.err;
         isola__fold_leave_tables(g);
     }
@@ -546,6 +560,7 @@ void isola__group_close(struct isola__group *g)
     isola__journal_close(g->journal, g->number);
     isola__tables_close(&g->reader);
     isola__db_close(&g->ckpt);
+    isola__history_close(&g->history);
     isola__tables_close(&g->tables); /* last: it puts SQLite's log into the file */
     isola__overlay_free(&g->fresh);
     isola__overlay_free(&g->folding);
@@ -593,6 +608,8 @@ static bool restore_commit(void *arg, int64_t number, int64_t written, struct is
     r->written = written;
     r->bad = !isola__changes_read(changes, restore_change, r);
     r->g->fresh.number = number;
+    if (written > r->g->fresh.written)
+        r->g->fresh.written = written;
     r->g->fresh.logged += changes.len;
     return !r->bad;
 }
@@ -600,7 +617,10 @@ static bool restore_commit(void *arg, int64_t number, int64_t written, struct is
 static int restore(struct isola__group *g, struct isola_err *err)
 {
     struct restore r = {.g = g};
+    int64_t point = 0;
     int code = isola__tables_folded(&g->tables, &g->number);
+    if (code == 0)
+        code = isola__history_point(&g->history, &point);
     if (code != 0) {
         *err = g->tables.err;
         return code;
@@ -609,6 +629,9 @@ static int restore(struct isola__group *g, struct isola_err *err)
     if (code == 0 && r.bad)
         code = isola_fail(err, ISOLA_EIO,
                           "cannot open %s: its journal is damaged; restore a backup", g->path);
+    if (g->fresh.written <= point)
+        g->fresh.written = point + 1;
+    g->next_written = g->fresh.written;
     return code;
 }
 
@@ -627,6 +650,8 @@ void isola__group_stop(struct isola__group *g)
 static int open_all(struct isola__group *g, struct isola_err *err)
 {
     int code = isola__tables_open(&g->tables, g->path, err);
+    if (code == 0)
+        code = isola__history_open(&g->history, &g->tables, &g->ops.history, err);
     if (code == 0)
         code = isola__tables_join(&g->reader, g->path, err);
     if (code == 0)

@@ -53,6 +53,7 @@ struct isola__group_ops {
     /* An address that is in the file's journal. */
     void (*found)(void *arg, struct isola_slice address);
     size_t fold_bytes; /* as of isola_state_options, not 0 */
+    struct isola__history_limits history;
 };
 
 /* Errors as isola_state_open. */

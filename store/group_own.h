@@ -42,7 +42,8 @@ struct isola__group {
 
     pthread_mutex_t tables_lock;
     struct isola__tables tables;
-    atomic_bool tables_wanted; /* the folder is to let go of them soon */
+    struct isola__history history; /* with the tables; the folder's */
+    atomic_bool tables_wanted;     /* the folder is to let go of them soon */
 
     pthread_mutex_t reader_lock;
     struct isola__tables reader;
@@ -57,6 +58,7 @@ struct isola__group {
 
     /* --- the thread's own --- */
     struct isola__journal *journal;
+    int64_t next_written; /* no commit is of an earlier time */
     struct isola_err err; /* of the last failure */
     struct {
         struct isola__queue queue; /* the writes of the next commit */

@@ -241,19 +241,41 @@ void isola__overlay_add(struct isola__overlay *p, const struct isola__change *c,
     }
 }
 
-int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t)
+static int fold_row(const struct isola__entry *e, const struct isola__overlay_row *r,
+                    struct isola__tables *t, struct isola__history *h)
+{
+    bool same = false;
+    int code = r->row.gone ? isola__history_gone(h, e->address, &r->row)
+                           : isola__history_put(h, e->address, &r->row, r->row.value, &same);
+    if (code != 0 || same)
+        return code;
+    return isola__tables_put_row(t, e->address, &r->row, h != NULL ? h->point : r->written);
+}
+
+static int fold_value(const struct isola__entry *e, struct isola__tables *t,
+                      struct isola__history *h)
+{
+    bool same;
+    int code = isola__history_put(h, e->address, NULL, e->value, &same);
+    if (code != 0 || same)
+        return code;
+    return isola__tables_put(t, e->address, e->value, h != NULL ? h->point : e->written);
+}
+
+int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t,
+                      struct isola__history *h)
 {
     int code = 0;
-    if (e->cleared)
+    if (e->cleared && (code = isola__history_gone(h, e->address, NULL)) == 0)
         code = isola__tables_clear_rows(t, e->address);
-    if (code == 0 && e->deleted)
+    if (code == 0 && e->deleted && (code = isola__history_deleted(h, e->address)) == 0)
         code = isola__tables_del(t, e->address);
     if (code == 0 && e->has_value)
-        code = isola__tables_put(t, e->address, e->value, e->written);
+        code = fold_value(e, t, h);
     for (const struct isola__overlay_row *r = e->rows; r != NULL && code == 0; r = r->next)
-        code = isola__tables_put_row(t, e->address, &r->row, r->written);
+        code = fold_row(e, r, t, h);
     if (code == 0 && e->touched && !e->has_value)
-        code = isola__tables_touch(t, e->address, e->written);
+        code = isola__tables_touch(t, e->address, h != NULL ? h->point : e->written);
     return code;
 }
 

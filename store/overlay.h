@@ -9,6 +9,7 @@
 
 #include "base/kept.h"
 #include "base/map.h"
+#include "store/history_own.h"
 #include "store/tables.h"
 
 /* A change of rows, in the order they came. */
@@ -45,7 +46,7 @@ struct isola__overlay {
     struct isola__block *blocks; /* memory */
     size_t bytes;                /* of it */
     size_t logged;               /* bytes of these changes in the journal */
-    int64_t number;              /* the last commit that is here */
+    int64_t number, written;     /* the last commit that is here, and when that was */
     uint64_t since;              /* when the first came, ms of isola_clock_ms */
 };
 
@@ -73,8 +74,10 @@ static inline bool isola__entry_has_parts(const struct isola__entry *e, unsigned
  * said without writing it all into the tables. */
 int isola__entry_row(const struct isola__entry *e, const struct isola_kept *wanted,
                      struct isola_slice *out);
-/* Writes it into the tables, in a transaction. 0 or a code (t->err). */
-POOL_THREAD int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t);
+/* Writes it into the tables, in a transaction; with images of what it replaces, and as of the point
+ * of `h`, unless that is NULL. 0 or a code (t->err). */
+POOL_THREAD int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t,
+                                  struct isola__history *h);
 /* Adds what is in `e` to a change, for another generation; *rows gets the memory of its rows. */
 void isola__entry_change(const struct isola__entry *e, struct isola__change *out,
                          struct isola_kept **rows);

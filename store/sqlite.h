@@ -19,7 +19,7 @@
 /* The files of a data directory and the schema of each that this release knows. */
 #define ISOLA__STATE_FILE     "state.db"
 #define ISOLA__STATE_SCHEMA   4 /* of the file that says which others there are (state.c) */
-#define ISOLA__GROUP_SCHEMA   1
+#define ISOLA__GROUP_SCHEMA   2
 #define ISOLA__GROUPS_MAX     64
 #define ISOLA__CATALOG_FILE   "catalog.db"
 #define ISOLA__CATALOG_SCHEMA 2

@@ -31,7 +31,8 @@
 #include "store/presence.h"
 #include "store/state_own.h"
 
-#define FOLD_BYTES (16u << 20)
+#define FOLD_BYTES    (16u << 20)
+#define HISTORY_BYTES (UINT64_C(1) << 30)
 /* Addresses looked at in one go, between requests; in files of so many bytes, all together: of more
  * it is not known without reading whether an address has a state. */
 #define SCAN_ROWS      500
@@ -438,6 +439,12 @@ struct waiter {
     sem_t done;
 };
 
+static void await(struct waiter *w)
+{
+    while (sem_wait(&w->done) != 0) /* EINTR */
+        continue;
+}
+
 static void row_read(struct isola_state_req *req, int code, struct isola_slice value,
                      const char *why)
 {
@@ -463,8 +470,7 @@ int isola_state_row_wait(struct isola_state *s, struct isola_slice address,
     w.req.nrows = 1;
     sem_init(&w.done, 0, 0);
     read_here(s, &w.req, ISOLA__OP_ROWS);
-    while (sem_wait(&w.done) != 0) /* EINTR */
-        continue;
+    await(&w);
     sem_destroy(&w.done);
     return w.code;
 }
@@ -530,6 +536,40 @@ struct isola__db *isola__state_root(struct isola_state *s, pthread_mutex_t **loc
 {
     *lock = &s->root_lock;
     return &s->root;
+}
+
+static void settled(struct isola_state_req *req, int code, struct isola_slice value,
+                    const char *why)
+{
+    struct waiter *w = req->arg;
+    (void)value;
+    w->code = code != 0 ? isola_fail(w->err, code, "%s", why) : 0;
+    sem_post(&w->done);
+}
+
+const struct isola__history_limits *isola__state_history_limits(const struct isola_state *s)
+{
+    return &s->ops.history;
+}
+
+/* A read of the address comes after all that was requested of it before, wherever that waits. */
+int isola__state_settle(struct isola_state *s, struct isola_slice address, const char **path,
+                        struct isola_err *err)
+{
+    struct waiter w = {.req = {.cb = settled, .address = address}, .err = err};
+    struct isola__group *g = group_of(s, address);
+    w.req.arg = &w;
+    *path = isola__group_path(g);
+    sem_init(&w.done, 0, 0);
+    isola_state_rows(s, &w.req, NULL, 0);
+    await(&w);
+    if (w.code == 0) {
+        w.req.op = ISOLA__OP_HOLD;
+        isola__group_request(g, &w.req);
+        await(&w);
+    }
+    sem_destroy(&w.done);
+    return w.code;
 }
 
 struct hold {
@@ -670,6 +710,17 @@ static void close_all(struct isola_state *s)
     free(s);
 }
 
+/* In equal shares, as addresses are. */
+static struct isola__history_limits history_limits(const struct isola_state *s,
+                                                   const struct isola_state_options *options)
+{
+    uint64_t bytes = options->history_bytes > 0 ? options->history_bytes : HISTORY_BYTES;
+    return (struct isola__history_limits){.ms = options->history_ms,
+                                          .bytes = bytes / s->ngroups,
+                                          .clock = options->clock != NULL ? options->clock
+                                                                          : isola_clock_wall_ms};
+}
+
 int isola_state_open_with(const char *path, const struct isola_state_options *options,
                           struct isola_state **out, struct isola_err *err)
 {
@@ -687,6 +738,8 @@ int isola_state_open_with(const char *path, const struct isola_state_options *op
     int code = isola__db_open(&s->root, path, &schema, err);
     if (code == 0)
         code = count_groups(s, options->groups, err);
+    if (code == 0)
+        s->ops.history = history_limits(s, options);
     if (code == 0)
         code = helper_start(&s->logs, "isola-log", copy_logs, s, err);
     if (code == 0)

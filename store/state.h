@@ -24,10 +24,14 @@
 struct isola_state;
 
 struct isola_state_options {
-    unsigned groups;   /* files, each with a thread that writes it, when there is none yet; 0: as
-                          suits the machine */
-    size_t fold_bytes; /* so much in the journal, and in memory, is brought into the tables while
-                          commits go on; 0: 16 MB */
+    unsigned groups;     /* files, each with a thread that writes it, when there is none yet; 0: as
+                            suits the machine */
+    size_t fold_bytes;   /* so much in the journal, and in memory, is brought into the tables while
+                            commits go on; 0: 16 MB */
+    uint64_t history_ms; /* so long it is kept what rows were before they were changed
+                            (history.h); 0: not at all */
+    uint64_t history_bytes; /* and no more of it, about; the oldest goes first. 0: 1 GB */
+    int64_t (*clock)(void); /* ms since 1970; NULL: isola_clock_wall_ms */
 };
 /* Starts its threads. Errors with sentences: ISOLA_ESCHEMA (newer schema), ISOLA_EBUSY (another
  * process has it), ISOLA_EIO, ISOLA_EPERM. May wait for some seconds. */

@@ -25,6 +25,14 @@ POOL_THREAD ISOLA_MUST_USE int isola__state_hold(struct isola_state *s, void (*f
 /* Commits that are not in the tables yet, and their bytes. */
 ANY_THREAD void isola__state_waiting(struct isola_state *s, uint64_t *commits, uint64_t *bytes);
 
+ANY_THREAD const struct isola__history_limits *
+isola__state_history_limits(const struct isola_state *s);
+/* All that was requested of an address before is in the tables, of the file *path (borrowed), on
+ * disk; blocks. */
+POOL_THREAD ISOLA_MUST_USE int isola__state_settle(struct isola_state *s,
+                                                   struct isola_slice address, const char **path,
+                                                   struct isola_err *err);
+
 /* one_file.c: what `root` has from the time of one file, if anything, goes to the groups. */
 POOL_THREAD ISOLA_MUST_USE int
 isola__state_leave_one_file(struct isola_state *s, struct isola__db *root, struct isola_err *err);

@@ -145,12 +145,37 @@ static int walk(struct survey *v, struct isola__db *db, struct isola_err *err)
     return code;
 }
 
+/* Images are numbered by their bytes (history.c). */
+static int add_history(struct survey *v, struct isola__db *db, struct isola_err *err)
+{
+    sqlite3_stmt *stmt;
+    int code = isola__db_prepare(db,
+                                 "SELECT (SELECT max(id) FROM past) - (SELECT min(id) FROM past),"
+                                 " since FROM history",
+                                 &stmt, err);
+    if (code != 0)
+        return code;
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        int64_t since = sqlite3_column_int64(stmt, 1);
+        v->out->history_bytes += (uint64_t)sqlite3_column_int64(stmt, 0);
+        if (since > v->out->history_since)
+            v->out->history_since = since;
+    } else {
+        code = isola__db_fail(db, rc, "read", err);
+    }
+    sqlite3_finalize(stmt);
+    return code;
+}
+
 static int look(struct survey *v, struct isola__db *db, struct isola_err *err)
 {
     int code = isola__db_exec(db, "BEGIN", "read", err);
     if (code != 0)
         return code;
     code = walk(v, db, err);
+    if (code == 0)
+        code = add_history(v, db, err);
     (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     return code;
 }
@@ -236,6 +261,7 @@ void isola_state_survey(struct isola_state *s, const struct isola_survey_options
     out->files = isola_zalloc((n + 2) * sizeof(*out->files));
     out->largest = isola_zalloc((options->top + 1) * sizeof(*out->largest));
     isola__state_waiting(s, &out->journal, &out->journal_bytes);
+    out->history = isola__state_history_limits(s)->ms > 0;
     survey_root(&v, s);
     for (unsigned i = 0; i < n; i++) {
         bool cut = out->cut; /* each file gets what is left of the time, by its share */

@@ -42,6 +42,9 @@ struct isola_survey {
     struct {
         uint64_t count, bytes;       /* bytes of values and peers */
     } rows[ISOLA_KEPT_LAST + 1];     /* by part */
+    bool history;                    /* what rows were before is kept (history.h): */
+    uint64_t history_bytes;          /* so much of it, */
+    int64_t history_since;           /* from when on, ms since 1970; 0: there is none yet */
     uint64_t journal, journal_bytes; /* commits whose changes are not in the tables yet */
     bool cut; /* there was no time for all actors: what is above is of so many of them */
     struct isola_survey_actor *largest; /* state and rows, the largest first */

@@ -15,6 +15,13 @@ static const char *const migrations[ISOLA__GROUP_SCHEMA] = {
     "CREATE INDEX forgettable ON kept (written) WHERE part = 4 OR (part = 3 AND peer >= '~');"
     "CREATE INDEX timers ON kept (seq, address, peer) WHERE part = 5;"
     "CREATE TABLE folded (number INTEGER NOT NULL); INSERT INTO folded VALUES (0)",
+    "CREATE TABLE past (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, address TEXT NOT NULL,"
+    " part INTEGER NOT NULL, peer TEXT NOT NULL, seq INTEGER NOT NULL, written INTEGER NOT NULL,"
+    " value BLOB NOT NULL);"
+    "CREATE INDEX past_of ON past (address);"
+    "CREATE TABLE history (point INTEGER NOT NULL, since INTEGER NOT NULL);"
+    "INSERT INTO history SELECT max(coalesce((SELECT max(written) FROM state), 0),"
+    " coalesce((SELECT max(written) FROM kept), 0)), 0",
 };
 static const struct isola__schema schema = {ISOLA__GROUP_SCHEMA, migrations, .exclusive = false,
                                             .checkpoints = true};

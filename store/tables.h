@@ -4,8 +4,10 @@
  * write. Internal to store/. A connection belongs to one thread at a time.
  *
  * An address with rows in `kept` has one in `state`, whose value may be empty: so that who looks
- * for an address looks into one table. `written` is when a commit brought it, ms since 1970.
- * `folded` says up to which commit of the journal (journal.h) all is in the tables.
+ * for an address looks into one table. `written` is the point (history.c) that brought it, ms since
+ * 1970.
+ * `folded` says up to which commit of the journal (journal.h) all is in the tables. `past` and
+ * `history` are history.c's.
  */
 #ifndef ISOLA_STORE_TABLES_H
 #define ISOLA_STORE_TABLES_H

@@ -33,11 +33,13 @@ static inline struct isola_state *open_on(struct disk *d)
     return open_state();
 }
 
-/* One file or three, whose journals are brought into the tables rarely or all the time. */
+/* One file or three, whose journals are brought into the tables rarely or all the time, with a
+ * history or without. */
 static inline void choose_options(uint64_t seed)
 {
     store_options.groups = seed % 2 == 0 ? 1 : 3;
     store_options.fold_bytes = seed / 2 % 2 == 0 ? 0 : 2000;
+    store_options.history_ms = seed / 4 % 2 == 0 ? 3600000 : 0;
 }
 
 static inline void close_all(struct isola_state *s)
