@@ -3,10 +3,10 @@
  * From memory into the tables: a thread for each group.
  *
  * `fresh` grows until it is large, or old while there is nothing else to do. Then it becomes
- * `folding`, and this thread writes what its entries come to into the tables, some at a time, in
- * transactions that are not synced: the journal has it all. With the last of them the number up to
- * which the tables have everything is written, and that is synced, with all before; from then on
- * the journal may write over these commits. So for a thousand changes of an actor the tables are
+ * `folding`, and this thread writes what its entries come to into the tables, in the order of their
+ * addresses, many to a transaction. Each is synced: of one that is not, a sync that fails later may
+ * take pages away for good. The last says up to which number the tables have everything; from then
+ * on the journal may write over these commits. So for a thousand changes of an actor the tables are
  * written once, and commits do not wait for that.
  *
  * Until then nothing in the tables has to be right: who reads looks into `fresh` and `folding`
@@ -25,7 +25,7 @@
 #include "base/thread.h"
 #include "store/group_own.h"
 
-#define STEP     256  /* entries in a transaction */
+#define STEP     1024 /* entries in a transaction */
 #define PAUSE_MS 1000 /* when nothing goes */
 #define FAILURES 8    /* in a row */
 #define CARRY_MS 10000
@@ -33,15 +33,21 @@
 /* Free pages are given back when there are so many, and a quarter of the file; in steps. */
 #define FREE_PAGES 4096
 #define FREE_STEP  256
+/* Pages of 4 KB in SQLite's log from which on they are put into the file, and as many more if that
+ * could not be done because somebody reads. */
+#define LOG_PAGES 4000
 
 struct fold {
     struct isola__group *g;
-    bool busy;               /* there is a generation, */
-    struct isola__entry *at; /* and this is the next of it */
-    bool single;             /* one at a time, as some fail */
-    unsigned failures;       /* in a row */
-    bool any_failed;         /* there are entries that the tables do not take */
-    uint64_t until;          /* closing: ms of isola_clock_ms; 0: not */
+    bool busy;                    /* there is a generation, */
+    struct isola__entry **sorted; /* its entries, in the order of their addresses, */
+    size_t n, at;                 /* and which of them is next */
+    bool single;                  /* one at a time, as some fail */
+    unsigned failures;            /* in a row */
+    bool any_failed;              /* there are entries that the tables do not take */
+    uint64_t until;               /* closing: ms of isola_clock_ms; 0: not */
+    int log_pages, copied_at;     /* in SQLite's log, and when that was put into the file last; with
+                                     the tables */
 };
 
 /* --- the tables --- */
@@ -124,17 +130,17 @@ int isola__fold_peek_parts(struct isola__group *g, unsigned parts)
 static int some_entries(struct isola__group *g, void *arg)
 {
     struct fold *f = arg;
-    bool more;
     int code = isola__history_begin(&g->history);
     if (code != 0)
         return code;
-    for (unsigned n = f->single ? 1 : STEP; n > 0 && f->at != NULL; n--) {
-        if (!f->at->failed) {
-            code = isola__entry_fold(f->at, &g->tables, &g->history);
+    bool more;
+    for (unsigned n = f->single ? 1 : STEP; n > 0 && f->at < f->n; n--) {
+        if (!f->sorted[f->at]->failed) {
+            code = isola__entry_fold(f->sorted[f->at], &g->tables, &g->history);
             if (code != 0)
                 return code;
         }
-        f->at = f->at->next;
+        f->at++;
         if (atomic_load_explicit(&g->tables_wanted, memory_order_relaxed))
             break;
     }
@@ -150,7 +156,7 @@ static int mark(struct isola__group *g, void *arg)
 }
 
 /* What fails with images, one entry of it, may go without (history.c). */
-static int without_history(struct fold *f, struct isola__entry *from)
+static int without_history(struct fold *f, size_t from)
 {
     struct isola__group *g = f->g;
     struct isola_err why = g->tables.err;
@@ -179,8 +185,37 @@ static void drop_generation(struct fold *f)
     pthread_cond_broadcast(&g->folded);
     pthread_mutex_unlock(&g->overlay_lock);
     isola__overlay_free(&old);
+    free(f->sorted);
+    f->sorted = NULL;
+    f->n = f->at = 0;
     f->busy = f->single = f->any_failed = false;
     f->failures = 0;
+}
+
+/* --- SQLite's log --- */
+
+static int on_log(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct fold *f = arg;
+    (void)db, (void)name;
+    if (pages < f->copied_at) /* it has begun anew */
+        f->copied_at = 0;
+    f->log_pages = pages;
+    return SQLITE_OK;
+}
+
+/* Puts it into the file when it has become large. This thread does it, as nobody else makes it
+ * grow: so it can begin anew then, and does not become larger. */
+static void copy_log(struct fold *f)
+{
+    struct isola__group *g = f->g;
+    pthread_mutex_lock(&g->tables_lock);
+    bool large = f->log_pages - f->copied_at >= LOG_PAGES;
+    if (large)
+        f->copied_at = f->log_pages;
+    pthread_mutex_unlock(&g->tables_lock);
+    if (large)
+        sqlite3_wal_checkpoint_v2(g->copier.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }
 
 /* --- the thread --- */
@@ -198,14 +233,14 @@ static void pause_for(struct fold *f, uint64_t ms)
     pthread_mutex_unlock(&g->overlay_lock);
 }
 
-static void step_failed(struct fold *f, struct isola__entry *from)
+static void step_failed(struct fold *f, size_t from)
 {
     f->at = from;
     if (!f->single) {
         f->single = true;
-    } else if (from != NULL && ++f->failures <= FAILURES) {
-        from->failed = f->any_failed = true;
-        f->at = from->next;
+    } else if (++f->failures <= FAILURES) {
+        f->sorted[from]->failed = f->any_failed = true;
+        f->at = from + 1;
     } else {
         f->failures = 0;
         pause_for(f, PAUSE_MS);
@@ -215,7 +250,7 @@ static void step_failed(struct fold *f, struct isola__entry *from)
 static void step(struct fold *f)
 {
     struct isola__group *g = f->g;
-    struct isola__entry *from = f->at;
+    size_t from = f->at;
     pthread_mutex_lock(&g->tables_lock);
     int code = transact(g, some_entries, f);
     if (code != 0 && f->single)
@@ -225,6 +260,7 @@ static void step(struct fold *f)
         step_failed(f, from);
     else
         f->failures = 0;
+    copy_log(f);
 }
 
 /* From the first: perhaps the tables take them now. */
@@ -232,7 +268,7 @@ static void begin_again(struct fold *f)
 {
     for (struct isola__entry *e = f->g->folding.first; e != NULL; e = e->next)
         e->failed = e->carried;
-    f->at = f->g->folding.first;
+    f->at = 0;
     f->any_failed = false;
 }
 
@@ -260,8 +296,9 @@ static int trim(struct isola__group *g, void *arg)
 }
 
 /* False: there is nothing to tidy. */
-static bool tidy(struct isola__group *g)
+static bool tidy(struct fold *f)
 {
+    struct isola__group *g = f->g;
     bool more = false;
     pthread_mutex_lock(&g->tables_lock);
     if (transact(g, trim, &more) != 0) {
@@ -271,6 +308,7 @@ static bool tidy(struct isola__group *g)
     if (!more)
         more = isola__tables_give_back(&g->tables, FREE_PAGES, FREE_STEP);
     pthread_mutex_unlock(&g->tables_lock);
+    copy_log(f);
     return more;
 }
 
@@ -283,6 +321,24 @@ static void rest(struct isola__group *g)
         isola_cond_wait_until(&g->folded, &g->overlay_lock, g->history.due);
 }
 
+static int by_address(const void *a, const void *b)
+{
+    struct isola__entry *const *x = a, *const *y = b;
+    return isola_slice_order((*x)->address, (*y)->address);
+}
+
+/* In the order the tables have them, so that each of their pages is written once. */
+static void sort(struct fold *f)
+{
+    for (struct isola__entry *e = f->g->folding.first; e != NULL; e = e->next)
+        f->n++;
+    f->sorted = isola_alloc(f->n * sizeof(*f->sorted));
+    f->n = 0;
+    for (struct isola__entry *e = f->g->folding.first; e != NULL; e = e->next)
+        f->sorted[f->n++] = e;
+    qsort(f->sorted, f->n, sizeof(*f->sorted), by_address);
+}
+
 /* Waits for something to fold. False: there will be nothing. */
 static bool next_generation(struct fold *f)
 {
@@ -292,7 +348,7 @@ static bool next_generation(struct fold *f)
     while (g->folding.first == NULL && !g->ending) {
         if (more) {
             pthread_mutex_unlock(&g->overlay_lock);
-            more = tidy(g);
+            more = tidy(f);
             pthread_mutex_lock(&g->overlay_lock);
         } else {
             rest(g);
@@ -303,12 +359,13 @@ static bool next_generation(struct fold *f)
         g->folding = g->fresh;
         g->fresh = (struct isola__overlay){0};
     }
-    f->at = g->folding.first;
-    f->busy = f->at != NULL;
+    f->busy = g->folding.first != NULL;
     isola__history_generation(&g->history, g->folding.written);
     if (g->ending && f->until == 0)
         f->until = isola_clock_ms() + CLOSE_MS;
     pthread_mutex_unlock(&g->overlay_lock);
+    if (f->busy)
+        sort(f);
     return f->busy;
 }
 
@@ -327,9 +384,10 @@ static bool out_of_time(struct fold *f)
 void *isola__fold_run(void *group)
 {
     struct fold f = {.g = group};
+    sqlite3_wal_hook(f.g->tables.db.handle, on_log, &f);
     while (next_generation(&f)) {
         while (f.busy && !out_of_time(&f)) {
-            if (f.at != NULL)
+            if (f.at < f.n)
                 step(&f);
             else
                 end(&f);
@@ -337,5 +395,7 @@ void *isola__fold_run(void *group)
         if (f.busy)
             break;
     }
+    sqlite3_wal_hook(f.g->tables.db.handle, NULL, NULL);
+    free(f.sorted);
     return NULL;
 }

@@ -28,9 +28,7 @@
  * those in it. */
 #define GROUP_BYTES_MAX (32u << 20)
 #define FAILURES_MAX    8
-/* Pages of 4 KB in SQLite's log from which on they are put into the file. */
-#define LOG_PAGES   4000
-#define COMMIT_KEPT (1u << 20) /* bytes of memory for commits that stay */
+#define COMMIT_KEPT     (1u << 20) /* bytes of memory for commits that stay */
 /* What is in memory goes into the tables when it is so old, ms, and nothing else is to be done. */
 #define FRESH_MS  1000
 #define FRESH_MAX 4 /* times as much as is folded: then commits wait */
@@ -492,25 +490,6 @@ void isola__group_request(struct isola__group *g, struct isola_state_req *req)
         pthread_cond_signal(&g->wake);
 }
 
-/* --- SQLite's log --- */
-
-static int on_log(void *arg, sqlite3 *db, const char *name, int pages)
-{
-    struct isola__group *g = arg;
-    (void)db, (void)name;
-    if (pages >= LOG_PAGES && !atomic_exchange(&g->ckpt_wanted, true))
-        g->ops.checkpoint(g->ops.arg, g);
-    return SQLITE_OK;
-}
-
-void isola__group_checkpoint(struct isola__group *g)
-{
-    pthread_mutex_lock(&g->ckpt_lock);
-    sqlite3_wal_checkpoint_v2(g->ckpt.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    pthread_mutex_unlock(&g->ckpt_lock);
-    atomic_store(&g->ckpt_wanted, false);
-}
-
 int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned n,
                       void (*fn)(void *arg, struct isola_slice address), void *arg,
                       struct isola_buf *last, bool *at_end)
@@ -559,7 +538,7 @@ void isola__group_close(struct isola__group *g)
 {
     isola__journal_close(g->journal, g->number);
     isola__tables_close(&g->reader);
-    isola__db_close(&g->ckpt);
+    isola__db_close(&g->copier);
     isola__history_close(&g->history);
     isola__tables_close(&g->tables); /* last: it puts SQLite's log into the file */
     isola__overlay_free(&g->fresh);
@@ -571,7 +550,6 @@ void isola__group_close(struct isola__group *g)
     pthread_mutex_destroy(&g->overlay_lock);
     pthread_mutex_destroy(&g->tables_lock);
     pthread_mutex_destroy(&g->reader_lock);
-    pthread_mutex_destroy(&g->ckpt_lock);
     pthread_mutex_destroy(&g->failure_lock);
     free(g->path);
     free(g);
@@ -655,7 +633,7 @@ static int open_all(struct isola__group *g, struct isola_err *err)
     if (code == 0)
         code = isola__tables_join(&g->reader, g->path, err);
     if (code == 0)
-        code = isola__db_join(&g->ckpt, g->path, err);
+        code = isola__db_join(&g->copier, g->path, err);
     return code == 0 ? restore(g, err) : code;
 }
 
@@ -669,7 +647,6 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
     pthread_mutex_init(&g->overlay_lock, NULL);
     pthread_mutex_init(&g->tables_lock, NULL);
     pthread_mutex_init(&g->reader_lock, NULL);
-    pthread_mutex_init(&g->ckpt_lock, NULL);
     pthread_mutex_init(&g->failure_lock, NULL);
     isola_cond_init(&g->wake);
     isola_cond_init(&g->folded);
@@ -679,7 +656,6 @@ int isola__group_open(const char *path, const struct isola__group_ops *ops,
         return code;
     }
     atomic_store(&g->any_rows, g->fresh.first != NULL || isola__tables_any_rows(&g->tables));
-    sqlite3_wal_hook(g->tables.db.handle, on_log, g);
     g->runs = (code = start_thread(g, &g->thread, "isola-state", work, err)) == 0;
     if (code == 0)
         g->folds = (code = start_thread(g, &g->folder, "isola-fold", isola__fold_run, err)) == 0;

@@ -48,8 +48,6 @@ struct isola__group;
 /* What groups tell whoever has them. Of each of their threads, which must not wait. */
 struct isola__group_ops {
     void *arg;
-    /* Much of SQLite's log is to be put into the file: isola__group_checkpoint. */
-    void (*checkpoint)(void *arg, struct isola__group *g);
     /* An address that is in the file's journal. */
     void (*found)(void *arg, struct isola_slice address);
     size_t fold_bytes; /* as of isola_state_options, not 0 */
@@ -72,8 +70,6 @@ ANY_THREAD void isola__group_request(struct isola__group *g, struct isola_state_
  * thread, else handed to it. */
 POOL_THREAD void isola__group_read(struct isola__group *g, struct isola_state_req *req);
 
-/* Another thread: as far as it goes without stopping anybody. */
-POOL_THREAD void isola__group_checkpoint(struct isola__group *g);
 /* Another thread, one at a time: as isola__tables_scan. */
 POOL_THREAD int isola__group_scan(struct isola__group *g, struct isola_slice from, unsigned n,
                                   void (*fn)(void *arg, struct isola_slice address), void *arg,

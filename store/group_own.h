@@ -48,9 +48,7 @@ struct isola__group {
     pthread_mutex_t reader_lock;
     struct isola__tables reader;
 
-    pthread_mutex_t ckpt_lock;
-    struct isola__db ckpt;
-    atomic_bool ckpt_wanted; /* somebody has been told */
+    struct isola__db copier; /* the folder's own: SQLite's log goes into the file through it */
 
     pthread_mutex_t failure_lock;
     struct isola_err failure; /* of the last read or commit that failed; code 0: none has */

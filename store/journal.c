@@ -369,15 +369,27 @@ void isola__journal_turn(struct isola__journal *j, int64_t folded)
         j->turn = !other->valid || other->last <= folded;
 }
 
+/* All of it is in the tables: one file begins anew, and when that is on disk the other is not
+ * needed. What fails here leaves more to read to who opens them. */
+static void leave_empty(struct isola__journal *j)
+{
+    struct file *f = &j->file[j->at], *other = &j->file[1 - j->at];
+    struct isola_err ignored;
+    if (other->file->pMethods->xTruncate(other->file, 0) != SQLITE_OK)
+        return;
+    other->size = 0;
+    if (start(j, other, &ignored) == 0)
+        (void)f->file->pMethods->xTruncate(f->file, 0);
+}
+
 void isola__journal_close(struct isola__journal *j, int64_t folded)
 {
-    struct isola_err ignored; /* then who opens it reads some more */
     if (j == NULL)
         return;
-    struct file *f = &j->file[j->at], *other = &j->file[1 - j->at];
-    if (f->valid && f->torn)
+    struct file *f = &j->file[j->at];
+    if (f->open && f->torn)
         (void)cut(f);
     if (f->valid && f->last >= f->header.first && f->last <= folded)
-        (void)!start(j, other, &ignored);
+        leave_empty(j);
     let_go(j);
 }

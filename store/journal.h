@@ -32,8 +32,8 @@ POOL_THREAD ISOLA_MUST_USE int isola__journal_open(const char *path, int64_t aft
                                                    isola__journal_fn fn, void *arg,
                                                    struct isola__journal **out,
                                                    struct isola_err *err);
-/* `folded`: as of isola__journal_turn. When nothing is after that, who opens it next need not read
- * what is in it: a file begins anew. NULL is fine. */
+/* `folded`: as of isola__journal_turn. When nothing is after that, the files are left empty.
+ * NULL is fine. */
 POOL_THREAD void isola__journal_close(struct isola__journal *j, int64_t folded);
 
 /* `commit` begins with so much room, which is the journal's. */

@@ -6,9 +6,8 @@
  * beside it, with a thread that writes it (group.c). An address belongs to the group of its shard.
  * Requests of all addresses go to each group, and their answers become one.
  *
- * Two threads serve all groups: one does reads that must not be waited for, and, when it has none,
- * looks through what was there before (presence.h); the other copies write-ahead logs into their
- * files.
+ * A thread for all groups does reads that must not be waited for, and, when it has none, looks
+ * through what was there before (presence.h).
  *
  * While the disk is slow, who could read by itself leaves that to the thread: who waits for a disk
  * is not to hold up others.
@@ -80,10 +79,6 @@ struct isola_state {
     atomic_uint lane_all;            /* of those of all addresses */
     bool scanning;                   /* the reader's own */
 
-    struct helper logs;
-    struct isola__group *full[ISOLA__GROUPS_MAX]; /* under logs.lock */
-    unsigned nfull;
-
     pthread_mutex_t slow_lock;
     unsigned slow;       /* under slow_lock */
     uint64_t slow_until; /* under slow_lock: reads are for the thread alone, ns of isola_clock_ns */
@@ -123,35 +118,6 @@ static void helper_end(struct helper *h)
         pthread_join(h->thread, NULL);
     pthread_cond_destroy(&h->wake);
     pthread_mutex_destroy(&h->lock);
-}
-
-/* --- write-ahead logs --- */
-
-static void on_full(void *arg, struct isola__group *g)
-{
-    struct isola_state *s = arg;
-    pthread_mutex_lock(&s->logs.lock);
-    s->full[s->nfull++] = g; /* a group is told of once at a time */
-    pthread_mutex_unlock(&s->logs.lock);
-    pthread_cond_signal(&s->logs.wake);
-}
-
-static void *copy_logs(void *arg)
-{
-    struct isola_state *s = arg;
-    pthread_mutex_lock(&s->logs.lock);
-    for (;;) {
-        while (s->nfull == 0 && !s->logs.closing)
-            pthread_cond_wait(&s->logs.wake, &s->logs.lock);
-        if (s->logs.closing)
-            break;
-        struct isola__group *g = s->full[--s->nfull];
-        pthread_mutex_unlock(&s->logs.lock);
-        isola__group_checkpoint(g);
-        pthread_mutex_lock(&s->logs.lock);
-    }
-    pthread_mutex_unlock(&s->logs.lock);
-    return NULL;
 }
 
 /* --- one request for all groups --- */
@@ -699,7 +665,6 @@ static void close_all(struct isola_state *s)
     helper_end(&s->reader); /* it hands to groups */
     for (unsigned i = 0; i < s->ngroups && s->group[i] != NULL; i++)
         isola__group_stop(s->group[i]);
-    helper_end(&s->logs); /* groups hand to it */
     for (unsigned i = 0; i < s->ngroups && s->group[i] != NULL; i++)
         isola__group_close(s->group[i]);
     isola__db_close(&s->root); /* last: now another process may have it all */
@@ -726,12 +691,10 @@ int isola_state_open_with(const char *path, const struct isola_state_options *op
 {
     struct isola_state *s = isola_zalloc(sizeof(*s));
     helper_init(&s->reader);
-    helper_init(&s->logs);
     pthread_mutex_init(&s->slow_lock, NULL);
     pthread_mutex_init(&s->root_lock, NULL);
     pthread_mutex_init(&s->hold_lock, NULL);
     s->ops = (struct isola__group_ops){.arg = s,
-                                       .checkpoint = on_full,
                                        .found = on_found,
                                        .fold_bytes = options->fold_bytes > 0 ? options->fold_bytes
                                                                              : FOLD_BYTES};
@@ -740,8 +703,6 @@ int isola_state_open_with(const char *path, const struct isola_state_options *op
         code = count_groups(s, options->groups, err);
     if (code == 0)
         s->ops.history = history_limits(s, options);
-    if (code == 0)
-        code = helper_start(&s->logs, "isola-log", copy_logs, s, err);
     if (code == 0)
         code = open_groups(s, path, err);
     if (code == 0)

@@ -5,6 +5,7 @@
 //
 //   BENCH_MS=500     a quick run: so many milliseconds a round, fewer rounds, smaller crowds
 //   BENCH_ONLY=wake  the figures whose names match
+//   STORE_ACTORS=1e7 so many are stored for the figure 'stored', not a million
 //   BENCH_STRICT=1   exit status 1 when a bar is missed
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -17,6 +18,7 @@ import { links } from './figures/links.mjs';
 import { mesh } from './figures/mesh.mjs';
 import { messages, million } from './figures/shared.mjs';
 import { storage } from './figures/storage.mjs';
+import { stored } from './figures/stored.mjs';
 import { bystanders, threads } from './figures/threads.mjs';
 import { timers } from './figures/timers.mjs';
 import { wakes } from './figures/wake.mjs';
@@ -32,7 +34,7 @@ if (!(ms >= 100 && ms <= 60_000)) {
   console.error(`bench: BENCH_MS is a number of milliseconds from 100 to 60000, not ${process.env.BENCH_MS}`);
   process.exit(2);
 }
-const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
+const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, stored, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
 
 const report = new Report();
 const hasErlang = spawnSync('erlc', ['-help'], { stdio: 'ignore' }).error === undefined;

@@ -47,6 +47,12 @@ class Program {
     this.child.stdin.end();
     await over;
   }
+
+  async kill() {
+    const over = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await over;
+  }
 }
 
 const told = ({ value, cpu, others }) => ({ n: value.n, rate: value.rate, ...distribution(value.delays ?? []), cpuus: (cpu * 1000) / value.n, others });
@@ -165,11 +171,17 @@ export class Store {
     const { p50us, p99us } = measured.value;
     return { ...told(measured), p50us, p99us };
   }
-  /** Stores actors: { n, rate, bytes } of addresses and states. */
+  /** Stores actors: { n, rate, bytes } of addresses and states. The store is left open. */
   fill(file, actors, bytes) { return this.program.tell('fill', file, actors, bytes); }
-  /** { ms } until it is open. */
+  /** { ms } until it is open. It stays so. */
   open(file) { return this.program.tell('open', file); }
+  /** { ms } until all is in its tables, and it is closed. */
+  close() { return this.program.tell('close'); }
+  /** Nothing of a file is in memory then, as after a start of the machine: { bytes } of it. */
+  cool(file) { return this.program.tell('cool', file); }
   end() { return this.program.end(); }
+  /** At once, whatever it does. */
+  kill() { return this.program.kill(); }
 }
 
 export class Workerd {

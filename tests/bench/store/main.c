@@ -6,18 +6,24 @@
  *   commit FILE ROWS BYTES MS   changes a row of BYTES, of ROWS there are, in a transaction of its
  *                               own, synced, again and again for MS milliseconds
  *                               → {"n":…,"rate":…,"p50us":…,"p99us":…}
- *   fill FILE ACTORS BYTES      stores so many actors with a state of BYTES each, in no order of
- *                               their addresses, and closes → {"n":…,"rate":…,"bytes":…}, bytes of
- *                               addresses and states
- *   open FILE                   opens and closes it → {"ms":…}, of the opening
+ *   fill FILE ACTORS BYTES      stores so many actors of the type bench/Account, with a state of
+ *                               BYTES each, in no order of their addresses, and leaves the store
+ *                               open → {"n":…,"rate":…,"bytes":…}, bytes of addresses and states
+ *   open FILE                   opens one, and leaves it open → {"ms":…}
+ *   close                       waits until all is in the tables, and closes it → {"ms":…}
+ *   cool FILE                   has the system forget what it has of a file in memory →
+ * {"bytes":…}, its size
  *
  * Ends with its standard input; exit status 1 when it does not understand a line or it fails.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
@@ -141,16 +147,28 @@ static void stored(struct isola_state_req *req, int code, struct isola_slice val
     pthread_cond_signal(&f->some);
 }
 
+/* {n: 1, text: "aaa…"}, as the state of an Account is kept. */
+static void account(uint8_t *to, size_t bytes)
+{
+    static const uint8_t head[] = {0x82, 0xa1, 'n', 0x01, 0xa4, 't', 'e', 'x', 't', 0xda};
+    size_t text = bytes - sizeof(head) - 2;
+    memcpy(to, head, sizeof(head));
+    to[sizeof(head)] = (uint8_t)(text >> 8);
+    to[sizeof(head) + 1] = (uint8_t)text;
+    memset(to + sizeof(head) + 2, 'a', text);
+}
+
+static struct isola_state *store; /* that is open, or NULL */
+
 static int fill(const char *file, uint64_t actors, int bytes)
 {
     static struct fill f = {.lock = PTHREAD_MUTEX_INITIALIZER, .some = PTHREAD_COND_INITIALIZER};
     struct slot *slots = isola_zalloc(WINDOW * sizeof(*slots));
     uint8_t *value = isola_zalloc((size_t)bytes);
-    struct isola_state *s = opened(file);
+    struct isola_state *s = store = opened(file);
     uint64_t size = 0;
     double start = now_us();
-    for (int i = 0; i < bytes; i++)
-        value[i] = (uint8_t)(i * 31);
+    account(value, (size_t)bytes);
     for (f.n = 0; f.n < WINDOW; f.n++)
         f.unused[f.n] = &slots[f.n];
     for (uint64_t i = 0; i < actors; i++) {
@@ -172,7 +190,6 @@ static int fill(const char *file, uint64_t actors, int bytes)
         pthread_cond_wait(&f.some, &f.lock);
     pthread_mutex_unlock(&f.lock);
     double end = now_us();
-    isola_state_close(s);
     printf("{\"n\":%" PRIu64 ",\"rate\":%.1f,\"bytes\":%" PRIu64 "}\n", actors,
            (double)actors * 1e6 / (end - start), size);
     free(slots);
@@ -180,13 +197,60 @@ static int fill(const char *file, uint64_t actors, int bytes)
     return 0;
 }
 
-static int open_once(const char *file)
+struct settled {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool done;
+};
+
+static void on_settled(struct isola_state_req *req, int code, struct isola_slice value,
+                       const char *why)
+{
+    struct settled *w = req->arg;
+    (void)value;
+    if (code != 0) {
+        fprintf(stderr, "store: %s\n", why);
+        exit(1);
+    }
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int close_it(void)
+{
+    struct settled w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct isola_state_req req = {.cb = on_settled, .arg = &w};
+    double start = now_us();
+    isola_state_forget(store, &req, (uint64_t)isola_clock_wall_ms()); /* nothing is as old */
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.changed, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    isola_state_close(store);
+    store = NULL;
+    printf("{\"ms\":%.2f}\n", (now_us() - start) / 1e3);
+    return 0;
+}
+
+static int open_it(const char *file)
 {
     double start = now_us();
-    struct isola_state *s = opened(file);
-    double end = now_us();
-    isola_state_close(s);
-    printf("{\"ms\":%.2f}\n", (end - start) / 1e3);
+    store = opened(file);
+    printf("{\"ms\":%.2f}\n", (now_us() - start) / 1e3);
+    return 0;
+}
+
+static int cool(const char *file)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) {
+        fprintf(stderr, "store: %s: %s\n", file, strerror(errno));
+        return 1;
+    }
+    printf("{\"bytes\":%lld}\n", (long long)lseek(fd, 0, SEEK_END));
+    close(fd);
     return 0;
 }
 
@@ -199,10 +263,15 @@ int main(void)
         double ms;
         if (sscanf(line, "commit %799s %d %d %lf", file, &rows, &bytes, &ms) == 4) {
             rc = commit(file, rows, bytes, ms);
-        } else if (sscanf(line, "fill %799s %" SCNu64 " %d", file, &actors, &bytes) == 3) {
+        } else if (sscanf(line, "fill %799s %" SCNu64 " %d", file, &actors, &bytes) == 3 &&
+                   store == NULL && bytes >= 64 && bytes < 65536) {
             rc = fill(file, actors, bytes);
-        } else if (sscanf(line, "open %799s", file) == 1) {
-            rc = open_once(file);
+        } else if (sscanf(line, "open %799s", file) == 1 && store == NULL) {
+            rc = open_it(file);
+        } else if (strcmp(line, "close\n") == 0 && store != NULL) {
+            rc = close_it();
+        } else if (sscanf(line, "cool %799s", file) == 1) {
+            rc = cool(file);
         } else {
             fprintf(stderr, "store: not understood: %s", line);
             return 1;
