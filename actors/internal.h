@@ -290,6 +290,8 @@ static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
 }
 
 /* An isolate and what runs in it: a unit of scheduling. */
+#define ISOLA_REALM_LINES 80
+
 struct isola_realm {
     atomic_uint refs;
     atomic_int state; /* enum isola_realm_state */
@@ -364,6 +366,10 @@ struct isola_realm {
 
     struct isola_heap_node wake; /* by the least of `due`; under waker's wakes_lock */
     struct isola_worker *waker;  /* in whose heap `wake` is; changed in a visit */
+
+    /* What the next visits are to fetch before they need it, and visits until it is noted anew. */
+    const void *lines[ISOLA_REALM_LINES];
+    unsigned nlines, lines_age;
 };
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
@@ -736,12 +742,13 @@ struct isola_worker {
     uv_loop_t loop;
     uv_async_t async;
     uv_timer_t timer;
-    uv_poll_t gate;            /* what other nodes send while it sleeps */
-    atomic_int sleep;          /* enum isola_sleep (worker.c) */
-    atomic_uint backlog;       /* realms in the queue */
-    atomic_ullong visit_since; /* ns of isola_clock_ns; 0: in no visit */
-    pthread_mutex_t lock;      /* guards the next one */
-    struct isola_realm *ready_head, **ready_tail;
+    uv_poll_t gate;                               /* what other nodes send while it sleeps */
+    atomic_int sleep;                             /* enum isola_sleep (worker.c) */
+    atomic_uint backlog;                          /* realms in the queue */
+    atomic_ullong visit_since;                    /* ns of isola_clock_ns; 0: in no visit */
+    pthread_mutex_t lock;                         /* guards the next one */
+    struct isola_realm *ready_head, **ready_tail; /* where the next one goes */
+    struct isola_realm **ready_ended;             /* and one whose write has ended */
     uint64_t owed; /* its own: bits of the workers it is to wake soon */
     unsigned owed_turns;
     atomic_bool lingers;             /* it looks for work before it sleeps */

@@ -24,6 +24,10 @@
 #define INDEX_BITS 24
 /* How old the heap's size may be when there are visits, ms. */
 #define HEAP_AGE 100
+/* Visits of an isolate between two looks at what it needs. The first message to an actor is not
+ * the one to learn from. */
+#define LINES_VISITS 64
+#define LINES_FIRST  4
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
@@ -38,6 +42,7 @@ struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *
     r->release = isola__release_ref(release);
     r->shared = shared;
     r->limits = limits;
+    r->lines_age = LINES_FIRST;
     pthread_mutex_init(&r->lock, NULL);
     return r;
 }
@@ -600,6 +605,10 @@ static void in_visit(struct isola_js *js, void *arg)
         isola__refs_sweep(&r->refs_of);
     }
     isola__memory_check(r->host, now);
+    if (!r->shared && r->lines_age-- == 0) {
+        r->nlines = isola_js_footprint(js, r->lines, ISOLA_REALM_LINES);
+        r->lines_age = LINES_VISITS;
+    }
     r->js = NULL;
 }
 
@@ -724,8 +733,19 @@ static bool restarts(struct isola_realm *r)
     return any;
 }
 
+/* Unless all there is to do is to hear of a write. */
+static void fetch(const struct isola_realm *r)
+{
+    const struct isola_mail *m = atomic_load_explicit(&r->inbox, memory_order_relaxed);
+    if (m == NULL || m->kind == ISOLA_MAIL_COMMITTED)
+        return;
+    for (unsigned i = 0; i < r->nlines; i++)
+        __builtin_prefetch(r->lines[i]);
+}
+
 void isola__realm_visit(struct isola_realm *r)
 {
+    fetch(r);
     struct visit visit = {.realm = r};
     atomic_store(&r->state, ISOLA_REALM_RUNNING);
     /* Turns end in a visit, and so does what they have changed begin to be written: a drain must

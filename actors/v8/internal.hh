@@ -329,6 +329,8 @@ v8::MaybeLocal<v8::Value> call_hook(isola_js *js, Hook hook, uint32_t actor, int
 // process.nextTick's callbacks and the microtasks, until there are none of either.
 void run_ticks(isola_js *js);
 void after_entry(isola_js *js);
+// Of an actor that has looked at it. Runs no script.
+v8::MaybeLocal<v8::Value> state_of(isola_js *js, const v8::Global<v8::Object> &holder);
 void set_callbacks(v8::Isolate *isolate);
 
 } // namespace isola

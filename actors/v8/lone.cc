@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "actors/v8/footprint.hh"
+#include "actors/v8/heap.hh"
 #include "actors/v8/internal.hh"
 #include "base/msg.h"
 
@@ -176,18 +178,33 @@ const Lone::Handler *Lone::known(const Ring &ring, const int32_t *record) const
 }
 
 v8::MaybeLocal<v8::Value> Lone::call(isola_js *js, const Handler &handler, int argc,
-                                     v8::Local<v8::Value> argv[]) const
+                                     v8::Local<v8::Value> argv[])
 {
     v8::Isolate *isolate = js->isolate();
     v8::Local<v8::Object> self = self_.Get(isolate);
     v8::Local<v8::Value> function = handler.what.Get(isolate);
     if (function->IsName() && !self->Get(js->context, function).ToLocal(&function))
         return {};
-    if (function->IsFunction())
+    if (function->IsFunction()) {
+        called_ = heap::address(function);
+        called_at_ = js->v->collections;
         return function.As<v8::Function>()->Call(js->context, self, argc, argv);
+    }
     isolate->ThrowException(
         v8::Exception::TypeError(text(isolate, "the method of this name is no function any more")));
     return {};
+}
+
+void Lone::add_to(Footprint *f, const isola_v8 *v) const
+{
+    if (count_ == 0)
+        return;
+    f->add(self_);
+    f->add_object(heap::address(self_.Get(v->isolate)));
+    for (const Handler &h : handlers_)
+        f->add(h.what);
+    if (called_ != 0 && called_at_ == v->collections)
+        f->add_function(called_);
 }
 
 bool Lone::run(isola_js *js)

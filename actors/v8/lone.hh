@@ -11,15 +11,18 @@
 // (Ring::kHandlers) when a script may have changed what is called.
 #pragma once
 
+#include <v8-internal.h>
 #include <v8.h>
 
 #include <cstdint>
 
 struct isola_js;
+struct isola_v8;
 
 namespace isola
 {
 
+class Footprint;
 struct Ring;
 
 class Lone
@@ -30,6 +33,8 @@ class Lone
                v8::Local<v8::Object> self);
     // Runs the records of the ring. False: that is to be done as ever.
     bool run(isola_js *js);
+    // What that takes, of V8's heap.
+    void add_to(Footprint *f, const isola_v8 *v) const;
     void forget();
     void forget(uint32_t actor)
     {
@@ -46,11 +51,14 @@ class Lone
     };
     const Handler *known(const Ring &ring, const int32_t *record) const;
     v8::MaybeLocal<v8::Value> call(isola_js *js, const Handler &handler, int argc,
-                                   v8::Local<v8::Value> argv[]) const;
+                                   v8::Local<v8::Value> argv[]);
 
     uint32_t actor_ = 0, count_ = 0;
     v8::Global<v8::Object> self_;
     Handler handlers_[kMost];
+    // The function called last, and when: a collection of garbage may have moved it since.
+    v8::internal::Address called_ = 0;
+    uint32_t called_at_ = 0;
 };
 
 } // namespace isola

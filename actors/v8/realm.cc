@@ -197,6 +197,16 @@ void after_entry(isola_js *js)
         drain(js, true);
 }
 
+v8::MaybeLocal<v8::Value> state_of(isola_js *js, const v8::Global<v8::Object> &holder)
+{
+    v8::Isolate *isolate = js->isolate();
+    auto &name = js->v->state_name;
+    if (name.IsEmpty())
+        name.Reset(isolate, v8::String::NewFromUtf8Literal(isolate, "state",
+                                                           v8::NewStringType::kInternalized));
+    return holder.Get(isolate)->Get(js->context, name.Get(isolate));
+}
+
 v8::MaybeLocal<v8::Value> enter_hook(isola_js *js, Hook hook, uint32_t actor, int argc,
                                      v8::Local<v8::Value> argv[])
 {
@@ -510,12 +520,8 @@ int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, b
     *touched = at != v->holders.end();
     if (!*touched)
         return 0;
-    if (v->state_name.IsEmpty())
-        v->state_name.Reset(isolate, v8::String::NewFromUtf8Literal(
-                                         isolate, "state", v8::NewStringType::kInternalized));
     v8::Local<v8::Value> state;
-    if (!at->second.Get(isolate)->Get(js->context, v->state_name.Get(isolate)).ToLocal(&state) ||
-        !encode(js, state, Wrap::State, out))
+    if (!state_of(js, at->second).ToLocal(&state) || !encode(js, state, Wrap::State, out))
         return isola_fail(err, ISOLA_ECLONE, "%s", utf8(isolate, caught.Exception()).c_str());
     return 0;
 }

@@ -385,6 +385,11 @@ JS_THREAD ISOLA_MUST_USE int isola_js_heap_snapshot(struct isola_js *js, uint64_
 
 /* Bytes of the isolate's heap in use. */
 JS_THREAD size_t isola_js_heap(struct isola_js *js);
+/* Puts up to `max` addresses into `lines`: what a visit for one message of the actor that has the
+ * isolate to itself is known to need, by lines of a processor's cache. Returns how many; none of an
+ * isolate many share. They are to be prefetched, never read: garbage collection moves what they
+ * are of. */
+JS_THREAD unsigned isola_js_footprint(struct isola_js *js, const void **lines, unsigned max);
 
 #ifdef __cplusplus
 }

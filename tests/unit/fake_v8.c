@@ -731,6 +731,14 @@ int isola_js_state(struct isola_js *js, uint32_t actor, struct isola_buf *out, b
     return r;
 }
 
+unsigned isola_js_footprint(struct isola_js *js, const void **lines, unsigned max)
+{
+    (void)js;
+    (void)lines;
+    (void)max;
+    return 0;
+}
+
 size_t isola_js_heap(struct isola_js *js)
 {
     (void)checked(js);
