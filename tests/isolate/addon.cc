@@ -18,7 +18,7 @@
 //
 //   readable() → are plain values read where they lie (actors/v8/heap.hh)?
 //
-//   starve(n), ahead(bytes): below
+//   starve(n), ahead(bytes), footprint(id): below
 //
 // `run` loads `code` as an ES module and goes on until nothing is left to do. Time is virtual: when
 // an isolate waits for timers only, the clock of the timers jumps to the next one, so nothing here
@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "actors/v8/ahead.hh"
+#include "actors/v8/footprint.hh"
 #include "actors/v8/heap.hh"
 #include "actors/v8/realm.h"
 #include "base/msgpack.h"
@@ -485,6 +486,51 @@ void ahead(Info info)
     munmap(at, 2 * page);
 }
 
+// footprint(id) → [lines that a visit of the isolate needs, lines of a function]: of one that is
+// where memory ends, as is what it refers to, and that has a number in it which looks like an
+// object.
+void footprint(Info info)
+{
+    using v8::internal::Address;
+    Probe *p = of(info);
+    if (p == nullptr)
+        return;
+    const void *lines[128];
+    unsigned counts[2] = {0, 0};
+    isola_v8_visit(
+        p->v8,
+        [](isola_js *js, void *arg) {
+            const void *all[128];
+            *static_cast<unsigned *>(arg) = isola_js_footprint(js, all, 128);
+        },
+        &counts[0]);
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::Context> context = isolate->GetCurrentContext();
+    v8::Local<v8::Function> real = v8::Function::New(context, footprint).ToLocalChecked();
+    const Address from = v8::internal::ValueHelper::ValueAsAddress(*real) - 1;
+    const auto bytes = isola::heap::plain_field<uint8_t>(*reinterpret_cast<Address *>(from),
+                                                         isola::heap::kMapSize) *
+                       sizeof(Address);
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    void *at = mmap(nullptr, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    auto end = reinterpret_cast<Address>(at) + page, other = end + 2 * page;
+    if (at == MAP_FAILED || mprotect(reinterpret_cast<void *>(end), page, PROT_NONE) != 0 ||
+        mprotect(reinterpret_cast<void *>(other), page, PROT_NONE) != 0)
+        abort();
+    auto *copy = reinterpret_cast<Address *>(end - bytes);
+    memcpy(copy, reinterpret_cast<void *>(from), bytes);
+    copy[3] = other - 2 * sizeof(Address) + 1; // an object of two words
+    copy[4] = 0x12345;
+    isola::Footprint f(lines, 128);
+    f.add_function(end - bytes + 1);
+    counts[1] = f.count();
+    munmap(at, 4 * page);
+    v8::Local<v8::Array> result = v8::Array::New(isolate);
+    for (uint32_t i = 0; i < 2; i++)
+        result->Set(context, i, v8::Integer::NewFromUnsigned(isolate, counts[i])).Check();
+    info.GetReturnValue().Set(result);
+}
+
 } // namespace
 
 NODE_MODULE_INIT()
@@ -499,6 +545,7 @@ NODE_MODULE_INIT()
                     {"heap", heap},
                     {"run", run},
                     {"ahead", ahead},
+                    {"footprint", footprint},
                     {"encode", encode},
                     {"recode", recode},
                     {"readable", readable},

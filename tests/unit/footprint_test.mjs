@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a visit will need of an isolate (actors/v8/footprint.cc): it is known of the pinned V8, and nothing is read where memory ends.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+
+const addon = join(process.env.ISOLA_BUILD || join(resolve(import.meta.dirname, '../..'), 'build'), 'lib/isolate.node');
+const { ISOLA_PRELOAD } = process.env;
+const env = ISOLA_PRELOAD ? { ...process.env, LD_PRELOAD: ISOLA_PRELOAD, ASAN_OPTIONS: 'detect_leaks=0' } : process.env;
+const program = `const iso = require(${JSON.stringify(addon)}); const id = iso.open(); const lines = iso.footprint(id); iso.close(id); JSON.stringify(lines)`;
+
+test('the footprint of an isolate, and of a function', () => {
+  const [isolate, func] = JSON.parse(execFileSync(process.execPath, ['--no-node-snapshot', '-p', program], { env, encoding: 'utf8' }));
+  assert.ok(isolate > 40 && isolate < 80, `${isolate} lines of an isolate: with another V8, look where it has what (footprint.cc)`);
+  assert.ok(func > 3 && func < 60, `${func} lines of a function`);
+});
