@@ -23,7 +23,7 @@
 /* Ids of pending asks and timers are numbers a script can hold exactly: 53 bits. */
 #define INDEX_BITS 24
 /* How old the heap's size may be when there are visits, ms. */
-#define HEAP_AGE 100
+#define HEAP_AGE 500
 /* Visits of an isolate between two looks at what it needs. The first message to an actor is not
  * the one to learn from. */
 #define LINES_VISITS 64
