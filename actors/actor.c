@@ -86,6 +86,18 @@ void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_
     isola_mail_free(stop);
 }
 
+void isola__upgraded(struct isola_host *h, struct isola_mail *upgrade)
+{
+    while (upgrade != NULL) {
+        struct isola_mail *next = upgrade->next;
+        if (upgrade->origin.link != 0)
+            isola__stop_answer(h, upgrade, true);
+        else
+            isola_mail_free(upgrade);
+        upgrade = next;
+    }
+}
+
 static void fail_waiting(struct isola_actor *a, int code, const char *why)
 {
     struct isola_mail *m;
@@ -162,7 +174,7 @@ void isola__actor_take(struct isola_actor *a, struct isola_mail *mail)
                                                activation, wherever it is */
         isola__mailbox_sub(a, 1);
         isola__grace_arm(a, mail->kind);
-        isola_mail_free(a->upgrade);
+        mail->next = a->upgrade;
         a->upgrade = mail;
         isola__realm_touch(a->realm, a);
         return;
@@ -516,7 +528,7 @@ void isola__actor_end(struct isola_actor *a)
     if (a->upgrade != NULL)
         isola__restart_forget(a);
     leave_realm(a);
-    isola_mail_free(a->upgrade); /* what it asks for is done here */
+    isola__upgraded(h, a->upgrade); /* what it asks for is done here */
     a->upgrade = NULL;
     if (a->crashes == NULL && isola__directory_leave(a)) {
         abandon_realm(r);
@@ -553,6 +565,8 @@ void isola__actor_end(struct isola_actor *a)
                 continue;
             if (m->kind == ISOLA_MAIL_FIRE) {
                 isola__alarm_refused(h, m, ISOLA_EUNREACHABLE);
+            } else if (m->kind == ISOLA_MAIL_UPGRADE) {
+                isola__upgraded(h, m);
             } else if (m->kind == ISOLA_MSG_STOP) {
                 /* Meant for the activation that has ended. Sent on, it would wait for a start at
                  * the new place, which may be waiting for this very answer. */

@@ -194,6 +194,11 @@ void isola__alarm_add(struct isola_host *h, struct isola_slice address, uint64_t
     pthread_mutex_unlock(&al->lock);
 }
 
+void isola_host_timer(struct isola_host *h, struct isola_slice address, uint64_t due)
+{
+    isola__alarm_add(h, address, due);
+}
+
 void isola__alarm_set(struct isola_host *h, struct isola_slice address, uint64_t due)
 {
     struct isola_alarm *al = &h->alarm;

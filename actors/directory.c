@@ -289,7 +289,8 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
     if (code != 0)
         isola__directory_refuse(h, mail, code, err.text);
     else if (a == NULL) { /* nobody there, and nobody wanted */
-        if (mail->kind == ISOLA_MSG_STOP) {
+        if (mail->kind == ISOLA_MSG_STOP ||
+            (mail->kind == ISOLA_MAIL_UPGRADE && mail->origin.link != 0)) {
             isola__stop_answer(h, mail, false);
             return;
         }

@@ -294,11 +294,13 @@ static void crash(struct isola_actor *a)
     int code = isola__failure_code(a, isola_buf_slice(&a->crash));
     isola__gate_refuse(a, code, why);
     isola__turns_abandon(a, code, why);
-    if (a->stopping != NULL) {
+    if (a->stopping != NULL && a->stopping->kind == ISOLA_MAIL_UPGRADE) {
+        isola__upgraded(h, a->stopping);
+    } else if (a->stopping != NULL) {
         isola__gate_fail(h, a->stopping, code, why);
         isola_mail_free(a->stopping);
-        a->stopping = NULL;
     }
+    a->stopping = NULL;
     isola__down(a, "crashed", isola__first_line(isola_buf_slice(&a->crash)));
     isola__family_stops(a);
     isola__family_respawns(a);
@@ -335,6 +337,8 @@ static void stop(struct isola_actor *a)
     isola__actor_end(a);
     if (m->kind == ISOLA_MSG_STOP)
         isola__stop_answer(h, m, true);
+    else if (m->kind == ISOLA_MAIL_UPGRADE)
+        isola__upgraded(h, m);
     else
         isola_mail_free(m);
 }
@@ -348,7 +352,7 @@ bool isola__gate_settle(struct isola_actor *a)
         return true;
     isola__idle_used(a);
     if (a->upgrade != NULL && a->stopping != NULL && a->serial == 0) {
-        isola_mail_free(a->upgrade); /* nothing has been started that it would end */
+        isola__upgraded(a->host, a->upgrade); /* nothing has been started that it would end */
         a->upgrade = NULL;
     }
     if (a->upgrade != NULL && atomic_load(&a->state) == ISOLA_ACTOR_STARTING) {

@@ -258,8 +258,12 @@ ANY_THREAD struct isola_mail *isola_io_answer(const struct isola_mail *start, bo
  * turn, and what waits for them is sent on; so are subscriptions to them. */
 ANY_THREAD void isola_host_moved(struct isola_host *h);
 /* Ends the activation of `address` on this node, if there is one, whatever its place is now. Takes
- * `mail`, a STOP. */
+ * `mail`, a STOP; or an ISOLA_MAIL_UPGRADE, which is not behind what waits: that is for the next
+ * activation. Its origin, if it has one, hears when the activation has ended. */
 ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
+/* A timer of `address`, which has no activation now, has been written by others than itself: it is
+ * due then, ms since 1970. */
+ANY_THREAD void isola_host_timer(struct isola_host *h, struct isola_slice address, uint64_t due);
 /* Another node says that the mailbox of an actor of its is crowded, or is not any more (a PACE). */
 ANY_THREAD void isola_host_paced(struct isola_host *h, int node, struct isola_slice address,
                                  unsigned what);

@@ -605,6 +605,9 @@ int isola__failure_code(const struct isola_actor *a, struct isola_slice what);
 bool isola__actor_has_work(const struct isola_actor *a);
 /* Answers a STOP. Takes it. */
 ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop, bool was_there);
+/* The activation that these (by `next`; NULL: none) were to end has ended: who waits for that is
+ * told. Takes them. */
+ANY_THREAD void isola__upgraded(struct isola_host *h, struct isola_mail *upgrade);
 
 /* --- turns and the output gate (turn.c, gate.c) --- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ctl backup, which a node makes of itself; ctl restore, which needs no node, and must have none.
+ * ctl backup, which a node makes of itself; ctl restore DIR, which needs no node, and must have
+ * none.
  */
 #include "store/backup.h"
 
@@ -112,19 +113,29 @@ static void show(struct isola__cli *cli, const char *data, const struct isola_ba
     isola__out(cli, &line);
 }
 
+/* Of a directory, unless it is of an actor. */
 void isola__run_restore(struct isola__cli *cli)
 {
+    const struct isola__options *o = &cli->options;
     struct isola_backup b;
     struct isola_err err;
-    const char *data = cli->options.data;
-    if (data == NULL)
-        isola__fail_usage(cli, "'restore' needs the data directory to restore: ctl restore DIR "
-                               "--data DATADIR");
-    else if (isola_backup_restore(cli->options.operands[0], data, cli->options.force, &b, &err) !=
-             0)
+    if (o->data == NULL && o->at == NULL)
+        isola__fail_usage(cli,
+                          "'restore' needs to know what to restore: a data directory, to what "
+                          "a backup has (ctl restore DIR --data DATADIR), or an actor, to what "
+                          "it had before (ctl restore ADDRESS --at TIME)");
+    else if (o->data != NULL && (o->at != NULL || o->dry_run))
+        isola__fail_usage(cli,
+                          "'--data' restores a data directory to what a backup has, '--at' and "
+                          "'--dry-run' are for an actor: not both at once");
+    else if (o->at != NULL && o->force)
+        isola__fail_usage(cli, "'--force' is for data directories, not for an actor");
+    else if (o->at != NULL)
+        isola__run_restore_actor(cli);
+    else if (isola_backup_restore(o->operands[0], o->data, o->force, &b, &err) != 0)
         isola__fail(cli, &err);
     else {
-        show(cli, data, &b);
+        show(cli, o->data, &b);
         isola_backup_free(&b);
     }
 }

@@ -141,21 +141,52 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT,
      .run = isola__run_backup},
+    {.name = "history",
+     .synopsis = "ADDRESS",
+     .summary = "see when an actor changed what it keeps",
+     .about = "Prints the points an actor can be put back to with \"ctl restore --at\", the\n"
+              "newest first, which is what it has now: when, and what had changed with it: its\n"
+              "state, keys of its storage, pages of its SQL database, timers. Changes within a\n"
+              "second are one point. How far it reaches, the agents' --history and\n"
+              "--history-size say.\n",
+     .own_options = "  --top N          how many points (default 50)\n"
+                    "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n",
+     .wait_ms = "60000",
+     .examples = "  ctl history shop/Cart/user-42\n"
+                 "  ctl --json history shop/Cart/user-42 | jq '.points[0].time'\n",
+     .min = 1,
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_TOP | ISOLA__OPT_UTC,
+     .run = isola__run_history},
     {.name = "restore",
-     .synopsis = "DIR",
-     .summary = "bring a data directory to what a backup has",
-     .about = "Puts what the backup in DIR has into a node's data directory, while no agent\n"
-              "uses it. Every file is compared with what was written then, and gone through,\n"
-              "before anything is changed.\n",
+     .synopsis = "ADDRESS or DIR",
+     .summary = "put an actor back to what it had, or a data directory",
+     .about = "With --at: the actor has again what it had then, its state, storage, database\n"
+              "and timers. It ends after the turn it is in, and the next message finds it so.\n"
+              "Messages that wait for it stay; what it has sent stays sent. That is a change\n"
+              "like others: it can be put back from it the same way.\n"
+              "\n"
+              "With --data: puts what the backup in DIR has into a node's data directory, while\n"
+              "no agent uses it. Every file is compared with what was written then, and gone\n"
+              "through, before anything is changed.\n",
      .own_options =
+         "  --at TIME        when: \"2031-01-02 14:32:05\" or 14:32 (local),\n"
+         "                   2031-01-02T14:32:05Z, \"10m ago\", -10m, or the number of a point\n"
+         "                   of \"ctl history\"\n"
+         "  --dry-run        only say what that would change\n"
+         "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n"
          "  --data DATADIR   the data directory, made if need be\n"
          "  --force          also when it has data: that is moved to a folder of its own\n"
          "                   in it\n",
-     .examples = "  ctl restore /backups/east-monday --data /var/lib/isola\n"
+     .wait_ms = "120000",
+     .examples = "  ctl history shop/Cart/user-42\n"
+                 "  ctl restore shop/Cart/user-42 --at \"10m ago\" --dry-run\n"
+                 "  ctl restore shop/Cart/user-42 --at 14:32\n"
                  "  ctl restore /backups/east-monday --data /var/lib/isola --force\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_DATA | ISOLA__OPT_FORCE,
+     .options = ISOLA__OPT_DATA | ISOLA__OPT_FORCE | ISOLA__OPT_AT | ISOLA__OPT_DRY_RUN |
+                ISOLA__OPT_UTC | ISOLA__OPT_TIMEOUT,
      .run = isola__run_restore},
     {.name = "logs",
      .synopsis = "[ADDRESS or APP]",

@@ -39,7 +39,10 @@ enum {
     LONG_DURABLE,
     LONG_CHECK,
     LONG_TOP,
-    LONG_DATA
+    LONG_DATA,
+    LONG_AT,
+    LONG_DRY_RUN,
+    LONG_UTC
 };
 
 static const struct option longs[] = {
@@ -60,6 +63,9 @@ static const struct option longs[] = {
     {"check", no_argument, NULL, LONG_CHECK},
     {"top", required_argument, NULL, LONG_TOP},
     {"data", required_argument, NULL, LONG_DATA},
+    {"at", required_argument, NULL, LONG_AT},
+    {"dry-run", no_argument, NULL, LONG_DRY_RUN},
+    {"utc", no_argument, NULL, LONG_UTC},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -183,6 +189,18 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         return *optarg != '\0'
                    ? 0
                    : isola_fail(err, ISOLA_EINVAL, "option '--data' needs the name of a directory");
+    case LONG_AT:
+        o->at = optarg;
+        seen->bits |= ISOLA__OPT_AT;
+        return 0;
+    case LONG_DRY_RUN:
+        o->dry_run = true;
+        seen->bits |= ISOLA__OPT_DRY_RUN;
+        return 0;
+    case LONG_UTC:
+        o->utc = true;
+        seen->bits |= ISOLA__OPT_UTC;
+        return 0;
     case LONG_CHECK:
         o->check = true;
         seen->bits |= ISOLA__OPT_CHECK;
@@ -283,6 +301,9 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_CHECK   ? "--check"
            : bit == ISOLA__OPT_TOP     ? "--top"
            : bit == ISOLA__OPT_DATA    ? "--data"
+           : bit == ISOLA__OPT_AT      ? "--at"
+           : bit == ISOLA__OPT_DRY_RUN ? "--dry-run"
+           : bit == ISOLA__OPT_UTC     ? "--utc"
                                        : "--lines";
 }
 

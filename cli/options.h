@@ -24,7 +24,10 @@ enum isola__option {
     ISOLA__OPT_CHECK = 1024,
     ISOLA__OPT_TOP = 2048,
     ISOLA__OPT_DATA = 4096,
-    ISOLA__OPT_END = 8192, /* behind the last */
+    ISOLA__OPT_AT = 8192,
+    ISOLA__OPT_DRY_RUN = 16384,
+    ISOLA__OPT_UTC = 32768,
+    ISOLA__OPT_END = 65536, /* behind the last */
 };
 
 struct isola__command;
@@ -32,7 +35,7 @@ struct isola__command;
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
-    bool json, help, version, follow, force, durable, check;
+    bool json, help, version, follow, force, durable, check, dry_run, utc;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;
@@ -43,6 +46,7 @@ struct isola__options {
     uint64_t count;      /* 0: no end */
     const char *name;    /* or NULL */
     const char *data;    /* a directory, or NULL */
+    const char *at;      /* a time, not looked at yet (when.h), or NULL */
     uint64_t expires_ms; /* 0: not given */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;

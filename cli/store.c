@@ -125,13 +125,25 @@ static double of_files(const json_t *row, const char *key)
     return sum;
 }
 
+/* Its bytes, and how far it reaches. */
+static void add_history(struct isola__table *t, const json_t *row)
+{
+    char size[ISOLA__HUMAN_SIZE], ago[ISOLA__HUMAN_SIZE], cell[2 * ISOLA__HUMAN_SIZE + 2];
+    double since = number(row, "history_since"), ms = (double)isola_clock_wall_ms() - since;
+    isola__human_bytes((uint64_t)number(row, "history_bytes"), size);
+    isola__human_time(since > 0 && ms > 0 ? (uint64_t)ms : 0, ago);
+    snprintf(cell, sizeof(cell), "%s, %s", size, ago);
+    add_text(t, json_is_true(json_object_get(row, "history")) ? since > 0 ? cell : size : "off");
+}
+
 static void put_stores(struct isola__cli *cli, const json_t *stores, struct isola_buf *out)
 {
     static const struct isola__column columns[] = {
-        {"NODE", ISOLA__WORD},       {"ACTORS", ISOLA__NUMBER},    {"STATES", ISOLA__NUMBER},
-        {"STORAGE", ISOLA__NUMBER},  {"SQL", ISOLA__NUMBER},       {"TIMERS", ISOLA__NUMBER},
-        {"MESSAGES", ISOLA__NUMBER}, {"JOURNAL", ISOLA__NUMBER},   {"FILES", ISOLA__NUMBER},
-        {"LOGS", ISOLA__NUMBER},     {"COMMITS/S", ISOLA__NUMBER}, {"WRITES/S", ISOLA__NUMBER}};
+        {"NODE", ISOLA__WORD},       {"ACTORS", ISOLA__NUMBER},  {"STATES", ISOLA__NUMBER},
+        {"STORAGE", ISOLA__NUMBER},  {"SQL", ISOLA__NUMBER},     {"TIMERS", ISOLA__NUMBER},
+        {"MESSAGES", ISOLA__NUMBER}, {"JOURNAL", ISOLA__NUMBER}, {"HISTORY", ISOLA__NUMBER},
+        {"FILES", ISOLA__NUMBER},    {"LOGS", ISOLA__NUMBER},    {"COMMITS/S", ISOLA__NUMBER},
+        {"WRITES/S", ISOLA__NUMBER}};
     struct isola__table t;
     size_t i;
     const json_t *row;
@@ -146,6 +158,7 @@ static void put_stores(struct isola__cli *cli, const json_t *stores, struct isol
         add_count(&t, json_object_get(row, "timers"), "rows");
         add_count(&t, json_object_get(row, "messages"), "rows");
         add_bytes(&t, number(row, "journal_bytes"));
+        add_history(&t, row);
         add_bytes(&t, of_files(row, "bytes"));
         add_bytes(&t, of_files(row, "log_bytes"));
         add_count(&t, row, "commits_rate");

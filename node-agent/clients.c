@@ -368,6 +368,8 @@ static const struct isola__method methods[] = {
     {"links", isola__links},
     {"store", isola__store},
     {"backup", isola__backup},
+    {"history", isola__history},
+    {"restore", isola__restore},
     {"find", isola__find},
     {"logs", isola__logs_method},
     {"dead-letters", isola__letters},

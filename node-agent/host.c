@@ -542,14 +542,25 @@ static char *executable(void)
 static int spawn(struct isola__host *host, const char *file, int fd)
 {
     struct isola__agent *agent = host->agent;
-    char threads[16], memory[24];
+    char threads[16], memory[24], history[24], size[24];
     snprintf(threads, sizeof(threads), "%u", agent->opt.threads);
     snprintf(memory, sizeof(memory), "%llu", agent->opt.memory);
-    char *args[] = {(char *)file,    (char *)"--node",
-                    agent->opt.name, (char *)"--data",
-                    agent->opt.data, (char *)"--threads",
-                    threads,         (char *)"--memory",
-                    memory,          NULL};
+    snprintf(history, sizeof(history), "%llu", agent->opt.history_ms);
+    snprintf(size, sizeof(size), "%llu", agent->opt.history_bytes);
+    char *args[] = {(char *)file,
+                    (char *)"--node",
+                    agent->opt.name,
+                    (char *)"--data",
+                    agent->opt.data,
+                    (char *)"--threads",
+                    threads,
+                    (char *)"--memory",
+                    memory,
+                    (char *)"--history",
+                    history,
+                    (char *)"--history-size",
+                    size,
+                    NULL};
     uv_stdio_container_t stdio[4] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = 2}, /* our stdout carries the ready line alone */

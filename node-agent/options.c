@@ -17,6 +17,9 @@
 #define THREADS_MAX      1024
 #define HOST_TIMEOUT     60
 #define HOST_TIMEOUT_MAX 86400
+#define HISTORY_MS       86400000u
+#define HISTORY_DAYS_MAX 3650u
+#define HISTORY_BYTES    (1ull << 30)
 
 static const char help_text[] =
     "Usage: node-agent [OPTION]…\n"
@@ -39,6 +42,10 @@ static const char help_text[] =
     "  --threads N            worker threads of the actor-host (default: one for each CPU)\n"
     "  --memory SIZE          beyond it the actor-host lets idle actors hibernate, e.g. 2GB\n"
     "                         (default: four fifths of what the machine or cgroup has)\n"
+    "  --history TIME         how long it is kept what actors had before, for ctl history and\n"
+    "                         ctl restore: 90s, 30m, 24h, 7d, or 0 for not at all (default: 24h)\n"
+    "  --history-size SIZE    and how much of that, the oldest goes first, e.g. 512MB or 4GB\n"
+    "                         (default: 1GB)\n"
     "  --host-timeout SECONDS an actor-host that is stuck for so long is ended, and another\n"
     "                         started: 1 to 86400, 0 for never (default: 60)\n"
     "  --help, --version\n"
@@ -53,7 +60,7 @@ static const char help_text[] =
     "A node begins alone, and listens to nobody on the network. `ctl init` makes a cluster of "
     "it.\n";
 
-enum { OPT_HELP = 256, OPT_VERSION, OPT_HOST_TIMEOUT };
+enum { OPT_HELP = 256, OPT_VERSION, OPT_HOST_TIMEOUT, OPT_HISTORY, OPT_HISTORY_SIZE };
 
 static const struct option long_options[] = {
     {"name", required_argument, NULL, 'n'},
@@ -66,6 +73,8 @@ static const struct option long_options[] = {
     {"advertise", required_argument, NULL, 'a'},
     {"data-listen", required_argument, NULL, 'D'},
     {"host-timeout", required_argument, NULL, OPT_HOST_TIMEOUT},
+    {"history", required_argument, NULL, OPT_HISTORY},
+    {"history-size", required_argument, NULL, OPT_HISTORY_SIZE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -158,6 +167,41 @@ static int take_number(const char *value, unsigned min, unsigned max, const char
     return 0;
 }
 
+/* "90s", "30m", "24h", "7d", "0". */
+static int take_history(const char *value, unsigned long long *out)
+{
+    static const struct {
+        char letter;
+        unsigned long long ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    char *end;
+    unsigned long long n = strtoull(value, &end, 10), unit = 0;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (end[0] == units[i].letter && end[1] == '\0')
+            unit = units[i].ms;
+    if (value[0] < '0' || value[0] > '9' || (unit == 0 && !(n == 0 && *end == '\0')) ||
+        n > HISTORY_DAYS_MAX * 86400000ull || n * unit > HISTORY_DAYS_MAX * 86400000ull)
+        return wrong("--history \"%s\": give a time such as 90s, 30m, 24h or 7d, %u days at the "
+                     "most, or 0 for no history",
+                     value, HISTORY_DAYS_MAX);
+    *out = n * unit;
+    return 0;
+}
+
+/* "512MB", "1G" */
+static int take_history_size(const char *value, unsigned long long *out)
+{
+    static const char letters[] = "MGT";
+    char *end;
+    unsigned long long n = strtoull(value, &end, 10);
+    const char *unit = *end != '\0' ? strchr(letters, *end) : NULL;
+    if (value[0] < '1' || value[0] > '9' || unit == NULL || n > 1000000 ||
+        (end[1] != '\0' && strcmp(end + 1, "B") != 0))
+        return wrong("--history-size \"%s\": give a size such as 512MB or 4GB", value);
+    *out = n << (20 + 10 * (unit - letters));
+    return 0;
+}
+
 static int defaults(struct isola__options *opt)
 {
     if (opt->name == NULL) {
@@ -235,6 +279,10 @@ static int take(struct isola__options *opt, int option, const char *value)
         return 0;
     case OPT_HOST_TIMEOUT:
         return take_number(value, 0, HOST_TIMEOUT_MAX, "--host-timeout", &opt->host_timeout);
+    case OPT_HISTORY:
+        return take_history(value, &opt->history_ms);
+    case OPT_HISTORY_SIZE:
+        return take_history_size(value, &opt->history_bytes);
     default:
         return take_number(value, 1, THREADS_MAX, "--threads", &opt->threads);
     }
@@ -242,7 +290,8 @@ static int take(struct isola__options *opt, int option, const char *value)
 
 int isola__options_parse(int argc, char **argv, struct isola__options *out)
 {
-    *out = (struct isola__options){.host_timeout = HOST_TIMEOUT};
+    *out = (struct isola__options){
+        .host_timeout = HOST_TIMEOUT, .history_ms = HISTORY_MS, .history_bytes = HISTORY_BYTES};
     opterr = 0;
     int option;
     int rc;

@@ -23,7 +23,9 @@ struct isola__options {
     struct isola_token *token;    /* to join with; NULL: none. Of isola_secret_alloc */
     unsigned threads;
     unsigned host_timeout; /* s in which the actor-host has to answer; 0: it may take for ever */
-    unsigned long long memory; /* bytes the actor-host should not have more of; 0: no bound */
+    unsigned long long memory;     /* bytes the actor-host should not have more of; 0: no bound */
+    unsigned long long history_ms; /* how long it is kept what actors had before; 0: not at all */
+    unsigned long long history_bytes; /* and how much of it */
 };
 
 /* 0: go on. 1: --help or --version was printed, exit with 0. 2: wrong usage, said on stderr. */

@@ -317,6 +317,10 @@ static void on_method(struct app *app, const struct isola_msg *m)
         store_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "backup"))
         backup_asked(app, m->id, params);
+    else if (isola_slice_is(m->event, "history"))
+        history_asked(app, m->id, params);
+    else if (isola_slice_is(m->event, "restore"))
+        restore_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "dead-letters"))
         letters_asked(app, m, params);
     else if (isola_slice_is(m->event, "inspect"))

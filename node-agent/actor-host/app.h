@@ -31,7 +31,8 @@ struct options {
     const char *node; /* name */
     const char *data; /* directory, made and locked by the agent */
     unsigned threads;
-    unsigned long long memory; /* bytes; 0: no bound */
+    unsigned long long memory;                    /* bytes; 0: no bound */
+    unsigned long long history_ms, history_bytes; /* as of isola_state_options */
 };
 int options_parse(int argc, char **argv, struct options *out, struct isola_err *err);
 
@@ -213,6 +214,25 @@ struct peer *peers_named(struct app *app, struct isola_slice name);
 
 int claims_open(struct app *app, struct isola_err *err);
 ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
+/* The same though it is being put back (past.c). */
+ANY_THREAD void claims_read_now(struct app *app, struct isola_state_io *io);
+/* What the state of where an address is was at each time (isola_state_values); from when until when
+ * it lived here, as far as the history tells. `kind`: 'm' here, 't' on its way here, 'g' given to
+ * `node`. Blocks. */
+struct claims_stay {
+    int64_t from, until;
+    int kind;
+    struct isola_buf node;
+};
+struct claims_stays {
+    struct claims_stay *stay;
+    size_t n;
+};
+POOL_THREAD ISOLA_MUST_USE int claims_stays(struct app *app, struct isola_slice address,
+                                            struct claims_stays *out, struct isola_err *err);
+ANY_THREAD void claims_stays_free(struct claims_stays *stays);
+/* The loop's: its state is on its way here, or away. */
+bool claims_moving(const struct app *app, struct isola_slice address);
 ANY_THREAD bool claims_absent(void *arg, struct isola_slice address);
 /* At the start: what the actors whose state is here have sent is read, and sent again. */
 void claims_outboxes(struct app *app);
@@ -281,10 +301,37 @@ void links_asked(struct app *app, const struct isola_msg *m);
 
 /* --- store.c: what is in the store, and whether it is sound; backups --- */
 
+/* Something the agent wants of the store that takes its time: in a thread of its own. Embed it. */
+struct store_job {
+    struct parcel parcel; /* first */
+    struct app *app;
+    uint64_t asked;
+    void (*work)(struct store_job *j);  /* in the thread: fills `out` or `err` */
+    void (*ended)(struct store_job *j); /* on the loop, when that has been answered; frees it */
+    struct isola_buf out;
+    struct isola_err err;
+    /* --- */
+    struct store_job *next;
+    pthread_t thread;
+    bool joined;
+};
+/* Begins it. False: it has been answered why it does not begin, and it has ended. */
+bool store_job(struct store_job *j);
 void store_asked(struct app *app, uint64_t asked, struct isola_slice params);
 void backup_asked(struct app *app, uint64_t asked, struct isola_slice params);
 /* Before the store is closed: what goes on is ended, and nothing begins any more. */
 void store_end(void);
+
+/* --- past.c: when an actor has changed, and putting it back to what it was --- */
+
+void history_asked(struct app *app, uint64_t asked, struct isola_slice params);
+void restore_asked(struct app *app, uint64_t asked, struct isola_slice params);
+/* The activation of one that is put back, known by this number, has ended. */
+void past_ended(struct app *app, uint64_t id);
+/* Is the address being put back? */
+ANY_THREAD bool past_holds(struct app *app, struct isola_slice address);
+/* The same; if so this read is done when it has been. */
+ANY_THREAD bool past_hold(struct app *app, struct isola_state_io *io);
 
 /* --- inspect.c: profiles and heap snapshots --- */
 
@@ -325,6 +372,9 @@ struct app {
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
     struct isola_map missed; /* addresses of activations that had to start without their state */
     uint64_t next_claim;
+    struct put_back *put_backs; /* those under way: past.c; with past_lock */
+    pthread_mutex_t past_lock;
+    atomic_uint nput_backs;
     uv_timer_t claim_retry, forget;
     struct isola_state_req outboxes, forget_req;
     atomic_bool forgetting;

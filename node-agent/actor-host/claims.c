@@ -31,6 +31,7 @@
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "node-agent/actor-host/app.h"
+#include "store/history.h"
 
 #define CLAIM_TIMEOUT_MS 2000
 #define TRIES            20
@@ -161,8 +162,14 @@ static void got_note(struct isola_state_req *req, int code, struct isola_slice v
 
 void claims_read(void *arg, struct isola_state_io *io)
 {
+    if (!past_hold(arg, io))
+        claims_read_now(arg, io);
+}
+
+void claims_read_now(struct app *app, struct isola_state_io *io)
+{
     struct read *r = isola_zalloc(sizeof(*r));
-    r->app = arg;
+    r->app = app;
     r->io = io;
     r->note.kind = NOTE_MINE;
     r->parcel.run = run_decide;
@@ -180,7 +187,8 @@ bool claims_absent(void *arg, struct isola_slice address)
 {
     struct app *app = arg;
     struct isola_buf note = {0};
-    if (!atomic_load(&app->alone) || !isola_state_absent(app->state, address))
+    if (!atomic_load(&app->alone) || !isola_state_absent(app->state, address) ||
+        past_holds(app, address))
         return false;
     note_key(&note, address);
     bool absent = !note.failed && isola_state_absent(app->state, isola_buf_slice(&note));
@@ -494,6 +502,7 @@ void claims_view(struct app *app)
 
 int claims_open(struct app *app, struct isola_err *err)
 {
+    pthread_mutex_init(&app->past_lock, NULL);
     int r = uv_timer_init(app->loop, &app->claim_retry);
     if (r != 0)
         return isola_fail(err, ISOLA_EIO, "cannot make a timer: %s", uv_strerror(r));
@@ -627,6 +636,49 @@ static bool claimed_here(const struct app *app, struct isola_slice address)
     return false;
 }
 
+bool claims_moving(const struct app *app, struct isola_slice address)
+{
+    ISOLA_MAP_EACH(&app->gives, e)
+    {
+        const struct give *g = e->value;
+        if (isola_slice_eq(isola_buf_slice(&g->address), address))
+            return true;
+    }
+    return claimed_here(app, address);
+}
+
+/* --- where it was --- */
+
+static void add_stay(void *arg, int64_t from, int64_t until, struct isola_slice value)
+{
+    struct claims_stays *all = arg;
+    struct note note;
+    if (note_read(0, value, &note) != 0)
+        return;
+    all->stay = isola_realloc(all->stay, (all->n + 1) * sizeof(*all->stay));
+    all->stay[all->n++] =
+        (struct claims_stay){.from = from, .until = until, .kind = note.kind, .node = note.taker};
+}
+
+int claims_stays(struct app *app, struct isola_slice address, struct claims_stays *out,
+                 struct isola_err *err)
+{
+    struct isola_buf key = {0};
+    *out = (struct claims_stays){0};
+    note_key(&key, address);
+    int code = isola_state_values(app->state, isola_buf_slice(&key), add_stay, out, err);
+    isola_buf_free(&key);
+    return code;
+}
+
+void claims_stays_free(struct claims_stays *stays)
+{
+    for (size_t i = 0; i < stays->n; i++)
+        isola_buf_free(&stays->stay[i].node);
+    free(stays->stay);
+    *stays = (struct claims_stays){0};
+}
+
 /* --- what those before us have sent --- */
 
 struct sent {
@@ -728,7 +780,8 @@ void claims_asked(struct conn *conn, const struct isola_msg *m)
         refusal = isola_mail_failure(to, ISOLA_EINVAL, "%s", err.text);
     else if (app->shutdown_id != 0)
         refusal = isola_mail_failure(to, ISOLA_EUNREACHABLE, "this node is shutting down");
-    else if (peers_locate(app, address) == 0 || claimed_here(app, address))
+    else if (peers_locate(app, address) == 0 || claimed_here(app, address) ||
+             past_holds(app, address))
         refusal = isola_mail_failure(to, ISOLA_EUNREACHABLE, "by this node's view it lives here");
     struct isola_mail *stop =
         refusal == NULL ? isola_mail_new(ISOLA_MSG_STOP, none, address, none, none, none) : NULL;
@@ -763,6 +816,8 @@ void claims_answered(struct app *app, struct isola_mail *mail)
         struct give *g = isola_map_del(&app->gives, number_key(&mail->origin.id));
         if (g != NULL)
             activation_ended(g);
+        else
+            past_ended(app, mail->origin.id);
     }
     isola_mail_free(mail);
 }

@@ -298,7 +298,11 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
     app->options.data = isola_strdup(app->options.data);
     blame_open(app);
     char *path = isola_format("%s/state.db", app->options.data);
-    r = isola_state_open(path, &app->state, err);
+    r = isola_state_open_with(
+        path,
+        &(struct isola_state_options){.history_ms = app->options.history_ms,
+                                      .history_bytes = app->options.history_bytes},
+        &app->state, err);
     free(path);
     if (r == 0)
         r = isola_v8_start(platform,

@@ -22,6 +22,10 @@ int options_parse(int argc, char **argv, struct options *out, struct isola_err *
             out->threads = (unsigned)strtoul(value, NULL, 10);
         else if (isola_slice_is(a, "--memory"))
             out->memory = strtoull(value, NULL, 10);
+        else if (isola_slice_is(a, "--history"))
+            out->history_ms = strtoull(value, NULL, 10);
+        else if (isola_slice_is(a, "--history-size"))
+            out->history_bytes = strtoull(value, NULL, 10);
         else
             return isola_fail(err, ISOLA_EINVAL,
                               "unknown option %s; node-agent starts this program", argv[i - 1]);

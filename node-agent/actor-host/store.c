@@ -17,20 +17,12 @@
 #define SURVEY_MS 3000
 
 struct job {
-    struct parcel parcel; /* first */
-    struct job *next;
-    struct app *app;
-    uint64_t asked;
-    pthread_t thread;
-    bool joined;
+    struct store_job base; /* first */
     struct isola_survey_options survey;
     char *to; /* of a backup: the directory */
-    /* the thread's, until the loop has the parcel */
-    struct isola_buf out;
-    struct isola_err err;
 };
 
-static struct job *jobs; /* of the one actor-host a process is */
+static struct store_job *jobs; /* of the one actor-host a process is */
 static unsigned njobs;
 static bool backing_up;
 static atomic_bool stop;
@@ -74,6 +66,9 @@ static void write_actors(const struct isola_survey *v, struct isola_buf *out)
     write_rows(v, "timers", ISOLA_KEPT_TIMER, ISOLA_KEPT_TIMER, out);
     write_rows(v, "storage", ISOLA_KEPT_ITEM, ISOLA_KEPT_ITEM, out);
     write_rows(v, "sql", ISOLA_KEPT_PAGE, ISOLA_KEPT_PAGE, out);
+    isola_mp_kbool(out, "history", v->history);
+    isola_mp_kuint(out, "history_bytes", v->history_bytes);
+    isola_mp_kuint(out, "history_since", (uint64_t)v->history_since);
     isola_mp_kuint(out, "journal", v->journal);
     isola_mp_kuint(out, "journal_bytes", v->journal_bytes);
     isola_mp_kbool(out, "cut", v->cut);
@@ -100,7 +95,7 @@ static void report(struct app *app, const struct isola_survey_options *options,
     isola_mp_map(out, 1);
     isola_mp_cstr(out, "stores");
     isola_mp_array(out, 1);
-    isola_mp_map(out, options->files_only ? 9 : 19);
+    isola_mp_map(out, options->files_only ? 9 : 22);
     isola_mp_kstr(out, "node", app->options.node);
     isola_mp_kuint(out, "now_ms", isola_clock_ms());
     isola_mp_kuint(out, "reads", stats.reads);
@@ -117,17 +112,10 @@ static void report(struct app *app, const struct isola_survey_options *options,
 
 /* --- threads --- */
 
-static void free_job(struct job *j)
-{
-    isola_buf_free(&j->out);
-    free(j->to);
-    free(j);
-}
-
 static void run_done(struct app *app, struct parcel *parcel)
 {
-    struct job *j = (struct job *)parcel;
-    struct job **at = &jobs;
+    struct store_job *j = (struct store_job *)parcel;
+    struct store_job **at = &jobs;
     while (*at != j)
         at = &(*at)->next;
     *at = j->next;
@@ -140,53 +128,63 @@ static void run_done(struct app *app, struct parcel *parcel)
         agent_link_fail(app, j->asked, j->err.code, j->err.text);
     else
         agent_link_reply(app, j->asked, isola_buf_slice(&j->out));
-    if (j->to != NULL)
-        backing_up = false;
-    free_job(j);
+    isola_buf_free(&j->out);
+    j->ended(j);
 }
 
-static void *run_survey(void *arg)
+static void *run_job(void *arg)
 {
-    struct job *j = arg;
-    report(j->app, &j->survey, &j->out);
+    struct store_job *j = arg;
+    j->work(j);
     outbox_put(j->app, &j->parcel);
     return NULL;
 }
 
-static void *run_backup(void *arg)
+static void run_survey(struct store_job *j)
 {
-    struct job *j = arg;
+    report(j->app, &((struct job *)j)->survey, &j->out);
+}
+
+static void run_backup(struct store_job *j)
+{
+    const char *to = ((struct job *)j)->to;
     struct isola_backup b;
     uint64_t began = isola_clock_ms();
-    if (isola_state_backup(j->app->state, j->app->options.node, j->to, &stop, &b, &j->err) == 0) {
+    if (isola_state_backup(j->app->state, j->app->options.node, to, &stop, &b, &j->err) == 0) {
         isola_mp_map(&j->out, 6);
         isola_mp_kstr(&j->out, "node", b.node);
-        isola_mp_kstr(&j->out, "path", j->to);
+        isola_mp_kstr(&j->out, "path", to);
         isola_mp_kuint(&j->out, "time", (uint64_t)b.time);
         isola_mp_kuint(&j->out, "files", b.files);
         isola_mp_kuint(&j->out, "bytes", b.bytes);
         isola_mp_kuint(&j->out, "took_ms", isola_clock_ms() - began);
         isola_backup_free(&b);
     }
-    outbox_put(j->app, &j->parcel);
-    return NULL;
 }
 
-/* Takes the job. False: it has been said why it does not begin. */
-static bool start(struct job *j, void *(*run)(void *arg))
+static void ended(struct store_job *j)
+{
+    if (((struct job *)j)->to != NULL)
+        backing_up = false;
+    free(((struct job *)j)->to);
+    free(j);
+}
+
+bool store_job(struct store_job *j)
 {
     struct app *app = j->app;
-    if (njobs >= JOBS_MAX || atomic_load(&stop)) {
+    bool busy = njobs >= JOBS_MAX || atomic_load(&stop);
+    if (busy)
         agent_link_fail(app, j->asked, ISOLA_EBUSY,
                         atomic_load(&stop) ? "the node is stopping"
                                            : "the store is being looked through already");
-        free_job(j);
-        return false;
-    }
     j->parcel.run = run_done;
-    if (pthread_create(&j->thread, NULL, run, j) != 0) {
+    if (!busy && pthread_create(&j->thread, NULL, run_job, j) != 0) {
         agent_link_fail(app, j->asked, ISOLA_ENOMEM, "cannot start a thread");
-        free_job(j);
+        busy = true;
+    }
+    if (busy) {
+        j->ended(j);
         return false;
     }
     j->next = jobs;
@@ -198,7 +196,7 @@ static bool start(struct job *j, void *(*run)(void *arg))
 void store_end(void)
 {
     atomic_store(&stop, true);
-    for (struct job *j = jobs; j != NULL; j = j->next) {
+    for (struct store_job *j = jobs; j != NULL; j = j->next) {
         pthread_join(j->thread, NULL);
         j->joined = true;
     }
@@ -220,8 +218,9 @@ void store_asked(struct app *app, uint64_t asked, struct isola_slice params)
         return;
     }
     struct job *j = isola_zalloc(sizeof(*j));
-    *j = (struct job){.app = app, .asked = asked, .survey = options};
-    (void)start(j, run_survey);
+    *j = (struct job){.base = {.app = app, .asked = asked, .work = run_survey, .ended = ended},
+                      .survey = options};
+    (void)store_job(&j->base);
 }
 
 void backup_asked(struct app *app, uint64_t asked, struct isola_slice params)
@@ -237,7 +236,8 @@ void backup_asked(struct app *app, uint64_t asked, struct isola_slice params)
         return;
     }
     struct job *j = isola_zalloc(sizeof(*j));
-    *j = (struct job){
-        .app = app, .asked = asked, .to = isola_strndup((const char *)to.data, to.len)};
-    backing_up = start(j, run_backup);
+    *j = (struct job){.base = {.app = app, .asked = asked, .work = run_backup, .ended = ended},
+                      .to = isola_strndup((const char *)to.data, to.len)};
+    backing_up = true;
+    (void)store_job(&j->base);
 }
