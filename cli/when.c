@@ -60,18 +60,20 @@ static bool clock_time(const char **p, struct tm *tm, int *ms)
 /* Z, +HH:MM, -HHMM: *minutes east. False: there is none. */
 static bool zone(const char **p, int *minutes)
 {
+    const char *at = *p;
     int hours, more;
-    char sign = **p;
+    char sign = *at;
     *minutes = 0;
     if (take(p, 'Z'))
         return true;
-    if (!take(p, '+') && !take(p, '-'))
+    if (!take(&at, '+') && !take(&at, '-'))
         return false;
-    if (digits(p, 2, &hours) != 2)
+    if (digits(&at, 2, &hours) != 2)
         return false;
-    (void)take(p, ':');
-    if (digits(p, 2, &more) != 2)
+    (void)take(&at, ':');
+    if (digits(&at, 2, &more) != 2)
         return false;
+    *p = at;
     *minutes = (hours * 60 + more) * (sign == '-' ? -1 : 1);
     return true;
 }

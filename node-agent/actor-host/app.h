@@ -216,21 +216,6 @@ int claims_open(struct app *app, struct isola_err *err);
 ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
 /* The same though it is being put back (past.c). */
 ANY_THREAD void claims_read_now(struct app *app, struct isola_state_io *io);
-/* What the state of where an address is was at each time (isola_state_values); from when until when
- * it lived here, as far as the history tells. `kind`: 'm' here, 't' on its way here, 'g' given to
- * `node`. Blocks. */
-struct claims_stay {
-    int64_t from, until;
-    int kind;
-    struct isola_buf node;
-};
-struct claims_stays {
-    struct claims_stay *stay;
-    size_t n;
-};
-POOL_THREAD ISOLA_MUST_USE int claims_stays(struct app *app, struct isola_slice address,
-                                            struct claims_stays *out, struct isola_err *err);
-ANY_THREAD void claims_stays_free(struct claims_stays *stays);
 /* The loop's: its state is on its way here, or away. */
 bool claims_moving(const struct app *app, struct isola_slice address);
 ANY_THREAD bool claims_absent(void *arg, struct isola_slice address);

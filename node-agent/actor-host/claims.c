@@ -9,7 +9,7 @@
  * that it has given it and to whom, and replies with it; the claimer writes it before the actor
  * starts.
  *
- * A note stands beside a state ("\1" before the address is its key). Each move of a state has a
+ * A note stands beside a state (notes.h). Each move of a state has a
  * number, one higher than the last, and the note says: this is mine by move n (no note: by move 0);
  * I was taking it in move n; I have given it in move n, to that node. A copy that was given is not
  * used again, but when its taker is there and has no newer move to tell of: it died before it had
@@ -30,51 +30,11 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
-#include "node-agent/actor-host/app.h"
-#include "store/history.h"
+#include "node-agent/actor-host/notes.h"
 
 #define CLAIM_TIMEOUT_MS 2000
 #define TRIES            20
 #define RETRY_MS         50
-
-/* --- notes --- */
-
-enum note_kind { NOTE_MINE = 'm', NOTE_TAKING = 't', NOTE_GIVEN = 'g' };
-
-struct note {
-    int kind; /* enum note_kind */
-    uint64_t moves;
-    struct isola_buf taker; /* GIVEN */
-};
-
-static void note_key(struct isola_buf *key, struct isola_slice address)
-{
-    isola_buf_append(key, "\1", 1);
-    isola_buf_append(key, address.data, address.len);
-}
-
-static void note_write(struct isola_buf *out, int kind, uint64_t moves, struct isola_slice taker)
-{
-    out->len = 0;
-    isola_buf_printf(out, "%c%llu:", kind, (unsigned long long)moves);
-    isola_buf_append(out, taker.data, taker.len);
-}
-
-/* What the store said of a note. 0 or why it cannot be known. */
-static int note_read(int code, struct isola_slice value, struct note *out)
-{
-    *out = (struct note){.kind = NOTE_MINE};
-    if (code != 0)
-        return code == ISOLA_ENOENT ? 0 : code;
-    const uint8_t *colon = value.len > 0 ? memchr(value.data, ':', value.len) : NULL;
-    if (colon == NULL || strchr("mtg", value.data[0]) == NULL)
-        return ISOLA_EIO;
-    for (const uint8_t *p = value.data + 1; p < colon; p++)
-        out->moves = out->moves * 10 + (uint64_t)(*p - '0');
-    out->kind = value.data[0];
-    isola_buf_append(&out->taker, colon + 1, (size_t)(value.data + value.len - colon) - 1);
-    return 0;
-}
 
 /* --- reading --- */
 
@@ -645,38 +605,6 @@ bool claims_moving(const struct app *app, struct isola_slice address)
             return true;
     }
     return claimed_here(app, address);
-}
-
-/* --- where it was --- */
-
-static void add_stay(void *arg, int64_t from, int64_t until, struct isola_slice value)
-{
-    struct claims_stays *all = arg;
-    struct note note;
-    if (note_read(0, value, &note) != 0)
-        return;
-    all->stay = isola_realloc(all->stay, (all->n + 1) * sizeof(*all->stay));
-    all->stay[all->n++] =
-        (struct claims_stay){.from = from, .until = until, .kind = note.kind, .node = note.taker};
-}
-
-int claims_stays(struct app *app, struct isola_slice address, struct claims_stays *out,
-                 struct isola_err *err)
-{
-    struct isola_buf key = {0};
-    *out = (struct claims_stays){0};
-    note_key(&key, address);
-    int code = isola_state_values(app->state, isola_buf_slice(&key), add_stay, out, err);
-    isola_buf_free(&key);
-    return code;
-}
-
-void claims_stays_free(struct claims_stays *stays)
-{
-    for (size_t i = 0; i < stays->n; i++)
-        isola_buf_free(&stays->stay[i].node);
-    free(stays->stay);
-    *stays = (struct claims_stays){0};
 }
 
 /* --- what those before us have sent --- */

@@ -8,8 +8,8 @@
  * it had then, and writes what differs as one commit. Then reads go on, and whoever starts finds
  * what it had then. Timers that are due by now fire.
  *
- * An actor that has moved has been on one node at a time: what the notes of claims.c were then says
- * whether it was here. What another node had it cannot be put back to from here.
+ * An actor that has moved has been on one node at a time: what its notes were then says
+ * whether it was here (notes.h). What another node had it cannot be put back to from here.
  *
  * Failure modes: whatever fails, nothing is written and reads go on. A process that dies has
  * written all of it or nothing.
@@ -20,7 +20,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
-#include "node-agent/actor-host/app.h"
+#include "node-agent/actor-host/notes.h"
 #include "store/history.h"
 
 #define POINTS_MAX     10000u
@@ -28,7 +28,7 @@
 
 /* --- where it was --- */
 
-static const struct claims_stay *stay_at(const struct claims_stays *all, int64_t time)
+static const struct note_stay *stay_at(const struct note_stays *all, int64_t time)
 {
     for (size_t i = 0; i < all->n; i++)
         if (all->stay[i].from <= time && time < all->stay[i].until)
@@ -37,13 +37,14 @@ static const struct claims_stay *stay_at(const struct claims_stays *all, int64_t
 }
 
 /* What came here is whole when it is noted as being here: its point is then. 0: it was not here. */
-static int64_t time_here(const struct claims_stays *all, int64_t time)
+static int64_t time_here(const struct note_stays *all, int64_t time)
 {
-    const struct claims_stay *stay = stay_at(all, time);
-    if (stay == NULL || stay->kind == 'm')
+    const struct note_stay *stay = stay_at(all, time);
+    if (stay == NULL || stay->note.kind == NOTE_MINE)
         return time;
-    const struct claims_stay *next = stay->kind == 't' ? stay_at(all, stay->until) : NULL;
-    return next != NULL && next->kind == 'm' ? next->from : 0;
+    const struct note_stay *next =
+        stay->note.kind == NOTE_TAKING ? stay_at(all, stay->until) : NULL;
+    return next != NULL && next->note.kind == NOTE_MINE ? next->from : 0;
 }
 
 /* --- when it has changed --- */
@@ -73,7 +74,7 @@ static void write_changes(struct isola_buf *out, const struct isola_history_chan
 }
 
 static void write_points(struct isola_buf *out, const struct isola_history *h,
-                         const struct claims_stays *stays)
+                         const struct note_stays *stays)
 {
     struct isola_buf points = {0};
     size_t n = 0;
@@ -101,10 +102,10 @@ static void look_back(struct store_job *base)
     struct app *app = base->app;
     struct isola_slice address = isola_buf_slice(&j->address);
     struct isola_history h = {0};
-    struct claims_stays stays = {0};
+    struct note_stays stays = {0};
     int code = isola_state_history(app->state, address, j->most, &h, &base->err);
     if (code == 0)
-        code = claims_stays(app, address, &stays, &base->err);
+        code = note_stays(app, address, &stays, &base->err);
     if (code == 0) {
         isola_mp_map(&base->out, 1);
         isola_mp_cstr(&base->out, "histories");
@@ -118,7 +119,7 @@ static void look_back(struct store_job *base)
         isola_mp_kuint(&base->out, "total", h.total);
         write_points(&base->out, &h, &stays);
     }
-    claims_stays_free(&stays);
+    note_stays_free(&stays);
     isola_history_free(&h);
 }
 
@@ -285,22 +286,22 @@ static int write_past(struct put_back *b, const struct isola_past *past)
 /* It lived here then. */
 static int check_stay(struct put_back *b, const struct isola_past *past)
 {
-    struct claims_stays stays;
+    struct note_stays stays;
     struct isola_err *err = &b->job.err;
-    int code = claims_stays(b->job.app, isola_buf_slice(&b->address), &stays, err);
-    const struct claims_stay *stay = code == 0 ? stay_at(&stays, b->time) : NULL;
-    if (stay != NULL && stay->kind == 'g')
+    int code = note_stays(b->job.app, isola_buf_slice(&b->address), &stays, err);
+    const struct note_stay *stay = code == 0 ? stay_at(&stays, b->time) : NULL;
+    if (stay != NULL && stay->note.kind == NOTE_GIVEN)
         code = isola_fail(err, ISOLA_EUNREACHABLE,
                           "at that time it lived on node %.*s, not on %s: it can be put back to "
                           "what it had on the node where it lives",
-                          ISOLA_FMT(isola_buf_slice(&stay->node)), b->job.app->options.node);
-    else if ((stay != NULL && stay->kind == 't') ||
+                          ISOLA_FMT(isola_buf_slice(&stay->note.taker)), b->job.app->options.node);
+    else if ((stay != NULL && stay->note.kind == NOTE_TAKING) ||
              (code == 0 && stay == NULL && stays.n > 0 && !past->there))
         code = isola_fail(err, ISOLA_EUNREACHABLE,
                           "at that time it did not live on node %s yet: it can be put back to what "
                           "it had on the node where it lives",
                           b->job.app->options.node);
-    claims_stays_free(&stays);
+    note_stays_free(&stays);
     return code;
 }
 

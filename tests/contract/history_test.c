@@ -537,6 +537,33 @@ static void is_off_and_on(void **state)
     isola_state_close(s);
 }
 
+/* A file of the schema that knew of no history. */
+static void comes_from_the_schema_before(void **state)
+{
+    (void)state;
+    char is[32];
+    store_options.history_ms = 0;
+    struct isola_state *s = open_state();
+    put_settled(s, "a/B/c", "one");
+    isola_state_close(s);
+    sql(data_path, "DROP TABLE past; DROP TABLE history; PRAGMA user_version = 1");
+    store_options.history_ms = 24 * HOUR;
+    int64_t one = fake_now;
+    fake_now -= HOUR; /* what is there is not of a later time than what comes */
+    s = open_state();
+    put_settled(s, "a/B/c", "two");
+    struct isola_history h = points(s, "a/B/c");
+    assert_true(h.since > one);
+    isola_history_free(&h);
+    assert_int_equal(past_code(s, "a/B/c", one, is), ISOLA_ENOENT);
+    put_settled(s, "a/B/c", "three");
+    h = points(s, "a/B/c");
+    assert_int_equal(h.n, 2);
+    expect_past(s, h.points[1].time, "two");
+    isola_history_free(&h);
+    isola_state_close(s);
+}
+
 /* Where it cannot be written, what is in the tables goes on. */
 static void gives_way(void **state)
 {
@@ -578,6 +605,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(forgets_what_is_old, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(keeps_no_more_than_it_may, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(is_off_and_on, make_place, remove_dir),
+        cmocka_unit_test_setup_teardown(comes_from_the_schema_before, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(gives_way, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(knows_what_was, make_place, remove_dir),
         /* last: its disk is that of all that follows */

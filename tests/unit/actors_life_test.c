@@ -369,6 +369,58 @@ static void what_waits_follows_an_actor_that_moves(void **state)
     world_end(w);
 }
 
+/* As for a newer release; the answer: was there one to end? */
+static uint64_t end_activation(struct world *w, const char *address)
+{
+    struct isola_slice none = {0};
+    struct isola_mail *end =
+        isola_mail_new(ISOLA_MAIL_UPGRADE, none, isola_slice_str(address), none, none, none);
+    uint64_t id = world_number(w);
+    end->origin.link = 1;
+    end->origin.id = id;
+    isola_host_stop(world_host(w), end);
+    return id;
+}
+
+static void it_is_told_when_an_activation_has_ended(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world_new(2);
+        world_release(w, "t", "1", i == 0 ? "" : "shared", "start note start");
+        must_reply(w, end_activation(w, "t/T/a"), false);
+        uint64_t held = world_ask(w, "t/T/a", "add 1; note in; block go; get");
+        fake_await_note("t/T/a in", 1);
+        uint64_t waits = world_ask(w, "t/T/a", "add 1; get");
+        uint64_t first = end_activation(w, "t/T/a"), second = end_activation(w, "t/T/a");
+        fake_open("go");
+        must_reply(w, held, 1);
+        must_reply(w, first, true);
+        must_reply(w, second, true);
+        must_reply(w, waits, 2); /* of the next one */
+        fake_await_note("t/T/a start", 2);
+        must_reply(w, end_activation(w, "t/T/a"), true);
+        must_reply(w, world_ask(w, "t/T/a", "get"), 2);
+        fake_await_note("t/T/a start", 3);
+        world_end(w);
+    }
+}
+
+static void one_that_has_failed_starts_again_when_it_is_ended(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct isola_host_type type = world_type("T", "", "");
+    type.life = (struct isola_host_life){.restarts = 0, .within_ms = 60000};
+    world_release_types(w, "t", "1", 1, &type);
+    must_reply(w, world_ask(w, "t/T/a", "add 1; get"), 1);
+    must_fail(w, world_ask(w, "t/T/a", "crash oh"), ISOLA_EFAILED);
+    must_fail(w, world_ask(w, "t/T/a", "get"), ISOLA_EFAILED);
+    must_reply(w, end_activation(w, "t/T/a"), true);
+    must_reply(w, world_ask(w, "t/T/a", "get"), 1);
+    world_end(w);
+}
+
 static void subscriptions_follow_an_actor_that_moves(void **state)
 {
     (void)state;
@@ -562,6 +614,8 @@ int main(void)
         cmocka_unit_test(a_failed_actor_starts_under_the_new_release),
         cmocka_unit_test(a_type_that_is_gone_answers_what_waits),
         cmocka_unit_test(what_waits_follows_an_actor_that_moves),
+        cmocka_unit_test(it_is_told_when_an_activation_has_ended),
+        cmocka_unit_test(one_that_has_failed_starts_again_when_it_is_ended),
         cmocka_unit_test(subscriptions_follow_an_actor_that_moves),
         cmocka_unit_test(a_message_is_passed_on_once),
         cmocka_unit_test(a_drain_ends_what_runs_and_refuses_what_waits),
