@@ -160,7 +160,7 @@ static const struct isola__command commands[] = {
      .run = isola__run_history},
     {.name = "restore",
      .synopsis = "ADDRESS or DIR",
-     .summary = "put an actor back to what it had, or a data directory",
+     .summary = "put an actor back, or a data directory",
      .about = "With --at: the actor has again what it had then, its state, storage, database\n"
               "and timers. It ends after the turn it is in, and the next message finds it so.\n"
               "Messages that wait for it stay; what it has sent stays sent. That is a change\n"
@@ -171,8 +171,8 @@ static const struct isola__command commands[] = {
               "through, before anything is changed.\n",
      .own_options =
          "  --at TIME        when: \"2031-01-02 14:32:05\" or 14:32 (local),\n"
-         "                   2031-01-02T14:32:05Z, \"10m ago\", -10m, or the number of a point\n"
-         "                   of \"ctl history\"\n"
+         "                   2031-01-02T14:32:05Z, \"10m ago\", -10m, or the number of a\n"
+         "                   point of \"ctl history\"\n"
          "  --dry-run        only say what that would change\n"
          "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n"
          "  --data DATADIR   the data directory, made if need be\n"

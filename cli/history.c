@@ -3,7 +3,7 @@
  * ctl history: when an actor has changed; ctl restore ADDRESS: it has again what it had then.
  *
  * All nodes are asked: an actor that has moved has its history where it lived then, and is put back
- * by the node it lives on now.
+ * by the node it lives on now, which gets what there was from there.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,8 +285,10 @@ static const json_t *point_at(const json_t *points, int64_t time)
     return NULL;
 }
 
-/* The time that is meant. False: there is none, which has been told. */
-static bool choose(struct isola__cli *cli, const json_t *value, const char *node, int64_t *time)
+/* The time that is meant, and the node it lived on then. False: there is none, which has been told.
+ */
+static bool choose(struct isola__cli *cli, const json_t *value, const char *node, int64_t *time,
+                   const char **from)
 {
     const json_t *points = json_object_get(value, "points"), *point;
     struct isola__when when;
@@ -308,13 +310,7 @@ static bool choose(struct isola__cli *cli, const json_t *value, const char *node
         return false;
     }
     point = point_at(points, when.ms);
-    if (point != NULL && strcmp(text(point, "node"), node) != 0) {
-        fail(cli, ISOLA_EUNREACHABLE,
-             "it lived on node %s then, which has that part of its history; it lives on node %s "
-             "now, and can be put back to what it had there",
-             text(point, "node"), node);
-        return false;
-    }
+    *from = point != NULL ? text(point, "node") : node;
     *time = when.ms;
     return true;
 }
@@ -367,11 +363,12 @@ void isola__run_restore_actor(struct isola__cli *cli)
     if (!isola__find(cli, address))
         return;
     json_t *value = look(cli, address), *done = NULL;
-    const char *node = value != NULL ? place(cli, value) : NULL;
-    if (node != NULL && choose(cli, value, node, &time)) {
+    const char *node = value != NULL ? place(cli, value) : NULL, *from;
+    if (node != NULL && choose(cli, value, node, &time, &from)) {
         struct isola_buf params = {0};
-        isola_mp_map(&params, 4);
+        isola_mp_map(&params, 5);
         isola_mp_kstr(&params, "node", node);
+        isola_mp_kstr(&params, "from", from);
         isola_mp_kstr(&params, "address", address);
         isola_mp_kuint(&params, "time", (uint64_t)time);
         isola_mp_kbool(&params, "dry", cli->options.dry_run);

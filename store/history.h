@@ -60,6 +60,18 @@ struct isola_past {
 POOL_THREAD ISOLA_MUST_USE int isola_state_past(struct isola_state *s, struct isola_slice address,
                                                 int64_t time, struct isola_past *out,
                                                 struct isola_err *err);
+/* All that it had then: its state, and rows in the order of part, peer and number; `what` counts
+ * them. Likewise otherwise. ISOLA_PAST_NOW: what it has. */
+#define ISOLA_PAST_NOW INT64_MAX
+POOL_THREAD ISOLA_MUST_USE int isola_state_then(struct isola_state *s, struct isola_slice address,
+                                                int64_t time, struct isola_past *out,
+                                                struct isola_err *err);
+/* As isola_state_past, to what another store says that it had then. ISOLA_EINVAL: that is not as
+ * isola_state_then gives it. */
+POOL_THREAD ISOLA_MUST_USE int isola_state_past_from(struct isola_state *s,
+                                                     struct isola_slice address,
+                                                     const struct isola_past *then,
+                                                     struct isola_past *out, struct isola_err *err);
 ANY_THREAD void isola_past_free(struct isola_past *p);
 
 /* All that the state of `address` has been since the history began, in order, to what it is: each

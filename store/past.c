@@ -119,9 +119,10 @@ struct then {
     struct isola__look look;
     int64_t time;
     struct isola_map rows; /* part, number, peer → struct changed */
-    struct changed **all;
+    struct changed **all_rows;
     size_t n, cap;
     struct isola_past *out;
+    bool all;      /* what is as it was is wanted, too */
     bool any_page; /* it had a database */
     /* Its rows go, and then come those there were: */
     bool all_timers, all_pages;
@@ -145,9 +146,9 @@ static struct changed *changed_row(struct then *t, sqlite3_stmt *row)
         isola_map_set(&t->rows, isola_buf_slice(&name), c);
         if (t->n == t->cap) {
             t->cap = t->cap > 0 ? t->cap * 2 : 64;
-            t->all = isola_realloc(t->all, t->cap * sizeof(struct changed *));
+            t->all_rows = isola_realloc(t->all_rows, t->cap * sizeof(struct changed *));
         }
-        t->all[t->n++] = c;
+        t->all_rows[t->n++] = c;
     }
     isola_buf_free(&name);
     return c;
@@ -161,7 +162,7 @@ static void add_changed(void *arg, sqlite3_stmt *row)
         int part = sqlite3_column_int(row, 0);
         t->out->there |= part == ISOLA__PAST_STATE;
         t->any_page |= part == ISOLA_KEPT_PAGE;
-        if (part == ISOLA_KEPT_TIMER)
+        if (part == ISOLA_KEPT_TIMER || t->all)
             changed_row(t, row)->stays = true;
         return;
     }
@@ -174,25 +175,12 @@ static void add_changed(void *arg, sqlite3_stmt *row)
     }
 }
 
-static int read_value(struct isola__look *l, const char *sql, const struct changed *c,
-                      struct isola_buf *out)
+/* Appends what the statement gives. */
+static int read_value(struct isola__look *l, sqlite3_stmt *stmt, int code, struct isola_buf *out)
 {
-    int code = 0, rc = SQLITE_DONE;
-    sqlite3_stmt *stmt = isola__look_prepare(l, sql, &code);
-    if (code == 0) {
-        bool image = strstr(sql, "past") != NULL;
-        if (image) {
-            isola__bind_int(stmt, 1, c->image);
-        } else {
-            isola__bind_text(stmt, 1, l->address);
-            if (c->part != ISOLA__PAST_STATE) {
-                isola__bind_int(stmt, 2, c->part);
-                isola__bind_text(stmt, 3, isola_slice(c->peer, c->peer_len));
-                isola__bind_int(stmt, 4, c->seq);
-            }
-        }
-        rc = sqlite3_step(stmt);
-        struct isola_slice value = rc == SQLITE_ROW ? isola__column(stmt, 0) : isola_slice(NULL, 0);
+    int rc = code == 0 ? sqlite3_step(stmt) : SQLITE_DONE;
+    if (rc == SQLITE_ROW) {
+        struct isola_slice value = isola__column(stmt, 0);
         isola_buf_append(out, value.data, value.len);
         if (out->failed)
             code = isola_fail(l->err, ISOLA_ENOMEM, "no memory for what was there then");
@@ -201,22 +189,46 @@ static int read_value(struct isola__look *l, const char *sql, const struct chang
     return code;
 }
 
-static const char now_sql[] =
-    "SELECT value FROM kept WHERE address = ?1 AND part = ?2 AND peer = ?3 AND seq = ?4";
+static int read_image(struct isola__look *l, const struct changed *c, struct isola_buf *out)
+{
+    int code = 0;
+    sqlite3_stmt *stmt = isola__look_prepare(l, "SELECT value FROM past WHERE id = ?1", &code);
+    if (code == 0)
+        isola__bind_int(stmt, 1, c->image);
+    return read_value(l, stmt, code, out);
+}
+
+static int read_now(struct isola__look *l, const struct changed *c, struct isola_buf *out)
+{
+    int code = 0;
+    bool row = c->part != ISOLA__PAST_STATE;
+    sqlite3_stmt *stmt =
+        isola__look_prepare(l,
+                            row ? "SELECT value FROM kept WHERE address = ?1 AND part = ?2"
+                                  " AND peer = ?3 AND seq = ?4"
+                                : "SELECT value FROM state WHERE address = ?1",
+                            &code);
+    if (code == 0)
+        isola__bind_text(stmt, 1, l->address);
+    if (code == 0 && row) {
+        isola__bind_int(stmt, 2, c->part);
+        isola__bind_text(stmt, 3, isola_slice(c->peer, c->peer_len));
+        isola__bind_int(stmt, 4, c->seq);
+    }
+    return read_value(l, stmt, code, out);
+}
 
 /* Of what there was then, and of what there is. */
 static int values_of(struct then *t, const struct changed *c, struct isola_buf *then,
                      struct isola_buf *now)
 {
-    const char *is =
-        c->part == ISOLA__PAST_STATE ? "SELECT value FROM state WHERE address = ?1" : now_sql;
     int code = 0;
     if (c->image != 0)
-        code = read_value(&t->look, "SELECT value FROM past WHERE id = ?1", c, then);
+        code = read_image(&t->look, c, then);
     if (code == 0 && c->stays)
-        code = read_value(&t->look, is, c, then);
+        code = read_now(&t->look, c, then);
     if (code == 0 && c->now)
-        code = read_value(&t->look, is, c, now);
+        code = read_now(&t->look, c, now);
     return code;
 }
 
@@ -307,9 +319,9 @@ static int compare_all(struct then *t)
 {
     int code = 0;
     if (t->n > 0)
-        qsort(t->all, t->n, sizeof(struct changed *), in_order);
+        qsort(t->all_rows, t->n, sizeof(struct changed *), in_order);
     for (size_t i = 0; i < t->n; i++) {
-        const struct changed *c = t->all[i];
+        const struct changed *c = t->all_rows[i];
         bool goes = c->now && !was_there(c);
         t->any_page |= c->part == ISOLA_KEPT_PAGE && was_there(c);
         t->all_timers |= c->part == ISOLA_KEPT_TIMER && goes;
@@ -322,9 +334,9 @@ static int compare_all(struct then *t)
         add_whole(t, ISOLA_KEPT_PAGE);
     for (int puts = 0; puts < 2; puts++)
         for (size_t i = 0; i < t->n && code == 0; i++)
-            code = compare(t, t->all[i], puts != 0);
+            code = compare(t, t->all_rows[i], puts != 0);
     for (size_t i = 0; i < t->n; i++)
-        t->out->there |= t->all[i]->part == ISOLA__PAST_STATE && t->all[i]->image != 0;
+        t->out->there |= t->all_rows[i]->part == ISOLA__PAST_STATE && t->all_rows[i]->image != 0;
     t->out->change.value = isola_buf_slice(&t->out->state);
     t->out->change.rows = t->out->rows.row;
     t->out->change.nrows = t->out->rows.n;
@@ -349,12 +361,30 @@ static int check_time(struct isola_state *s, const struct isola__look *l, int64_
     return 0;
 }
 
+static int open_then(struct then *t, struct isola_state *s, struct isola_slice address,
+                     struct isola_err *err)
+{
+    *t->out = (struct isola_past){0};
+    return isola__look_open(&t->look, s, address, err);
+}
+
+static int close_then(struct then *t, int code)
+{
+    isola__look_close(&t->look);
+    for (size_t i = 0; i < t->n; i++)
+        free(t->all_rows[i]);
+    free(t->all_rows);
+    isola_map_free(&t->rows);
+    if (code != 0)
+        isola_past_free(t->out);
+    return code;
+}
+
 int isola_state_past(struct isola_state *s, struct isola_slice address, int64_t time,
                      struct isola_past *out, struct isola_err *err)
 {
     struct then t = {.time = time, .out = out};
-    *out = (struct isola_past){0};
-    int code = isola__look_open(&t.look, s, address, err);
+    int code = open_then(&t, s, address, err);
     if (code != 0)
         return code;
     code = check_time(s, &t.look, time);
@@ -362,14 +392,47 @@ int isola_state_past(struct isola_state *s, struct isola_slice address, int64_t 
         code = isola__look_each(&t.look, time, add_changed, &t);
     if (code == 0)
         code = compare_all(&t);
-    isola__look_close(&t.look);
-    for (size_t i = 0; i < t.n; i++)
-        free(t.all[i]);
-    free(t.all);
-    isola_map_free(&t.rows);
-    if (code != 0)
-        isola_past_free(out);
+    return close_then(&t, code);
+}
+
+/* All that was there then. */
+static int take_all(struct then *t)
+{
+    int code = 0;
+    if (t->n > 0)
+        qsort(t->all_rows, t->n, sizeof(struct changed *), in_order);
+    for (size_t i = 0; i < t->n && code == 0; i++) {
+        const struct changed *c = t->all_rows[i];
+        struct isola_buf then = {0}, now = {0};
+        if (was_there(c))
+            code = values_of(t, c, &then, &now);
+        if (code == 0 && was_there(c) && c->part == ISOLA__PAST_STATE) {
+            t->out->there = true;
+            put_state(t, c, &then);
+        } else if (code == 0 && was_there(c)) {
+            put_row(t, c, isola_buf_slice(&then), false);
+        }
+        isola_buf_free(&then);
+        isola_buf_free(&now);
+    }
     return code;
+}
+
+int isola_state_then(struct isola_state *s, struct isola_slice address, int64_t time,
+                     struct isola_past *out, struct isola_err *err)
+{
+    bool now = time == ISOLA_PAST_NOW;
+    struct then t = {.time = now ? INT64_MAX - 1 : time, .out = out, .all = true};
+    int code = open_then(&t, s, address, err);
+    if (code != 0)
+        return code;
+    if (!now)
+        code = check_time(s, &t.look, time);
+    if (code == 0)
+        code = isola__look_each(&t.look, t.time, add_changed, &t);
+    if (code == 0)
+        code = take_all(&t);
+    return close_then(&t, code);
 }
 
 void isola_past_free(struct isola_past *p)

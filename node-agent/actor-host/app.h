@@ -214,7 +214,7 @@ struct peer *peers_named(struct app *app, struct isola_slice name);
 
 int claims_open(struct app *app, struct isola_err *err);
 ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
-/* The same though it is being put back (past.c). */
+/* The same though it is being put back (put_back.c). */
 ANY_THREAD void claims_read_now(struct app *app, struct isola_state_io *io);
 /* The loop's: its state is on its way here, or away. */
 bool claims_moving(const struct app *app, struct isola_slice address);
@@ -290,9 +290,9 @@ void links_asked(struct app *app, const struct isola_msg *m);
 struct store_job {
     struct parcel parcel; /* first */
     struct app *app;
-    uint64_t asked;
+    uint64_t asked;                     /* the agent's; 0: it is somebody else who wants it */
     void (*work)(struct store_job *j);  /* in the thread: fills `out` or `err` */
-    void (*ended)(struct store_job *j); /* on the loop, when that has been answered; frees it */
+    void (*ended)(struct store_job *j); /* on the loop, when the agent has its answer; frees it */
     struct isola_buf out;
     struct isola_err err;
     /* --- */
@@ -307,12 +307,15 @@ void backup_asked(struct app *app, uint64_t asked, struct isola_slice params);
 /* Before the store is closed: what goes on is ended, and nothing begins any more. */
 void store_end(void);
 
-/* --- past.c: when an actor has changed, and putting it back to what it was --- */
+/* --- past.c, put_back.c: when an actor has changed, and putting it back to what it had --- */
 
 void history_asked(struct app *app, uint64_t asked, struct isola_slice params);
 void restore_asked(struct app *app, uint64_t asked, struct isola_slice params);
-/* The activation of one that is put back, known by this number, has ended. */
-void past_ended(struct app *app, uint64_t id);
+/* To one that is put back, known by origin.id: its activation has ended, or that is what another
+ * node says that it had. Borrows it. */
+void past_answered(struct app *app, const struct isola_mail *mail);
+/* A peer asks what an actor had here. */
+void past_asked(struct conn *conn, const struct isola_msg *m);
 /* Is the address being put back? */
 ANY_THREAD bool past_holds(struct app *app, struct isola_slice address);
 /* The same; if so this read is done when it has been. */
@@ -357,7 +360,7 @@ struct app {
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
     struct isola_map missed; /* addresses of activations that had to start without their state */
     uint64_t next_claim;
-    struct put_back *put_backs; /* those under way: past.c; with past_lock */
+    struct put_back *put_backs; /* those under way: put_back.c; with past_lock */
     pthread_mutex_t past_lock;
     atomic_uint nput_backs;
     uv_timer_t claim_retry, forget;

@@ -745,7 +745,7 @@ void claims_answered(struct app *app, struct isola_mail *mail)
         if (g != NULL)
             activation_ended(g);
         else
-            past_ended(app, mail->origin.id);
+            past_answered(app, mail);
     }
     isola_mail_free(mail);
 }

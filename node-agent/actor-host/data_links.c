@@ -333,9 +333,11 @@ static void on_answer(struct peer *p, const struct isola_msg *m, void *memory)
     free(memory);
 }
 
+/* What is the loop's to answer. */
 struct claim_parcel {
     struct parcel parcel;
     uint64_t number; /* of the connection, which may end meanwhile */
+    void (*asked)(struct conn *c, const struct isola_msg *m);
     struct isola_msg *msg;
 };
 
@@ -346,16 +348,18 @@ static void run_claim(struct app *app, struct parcel *parcel)
     struct conn *c = isola_map_get(&app->conns, number_key(&q->number));
     pthread_mutex_unlock(&app->conns_lock);
     if (c != NULL)
-        claims_asked(c, q->msg);
+        q->asked(c, q->msg);
     free(q->msg);
     free(q);
 }
 
-static void claim(struct conn *c, const struct isola_msg *m)
+static void hand_to_loop(struct conn *c, const struct isola_msg *m,
+                         void (*asked)(struct conn *c, const struct isola_msg *m))
 {
     struct claim_parcel *q = isola_zalloc(sizeof(*q));
     q->parcel.run = run_claim;
     q->number = c->number;
+    q->asked = asked;
     q->msg = isola_msg_copy(m);
     if (q->msg == NULL)
         free(q);
@@ -471,7 +475,9 @@ static void data_frame(struct isola_link *link, struct isola_slice frame, void *
     else if (m.dst.len > 0)
         conn_deliver(c, &m, true, isola_link_take(link, frame));
     else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "claim"))
-        claim(c, &m);
+        hand_to_loop(c, &m, claims_asked);
+    else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "past"))
+        hand_to_loop(c, &m, past_asked);
     else if (m.kind == ISOLA_MSG_EMIT && isola_slice_is(m.event, "hello"))
         on_hello(c);
     else if (m.kind == ISOLA_MSG_ASK) {

@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * When an actor has changed, and putting it back to what it had then (store/history.h).
+ * When an actor has changed, and what it had (store/history.h), for who asks.
  *
- * The happy path of putting back: reads of the address wait from now on; its activation ends after
- * the turn it is in, as for a newer release, so that what waits for the actor is for its next
- * activation; its state is brought here, if it is not yet (claims.c); then a thread looks at what
- * it had then, and writes what differs as one commit. Then reads go on, and whoever starts finds
- * what it had then. Timers that are due by now fire.
- *
- * An actor that has moved has been on one node at a time: what its notes were then says
- * whether it was here (notes.h). What another node had it cannot be put back to from here.
- *
- * Failure modes: whatever fails, nothing is written and reads go on. A process that dies has
- * written all of it or nothing.
+ * An actor that has moved has been on one node at a time: what its notes were then says whether it
+ * was here (notes.h). Each node knows of the time when it was there.
  */
-#include <semaphore.h>
+#include "node-agent/actor-host/past.h"
+
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 #include "node-agent/actor-host/notes.h"
-#include "store/history.h"
 
 #define POINTS_MAX     10000u
 #define POINTS_DEFAULT 1000u
@@ -47,6 +38,27 @@ static int64_t time_here(const struct note_stays *all, int64_t time)
     return next != NULL && next->note.kind == NOTE_MINE ? next->from : 0;
 }
 
+int past_check_stay(struct app *app, struct isola_slice address, int64_t time, bool there,
+                    struct isola_err *err)
+{
+    struct note_stays stays;
+    int code = note_stays(app, address, &stays, err);
+    const struct note_stay *stay = code == 0 ? stay_at(&stays, time) : NULL;
+    if (stay != NULL && stay->note.kind == NOTE_GIVEN)
+        code = isola_fail(err, ISOLA_EUNREACHABLE,
+                          "at that time it lived on node %.*s, not on %s: that part of its history "
+                          "is there",
+                          ISOLA_FMT(isola_buf_slice(&stay->note.taker)), app->options.node);
+    else if ((stay != NULL && stay->note.kind == NOTE_TAKING) ||
+             (code == 0 && stay == NULL && stays.n > 0 && !there))
+        code = isola_fail(err, ISOLA_EUNREACHABLE,
+                          "at that time it did not live on node %s: that part of its history is "
+                          "not here",
+                          app->options.node);
+    note_stays_free(&stays);
+    return code;
+}
+
 /* --- when it has changed --- */
 
 struct history_job {
@@ -63,8 +75,7 @@ static void write_count(struct isola_buf *out, const char *name, struct isola_hi
     isola_mp_kuint(out, "gone", c.gone);
 }
 
-#define CHANGES 5
-static void write_changes(struct isola_buf *out, const struct isola_history_changes *what)
+void past_write_changes(struct isola_buf *out, const struct isola_history_changes *what)
 {
     isola_mp_kbool(out, "state", what->state);
     write_count(out, "storage", what->items);
@@ -83,10 +94,10 @@ static void write_points(struct isola_buf *out, const struct isola_history *h,
         int64_t time = time_here(stays, p->time);
         if (time == 0)
             continue;
-        isola_mp_map(&points, CHANGES + 2);
+        isola_mp_map(&points, PAST_CHANGES + 2);
         isola_mp_kuint(&points, "time", (uint64_t)time);
         isola_mp_kbool(&points, "oldest", p->oldest);
-        write_changes(&points, &p->what);
+        past_write_changes(&points, &p->what);
         n++;
     }
     isola_mp_cstr(out, "points");
@@ -129,8 +140,8 @@ static void looked_back(struct store_job *base)
     free(base);
 }
 
-static bool take_address(struct app *app, uint64_t asked, struct isola_slice params,
-                         const char *method, struct isola_buf *out)
+bool past_take_address(struct app *app, uint64_t asked, struct isola_slice params,
+                       const char *method, struct isola_buf *out)
 {
     struct isola_slice address;
     struct isola_address parts;
@@ -148,7 +159,7 @@ void history_asked(struct app *app, uint64_t asked, struct isola_slice params)
 {
     struct isola_buf address = {0};
     uint64_t most = POINTS_DEFAULT;
-    if (!take_address(app, asked, params, "history", &address))
+    if (!past_take_address(app, asked, params, "history", &address))
         return;
     (void)isola_mp_find_uint(params, "limit", &most);
     struct history_job *j = isola_zalloc(sizeof(*j));
@@ -159,265 +170,68 @@ void history_asked(struct app *app, uint64_t asked, struct isola_slice params)
     (void)store_job(&j->base);
 }
 
-/* --- putting back --- */
+/* --- what another node wants to know --- */
 
-struct put_back {
-    struct store_job job; /* first */
-    struct put_back *next;
-    uint64_t id;
+struct peer_job {
+    struct store_job base; /* first */
     struct isola_buf address;
     int64_t time;
-    bool dry;                     /* it is only said what it would change */
-    struct isola_state_io *waits; /* reads, by their adapter[0]; with past_lock */
-    uint64_t due;                 /* of the first timer that came back, ms since 1970; 0: none */
-    /* bringing its state here: */
-    struct parcel parcel;
-    struct isola_state_io io;
-    /* writing: */
-    struct isola_state_req req;
-    sem_t written;
+    struct isola_origin to;
 };
 
-static struct put_back *held(struct app *app, struct isola_slice address)
+static void look_for_peer(struct store_job *base)
 {
-    struct put_back *b = app->put_backs;
-    while (b != NULL && !isola_slice_eq(isola_buf_slice(&b->address), address))
-        b = b->next;
-    return b;
-}
-
-bool past_holds(struct app *app, struct isola_slice address)
-{
-    if (atomic_load(&app->nput_backs) == 0)
-        return false;
-    pthread_mutex_lock(&app->past_lock);
-    bool is = held(app, address) != NULL;
-    pthread_mutex_unlock(&app->past_lock);
-    return is;
-}
-
-bool past_hold(struct app *app, struct isola_state_io *io)
-{
-    if (atomic_load(&app->nput_backs) == 0)
-        return false;
-    pthread_mutex_lock(&app->past_lock);
-    struct put_back *b = held(app, io->address);
-    if (b != NULL) {
-        io->adapter[0] = b->waits;
-        b->waits = io;
-    }
-    pthread_mutex_unlock(&app->past_lock);
-    return b != NULL;
-}
-
-static void hold(struct put_back *b)
-{
-    struct app *app = b->job.app;
-    pthread_mutex_lock(&app->past_lock);
-    b->next = app->put_backs;
-    app->put_backs = b;
-    atomic_fetch_add(&app->nput_backs, 1);
-    pthread_mutex_unlock(&app->past_lock);
-}
-
-/* Reads go on. */
-static void let_go(struct put_back *b)
-{
-    struct app *app = b->job.app;
-    pthread_mutex_lock(&app->past_lock);
-    struct put_back **at = &app->put_backs;
-    while (*at != b)
-        at = &(*at)->next;
-    *at = b->next;
-    atomic_fetch_sub(&app->nput_backs, 1);
-    struct isola_state_io *waits = b->waits;
-    pthread_mutex_unlock(&app->past_lock);
-    while (waits != NULL) {
-        struct isola_state_io *next = waits->adapter[0];
-        claims_read_now(app, waits);
-        waits = next;
-    }
-}
-
-static void put_back_ended(struct store_job *base)
-{
-    struct put_back *b = (struct put_back *)base;
-    if (!b->dry)
-        let_go(b);
-    if (b->due != 0)
-        isola_host_timer(base->app->host, isola_buf_slice(&b->address), b->due);
-    isola_buf_free(&b->address);
-    free(b);
-}
-
-static void refuse(struct put_back *b, int code, const char *why)
-{
-    agent_link_fail(b->job.app, b->job.asked, code, why);
-    put_back_ended(&b->job);
-}
-
-/* --- in the thread --- */
-
-static void written(struct isola_state_req *req, int code, struct isola_slice value,
-                    const char *why)
-{
-    struct put_back *b = req->arg;
-    (void)value;
-    if (code != 0)
-        isola_fail(&b->job.err, code, "%s", why);
-    sem_post(&b->written);
-}
-
-static int write_past(struct put_back *b, const struct isola_past *past)
-{
-    if (!past->change.has_value && past->change.nrows == 0)
-        return 0;
-    sem_init(&b->written, 0, 0);
-    b->req =
-        (struct isola_state_req){.cb = written, .arg = b, .address = isola_buf_slice(&b->address)};
-    isola_state_write(b->job.app->state, &b->req, &past->change);
-    while (sem_wait(&b->written) != 0) /* EINTR */
-        continue;
-    sem_destroy(&b->written);
-    b->due = past->due;
-    return b->job.err.code;
-}
-
-/* It lived here then. */
-static int check_stay(struct put_back *b, const struct isola_past *past)
-{
-    struct note_stays stays;
-    struct isola_err *err = &b->job.err;
-    int code = note_stays(b->job.app, isola_buf_slice(&b->address), &stays, err);
-    const struct note_stay *stay = code == 0 ? stay_at(&stays, b->time) : NULL;
-    if (stay != NULL && stay->note.kind == NOTE_GIVEN)
-        code = isola_fail(err, ISOLA_EUNREACHABLE,
-                          "at that time it lived on node %.*s, not on %s: it can be put back to "
-                          "what it had on the node where it lives",
-                          ISOLA_FMT(isola_buf_slice(&stay->note.taker)), b->job.app->options.node);
-    else if ((stay != NULL && stay->note.kind == NOTE_TAKING) ||
-             (code == 0 && stay == NULL && stays.n > 0 && !past->there))
-        code = isola_fail(err, ISOLA_EUNREACHABLE,
-                          "at that time it did not live on node %s yet: it can be put back to what "
-                          "it had on the node where it lives",
-                          b->job.app->options.node);
-    note_stays_free(&stays);
-    return code;
-}
-
-static void put_back(struct store_job *base)
-{
-    struct put_back *b = (struct put_back *)base;
-    struct isola_past past;
-    struct isola_slice address = isola_buf_slice(&b->address);
-    if (isola_state_past(base->app->state, address, b->time, &past, &base->err) != 0)
+    struct peer_job *j = (struct peer_job *)base;
+    struct isola_slice address = isola_buf_slice(&j->address);
+    struct isola_past then;
+    if (isola_state_then(base->app->state, address, j->time, &then, &base->err) != 0)
         return;
-    int code = check_stay(b, &past);
-    if (code == 0 && !b->dry)
-        code = write_past(b, &past);
-    if (code == 0) {
-        isola_mp_map(&base->out, CHANGES + 4);
-        isola_mp_kstr(&base->out, "node", base->app->options.node);
-        isola_mp_kuint(&base->out, "time", (uint64_t)b->time);
-        isola_mp_kbool(&base->out, "there", past.there);
-        isola_mp_kbool(&base->out, "dry", b->dry);
-        write_changes(&base->out, &past.what);
+    if (past_check_stay(base->app, address, j->time, then.there, &base->err) == 0) {
+        isola_mp_array(&base->out, 1);
+        isola_mp_map(&base->out, 3);
+        isola_mp_kbool(&base->out, "there", then.there);
+        isola_mp_cstr(&base->out, "state");
+        isola_mp_bin(&base->out, isola_buf_slice(&then.state));
+        isola_mp_cstr(&base->out, "kept");
+        isola_kept_write(&base->out, then.rows.row, then.rows.n);
     }
-    if (code == 0 && !b->dry)
-        isola_log(ISOLA_LOG_INFO, "%.*s was put back to what it had before", ISOLA_FMT(address));
-    isola_past_free(&past);
+    isola_past_free(&then);
 }
 
-/* --- on the loop --- */
-
-static void run_here(struct app *app, struct parcel *parcel)
+static void looked_for_peer(struct store_job *base)
 {
-    struct put_back *b =
-        (struct put_back *)(void *)((char *)parcel - offsetof(struct put_back, parcel));
-    (void)app;
-    if (b->job.err.code == 0)
-        (void)store_job(&b->job);
-    else
-        refuse(b, b->job.err.code, b->job.err.text);
+    struct peer_job *j = (struct peer_job *)base;
+    struct isola_mail *m = base->err.code == 0
+                               ? isola_mail_answer(j->to, true, isola_buf_slice(&base->out))
+                               : isola_mail_failure(j->to, base->err.code, "%s", base->err.text);
+    if (m != NULL)
+        conn_answer(base->app, m);
+    isola_buf_free(&j->address);
+    free(j);
 }
 
-/* Its state is here, or there is none. */
-static void state_is_here(struct isola_state_io *io, int code, struct isola_slice value,
-                          const char *why)
+void past_asked(struct conn *conn, const struct isola_msg *m)
 {
-    struct put_back *b = (struct put_back *)(void *)((char *)io - offsetof(struct put_back, io));
-    (void)value;
-    if (code != 0 && code != ISOLA_ENOENT)
-        isola_fail(&b->job.err, code, "%s", why != NULL ? why : "its state cannot be had now");
-    b->parcel.run = run_here;
-    outbox_put(b->job.app, &b->parcel);
-}
-
-void past_ended(struct app *app, uint64_t id)
-{
-    pthread_mutex_lock(&app->past_lock);
-    struct put_back *b = app->put_backs;
-    while (b != NULL && b->id != id)
-        b = b->next;
-    pthread_mutex_unlock(&app->past_lock);
-    if (b == NULL)
-        return;
-    b->io = (struct isola_state_io){.done = state_is_here, .address = isola_buf_slice(&b->address)};
-    claims_read_now(app, &b->io);
-}
-
-static void end_activation(struct put_back *b)
-{
-    struct app *app = b->job.app;
-    struct isola_slice none = {0};
-    struct isola_mail *end =
-        isola_mail_new(ISOLA_MAIL_UPGRADE, none, isola_buf_slice(&b->address), none, none, none);
-    hold(b);
-    if (end == NULL) {
-        refuse(b, ISOLA_ENOMEM, "no memory to end its activation");
-        return;
-    }
-    end->origin.link = GIVE_LINK;
-    end->origin.id = b->id;
-    isola_host_stop(app->host, end);
-}
-
-void restore_asked(struct app *app, uint64_t asked, struct isola_slice params)
-{
-    struct isola_buf address = {0};
+    struct isola_slice params = {0}, address = {0};
+    struct isola_origin to = {.link = conn->number, .id = m->id};
+    struct isola_address parts;
+    struct isola_err err;
     uint64_t time = 0;
-    bool dry = false;
-    if (!take_address(app, asked, params, "restore", &address))
-        return;
-    (void)isola_mp_find_bool(params, "dry", &dry);
-    const char *why = NULL;
-    int code = ISOLA_EBUSY;
-    struct isola_slice at = isola_buf_slice(&address);
-    if (!isola_mp_find_uint(params, "time", &time) || time == 0 || time > INT64_MAX) {
-        code = ISOLA_EINVAL;
-        why = "restore: \"time\" is to be in ms since 1970";
-    } else if (peers_locate(app, at) != 0) {
-        code = ISOLA_EUNREACHABLE;
-        why = "it does not live on this node";
-    } else if (past_holds(app, at)) {
-        why = "it is being put back already";
-    } else if (app->shutdown_id != 0 || claims_moving(app, at)) {
-        why = "its state is on its way between two nodes: try again";
-    }
-    if (why != NULL) {
-        agent_link_fail(app, asked, code, why);
-        isola_buf_free(&address);
+    isola_mp_at(m->args, 0, &params);
+    if (!isola_mp_find_str(params, "address", &address) ||
+        isola_address_parse(address, &parts, &err) != 0 ||
+        !isola_mp_find_uint(params, "time", &time) || time == 0 || time >= ISOLA_PAST_NOW) {
+        struct isola_mail *f =
+            isola_mail_failure(to, ISOLA_EINVAL, "past has an address and a time");
+        if (f != NULL)
+            conn_answer(conn->app, f);
         return;
     }
-    struct put_back *b = isola_zalloc(sizeof(*b));
-    *b = (struct put_back){
-        .job = {.app = app, .asked = asked, .work = put_back, .ended = put_back_ended},
-        .id = ++app->next_claim,
-        .address = address,
+    struct peer_job *j = isola_zalloc(sizeof(*j));
+    *j = (struct peer_job){
+        .base = {.app = conn->app, .work = look_for_peer, .ended = looked_for_peer},
         .time = (int64_t)time,
-        .dry = dry};
-    if (dry)
-        (void)store_job(&b->job);
-    else
-        end_activation(b);
+        .to = to};
+    isola_buf_append(&j->address, address.data, address.len);
+    (void)store_job(&j->base);
 }

@@ -112,10 +112,23 @@ static void report(struct app *app, const struct isola_survey_options *options,
 
 /* --- threads --- */
 
+/* Answers it. */
+static void end_job(struct store_job *j)
+{
+    struct isola_buf out = j->out;
+    if (j->asked != 0 && j->err.code != 0)
+        agent_link_fail(j->app, j->asked, j->err.code, j->err.text);
+    else if (j->asked != 0)
+        agent_link_reply(j->app, j->asked, isola_buf_slice(&out));
+    j->ended(j);
+    isola_buf_free(&out);
+}
+
 static void run_done(struct app *app, struct parcel *parcel)
 {
     struct store_job *j = (struct store_job *)parcel;
     struct store_job **at = &jobs;
+    (void)app;
     while (*at != j)
         at = &(*at)->next;
     *at = j->next;
@@ -124,12 +137,7 @@ static void run_done(struct app *app, struct parcel *parcel)
         pthread_join(j->thread, NULL);
     if (j->err.code == 0 && j->out.failed)
         isola_fail(&j->err, ISOLA_ENOMEM, "no memory for the answer");
-    if (j->err.code != 0)
-        agent_link_fail(app, j->asked, j->err.code, j->err.text);
-    else
-        agent_link_reply(app, j->asked, isola_buf_slice(&j->out));
-    isola_buf_free(&j->out);
-    j->ended(j);
+    end_job(j);
 }
 
 static void *run_job(void *arg)
@@ -172,19 +180,15 @@ static void ended(struct store_job *j)
 
 bool store_job(struct store_job *j)
 {
-    struct app *app = j->app;
-    bool busy = njobs >= JOBS_MAX || atomic_load(&stop);
-    if (busy)
-        agent_link_fail(app, j->asked, ISOLA_EBUSY,
-                        atomic_load(&stop) ? "the node is stopping"
-                                           : "the store is being looked through already");
     j->parcel.run = run_done;
-    if (!busy && pthread_create(&j->thread, NULL, run_job, j) != 0) {
-        agent_link_fail(app, j->asked, ISOLA_ENOMEM, "cannot start a thread");
-        busy = true;
-    }
-    if (busy) {
-        j->ended(j);
+    if (atomic_load(&stop))
+        isola_fail(&j->err, ISOLA_EBUSY, "the node is stopping");
+    else if (njobs >= JOBS_MAX)
+        isola_fail(&j->err, ISOLA_EBUSY, "the store is being looked through already");
+    else if (pthread_create(&j->thread, NULL, run_job, j) != 0)
+        isola_fail(&j->err, ISOLA_ENOMEM, "cannot start a thread");
+    if (j->err.code != 0) {
+        end_job(j);
         return false;
     }
     j->next = jobs;

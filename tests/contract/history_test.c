@@ -155,6 +155,30 @@ static void pass_time(uint64_t *seed)
         fake_now += (int64_t)disk_pick(seed, 3000);
 }
 
+/* As if another store had said what was there. */
+static void expect_from(struct isola_state *s, struct book *b, const struct moment *m, int64_t time)
+{
+    struct isola_slice address = isola_slice_str(name_of(m->at));
+    struct isola_past all, past;
+    struct isola_err err;
+    struct model then;
+    assert_int_equal(isola_state_then(s, address, time, &all, &err), 0);
+    assert_int_equal(isola_state_past_from(s, address, &all, &past, &err), 0);
+    copy_model(&then, &b->model[m->at]);
+    model_write(&then, &past.change);
+    char *is = text_of(&then), *kept = messages_of(&then),
+         *messages = messages_of(&b->model[m->at]);
+    assert_string_equal(is, m->text);
+    assert_string_equal(kept, messages);
+    assert_int_equal(all.there, past.there);
+    free(is);
+    free(kept);
+    free(messages);
+    model_free(&then);
+    isola_past_free(&past);
+    isola_past_free(&all);
+}
+
 static void expect_then(struct isola_state *s, struct book *b, const struct moment *m, int64_t time)
 {
     struct isola_past past;
@@ -175,6 +199,7 @@ static void expect_then(struct isola_state *s, struct book *b, const struct mome
     free(messages);
     model_free(&then);
     isola_past_free(&past);
+    expect_from(s, b, m, time);
 }
 
 /* Until the next point of the address, or now. */

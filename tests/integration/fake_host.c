@@ -305,8 +305,9 @@ int main(int argc, char **argv)
     uv_loop_t *loop = uv_default_loop();
     uv_timer_t forever; /* a stubborn host outlives its link */
     mode = getenv("FAKE_HOST") != NULL ? getenv("FAKE_HOST") : "";
-    if (argc != 9 || strcmp(argv[1], "--node") != 0 || strcmp(argv[3], "--data") != 0 ||
-        strcmp(argv[5], "--threads") != 0 || strcmp(argv[7], "--memory") != 0)
+    if (argc != 13 || strcmp(argv[1], "--node") != 0 || strcmp(argv[3], "--data") != 0 ||
+        strcmp(argv[5], "--threads") != 0 || strcmp(argv[7], "--memory") != 0 ||
+        strcmp(argv[9], "--history") != 0 || strcmp(argv[11], "--history-size") != 0)
         return 2;
     node = argv[2];
     if (strcmp(mode, "exit") == 0) {

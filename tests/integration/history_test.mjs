@@ -226,7 +226,7 @@ describe('a node', { timeout: 120_000 }, () => {
     await cluster.deploy(one, 's', app);
     const keys = Array.from({ length: 16 }, (_, i) => `m${i}`);
     for (const key of keys) await cart(key, one).ask('set', 'early');
-    const early = await noted('m0', one);
+    await history('m0', one);
     const two = await cluster.node('two', one);
     for (const key of keys) await cart(key, one).ask('set', 'late');
     const placed = await until('both have some', async () => {
@@ -236,10 +236,20 @@ describe('a node', { timeout: 120_000 }, () => {
     const moved = placed.find(([, n]) => n === 'two')[0], stayed = placed.find(([, n]) => n === 'one')[0];
     const { points } = await history(moved, one);
     assert.deepEqual([...new Set(points.map((p) => p.node))].sort(), ['one', 'two']);
-    const then = points.find((p) => p.node === 'one').time;
-    const far = await ctl(one, 'restore', `s/Cart/${moved}`, '--at', iso(then));
-    assert.deepEqual([far.status, /it lived on node one then.*it lives on node two now/.test(far.err)], [1, true], far.err);
-    assert.equal((await cart(moved, one).ask('all')).state.v, 'late');
+    // what the other node had, from there
+    const then = points.find((p) => p.node === 'one').time, late = await cart(moved, one).ask('all');
+    const dry = JSON.parse(await ctlOk(two, '--json', 'restore', `s/Cart/${moved}`, '--at', iso(then), '--dry-run'));
+    assert.deepEqual([dry.node, dry.there, dry.state, dry.storage, dry.timers], ['two', true, true, { put: 1, gone: 1 }, { put: 0, gone: 1 }]);
+    assert.deepEqual(await cart(moved, one).ask('all'), late);
+    const far = JSON.parse(await ctlOk(one, '--json', 'restore', `s/Cart/${moved}`, '--at', iso(then)));
+    assert.deepEqual([far.node, far.storage], ['two', dry.storage]);
+    assert.deepEqual(await cart(moved, one).ask('all'), { state: { v: 'early' }, keys: ['only early', 'v'], rows: ['early'], timers: ['of early'] });
+    await ctlOk(two, 'restore', `s/Cart/${moved}`, '--at', iso(points[0].time));
+    assert.deepEqual(await cart(moved, one).ask('all'), late);
+    await assert.rejects(two.client.call('restore', { node: 'two', from: 'nowhere', address: `s/Cart/${moved}`, time: then }), { code: 'EUNREACHABLE' });
+    await assert.rejects(two.client.call('restore', { node: 'two', address: `s/Cart/${moved}`, time: then }), /at that time it did not live on node two|the history does not reach so far/);
+    await assert.rejects(two.client.call('restore', { node: 'two', from: 'one', address: `s/Cart/${moved}`, time: Date.now() - 1 }), /node one, where it lived then: at that time it lived on node two/);
+    assert.deepEqual(await cart(moved, one).ask('all'), late);
     // wherever it is asked for
     const back = points[0].time;
     await cart(moved, one).ask('set', 'later');

@@ -65,7 +65,7 @@ describe('a store', { timeout: 240_000 }, () => {
     const { stores } = await ctlWhole(west, 'store', 'east', '--top', '1');
     assert.deepEqual(stores.map((s) => [s.node, s.largest.length]), [['east', 1]]);
     const lines = (await ctlOk(west, 'store', 'east', '--top', '0')).split('\n');
-    assert.match(lines[0], /^NODE +ACTORS +STATES +STORAGE +SQL +TIMERS +MESSAGES +JOURNAL +FILES +LOGS +COMMITS\/S +WRITES\/S$/);
+    assert.match(lines[0], /^NODE +ACTORS +STATES +STORAGE +SQL +TIMERS +MESSAGES +JOURNAL +HISTORY +FILES +LOGS +COMMITS\/S +WRITES\/S$/);
     assert.match(lines[1], /^east +\d+ /);
     assert.equal(lines[2], '');
     const { status, err } = await ctl(west, 'store', 'north');
