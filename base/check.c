@@ -39,7 +39,8 @@ void *isola_realloc(void *p, size_t size)
 char *isola_strndup(const char *s, size_t n)
 {
     char *copy = isola_alloc(n + 1);
-    memcpy(copy, s, n);
+    if (n > 0)
+        memcpy(copy, s, n);
     copy[n] = '\0';
     return copy;
 }

@@ -33,9 +33,8 @@
 /* Free pages are given back when there are so many, and a quarter of the file; in steps. */
 #define FREE_PAGES 4096
 #define FREE_STEP  256
-/* Pages of 4 KB in SQLite's log from which on they are put into the file, and as many more if that
- * could not be done because somebody reads. */
-#define LOG_PAGES 4000
+/* Pages of 4 KB in SQLite's log that are left there, at least. */
+#define LOG_PAGES 8
 
 struct fold {
     struct isola__group *g;
@@ -204,13 +203,14 @@ static int on_log(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* Puts it into the file when it has become large. This thread does it, as nobody else makes it
- * grow: so it can begin anew then, and does not become larger. */
+/* Puts it into the file when as much has come to it as is folded in one go. This thread does it, as
+ * nobody else makes it grow: so it begins anew then, unless somebody reads what it had. */
 static void copy_log(struct fold *f)
 {
     struct isola__group *g = f->g;
     pthread_mutex_lock(&g->tables_lock);
-    bool large = f->log_pages - f->copied_at >= LOG_PAGES;
+    bool large = f->log_pages - f->copied_at >= LOG_PAGES &&
+                 (size_t)(f->log_pages - f->copied_at) >= g->ops.fold_bytes / 4096;
     if (large)
         f->copied_at = f->log_pages;
     pthread_mutex_unlock(&g->tables_lock);

@@ -34,6 +34,8 @@ static uint64_t bit(const struct isola__presence *p, uint64_t hash, unsigned i)
 
 void isola__presence_add(struct isola__presence *p, struct isola_slice address)
 {
+    if (p->words == NULL)
+        return;
     uint64_t hash = isola_hash(address.data, address.len, 3);
     for (unsigned i = 0; i < PROBES; i++) {
         uint64_t at = bit(p, hash, i), one = UINT64_C(1) << at % 64;

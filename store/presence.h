@@ -23,7 +23,8 @@ struct isola__presence {
     atomic_bool complete;
 };
 
-/* For a file of so many bytes. */
+/* For a file of so many bytes. One that was never made, all zeros, knows of nothing that it is
+ * absent. */
 void isola__presence_init(struct isola__presence *p, uint64_t file_bytes);
 void isola__presence_free(struct isola__presence *p);
 ANY_THREAD void isola__presence_add(struct isola__presence *p, struct isola_slice address);

@@ -649,8 +649,9 @@ static int open_groups(struct isola_state *s, const char *path, struct isola_err
         name[i] = group_path(path, i);
         bytes += file_bytes(name[i]);
     }
-    isola__presence_init(&s->presence, bytes);
     s->scanning = bytes <= SCAN_BYTES_MAX;
+    if (s->scanning)
+        isola__presence_init(&s->presence, bytes);
     int code = 0;
     for (unsigned i = 0; i < s->ngroups; i++) {
         if (code == 0)

@@ -646,6 +646,14 @@ size_t disk_ops(const struct disk *d)
     return n;
 }
 
+bool disk_syncs(const struct disk *d, size_t op)
+{
+    pthread_mutex_lock(&lock);
+    bool syncs = op < d->ops && d->log[op]->kind == OP_SYNC;
+    pthread_mutex_unlock(&lock);
+    return syncs;
+}
+
 int disk_open(struct disk *d, const char *name, bool create, int *file, bool *made)
 {
     pthread_mutex_lock(&lock);

@@ -30,6 +30,8 @@ void disk_free(struct disk *d);
 
 /* How many operations that change something, or sync, were begun. */
 size_t disk_ops(const struct disk *d);
+/* Operation number `op`, from 0, syncs a file. */
+bool disk_syncs(const struct disk *d, size_t op);
 /* Does to `d` what was done to `from`, up to that many operations; `d` began as `from` did, and has
  * had some of them, or none. `from` must outlive it. */
 void disk_follow(struct disk *d, const struct disk *from, size_t ops);

@@ -43,9 +43,9 @@ static void expect_right(char *wrong, uint64_t seed, const char *what)
     fail_msg("seed %llu", (unsigned long long)seed);
 }
 
-/* A store comes back on `d`, which it takes, and is used again: that as a run. */
-static struct run come_back(const struct work *work, size_t ops, struct disk *d, uint64_t seed,
-                            const char *what)
+/* A store comes back on `d`, which it takes, and is used again, `n` times: that as a run. */
+static struct run come_back(const struct work *work, size_t ops, struct disk *d, size_t n,
+                            uint64_t seed, const char *what)
 {
     struct findings found = {0}, later = {0}, last = {0};
     struct isola_state *s = open_on(d);
@@ -56,7 +56,7 @@ static struct run come_back(const struct work *work, size_t ops, struct disk *d,
     expect_right(wrong, seed, what);
 
     struct work *more = work_new(d, seed, &found);
-    work_ask(more, s, 6, false);
+    work_ask(more, s, n, false);
     work_wait(more);
     expect_right(work_judge(more), seed, what);
     expect_right(find_all(s, &later, seed), seed, what);
@@ -74,21 +74,22 @@ static struct run come_back(const struct work *work, size_t ops, struct disk *d,
     return (struct run){.disk = d, .opened = opened, .work = more};
 }
 
-/* The power goes after that operation; or the process is killed. And then it comes back, and the
- * power goes again: what a process finds that comes after one that was killed is sure when it has
- * opened it. */
-static void lose_power_at(const struct run *r, struct disk *d, size_t ops, uint64_t seed)
+/* After that operation the power goes, or the process is killed. It comes back, and the power goes
+ * again, so many times: what a process finds that comes after one that was killed is sure when it
+ * has opened it. */
+static void end_at(const struct run *r, struct disk *d, size_t ops, bool killed, size_t again,
+                   uint64_t seed)
 {
     char what[200];
-    bool killed = disk_pick(&seed, 4) == 0, again = killed || disk_pick(&seed, 4) == 0;
+    size_t n = killed ? 24 : 6; /* so that journals take turns */
     disk_follow(d, r->disk, ops);
     struct disk *left = killed ? disk_kill(d) : disk_lose_power(d, seed);
     struct disk *(*copy)(const struct disk *) = killed ? disk_kill : disk_new;
     snprintf(what, sizeof(what),
              killed ? "killed after operation %zu" : "power lost after operation %zu (%s)", ops,
              disk_what_is_lost(seed));
-    struct run back = come_back(r->work, ops, copy(left), seed, what);
-    for (int i = 0; again && i < 3; i++) {
+    struct run back = come_back(r->work, ops, copy(left), n, seed, what);
+    for (; again > 0; again--) {
         struct disk *then = copy(left);
         size_t at = disk_pick(&seed, disk_ops(back.disk) + 1);
         uint64_t how = disk_random(&seed);
@@ -99,14 +100,21 @@ static void lose_power_at(const struct run *r, struct disk *d, size_t ops, uint6
                  killed ? "killed" : "power lost", ops, at, disk_ops(back.disk), back.opened,
                  disk_what_is_lost(how));
         struct disk *rest = disk_lose_power(then, how);
-        struct run last = at < back.opened ? come_back(r->work, ops, disk_new(rest), how, what)
-                                           : come_back(back.work, at, disk_new(rest), how, what);
+        struct run last = at < back.opened ? come_back(r->work, ops, disk_new(rest), 6, how, what)
+                                           : come_back(back.work, at, disk_new(rest), 6, how, what);
         run_free(&last);
         disk_free(rest);
         disk_free(then);
     }
     run_free(&back);
     disk_free(left);
+}
+
+/* Mostly the power goes, once. */
+static void lose_power_at(const struct run *r, struct disk *d, size_t ops, uint64_t seed)
+{
+    bool killed = disk_pick(&seed, 4) == 0, again = killed || disk_pick(&seed, 4) == 0;
+    end_at(r, d, ops, killed, again ? 3 : 0, seed);
 }
 
 /* As many times as there is time for; from each of SPREAD starts, those far apart first. */
@@ -191,6 +199,27 @@ static void keeps_large_values(void **state)
     run_free(&runs[1]);
 }
 
+/* What was written and not synced, by a process that was killed, is lost with the power later. */
+static void is_sure_of_what_it_finds(void **state)
+{
+    double until = cpu_seconds() + options.seconds;
+    uint64_t seed = options.seed;
+    size_t points = 0;
+    (void)state;
+    for (uint64_t i = 0; i < 4; i++) {
+        struct run r = run_of(4 * (options.seed + i) + 2, 20, false); /* folded all the time */
+        struct disk *d = disk_new(NULL);
+        for (size_t at = 0; at < disk_ops(r.disk) && (options.all || cpu_seconds() < until); at++)
+            if (disk_syncs(r.disk, at) && (options.all || disk_pick(&seed, 8) == 0)) {
+                end_at(&r, d, at, true, 8, disk_random(&seed));
+                points++;
+            }
+        disk_free(d);
+        run_free(&r);
+    }
+    print_message("killed %zu times\n", points);
+}
+
 /* Closing leaves nothing to read for who comes next: each of its operations, in some ways. */
 static void keeps_what_it_is_closed_with(void **state)
 {
@@ -232,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(keeps_what_it_has_answered, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(keeps_large_values, make_place, remove_dir),
+        cmocka_unit_test_setup_teardown(is_sure_of_what_it_finds, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(keeps_what_it_is_closed_with, make_place, remove_dir),
     };
     const char *points = getenv("CRASH_POINTS");

@@ -191,6 +191,27 @@ static void says_what_to_do(void **state)
     disk_free(d);
 }
 
+/* For who comes next, too. */
+static void does_not_have_what_it_has_refused(void **state)
+{
+    (void)state;
+    struct wait w;
+    struct disk *d = disk_new(NULL);
+    struct isola_state *s = open_on(d);
+    put(s, &w, "a/B/x", "before");
+    ended(&w, 0);
+    disk_fail(d, DISK_SYNC, 1, SIZE_MAX, EIO, false, 1);
+    put(s, &w, "a/B/x", "refused");
+    ended(&w, ISOLA_EIO);
+    disk_heal(d);
+    close_all(s);
+    s = open_on(d);
+    get(s, &w, "a/B/x");
+    answered(&w, "before");
+    close_all(s);
+    disk_free(d);
+}
+
 /* --- bytes that change --- */
 
 /* Whatever it makes of them, each request is answered. */
@@ -274,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gets_over_each_failure, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(says_what_to_do, make_place, remove_dir),
+        cmocka_unit_test_setup_teardown(does_not_have_what_it_has_refused, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(lives_with_bytes_that_change, make_place, remove_dir),
     };
     const char *text = getenv("ISOLA_TEST_SEED");
