@@ -736,7 +736,7 @@ static bool restarts(struct isola_realm *r)
 /* Unless all there is to do is to hear of a write. */
 static void fetch(const struct isola_realm *r)
 {
-    const struct isola_mail *m = atomic_load_explicit(&r->inbox, memory_order_relaxed);
+    const struct isola_mail *m = atomic_load_explicit(&r->inbox, memory_order_acquire);
     if (m == NULL || m->kind == ISOLA_MAIL_COMMITTED)
         return;
     for (unsigned i = 0; i < r->nlines; i++)
