@@ -18,7 +18,7 @@ static size_t find(const struct isola_map *m, struct isola_slice key, uint64_t h
     size_t i = hash & (m->cap - 1);
     while (m->slots[i].key != NULL) {
         struct isola_map_entry *e = &m->slots[i];
-        if (e->hash == hash && e->len == key.len && memcmp(e->key, key.data, key.len) == 0)
+        if (e->hash == hash && isola_slice_eq(isola_slice(e->key, e->len), key))
             break;
         i = (i + 1) & (m->cap - 1);
     }

@@ -191,24 +191,55 @@ static void says_what_to_do(void **state)
     disk_free(d);
 }
 
-/* For who comes next, too. */
+static void refuse(struct isola_state *s, struct disk *d)
+{
+    struct wait w;
+    put(s, &w, "a/B/x", "before");
+    ended(&w, 0);
+    disk_fail(d, DISK_SYNC | DISK_TRUNCATE, 1, SIZE_MAX, EIO, false, 1);
+    put(s, &w, "a/B/x", "refused");
+    ended(&w, ISOLA_EIO);
+    disk_heal(d);
+}
+
+static void is_found(struct disk *d, const char *value)
+{
+    struct wait w;
+    struct isola_state *s = open_on(d);
+    get(s, &w, "a/B/x");
+    answered(&w, value);
+    close_all(s);
+}
+
+/* Who comes next does not find it either. */
 static void does_not_have_what_it_has_refused(void **state)
+{
+    (void)state;
+    struct disk *d = disk_new(NULL);
+    struct isola_state *s = open_on(d);
+    refuse(s, d);
+    close_all(s);
+    is_found(d, "before");
+    disk_free(d);
+}
+
+/* Nor when something was written elsewhere since, and the process was killed. */
+static void does_not_come_back_to_what_it_has_refused(void **state)
 {
     (void)state;
     struct wait w;
     struct disk *d = disk_new(NULL);
     struct isola_state *s = open_on(d);
-    put(s, &w, "a/B/x", "before");
+    refuse(s, d);
+    prepare(&w, ""); /* all goes into the tables */
+    isola_state_forget(s, &w.req, INT32_MAX);
     ended(&w, 0);
-    disk_fail(d, DISK_SYNC, 1, SIZE_MAX, EIO, false, 1);
-    put(s, &w, "a/B/x", "refused");
-    ended(&w, ISOLA_EIO);
-    disk_heal(d);
+    put(s, &w, "a/B/x", "after");
+    ended(&w, 0);
+    struct disk *left = disk_new(d);
     close_all(s);
-    s = open_on(d);
-    get(s, &w, "a/B/x");
-    answered(&w, "before");
-    close_all(s);
+    is_found(left, "after");
+    disk_free(left);
     disk_free(d);
 }
 
@@ -296,6 +327,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(gets_over_each_failure, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(says_what_to_do, make_place, remove_dir),
         cmocka_unit_test_setup_teardown(does_not_have_what_it_has_refused, make_place, remove_dir),
+        cmocka_unit_test_setup_teardown(does_not_come_back_to_what_it_has_refused, make_place,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(lives_with_bytes_that_change, make_place, remove_dir),
     };
     const char *text = getenv("ISOLA_TEST_SEED");
