@@ -3,6 +3,7 @@
  * When an actor has changed, and what its state was.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "store/past_own.h"
@@ -24,17 +25,19 @@ static void add_version(void *arg, sqlite3_stmt *row)
 {
     struct versions *all = arg;
     struct isola_slice peer = isola__column(row, 1);
+    uint8_t *name = isola_alloc(peer.len + 1);
+    if (peer.len > 0)
+        memcpy(name, peer.data, peer.len);
     if (all->n == all->cap) {
         all->cap = all->cap > 0 ? all->cap * 2 : 64;
         all->v = isola_realloc(all->v, all->cap * sizeof(*all->v));
     }
-    all->v[all->n++] = (struct version){
-        .part = sqlite3_column_int(row, 0),
-        .peer = isola_slice((uint8_t *)isola_strndup((const char *)peer.data, peer.len), peer.len),
-        .seq = sqlite3_column_int64(row, 2),
-        .written = sqlite3_column_int64(row, 3),
-        .until = sqlite3_column_int64(row, 4),
-        .bytes = (uint64_t)sqlite3_column_int64(row, 5)};
+    all->v[all->n++] = (struct version){.part = sqlite3_column_int(row, 0),
+                                        .peer = isola_slice(name, peer.len),
+                                        .seq = sqlite3_column_int64(row, 2),
+                                        .written = sqlite3_column_int64(row, 3),
+                                        .until = sqlite3_column_int64(row, 4),
+                                        .bytes = (uint64_t)sqlite3_column_int64(row, 5)};
 }
 
 static int by_number(int64_t a, int64_t b)

@@ -14,7 +14,7 @@
 #define ADDRESSES 5
 #define HOUR      INT64_C(3600000)
 
-static int64_t fake_now;
+static _Atomic int64_t fake_now; /* the store's threads read it */
 
 static int64_t fake_clock(void)
 {
