@@ -80,7 +80,7 @@ struct isola_state {
     bool scanning;                   /* the reader's own */
 
     pthread_mutex_t slow_lock;
-    unsigned slow;       /* under slow_lock */
+    atomic_uint slow;    /* changed under slow_lock */
     uint64_t slow_until; /* under slow_lock: reads are for the thread alone, ns of isola_clock_ns */
 };
 
@@ -309,7 +309,8 @@ static void read_here(struct isola_state *s, struct isola_state_req *req, enum i
     if (slow)
         return;
     uint64_t now = isola_clock_ns();
-    if (now - began <= SLOW_NS && s->slow == 0) /* the usual */
+    if (now - began <= SLOW_NS &&
+        atomic_load_explicit(&s->slow, memory_order_relaxed) == 0) /* the usual */
         return;
     pthread_mutex_lock(&s->slow_lock);
     if (now - began <= SLOW_NS)
