@@ -276,6 +276,25 @@ static void keeps_a_second_process_out(void **state)
     isola_state_close(open_state());
 }
 
+/* Somebody has the tables when it is closed: it is in the journal for who comes next. */
+static void keeps_what_the_tables_have_not_taken(void **state)
+{
+    (void)state;
+    struct wait w;
+    sqlite3 *db = NULL;
+    struct isola_state *s = open_state();
+    assert_int_equal(sqlite3_open(data_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    put(s, &w, "a/B/x", "kept");
+    ended(&w, 0);
+    isola_state_close(s);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    s = open_state();
+    get(s, &w, "a/B/x");
+    answered(&w, "kept");
+    isola_state_close(s);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +305,7 @@ int main(int argc, char **argv)
         TEST(refuses_a_place_it_cannot_write),
         TEST(loses_nothing_acknowledged_to_kill),
         TEST(keeps_a_second_process_out),
+        TEST(keeps_what_the_tables_have_not_taken),
     };
     RUN(tests, writer);
 }
