@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What actors keep: one SQLite file (`DIR/state.db`, WAL, synchronous=FULL), one thread of its own
- * that reads and writes it. At an address there is a value, its state, and rows beside it
- * (base/kept.h), which are written in the same transaction and read together with it.
+ * What actors keep. At an address there is a value, its state, and rows beside it (base/kept.h),
+ * which are written in the same commit and read together with it. `DIR/state.db` says how many
+ * groups addresses belong to; each group has files and threads of its own (group.h).
  *
- * Requests are taken in order. All writes that wait when the thread comes back from a commit go
- * into the next transaction, and their callbacks fire only after that commit is on disk: this is
- * what the output gate waits for. A read sees every write requested before it. Callbacks of one
- * address fire in the order of its requests; between addresses a read may overtake writes.
+ * Requests for an address are taken in order. All writes that wait when its group's writer comes
+ * back from a commit go into the next one, and their callbacks fire only after that is on disk:
+ * this is what the output gate waits for. A read sees every write requested before it. Callbacks
+ * of one address fire in the order of its requests; between addresses a read may overtake writes.
  *
- * One process at a time has the file: an open waits a while for another to let go, so that an
+ * One process at a time has the store: an open waits a while for another to let go, so that an
  * actor-host that is still ending cannot write behind its successor's back.
  *
- * Callbacks fire on the store's thread, or that of isola_state_get_here: they must enqueue and
+ * Callbacks fire on threads of the store's, or that of isola_state_get_here: they must enqueue and
  * wake, not work.
  */
 #ifndef ISOLA_STORE_STATE_H
