@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/v8/lone.hh"
 
-#include <cmath>
-
 #include "actors/v8/footprint.hh"
 #include "actors/v8/heap.hh"
 #include "actors/v8/internal.hh"
@@ -68,8 +66,7 @@ int read(isola_js *js, const int32_t *record, v8::Local<v8::Value> argv[kArgs])
 // Puts a value into the record, if it is one that fits (fits in lib/runtime/ring.js).
 bool fits(int32_t *record, v8::Local<v8::Value> value)
 {
-    if (value->IsInt32() && !(value->IsNumber() && std::signbit(value.As<v8::Number>()->Value()) &&
-                              value.As<v8::Number>()->Value() == 0)) {
+    if (value->IsInt32()) { // -0 is none
         record[Ring::kTag] = Ring::kInteger;
         record[Ring::kValue] = value.As<v8::Int32>()->Value();
     } else if (value->IsNumber()) {
@@ -106,12 +103,11 @@ void done(isola_js *js, const int32_t *record, bool ok, v8::Local<v8::Value> val
         ok = encode(js, value, Wrap::ArgsOfOne, bytes.buf(), true);
         if (caught.HasTerminated() || ending(js->v))
             return;
-        if (!ok) {
+        if (!ok)
             value = caught.Exception();
-            bytes.buf()->len = ISOLA_MSG_BEFORE;
-            encode_error(js, value, bytes.buf());
-        }
-    } else {
+    }
+    if (!ok) {
+        bytes.buf()->len = ISOLA_MSG_BEFORE;
         encode_error(js, value, bytes.buf());
     }
     keep_encoded(js, {}, bytes.buf());
