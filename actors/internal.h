@@ -289,9 +289,9 @@ static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
     return isola_slice(ref->text, ref->len);
 }
 
-/* An isolate and what runs in it: a unit of scheduling. */
 #define ISOLA_REALM_LINES 80
 
+/* An isolate and what runs in it: a unit of scheduling. */
 struct isola_realm {
     atomic_uint refs;
     atomic_int state; /* enum isola_realm_state */

@@ -311,33 +311,14 @@ static void remove_here(struct isola__conn *from, uint64_t id, const char *name,
     isola_buf_free(&list);
 }
 
-struct passed_on {
-    struct isola__ask ask; /* first */
-    struct isola__conn *from;
-    uint64_t id;
-};
-
-static void passed_answered(struct isola__ask *ask, const struct isola_msg *answer)
+static void pass_on(struct isola__conn *from, const struct isola_msg *m, struct isola__conn *to,
+                    const char *name, bool force)
 {
-    struct passed_on *p = (struct passed_on *)ask;
-    isola__pass_answer(p->from, p->id, answer);
-    isola__conn_unref(p->from);
-    free(p);
-}
-
-static void pass_on(struct isola__conn *from, uint64_t id, struct isola__conn *to, const char *name,
-                    bool force)
-{
-    struct passed_on *p = isola_zalloc(sizeof(*p));
     struct isola_buf params = {0};
-    p->ask.cb = passed_answered;
-    p->from = from;
-    p->id = id;
-    isola__conn_ref(from);
     isola_mp_map(&params, 2);
     isola_mp_kstr(&params, "node", name);
     isola_mp_kbool(&params, "force", force);
-    isola__ask(to, &p->ask, "remove", isola_buf_slice(&params), REMOVE_LIMIT_MS);
+    isola__pass_on(from, m, to, name, isola_buf_slice(&params), REMOVE_LIMIT_MS);
     isola_buf_free(&params);
 }
 
@@ -360,7 +341,7 @@ static void remove_node(struct isola__conn *from, const struct isola_msg *m,
     if (agent->cluster.issuer != NULL)
         remove_here(from, m->id, name, force);
     else if (to != NULL && to->peer != NULL)
-        pass_on(from, m->id, &to->peer->conn, name, force);
+        pass_on(from, m, &to->peer->conn, name, force);
     else
         fail_no_key(from, m->id, "remove", "`ctl remove`");
     free(name);

@@ -54,11 +54,7 @@ void isola__inspect_read(struct isola__conn *from, const struct isola_msg *m,
         isola__inspect_read_local(from, m, params);
         return;
     }
-    char *node = isola_strndup((const char *)name.data, name.len);
-    struct isola__member *member = isola__member_find(&agent->members, node);
-    isola__pass_on(from, m, member != NULL ? isola__member_conn(member) : NULL, node, params,
-                   READ_MS);
-    free(node);
+    isola__member_pass_on(from, m, name, params, READ_MS);
 }
 
 /* --- a question to all --- */

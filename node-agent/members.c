@@ -128,6 +128,15 @@ struct isola__conn *isola__member_conn(const struct isola__member *member)
     return member->peer != NULL && member->peer->conn.link != NULL ? &member->peer->conn : NULL;
 }
 
+void isola__member_pass_on(struct isola__conn *from, const struct isola_msg *m,
+                           struct isola_slice name, struct isola_slice params, uint32_t ms)
+{
+    char *node = isola_strndup((const char *)name.data, name.len);
+    struct isola__member *member = isola__member_find(&from->agent->members, node);
+    isola__pass_on(from, m, member != NULL ? isola__member_conn(member) : NULL, node, params, ms);
+    free(node);
+}
+
 struct isola__member *isola__member_find(struct isola__members *members, const char *name)
 {
     struct isola__member *m = members->first;

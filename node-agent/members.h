@@ -103,6 +103,10 @@ LOOP_THREAD void isola__member_tell(struct isola__member *member);
 LOOP_THREAD bool isola__members_settled(const struct isola__members *members);
 /* The connection to a live member, else NULL. */
 LOOP_THREAD struct isola__conn *isola__member_conn(const struct isola__member *member);
+/* isola__pass_on to the node of this name, if there is one. */
+LOOP_THREAD void isola__member_pass_on(struct isola__conn *from, const struct isola_msg *m,
+                                       struct isola_slice name, struct isola_slice params,
+                                       uint32_t ms);
 LOOP_THREAD struct isola__member *isola__member_find(struct isola__members *members,
                                                      const char *name);
 LOOP_THREAD struct isola__member *isola__member_of_key(struct isola__members *members,

@@ -103,11 +103,7 @@ void isola__restore(struct isola__conn *from, const struct isola_msg *m, struct 
         isola__restore_local(from, m, params);
         return;
     }
-    char *node = isola_strndup((const char *)name.data, name.len);
-    struct isola__member *member = isola__member_find(&agent->members, node);
-    isola__pass_on(from, m, member != NULL ? isola__member_conn(member) : NULL, node, params,
-                   m->timeout_ms);
-    free(node);
+    isola__member_pass_on(from, m, name, params, m->timeout_ms);
 }
 
 /* Into a directory of this machine: for who may use its socket, and not for other nodes. */

@@ -339,6 +339,13 @@ static void sort(struct fold *f)
     qsort(f->sorted, f->n, sizeof(*f->sorted), by_address);
 }
 
+/* From the beginning of its end on its time is limited; with the lock. */
+static void limit(struct fold *f)
+{
+    if (f->g->ending && f->until == 0)
+        f->until = isola_clock_ms() + CLOSE_MS;
+}
+
 /* Waits for something to fold. False: there will be nothing. */
 static bool next_generation(struct fold *f)
 {
@@ -361,8 +368,7 @@ static bool next_generation(struct fold *f)
     }
     f->busy = g->folding.first != NULL;
     isola__history_generation(&g->history, g->folding.written);
-    if (g->ending && f->until == 0)
-        f->until = isola_clock_ms() + CLOSE_MS;
+    limit(f);
     pthread_mutex_unlock(&g->overlay_lock);
     if (f->busy)
         sort(f);
@@ -374,8 +380,7 @@ static bool out_of_time(struct fold *f)
 {
     struct isola__group *g = f->g;
     pthread_mutex_lock(&g->overlay_lock);
-    if (g->ending && f->until == 0)
-        f->until = isola_clock_ms() + CLOSE_MS;
+    limit(f);
     bool stuck = g->ending && g->stuck;
     pthread_mutex_unlock(&g->overlay_lock);
     return stuck || (f->until != 0 && isola_clock_ms() >= f->until);

@@ -72,6 +72,14 @@ static void end(struct isola__group *g, struct isola_state_req *req, int code, c
     landed(g, place);
 }
 
+/* The last commit, of so many bytes, is part of `fresh`; with the lock. */
+static void joined(struct isola__group *g, size_t bytes, int64_t now)
+{
+    g->fresh.number = isola__journal_number(g->journal);
+    g->fresh.written = now;
+    g->fresh.logged += bytes;
+}
+
 /* They are on disk: where reads find them. */
 static void remember(struct isola__group *g, struct isola_state_req *req, size_t n, size_t bytes,
                      int64_t now)
@@ -79,9 +87,7 @@ static void remember(struct isola__group *g, struct isola_state_req *req, size_t
     count(&g->commits, 1);
     count(&g->writes, n);
     pthread_mutex_lock(&g->overlay_lock);
-    g->fresh.number = isola__journal_number(g->journal);
-    g->fresh.written = now;
-    g->fresh.logged += bytes;
+    joined(g, bytes, now);
     for (; n > 0; n--, req = req->next) {
         struct isola__change c = change_of(req);
         isola__overlay_add(&g->fresh, &c, now);
@@ -199,9 +205,7 @@ static int carry_over(struct isola__group *g)
     int code = commit(g, &changes, now);
     if (code == 0) {
         pthread_mutex_lock(&g->overlay_lock);
-        g->fresh.number = isola__journal_number(g->journal);
-        g->fresh.written = now;
-        g->fresh.logged += changes.len;
+        joined(g, changes.len, now);
         for (struct isola__entry *e = g->folding.first; e != NULL; e = e->next)
             if (e->failed && !e->carried) {
                 isola__overlay_beneath(&g->fresh, e);
