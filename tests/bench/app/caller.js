@@ -15,6 +15,15 @@ class Delays {
 
 const known = new Map(); // type → refs
 
+/** Numbers below `count`, drawn by lot (Numerical Recipes' ranqd1), the same in each run. */
+function dice(seed) {
+  let x = Math.imul(seed, 0x9e3779b1);
+  return (count) => {
+    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
+    return (x >>> 8) % count;
+  };
+}
+
 /** To actors of `type`: those with the keys k0, k1 … so many, or with the keys that are listed. */
 function refs(type, actors) {
   if (Array.isArray(actors)) return actors.map((key) => actor(`bench/${type}`, key));
@@ -32,11 +41,12 @@ export default (self) => {
     const delays = new Delays();
     const start = now(), end = start + ms;
     let n = 0;
-    for (let i = caller * 131, at = start; at < end; i++) {
-      await all[i % count].ask(event, ...args);
+    const any = dice(caller);
+    for (let at = start; at < end;) {
+      await all[any(count)].ask(event, ...args);
       if (++n % EVERY !== 0) continue;
       const begun = at = now();
-      await all[++i % count].ask(event, ...args);
+      await all[any(count)].ask(event, ...args);
       delays.add(now() - begun);
       n++;
     }

@@ -49,14 +49,14 @@ command(<<"start">>, [N, Node], _) ->
 command(<<"ask">>, [Callers, Ms], Pids) ->
     Start = now_ns(),
     End = Start + Ms * 1000000,
-    {N, Delays} = together(Callers, fun(I) -> caller(Pids, {echo, 1}, 1, I * 131, End, 0, []) end),
+    {N, Delays} = together(Callers, fun(I) -> caller(Pids, {echo, 1}, 1, seed(I), End, 0, []) end),
     answer(N, now_ns() - Start, Delays),
     Pids;
 command(<<"bulk">>, [Callers, Ms, Bytes], Pids) ->
     Binary = binary:copy(<<7>>, Bytes),
     Start = now_ns(),
     End = Start + Ms * 1000000,
-    {N, Delays} = together(Callers, fun(I) -> caller(Pids, {size, Binary}, Bytes, I * 131, End, 0, []) end),
+    {N, Delays} = together(Callers, fun(I) -> caller(Pids, {size, Binary}, Bytes, seed(I), End, 0, []) end),
     answer(N, now_ns() - Start, Delays),
     Pids;
 command(<<"data">>, [Senders, Ms, Bytes], Pids) ->
@@ -83,16 +83,20 @@ together(Count, Work) ->
     All = [receive {done, R} -> R end || _ <- lists:seq(1, Count)],
     {lists:sum([N || {N, _} <- All]), lists:append([lists:sublist(D, ?KEPT) || {_, D} <- All])}.
 
-caller(Pids, Message, Reply, I, End, N, Delays) when N rem ?EVERY =:= ?EVERY - 1 ->
+caller(Pids, Message, Reply, X, End, N, Delays) when N rem ?EVERY =:= ?EVERY - 1 ->
     Begun = now_ns(),
-    Reply = gen_server:call(at(Pids, I), Message),
+    Reply = gen_server:call(at(Pids, X bsr 8), Message),
     Now = now_ns(),
     if Now >= End -> {N + 1, Delays};
-       true -> caller(Pids, Message, Reply, I + 1, End, N + 1, [Now - Begun | Delays])
+       true -> caller(Pids, Message, Reply, next(X), End, N + 1, [Now - Begun | Delays])
     end;
-caller(Pids, Message, Reply, I, End, N, Delays) ->
-    Reply = gen_server:call(at(Pids, I), Message),
-    caller(Pids, Message, Reply, I + 1, End, N + 1, Delays).
+caller(Pids, Message, Reply, X, End, N, Delays) ->
+    Reply = gen_server:call(at(Pids, X bsr 8), Message),
+    caller(Pids, Message, Reply, next(X), End, N + 1, Delays).
+
+%% Whom a caller asks is drawn by lot, as in caller.js.
+seed(I) -> I * 16#9e3779b1 band 16#ffffffff.
+next(X) -> (X * 1664525 + 1013904223) band 16#ffffffff.
 
 data(Pids, Message, I, End, N, Asked) ->
     [gen_server:cast(at(Pids, I + K), Message) || K <- lists:seq(0, 999)],
