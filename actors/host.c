@@ -272,6 +272,7 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
                 .turns = atomic_load(&a->turns),
                 .heap = atomic_load(&a->realm->heap_used),
             };
+            info.timers = isola__schedule_told(a, &info.next_timer);
             if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED)
                 info.failure = isola_buf_slice(&a->failure);
             each(&info, arg);

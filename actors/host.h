@@ -264,6 +264,11 @@ ANY_THREAD void isola_host_stop(struct isola_host *h, struct isola_mail *mail);
 /* A timer of `address`, which has no activation now, has been written by others than itself: it is
  * due then, ms since 1970. */
 ANY_THREAD void isola_host_timer(struct isola_host *h, struct isola_slice address, uint64_t due);
+/* What the value of a row of ISOLA_KEPT_TIMER says (docs/protocol.md), without `id` and `due`,
+ * which are the row's: slices of it. False: it is none. */
+struct isola_v8_timer;
+ANY_THREAD ISOLA_MUST_USE bool isola_host_timer_read(struct isola_slice value,
+                                                     struct isola_v8_timer *out);
 /* Another node says that the mailbox of an actor of its is crowded, or is not any more (a PACE). */
 ANY_THREAD void isola_host_paced(struct isola_host *h, int node, struct isola_slice address,
                                  unsigned what);
@@ -351,6 +356,9 @@ struct isola_host_info {
     struct isola_slice failure; /* why it has failed: "could not start: …"; empty: it has not */
     unsigned thread;
     uint64_t mailbox, turns, heap;
+    size_t timers;       /* of self.schedule */
+    uint64_t next_timer; /* when the first of them is due, ms since 1970; 0: there is none, or it is
+                            being carried out */
 };
 /* Calls `each` for the live actors of `app` (empty: of all), `limit` of them at most, in no order.
  * `each` must not call the host. Returns how many there are. */

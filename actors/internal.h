@@ -569,7 +569,7 @@ struct isola_actor {
                                       under the directory's lock */
     struct isola_sub_of *subs;
     struct isola_durable *durable;   /* durable.c, or NULL */
-    struct isola_schedule *schedule; /* schedule.c, or NULL */
+    struct isola_schedule *schedule; /* schedule.c, or NULL; changed under the directory's lock */
     struct isola_storage *storage;   /* storage.c, or NULL */
     struct isola_sql *sql;           /* sql.c, or NULL */
     char text[];                     /* the address */

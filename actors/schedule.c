@@ -52,12 +52,24 @@ struct isola_schedule {
     size_t count, bytes; /* of those that are not gone */
     unsigned running;
     bool more; /* a FIRE waits in the mailbox for the next ones */
+    /* As of the last settle, for other threads: how many there are, when the first is due. */
+    atomic_size_t told;
+    atomic_ullong told_due;
 };
+
+/* Others look at it under the lock of the directory's shard. */
+static void publish(struct isola_actor *a, struct isola_schedule *s)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
+    pthread_mutex_lock(&shard->lock);
+    a->schedule = s;
+    pthread_mutex_unlock(&shard->lock);
+}
 
 static struct isola_schedule *of(struct isola_actor *a)
 {
     if (a->schedule == NULL)
-        a->schedule = isola_zalloc(sizeof(*a->schedule));
+        publish(a, isola_zalloc(sizeof(*a->schedule)));
     return a->schedule;
 }
 
@@ -132,8 +144,7 @@ static bool item_at(struct isola_slice value, size_t i, struct isola_mp_item *ou
     return isola_mp_next(&r, out) == 0;
 }
 
-/* Slices of the value. */
-static bool read_value(struct isola_slice value, struct isola_v8_timer *out)
+bool isola_host_timer_read(struct isola_slice value, struct isola_v8_timer *out)
 {
     struct isola_mp_item event, rule, more;
     *out = (struct isola_v8_timer){0};
@@ -194,7 +205,7 @@ static bool is_same(const struct isola_timer *old, const struct isola_v8_timer *
 {
     struct isola_v8_timer was;
     bool repeats = timer->every > 0 || timer->cron.len > 0;
-    return repeats && !old->gone && read_value(isola_buf_slice(&old->value), &was) &&
+    return repeats && !old->gone && isola_host_timer_read(isola_buf_slice(&old->value), &was) &&
            was.every == timer->every && (timer->start == 0 || was.start == timer->start) &&
            isola_slice_eq(was.cron, timer->cron) && isola_slice_eq(was.zone, timer->zone) &&
            isola_slice_eq(was.event, timer->event) && isola_slice_eq(was.args, timer->args);
@@ -280,7 +291,7 @@ int isola__schedule_each(struct isola_actor *a,
     ISOLA_MAP_EACH(&a->schedule->timers, entry)
     {
         const struct isola_timer *t = entry->value;
-        if (t->gone || !read_value(isola_buf_slice(&t->value), &timer))
+        if (t->gone || !isola_host_timer_read(isola_buf_slice(&t->value), &timer))
             continue;
         timer.id = id_of(t);
         timer.due = t->next;
@@ -315,6 +326,26 @@ static void rows_of(struct isola_schedule *s, struct isola_timer *t, struct isol
     isola_heap_insert(&s->due, &t->due, t->next);
 }
 
+/* The first of those that are on disk, or will be with a write under way; 0: there is none. */
+static uint64_t first_due(const struct isola_schedule *s)
+{
+    const struct isola_heap_node *first = s != NULL ? isola_heap_min(&s->due) : NULL;
+    return first != NULL ? first->key : 0;
+}
+
+static void tell(struct isola_schedule *s)
+{
+    atomic_store_explicit(&s->told, s->count, memory_order_relaxed);
+    atomic_store_explicit(&s->told_due, first_due(s), memory_order_relaxed);
+}
+
+size_t isola__schedule_told(const struct isola_actor *a, uint64_t *due)
+{
+    const struct isola_schedule *s = a->schedule;
+    *due = s != NULL ? atomic_load_explicit(&s->told_due, memory_order_relaxed) : 0;
+    return s != NULL ? atomic_load_explicit(&s->told, memory_order_relaxed) : 0;
+}
+
 void isola__schedule_rows(struct isola_actor *a, struct isola_kept_rows *out)
 {
     struct isola_schedule *s = a->schedule;
@@ -324,13 +355,7 @@ void isola__schedule_rows(struct isola_actor *a, struct isola_kept_rows *out)
         t->dirty = false;
         rows_of(s, t, out);
     }
-}
-
-/* The first of those that are on disk, or will be with a write under way; 0: there is none. */
-static uint64_t first_due(const struct isola_schedule *s)
-{
-    const struct isola_heap_node *first = s != NULL ? isola_heap_min(&s->due) : NULL;
-    return first != NULL ? first->key : 0;
+    tell(s);
 }
 
 void isola__schedule_written(struct isola_actor *a, bool current, int code)
@@ -349,7 +374,8 @@ void isola__schedule_load(struct isola_actor *a, const struct isola_kept_rows *r
         const struct isola_kept *row = &rows->row[i];
         if (row->part != ISOLA_KEPT_TIMER)
             continue;
-        if (row->seq == 0 || !read_value(row->value, &timer) || find(a, row->peer) != NULL) {
+        if (row->seq == 0 || !isola_host_timer_read(row->value, &timer) ||
+            find(a, row->peer) != NULL) {
             isola__host_logf(a->host, ISOLA_LOG_ERROR, a->address,
                              "its timer %.*s cannot be read, and is left out",
                              ISOLA_FMT(row->peer));
@@ -362,8 +388,10 @@ void isola__schedule_load(struct isola_actor *a, const struct isola_kept_rows *r
         account(s, t, true);
         isola_heap_insert(&s->due, &t->due, t->next);
     }
-    if (a->schedule != NULL)
-        isola__alarm_add(a->host, a->address, first_due(a->schedule));
+    if (a->schedule == NULL)
+        return;
+    tell(a->schedule);
+    isola__alarm_add(a->host, a->address, first_due(a->schedule));
 }
 
 void isola__schedule_end(struct isola_actor *a)
@@ -372,7 +400,7 @@ void isola__schedule_end(struct isola_actor *a)
     if (s == NULL)
         return;
     bool unsure = s->dirty != NULL || s->running > 0 || a->commits != NULL;
-    a->schedule = NULL;
+    publish(a, NULL);
     ISOLA_MAP_EACH(&s->timers, e)
     {
         struct isola_timer *t = e->value;
@@ -418,7 +446,8 @@ static struct isola_mail *begin(struct isola_actor *a, struct isola_timer *t, ui
     struct isola_schedule *s = a->schedule;
     struct isola_v8_timer timer;
     struct isola_slice none = {0};
-    ISOLA_CHECK(read_value(isola_buf_slice(&t->value), &timer)); /* or it would not be there */
+    ISOLA_CHECK(
+        isola_host_timer_read(isola_buf_slice(&t->value), &timer)); /* or it would not be there */
     struct isola_mail *m =
         isola_mail_new(ISOLA_MSG_EMIT, a->address, none, timer.event, none, timer.args);
     if (m == NULL) { /* no memory: it comes again */

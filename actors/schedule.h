@@ -44,6 +44,9 @@ void isola__schedule_written(struct isola_actor *a, bool current, int code);
 void isola__schedule_load(struct isola_actor *a, const struct isola_kept_rows *rows);
 /* It leaves its realm. */
 void isola__schedule_end(struct isola_actor *a);
+/* How many it has, and when the first is due (0: none is, or that is being carried out), as of the
+ * last settle. Under the lock of its directory shard. */
+ANY_THREAD size_t isola__schedule_told(const struct isola_actor *a, uint64_t *due);
 /* A FIRE has its turn: the message of a timer that is due, or NULL. Takes the FIRE, which comes
  * again when more are due. */
 struct isola_mail *isola__schedule_fire(struct isola_actor *a, struct isola_mail *fire);

@@ -70,8 +70,10 @@ static const struct isola__command commands[] = {
      .summary = "list the actors that are live",
      .about = "Lists the live actors of the cluster, or of one app: address, isolation, node,\n"
               "thread, state, mailbox (messages that wait), turns (messages handled) and heap\n"
-              "(of the isolate it lives in). With --json heap is in bytes, \"total\" is how many\n"
-              "there are, listed or not, and \"unreachable\" names nodes that did not answer.\n",
+              "(of the isolate it lives in); when any has timers of self.schedule, how many,\n"
+              "and when the next one is due. With --json heap is in bytes, \"total\" is how\n"
+              "many there are, listed or not, and \"unreachable\" names nodes that did not\n"
+              "answer.\n",
      .own_options = "  -n, --lines N    how many of each node at the most (default 10000)\n",
      .wait_ms = "10000",
      .examples = "  ctl ps\n"
@@ -79,6 +81,21 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_LINES,
      .run = isola__run_ps},
+    {.name = "timers",
+     .synopsis = "[ADDRESS or APP]",
+     .summary = "list durable timers, the next one first",
+     .about = "Lists the timers of self.schedule, of all actors, of one app, or of one actor,\n"
+              "whether they are active or not: when each is due, its event, its id, and how it\n"
+              "repeats. With --json times are in ms since 1970.\n",
+     .own_options = "  --top N          how many (default 50)\n"
+                    "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n",
+     .wait_ms = "10000",
+     .examples = "  ctl timers\n"
+                 "  ctl timers shop/Cart/user-42\n"
+                 "  ctl --json timers shop | jq '.timers[0].next'\n",
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_TOP | ISOLA__OPT_UTC,
+     .run = isola__run_timers},
     {.name = "nodes",
      .synopsis = "",
      .summary = "list the nodes of the cluster",

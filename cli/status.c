@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/msgpack.h"
 #include "cli/call.h"
 #include "cli/commands.h"
@@ -65,6 +66,32 @@ static void add_alive(struct isola__table *t, bool alive, const json_t *row, con
         add_number(t, row, key, unit);
     else
         isola__table_add(t, isola_slice_str("-"), ISOLA__DIM);
+}
+
+/* When the next one of an actor's timers is due, from now. */
+static void add_next(struct isola__table *t, const json_t *row)
+{
+    const json_t *v = json_object_get(row, "next_timer");
+    char human[ISOLA__HUMAN_SIZE];
+    double in = json_number_value(v) - (double)isola_clock_wall_ms();
+    if (json_is_number(v) && in < 9007199254740992.0) {
+        isola__human_time(in > 0 ? (uint64_t)in : 0, human);
+        isola__table_add(t, isola_slice_str(in > 0 ? human : "now"), ISOLA__PLAIN);
+    } else {
+        isola__table_add(t, isola_slice_str("-"), ISOLA__DIM);
+    }
+}
+
+static bool any_timers(const json_t *actors)
+{
+    size_t i;
+    const json_t *actor;
+    json_array_foreach(actors, i, actor)
+    {
+        if (json_number_value(json_object_get(actor, "timers")) > 0)
+            return true;
+    }
+    return false;
 }
 
 static int by_address(const void *a, const void *b)
@@ -153,7 +180,8 @@ void isola__run_ps(struct isola__cli *cli)
     static const struct isola__column columns[] = {
         {"ADDRESS", ISOLA__LONG},  {"ISOLATION", ISOLA__WORD}, {"NODE", ISOLA__WORD},
         {"THREAD", ISOLA__NUMBER}, {"STATE", ISOLA__WORD},     {"MAILBOX", ISOLA__NUMBER},
-        {"TURNS", ISOLA__NUMBER},  {"HEAP", ISOLA__NUMBER}};
+        {"TURNS", ISOLA__NUMBER},  {"HEAP", ISOLA__NUMBER},    {"TIMERS", ISOLA__NUMBER},
+        {"NEXT", ISOLA__NUMBER}};
     const char *app = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     if (app != NULL && !isola__check_app(cli, app))
         return;
@@ -187,7 +215,8 @@ void isola__run_ps(struct isola__cli *cli)
                          app != NULL ? " of " : "", app != NULL ? app : "");
     } else if (listed > 0) {
         struct isola__table t;
-        isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+        bool timers = any_timers(actors); /* few have any */
+        isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]) - (timers ? 0 : 2));
         const json_t **rows = sorted(actors);
         for (size_t i = 0; i < json_array_size(actors); i++) {
             const json_t *actor = rows[i];
@@ -199,6 +228,10 @@ void isola__run_ps(struct isola__cli *cli)
             add_number(&t, actor, "mailbox", PLAIN_NUMBER);
             add_number(&t, actor, "turns", PLAIN_NUMBER);
             add_number(&t, actor, "heap", BYTES);
+            if (timers) {
+                add_number(&t, actor, "timers", PLAIN_NUMBER);
+                add_next(&t, actor);
+            }
         }
         isola__table_print(&t, cli->width, cli->colour, &out);
         list_failures(rows, listed, cli->colour, &out);

@@ -75,6 +75,7 @@ static const struct isola__method methods[] = {
     {"ps", isola__ps_local},
     {"links", isola__links_local},
     {"store", isola__store_local},
+    {"timers", isola__timers_local},
     {"history", isola__history_local},
     {"restore", isola__restore_local},
     {"dead-letters", isola__letters_local},

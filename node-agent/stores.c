@@ -72,6 +72,11 @@ void isola__store(struct isola__conn *from, const struct isola_msg *m, struct is
     ask_nodes(from, m, "store", "stores", params);
 }
 
+void isola__timers(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    ask_nodes(from, m, "timers", "schedules", params);
+}
+
 void isola__history(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
     struct isola_slice text;
@@ -122,4 +127,10 @@ void isola__history_local(struct isola__conn *from, const struct isola_msg *m,
                           struct isola_slice params)
 {
     isola__gather_start(begin(from, m, "history", "histories", 0, true, params));
+}
+
+void isola__timers_local(struct isola__conn *from, const struct isola_msg *m,
+                         struct isola_slice params)
+{
+    isola__gather_start(begin(from, m, "timers", "schedules", 0, true, params));
 }

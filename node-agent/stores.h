@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The stores of all nodes, or of one: what is in them, whether they are sound, when an actor has
- * changed; and putting an actor back. What is to be known of a store its actor-host knows.
+ * The stores of all nodes, or of one: what is in them, whether they are sound, timers of actors,
+ * when an actor has changed; and putting an actor back. What is to be known of a store its
+ * actor-host knows.
  */
 #ifndef ISOLA_NODE_AGENT_STORES_H
 #define ISOLA_NODE_AGENT_STORES_H
@@ -13,11 +14,15 @@ LOOP_THREAD void isola__store(struct isola__conn *from, const struct isola_msg *
                               struct isola_slice params);
 LOOP_THREAD void isola__backup(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params);
+LOOP_THREAD void isola__timers(struct isola__conn *from, const struct isola_msg *m,
+                               struct isola_slice params);
 LOOP_THREAD void isola__history(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);
 LOOP_THREAD void isola__restore(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);
 /* Methods of other agents: this node's only. */
+LOOP_THREAD void isola__timers_local(struct isola__conn *from, const struct isola_msg *m,
+                                     struct isola_slice params);
 LOOP_THREAD void isola__history_local(struct isola__conn *from, const struct isola_msg *m,
                                       struct isola_slice params);
 LOOP_THREAD void isola__restore_local(struct isola__conn *from, const struct isola_msg *m,

@@ -204,8 +204,8 @@ static void list_actor(const struct isola_host_info *info, void *arg)
 {
     struct listing *l = arg;
     struct isola_buf *b = &l->actors;
-    isola_mp_map(b, 9 + (info->start != NULL) + (info->start != NULL && info->why[0] != '\0') +
-                        (info->failure.len > 0));
+    isola_mp_map(b, 10 + (info->next_timer != 0) + (info->start != NULL) +
+                        (info->start != NULL && info->why[0] != '\0') + (info->failure.len > 0));
     isola_mp_cstr(b, "address");
     isola_mp_str(b, info->address);
     isola_mp_kstr(b, "isolation", info->isolation);
@@ -216,6 +216,9 @@ static void list_actor(const struct isola_host_info *info, void *arg)
     isola_mp_kuint(b, "turns", info->turns);
     isola_mp_kuint(b, "heap", info->heap);
     isola_mp_kstr(b, "release", info->release);
+    isola_mp_kuint(b, "timers", info->timers);
+    if (info->next_timer != 0)
+        isola_mp_kuint(b, "next_timer", info->next_timer);
     if (info->start != NULL)
         isola_mp_kstr(b, "start", info->start);
     if (info->start != NULL && info->why[0] != '\0')
@@ -319,6 +322,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         backup_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "history"))
         history_asked(app, m->id, params);
+    else if (isola_slice_is(m->event, "timers"))
+        timers_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "restore"))
         restore_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "dead-letters"))

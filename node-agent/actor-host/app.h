@@ -304,8 +304,14 @@ struct store_job {
 bool store_job(struct store_job *j);
 void store_asked(struct app *app, uint64_t asked, struct isola_slice params);
 void backup_asked(struct app *app, uint64_t asked, struct isola_slice params);
+/* Are they to end? */
+ANY_THREAD bool store_stops(void);
 /* Before the store is closed: what goes on is ended, and nothing begins any more. */
 void store_end(void);
+
+/* --- timers.c: timers of actors, for who asks --- */
+
+void timers_asked(struct app *app, uint64_t asked, struct isola_slice params);
 
 /* --- past.c, put_back.c: when an actor has changed, and putting it back to what it had --- */
 

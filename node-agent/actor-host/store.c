@@ -197,6 +197,11 @@ bool store_job(struct store_job *j)
     return true;
 }
 
+bool store_stops(void)
+{
+    return atomic_load(&stop);
+}
+
 void store_end(void)
 {
     atomic_store(&stop, true);

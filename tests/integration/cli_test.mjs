@@ -370,6 +370,46 @@ const actors = [
   { address: 'odd/One/\u001b[2J', thread: 'x', mailbox: -1, heap: null },
 ];
 
+test('timers', { concurrency }, async (t) => {
+  const next = Date.UTC(2131, 0, 2, 3, 4, 5, 678);
+  const schedules = [
+    { node: 'east', more: false, timers: [{ address: 'shop/Cart/a', id: 'x', event: 'close', next: 1000 }, { address: 'shop/Cart/a', id: 'y\u001b[2J', event: 'poll', next: next + 1, every: 300_000 }] },
+    { node: 'west', more: false, timers: [{ address: 'shop/Cart/b', id: 'z', event: 'report', next, cron: '0 9 * * 1-5', time_zone: 'Europe/Vienna' }] },
+  ];
+  await t.test('a table of those of all nodes, the next one first', async (t) => {
+    const agent = await withAgent(t, { timers: () => ({ schedules, unreachable: ['north'] }) });
+    const { status, stdout } = await ctl(['timers', 'shop', '--utc'], { node: agent.path });
+    assert.equal(status, 0);
+    const lines = stdout.split('\n').map((l) => l.split(/ {2,}/));
+    for (const l of lines.slice(2, 4)) assert.match(l.splice(1, 1)[0], /^\d+ d \d+ h$/);
+    assert.deepEqual(lines, [
+      ['DUE', 'IN', 'ADDRESS', 'EVENT', 'REPEATS', 'ID', 'NODE'],
+      ['1970-01-01T00:00:01.000Z', 'now', 'shop/Cart/a', 'close', 'once', 'x', 'east'],
+      ['2131-01-02T03:04:05.678Z', 'shop/Cart/b', 'report', '0 9 * * 1-5 Europe/Vienna', 'z', 'west'],
+      ['2131-01-02T03:04:05.679Z', 'shop/Cart/a', 'poll', 'every 5 min 0 s', 'y\ufffd[2J', 'east'],
+      ['unreachable: north (the timers there are not listed)'],
+      [''],
+    ]);
+    assert.deepEqual(agent.to('timers')[0].args, [{ of: 'shop', limit: 50 }]);
+  });
+  await t.test('--json, and no more than are wanted', async (t) => {
+    const agent = await withAgent(t, { timers: () => ({ schedules, unreachable: [] }) });
+    const all = JSON.parse((await ctl(['--json', 'timers'], { node: agent.path })).stdout);
+    assert.deepEqual([all.timers.map((x) => [x.id, x.node]), all.more, all.unreachable], [[['x', 'east'], ['z', 'west'], ['y\u001b[2J', 'east']], false, []]);
+    const { stdout } = await ctl(['timers', '--top', '1'], { node: agent.path });
+    assert.match(stdout, /^there are more; --top shows more of them$/m);
+    assert.equal(stdout.split('\n').length, 4);
+    assert.deepEqual(agent.to('timers').map((m) => m.args[0]), [{ limit: 50 }, { limit: 1 }]);
+  });
+  await t.test('none, and answers of another kind', async (t) => {
+    const answers = [{ schedules: [], unreachable: [] }, { schedules: [{}, 7, { timers: [7, {}] }] }, 7];
+    const agent = await withAgent(t, { timers: () => answers.shift() });
+    assert.equal((await ctl(['timers', 'shop/Cart/a'], { node: agent.path })).stdout, 'no timer of shop/Cart/a is set\n');
+    assert.equal((await ctl(['timers'], { node: agent.path })).status, 0);
+    assert.match((await ctl(['timers'], { node: agent.path })).stderr, /^ctl: the agent's answer has no schedules\n$/);
+  });
+});
+
 test('ps and nodes', { concurrency }, async (t) => {
   await t.test('a table of actors, in the order of their addresses', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors, unreachable: ['north'] }) });
@@ -385,6 +425,11 @@ test('ps and nodes', { concurrency }, async (t) => {
       '',
     ].join('\n'));
     assert.deepEqual(agent.to('ps')[0].args, [{ app: 'shop' }]);
+  });
+  await t.test('timers of actors, when any has some', async (t) => {
+    const agent = await withAgent(t, { ps: () => ({ actors: [{ ...actors[0], timers: 3, next_timer: Date.now() + 299_500 }, { ...actors[0], address: 'shop/Counter/b', timers: 0 }, { ...actors[0], address: 'shop/Counter/c', timers: 1, next_timer: 5 }], unreachable: [] }) });
+    const lines = (await ctl(['ps'], { node: agent.path })).stdout.split('\n').map((l) => l.split(/ {2,}/).slice(-2));
+    assert.deepEqual(lines.slice(0, 4), [['TIMERS', 'NEXT'], ['3', '4 min 59 s'], ['0', '-'], ['1', 'now']]);
   });
   await t.test('--json passes on what the agent said', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors, unreachable: [] }) });

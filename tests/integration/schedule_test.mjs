@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctlOk, deadLetters, killHost, logs, until } from './cluster.mjs';
+import { actors, Cluster, ctl, ctlOk, ctlWhole, deadLetters, killHost, logs, until } from './cluster.mjs';
 
 const app = {
   'isola.json': {
@@ -190,6 +190,49 @@ describe('a node', () => {
     await until('it is gone', async () => (await a.ask('list')).length === 0);
     assert.deepEqual(await a.ask('fired'), []);
     assert.equal((await logs(node, 's/Job/crash')).filter((l) => /given up/.test(l)).length, 1);
+  });
+
+  test('ctl tells of them, also of actors that hibernate', async () => {
+    const hour = 3_600_000, at = Date.now() + hour, a = job('told', 'Sleeper'), address = 's/Sleeper/told';
+    await a.ask('set', 'fire', { every: '2h', start: at + 2, id: 'often' });
+    await a.ask('set', 'once', { at, id: 'soon' }, 1, 2);
+    await a.ask('set', 'fire', { cron: '0 0 1 1 *', timeZone: 'Europe/Vienna', id: 'cron' });
+    await until('it hibernates', async () => !(await actors(node, 's')).some((x) => x.address === address));
+    const { timers, more, unreachable } = await ctlWhole(node, 'timers', address);
+    const cron = timers.find((t) => t.id === 'cron');
+    assert.deepEqual(timers.filter((t) => t !== cron), [
+      { address, id: 'soon', event: 'once', next: at, node: 'one' },
+      { address, id: 'often', event: 'fire', next: at + 2, every: 2 * hour, node: 'one' },
+    ]);
+    assert.deepEqual([cron.cron, cron.time_zone, cron.event], ['0 0 1 1 *', 'Europe/Vienna', 'fire']);
+    assert.deepEqual([timers.map((t) => t.next), more, unreachable], [timers.map((t) => t.next).sort((x, y) => x - y), false, []]);
+    const of = await ctlWhole(node, 'timers', 's', '--top', '2');
+    assert.deepEqual([of.timers.length, of.more], [2, true]);
+    const every = await ctlWhole(node, 'timers', '--top', '1000');
+    assert.deepEqual(every.timers.filter((t) => t.address === address).map((t) => t.id).sort(), ['cron', 'often', 'soon']);
+    assert.equal(every.more, false);
+    assert.match(await ctlOk(node, 'timers', address), /^DUE .*\n\S+ \S+ +59 min \d+ s +s\/Sleeper\/told +once +once +soon +one$/m);
+    assert.match(await ctlOk(node, 'timers', 's/Job/none'), /^no timer of s\/Job\/none is set$/m);
+    const none = await ctl(node, 'timers', 'nope');
+    assert.deepEqual([none.status, /^ctl: ENOACTOR/.test(none.err)], [1, true], none.err);
+    assert.equal((await ctl(node, 'timers', 'a/b')).status, 2);
+
+    const b = job('told'), shown = async () => (await actors(node, 's')).find((x) => x.address === 's/Job/told');
+    await b.ask('set', 'fire', { at: at + 1, id: 'later' });
+    await b.ask('set', 'fire', { at, id: 'first' });
+    let ps = await shown();
+    assert.deepEqual([ps.timers, ps.next_timer], [2, at]);
+    await ctlOk(node, 'restart', 's/Job/told');
+    ps = await shown();
+    assert.deepEqual([ps.timers, ps.next_timer], [2, at]);
+    await b.ask('cancel', 'first');
+    ps = await shown();
+    assert.deepEqual([ps.timers, ps.next_timer], [1, at + 1]);
+    await b.ask('cancel', 'later');
+    ps = await shown();
+    assert.deepEqual([ps.timers, 'next_timer' in ps], [0, false]);
+    for (const id of ['cron', 'often', 'soon']) await a.ask('cancel', id);
+    assert.deepEqual((await ctlWhole(node, 'timers', address)).timers, []);
   });
 
   test('turns do not overlap, but of an actor that is reentrant', async () => {
