@@ -9,16 +9,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/msg.h"
 #include "base/msgpack.h"
 #include "base/path.h"
 #include "cli/call.h"
+#include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
 #define BACKUP_MS 3600000u
+#define LOOK_MS   250u
 
 static double number(const json_t *value, const char *key)
 {
@@ -56,15 +61,92 @@ static char *absolute(struct isola__cli *cli, const char *path)
     return whole;
 }
 
+/* --- progress, for who waits at a terminal --- */
+
+static void clear_line(size_t *shown)
+{
+    fprintf(stderr, "\r%*s\r", (int)*shown, "");
+    *shown = 0;
+}
+
+/* Of the same agent by a connection of its own: the other one waits for the end. Nothing is shown
+ * when it does not say. */
+static void show_progress(struct isola__client *other, size_t *shown)
+{
+    char done[ISOLA__HUMAN_SIZE], all[ISOLA__HUMAN_SIZE];
+    struct isola_msg *answer = NULL;
+    struct isola_slice value;
+    struct isola_err err;
+    uint64_t bytes, of;
+    if (isola__client_call(other, "backup_progress", isola_slice(NULL, 0), LOOK_MS, &answer,
+                           &err) == 0 &&
+        answer->kind == ISOLA_MSG_REPLY && isola_mp_at(answer->args, 0, &value) &&
+        isola_mp_find_uint(value, "bytes", &bytes) && isola_mp_find_uint(value, "of", &of) &&
+        of > 0) {
+        clear_line(shown);
+        isola__human_bytes(bytes, done);
+        isola__human_bytes(of, all);
+        int n = fprintf(stderr, "copied %s of %s", done, all);
+        *shown = n > 0 ? (size_t)n : 0;
+    }
+    free(answer);
+}
+
+/* The answer to what `client` has begun. */
+static int wait_and_show(struct isola__cli *cli, struct isola__client *client, uint32_t wait_ms,
+                         struct isola_msg **answer, struct isola_err *err)
+{
+    struct isola__client *other = NULL;
+    uint64_t begun = isola_clock_ms();
+    size_t shown = 0;
+    int rc = ISOLA_ETIMEDOUT;
+    for (uint64_t until = 0; rc == ISOLA_ETIMEDOUT && until < wait_ms;) {
+        if (until > 0 && (other != NULL || isola__client_open(cli->socket, &other, err) == 0))
+            show_progress(other, &shown);
+        until = isola_clock_ms() - begun + LOOK_MS;
+        until = until < wait_ms ? until : wait_ms;
+        rc = isola__client_answer(client, (uint32_t)until, answer, err);
+    }
+    if (other != NULL)
+        isola__client_close(other);
+    clear_line(&shown);
+    return rc;
+}
+
+/* NULL: there is none, and that has been told. */
+static json_t *ask(struct isola__cli *cli, const char *path)
+{
+    uint32_t wait_ms = isola__wait_ms(cli, BACKUP_MS);
+    struct isola__client *client;
+    struct isola_msg *answer = NULL;
+    struct isola_buf params = {0};
+    struct isola_err err;
+    isola_mp_map(&params, 1);
+    isola_mp_kstr(&params, "path", path);
+    int rc = isola__client_open(cli->socket, &client, &err);
+    if (rc == 0) {
+        rc = isola__client_begin(client, "backup", isola_buf_slice(&params), wait_ms, &err);
+        if (rc == 0 && isatty(STDERR_FILENO) && !cli->options.json)
+            rc = wait_and_show(cli, client, wait_ms, &answer, &err);
+        else if (rc == 0)
+            rc = isola__client_answer(client, wait_ms, &answer, &err);
+        isola__client_close(client);
+    }
+    isola_buf_free(&params);
+    if (rc != 0)
+        isola__fail(cli, &err);
+    json_t *value = rc == 0 ? isola__result(cli, answer, NULL) : NULL;
+    free(answer);
+    return value;
+}
+
 void isola__run_backup(struct isola__cli *cli)
 {
-    struct isola_buf params = {0}, line = {0};
+    struct isola_buf line = {0};
     char *path = absolute(cli, cli->options.operands[0]);
     if (path == NULL)
         return;
-    isola_mp_map(&params, 1);
-    isola_mp_kstr(&params, "path", path);
-    json_t *value = isola__call(cli, "backup", &params, BACKUP_MS, NULL);
+    json_t *value = ask(cli, path);
     if (value != NULL && cli->options.json) {
         isola__out_json(cli, value, false);
     } else if (value != NULL) {

@@ -169,6 +169,7 @@ static int unreachable(struct isola__client *c, struct isola_err *err)
 static void run_until(struct isola__client *c, const void *const *done, uint32_t wait_ms)
 {
     c->expired = false;
+    uv_update_time(&c->loop); /* it may not have run for a while */
     if (wait_ms != 0)
         uv_timer_start(&c->timer, on_timer, wait_ms, 0);
     while (*done == NULL && c->down == 0 && !c->expired && !c->interrupted)

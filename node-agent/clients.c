@@ -368,6 +368,7 @@ static const struct isola__method methods[] = {
     {"links", isola__links},
     {"store", isola__store},
     {"backup", isola__backup},
+    {"backup_progress", isola__backup},
     {"timers", isola__timers},
     {"history", isola__history},
     {"restore", isola__restore},

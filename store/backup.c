@@ -121,13 +121,16 @@ int isola__backup_digest(const char *path, int to, uint64_t *bytes,
 struct source {
     struct isola__db db; /* of its own, with a snapshot; handle NULL: the root */
     char *path;
+    uint64_t bytes; /* for who wants to see progress */
 };
 
 struct work {
     struct isola_state *s;
     const char *node;
     const atomic_bool *stop;
-    char *part; /* the directory, until it is whole */
+    struct isola_backup_progress *progress; /* or NULL */
+    uint64_t copied;                        /* bytes, of the files before */
+    char *part;                             /* the directory, until it is whole */
     struct source *sources;
     unsigned n;
     int64_t time;
@@ -148,6 +151,33 @@ static void snap(void *arg)
             (w->code = isola__db_exec(&w->sources[i].db, "BEGIN", "read", w->err)) == 0)
             w->code = isola__db_int(&w->sources[i].db, "SELECT count(*) FROM sqlite_schema", &some,
                                     w->err);
+}
+
+/* Of a file as its connection sees it. */
+static uint64_t size_of(struct isola__db *db)
+{
+    struct isola_err err; /* it is told when copying fails of it */
+    int pages, each;
+    if (isola__db_int(db, "PRAGMA page_count", &pages, &err) != 0 ||
+        isola__db_int(db, "PRAGMA page_size", &each, &err) != 0)
+        return 0;
+    return (uint64_t)pages * (uint64_t)each;
+}
+
+static void measure(struct work *w)
+{
+    pthread_mutex_t *lock;
+    struct isola__db *root = isola__state_root(w->s, &lock);
+    uint64_t of = 0;
+    pthread_mutex_lock(lock);
+    w->sources[0].bytes = size_of(root);
+    pthread_mutex_unlock(lock);
+    for (unsigned i = 1; i < w->n; i++)
+        w->sources[i].bytes = size_of(&w->sources[i].db);
+    for (unsigned i = 0; i < w->n; i++)
+        of += w->sources[i].bytes;
+    if (w->progress != NULL)
+        atomic_store(&w->progress->of, of);
 }
 
 static int open_sources(struct work *w, struct isola_err *err)
@@ -179,12 +209,23 @@ static bool stopped(const struct work *w)
     return w->stop != NULL && atomic_load(w->stop);
 }
 
-static int copy_pages(struct work *w, sqlite3 *from, struct isola__db *to, struct isola_err *err)
+static void note_progress(struct work *w, const struct source *source, sqlite3_backup *b)
+{
+    uint64_t all = (uint64_t)sqlite3_backup_pagecount(b);
+    uint64_t left = (uint64_t)sqlite3_backup_remaining(b);
+    if (w->progress != NULL && all > 0)
+        atomic_store(&w->progress->bytes, w->copied + source->bytes / all * (all - left));
+}
+
+static int copy_pages(struct work *w, const struct source *source, sqlite3 *from,
+                      struct isola__db *to, struct isola_err *err)
 {
     sqlite3_backup *b = sqlite3_backup_init(to->handle, "main", from, "main");
     int rc = b != NULL ? SQLITE_OK : sqlite3_errcode(to->handle);
-    while (rc == SQLITE_OK && !stopped(w))
+    while (rc == SQLITE_OK && !stopped(w)) {
         rc = sqlite3_backup_step(b, STEP_PAGES);
+        note_progress(w, source, b);
+    }
     int ended = sqlite3_backup_finish(b);
     if (rc == SQLITE_DONE)
         return ended == SQLITE_OK ? 0 : isola__db_fail(to, ended, "write", err);
@@ -214,7 +255,7 @@ static int copy_file(struct work *w, struct source *source, const char *to, stru
     if (is_root)
         pthread_mutex_lock(lock);
     if (code == 0)
-        code = copy_pages(w, is_root ? root->handle : source->db.handle, &db, err);
+        code = copy_pages(w, source, is_root ? root->handle : source->db.handle, &db, err);
     if (is_root)
         pthread_mutex_unlock(lock);
     isola__db_close(&db);
@@ -236,6 +277,7 @@ static int add_file(struct work *w, struct source *source, struct isola_err *err
         w->out->files++;
         w->out->bytes += bytes;
     }
+    w->copied += source->bytes;
     /* Its snapshot is not needed any more. */
     isola__db_close(&source->db);
     free(to);
@@ -281,9 +323,11 @@ static int publish(struct work *w, const char *to, struct isola_err *err)
 }
 
 int isola_state_backup(struct isola_state *s, const char *node, const char *to,
-                       const atomic_bool *stop, struct isola_backup *out, struct isola_err *err)
+                       const atomic_bool *stop, struct isola_backup_progress *progress,
+                       struct isola_backup *out, struct isola_err *err)
 {
-    struct work w = {.s = s, .node = node, .stop = stop, .out = out, .err = err};
+    struct work w = {
+        .s = s, .node = node, .stop = stop, .progress = progress, .out = out, .err = err};
     struct stat st;
     *out = (struct isola_backup){0};
     if (to[0] != '/')
@@ -303,6 +347,8 @@ int isola_state_backup(struct isola_state *s, const char *node, const char *to,
         if (code == 0)
             code = w.code;
     }
+    if (code == 0)
+        measure(&w);
     for (unsigned i = 0; i < w.n && code == 0; i++)
         code = add_file(&w, &w.sources[i], err);
     if (code == 0)

@@ -19,13 +19,20 @@ struct isola_backup {
 };
 ANY_THREAD void isola_backup_free(struct isola_backup *b); /* a zero one is fine */
 
+/* How far a backup has come: bytes that are copied, of how many; 0 until that is known. */
+struct isola_backup_progress {
+    atomic_ullong bytes, of;
+};
+
 /* Writes a backup of the open store, and of the catalog beside it, into the new directory `to`
  * (mode 0700), which is there only when all of it is on disk. Everything is in it that was answered
  * before the call. Commits wait for some milliseconds, once. `node`: its name, of letters, digits,
- * '.', '_' and '-'. `stop` (or NULL) ends it when true. Errors with sentences: ISOLA_EINVAL (`to`
- * is no absolute path), ISOLA_EEXIST, ISOLA_EPERM, ISOLA_EIO, ISOLA_ECANCELED. */
+ * '.', '_' and '-'. `stop` (or NULL) ends it when true, `progress` (or NULL) is kept up to date.
+ * Errors with sentences: ISOLA_EINVAL (`to` is no absolute path), ISOLA_EEXIST, ISOLA_EPERM,
+ * ISOLA_EIO, ISOLA_ECANCELED. */
 POOL_THREAD ISOLA_MUST_USE int isola_state_backup(struct isola_state *s, const char *node,
                                                   const char *to, const atomic_bool *stop,
+                                                  struct isola_backup_progress *progress,
                                                   struct isola_backup *out, struct isola_err *err);
 
 /* Brings the data directory `data` (created if need be) to what the backup in `from` has of it,

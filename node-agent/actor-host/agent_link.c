@@ -320,6 +320,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         store_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "backup"))
         backup_asked(app, m->id, params);
+    else if (isola_slice_is(m->event, "backup_progress"))
+        backup_progress_asked(app, m->id);
     else if (isola_slice_is(m->event, "history"))
         history_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "timers"))

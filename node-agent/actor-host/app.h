@@ -304,6 +304,8 @@ struct store_job {
 bool store_job(struct store_job *j);
 void store_asked(struct app *app, uint64_t asked, struct isola_slice params);
 void backup_asked(struct app *app, uint64_t asked, struct isola_slice params);
+/* How far the backup has come that is being made, if any. */
+void backup_progress_asked(struct app *app, uint64_t asked);
 /* Are they to end? */
 ANY_THREAD bool store_stops(void);
 /* Before the store is closed: what goes on is ended, and nothing begins any more. */

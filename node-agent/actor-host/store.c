@@ -20,11 +20,12 @@ struct job {
     struct store_job base; /* first */
     struct isola_survey_options survey;
     char *to; /* of a backup: the directory */
+    struct isola_backup_progress progress;
 };
 
 static struct store_job *jobs; /* of the one actor-host a process is */
 static unsigned njobs;
-static bool backing_up;
+static struct job *backing_up; /* or NULL */
 static atomic_bool stop;
 
 /* --- what a survey says --- */
@@ -155,10 +156,12 @@ static void run_survey(struct store_job *j)
 
 static void run_backup(struct store_job *j)
 {
-    const char *to = ((struct job *)j)->to;
+    struct job *job = (struct job *)j;
+    const char *to = job->to;
     struct isola_backup b;
     uint64_t began = isola_clock_ms();
-    if (isola_state_backup(j->app->state, j->app->options.node, to, &stop, &b, &j->err) == 0) {
+    if (isola_state_backup(j->app->state, j->app->options.node, to, &stop, &job->progress, &b,
+                           &j->err) == 0) {
         isola_mp_map(&j->out, 6);
         isola_mp_kstr(&j->out, "node", b.node);
         isola_mp_kstr(&j->out, "path", to);
@@ -172,8 +175,8 @@ static void run_backup(struct store_job *j)
 
 static void ended(struct store_job *j)
 {
-    if (((struct job *)j)->to != NULL)
-        backing_up = false;
+    if (backing_up == (struct job *)j)
+        backing_up = NULL;
     free(((struct job *)j)->to);
     free(j);
 }
@@ -240,13 +243,27 @@ void backup_asked(struct app *app, uint64_t asked, struct isola_slice params)
                         "backup: \"path\" must be the absolute path of a directory");
         return;
     }
-    if (backing_up) {
+    if (backing_up != NULL) {
         agent_link_fail(app, asked, ISOLA_EBUSY, "a backup of this node is being made already");
         return;
     }
     struct job *j = isola_zalloc(sizeof(*j));
     *j = (struct job){.base = {.app = app, .asked = asked, .work = run_backup, .ended = ended},
                       .to = isola_strndup((const char *)to.data, to.len)};
-    backing_up = true;
+    backing_up = j;
     (void)store_job(&j->base);
+}
+
+void backup_progress_asked(struct app *app, uint64_t asked)
+{
+    struct isola_buf out = {0};
+    if (backing_up != NULL) {
+        isola_mp_map(&out, 2);
+        isola_mp_kuint(&out, "bytes", atomic_load(&backing_up->progress.bytes));
+        isola_mp_kuint(&out, "of", atomic_load(&backing_up->progress.of));
+    } else {
+        isola_mp_nil(&out);
+    }
+    agent_link_reply(app, asked, isola_buf_slice(&out));
+    isola_buf_free(&out);
 }

@@ -32,13 +32,15 @@ static void write_now(struct isola_state *s, const char *address, const char *va
 static void backup_now(struct isola_state *s)
 {
     struct isola_backup b;
+    struct isola_backup_progress progress = {0};
     struct isola_err err;
-    if (isola_state_backup(s, "east", to, NULL, &b, &err) != 0)
+    if (isola_state_backup(s, "east", to, NULL, &progress, &b, &err) != 0)
         fail_msg("%s", err.text);
     assert_string_equal(b.node, "east");
     assert_int_equal(b.files, 1 + store_options.groups);
     assert_true(b.bytes > 0);
     assert_true(b.time > 1600000000000);
+    assert_true(atomic_load(&progress.of) == b.bytes && atomic_load(&progress.bytes) == b.bytes);
     isola_backup_free(&b);
 }
 
@@ -248,11 +250,11 @@ static void says_why_it_makes_none(void **state)
     struct isola_err err;
     struct stat st;
     struct isola_state *s = open_state();
-    assert_int_equal(isola_state_backup(s, "east", "relative", NULL, &b, &err), ISOLA_EINVAL);
-    assert_int_equal(isola_state_backup(s, "east", dir, NULL, &b, &err), ISOLA_EEXIST);
+    assert_int_equal(isola_state_backup(s, "east", "relative", NULL, NULL, &b, &err), ISOLA_EINVAL);
+    assert_int_equal(isola_state_backup(s, "east", dir, NULL, NULL, &b, &err), ISOLA_EEXIST);
     char deep[160];
     snprintf(deep, sizeof(deep), "%s/not/there", dir);
-    assert_int_equal(isola_state_backup(s, "east", deep, NULL, &b, &err), ISOLA_ENOENT);
+    assert_int_equal(isola_state_backup(s, "east", deep, NULL, NULL, &b, &err), ISOLA_ENOENT);
     const atomic_bool stop = true;
     for (int i = 0; i < 300; i++) {
         char address[32], value[6000];
@@ -261,10 +263,10 @@ static void says_why_it_makes_none(void **state)
         snprintf(address, sizeof(address), "a/B/%d", i);
         write_now(s, address, value);
     }
-    assert_int_equal(isola_state_backup(s, "east", to, &stop, &b, &err), ISOLA_ECANCELED);
+    assert_int_equal(isola_state_backup(s, "east", to, &stop, NULL, &b, &err), ISOLA_ECANCELED);
     signal(SIGXFSZ, SIG_IGN);
     set_file_size_limit(100000);
-    assert_int_equal(isola_state_backup(s, "east", to, NULL, &b, &err), ISOLA_EIO);
+    assert_int_equal(isola_state_backup(s, "east", to, NULL, NULL, &b, &err), ISOLA_EIO);
     set_file_size_limit(RLIM_INFINITY);
     assert_int_equal(stat(to, &st), -1);
     char part[200];

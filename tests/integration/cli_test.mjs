@@ -410,6 +410,50 @@ test('timers', { concurrency }, async (t) => {
   });
 });
 
+test('backup', { concurrency }, async (t) => {
+  const done = { node: 'east', path: '/b', time: 0, files: 3, bytes: 3 << 20, took_ms: 1200 };
+  // answered when it has been asked so often how far it is
+  const backing = (t, asks, progress) => {
+    let answer;
+    return withAgent(t, {
+      backup: (m, peer) => {
+        answer = () => peer.send({ kind: 3, id: m.id, args: [done] });
+        if (asks === 0) answer();
+      },
+      backup_progress: () => {
+        if (--asks === 0) answer();
+        return progress.shift();
+      },
+    });
+  };
+  const last = 'wrote /b: 3 files, 3.0 MB, of node east at 1970-01-01 00:00:00 UTC, in 1 s\n';
+  const onTerminal = async (agent, ...args) => (await run('script', ['-qec', [CTL, 'backup', '/b', '--node', agent.path, ...args].join(' '), '/dev/null'])).stdout.replaceAll('\r\n', '\n');
+  await t.test('says on a terminal how far it is', async (t) => {
+    const agent = await backing(t, 5, [null, { bytes: 0, of: 0 }, { bytes: 1 << 20, of: 3 << 20 }, 7, { bytes: 2 << 20, of: 3 << 20 }]);
+    const text = await onTerminal(agent);
+    assert.deepEqual(text.split('\r').map((l) => l.trimEnd()).filter((l) => l), ['copied 1.0 MB of 3.0 MB', 'copied 2.0 MB of 3.0 MB', last.trimEnd()]);
+    assert.ok(text.endsWith(`\r${last}`));
+    assert.deepEqual(agent.to('backup').map((m) => m.args), [[{ path: '/b' }]]);
+  });
+  await t.test('and an agent that does not know is no matter', async (t) => {
+    const agent = await backing(t, 2, [failure('EINVAL', 'unknown method'), failure('EINVAL', 'unknown method')]);
+    assert.equal((await onTerminal(agent)).replaceAll('\r', ''), last);
+  });
+  await t.test('elsewhere nothing of that', async (t) => {
+    const agent = await backing(t, 0, []);
+    const { status, stdout, stderr } = await ctl(['backup', '/b'], { node: agent.path });
+    assert.deepEqual([status, stdout, stderr], [0, last, '']);
+    assert.deepEqual(JSON.parse(await onTerminal(agent, '--json')), done);
+    assert.deepEqual([agent.to('backup').length, agent.to('backup_progress').length], [2, 0]);
+  });
+  await t.test('that takes longer than is waited for, and one that fails', async (t) => {
+    const silent = await withAgent(t, { backup: () => undefined, backup_progress: () => ({ bytes: 1, of: 2 }) });
+    assert.match(await run('script', ['-qec', `${CTL} backup /b --timeout 400 --node ${silent.path}`, '/dev/null']).then(assert.fail, (e) => e.stdout), /copied 1 B of 2 B\r +\rctl: no answer from the agent at .* within 400 ms/);
+    const refusing = await withAgent(t, { backup: () => failure('EEXIST', 'is there already') });
+    assert.deepEqual(await ctl(['backup', '/b'], { node: refusing.path }).then((r) => [r.status, r.stdout]), [1, '']);
+  });
+});
+
 test('ps and nodes', { concurrency }, async (t) => {
   await t.test('a table of actors, in the order of their addresses', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors, unreachable: ['north'] }) });
