@@ -147,12 +147,11 @@ static const struct isola__command commands[] = {
     {.name = "backup",
      .synopsis = "DIR",
      .summary = "copy what a node keeps on disk, while it runs",
-     .about =
-         "Writes a backup of the node's store and releases into DIR, which must not be\n"
-         "there: all files as they were at one moment, with what each of them is. Actors\n"
-         "go on meanwhile. DIR gets its name when all of it is on disk. The keys of the\n"
-         "node, in the folder \"cluster\" of its data directory, are not in it. On a terminal\n"
-         "stderr says how far it is.\n",
+     .about = "Writes a backup of the node's store and releases into DIR, which must not be\n"
+              "there: all files as they were at one moment, with what each of them is. Actors\n"
+              "go on meanwhile. DIR gets its name when all of it is on disk. The keys of the\n"
+              "node, in the folder \"cluster\" of its data directory, are not in it. stderr says\n"
+              "how far it is, when that is a terminal.\n",
      .wait_ms = "3600000",
      .examples = "  ctl backup /backups/east-monday\n"
                  "  ctl --node /srv/west/agent.sock backup west-$(date +%F)\n",
