@@ -21,7 +21,8 @@ enum isola_kept_part {
                               1970 */
     /* The rest is not read with the state. */
     ISOLA_KEPT_ITEM = 6, /* of self.storage: peer is its key */
-    ISOLA_KEPT_PAGE = 7, /* of the file of self.sql: the number is the page's */
+    ISOLA_KEPT_PAGE = 7, /* of the file of self.sql: the number is the page's; to put one that has
+                            no bytes is to remove that one */
 };
 #define ISOLA_KEPT_READ ISOLA_KEPT_TIMER /* parts up to here are read with the state */
 #define ISOLA_KEPT_LAST ISOLA_KEPT_PAGE
@@ -52,6 +53,12 @@ struct isola_kept_due {
     struct isola_slice address, id;
     size_t rows; /* as many at the most */
 };
+
+/* A page that is removed. */
+static inline bool isola_kept_is_none(const struct isola_kept *row)
+{
+    return row->part == ISOLA_KEPT_PAGE && row->value.len == 0;
+}
 
 /* Rows in memory of their own. Zero is none. */
 struct isola_kept_rows {

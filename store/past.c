@@ -246,7 +246,7 @@ static void add_whole(struct then *t, uint8_t part)
 static void remove_row(struct then *t, const struct changed *c)
 {
     struct isola_kept row = {.part = (uint8_t)c->part,
-                             .gone = c->part != ISOLA_KEPT_PAGE, /* a page is empty (sql_pages.c) */
+                             .gone = c->part != ISOLA_KEPT_PAGE, /* one page (base/kept.h) */
                              .peer = isola_slice(c->peer, c->peer_len),
                              .seq = (uint64_t)c->seq};
     isola__history_count(&t->out->what, c->part, true, 0);

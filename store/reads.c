@@ -91,6 +91,8 @@ static unsigned rows_pending(const struct isola_state_req *req, const struct lay
             known = isola__entry_row(l->at[k], &req->rows[i], &row.value);
         if (known == -2)
             return FOLD;
+        if (known == 1 && isola_kept_is_none(&row))
+            known = -1;
         row.gone = known == 0;
         if (known >= 0)
             isola_kept_add(out, &row);

@@ -55,6 +55,8 @@ static const char *const sql[ISOLA__STATEMENTS] = {
                         " DO UPDATE SET value = excluded.value, written = excluded.written"),
     [ISOLA__DEL_ROWS] =
         "DELETE FROM kept WHERE address = ?1 AND part = ?2 AND peer = ?3 AND seq <= ?4",
+    [ISOLA__DEL_ROW] =
+        "DELETE FROM kept WHERE address = ?1 AND part = ?2 AND peer = ?3 AND seq = ?4",
     [ISOLA__DEL_PART] = "DELETE FROM kept WHERE address = ?1 AND part = ?2",
     [ISOLA__CLEAR_ROWS] = "DELETE FROM kept WHERE address = ?1",
     [ISOLA__OUTBOXES] = "SELECT DISTINCT address FROM kept WHERE part = 2 ORDER BY address",
@@ -168,9 +170,10 @@ int isola__tables_clear_rows(struct isola__tables *t, struct isola_slice address
 int isola__tables_put_row(struct isola__tables *t, struct isola_slice address,
                           const struct isola_kept *row, int64_t written)
 {
-    enum isola__statement which = !row->gone   ? ISOLA__PUT_ROW
-                                  : row->whole ? ISOLA__DEL_PART
-                                               : ISOLA__DEL_ROWS;
+    enum isola__statement which = row->gone && row->whole   ? ISOLA__DEL_PART
+                                  : row->gone               ? ISOLA__DEL_ROWS
+                                  : isola_kept_is_none(row) ? ISOLA__DEL_ROW
+                                                            : ISOLA__PUT_ROW;
     sqlite3_stmt *stmt = t->stmt[which];
     ISOLA_CHECK(row->seq <= INT64_MAX);
     isola__bind_text(stmt, 1, address);
@@ -179,7 +182,7 @@ int isola__tables_put_row(struct isola__tables *t, struct isola_slice address,
         return run_bound(t, which);
     isola__bind_text(stmt, 3, row->peer);
     isola__bind_int(stmt, 4, (int64_t)row->seq);
-    if (!row->gone) {
+    if (which == ISOLA__PUT_ROW) {
         int code = bind_blob(t, stmt, 5, row->value);
         if (code != 0)
             return code;

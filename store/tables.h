@@ -33,6 +33,7 @@ enum isola__statement {
     ISOLA__GET_DOWN,
     ISOLA__GET_DUE,
     ISOLA__PUT_ROW,
+    ISOLA__DEL_ROW,
     ISOLA__DEL_ROWS,
     ISOLA__DEL_PART,
     ISOLA__CLEAR_ROWS,

@@ -38,14 +38,13 @@ static const char *name_of(size_t i)
 
 /* --- what was there --- */
 
-/* All that is put back: not the messages, and no empty pages. */
+/* All that is put back: not the messages. */
 static char *text_of(const struct model *m)
 {
     struct isola_kept *rows = isola_zalloc((m->rows + 1) * sizeof(*rows));
     size_t n = 0;
     for (size_t i = 0; i < m->rows; i++)
-        if (m->row[i].part >= ISOLA_KEPT_TIMER &&
-            !(m->row[i].part == ISOLA_KEPT_PAGE && m->row[i].value.len == 0))
+        if (m->row[i].part >= ISOLA_KEPT_TIMER)
             rows[n++] = m->row[i];
     char *text = model_text_of(m->there ? isola_buf_slice(&m->value) : isola_slice("", 0), rows, n);
     free(rows);

@@ -157,6 +157,59 @@ static void reads_rows_by_name_and_in_ranges(void **state)
     isola_state_close(s);
 }
 
+/* The numbers of the pages there are, once by what is in memory or in the tables, once by name. */
+static const char *pages_of(struct isola_state *s)
+{
+    static char text[100];
+    struct isola_kept_range all = {.part = ISOLA_KEPT_PAGE};
+    struct isola_kept named[5];
+    struct wait w, by_name;
+    prepare(&by_name, "a/B/1");
+    for (size_t i = 0; i < 5; i++)
+        named[i] = row(ISOLA_KEPT_PAGE, "", i, "");
+    isola_state_rows(s, &by_name.req, named, 5);
+    await(&by_name.done);
+    prepare(&w, "a/B/1");
+    isola_state_range(s, &w.req, &all);
+    await(&w.done);
+    text[0] = '\0';
+    assert_int_equal(w.rows.n, by_name.rows.n);
+    for (size_t i = 0; i < w.rows.n; i++) {
+        assert_int_equal(w.rows.row[i].seq, by_name.rows.row[i].seq);
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%llu ",
+                 (unsigned long long)w.rows.row[i].seq);
+    }
+    forget(&w);
+    forget(&by_name);
+    return text;
+}
+
+/* One page, of a file that has become smaller; it may come again. */
+static void a_page_without_bytes_is_removed(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept pages[] = {row(ISOLA_KEPT_PAGE, "", 0, "4"), row(ISOLA_KEPT_PAGE, "", 1, "a"),
+                                 row(ISOLA_KEPT_PAGE, "", 2, "b"), row(ISOLA_KEPT_PAGE, "", 3, "c"),
+                                 row(ISOLA_KEPT_PAGE, "", 4, "d")};
+    struct isola_kept none[] = {row(ISOLA_KEPT_PAGE, "", 2, ""), row(ISOLA_KEPT_PAGE, "", 4, "")};
+    assert_int_equal(write_at(s, "a/B/1", "v", false, pages, 5), 0);
+    assert_string_equal(pages_of(s), "0 1 2 3 4 ");
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, none, 2), 0);
+    assert_string_equal(pages_of(s), "0 1 3 ");
+    isola_state_close(s);
+    s = open_state(); /* all is in the tables */
+    assert_string_equal(pages_of(s), "0 1 3 ");
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &none[1], 1), 0);
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &pages[4], 1), 0);
+    assert_string_equal(pages_of(s), "0 1 3 4 ");
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &none[1], 1), 0);
+    isola_state_close(s);
+    s = open_state();
+    assert_string_equal(pages_of(s), "0 1 3 ");
+    isola_state_close(s);
+}
+
 /* All of a part goes, and what is put after it stays. */
 static void a_whole_part_is_replaced(void **state)
 {
@@ -439,6 +492,7 @@ int main(int argc, char **argv)
         TEST(lists_timers_by_when_they_are_due),
         TEST(rows_alone_make_an_empty_state),
         TEST(a_whole_actor_is_replaced_and_removed),
+        TEST(a_page_without_bytes_is_removed),
         TEST(a_whole_part_is_replaced),
         TEST(tells_whose_outbox_is_not_empty),
         TEST(forgets_what_is_old),

@@ -54,6 +54,11 @@ static bool falls(const struct isola_kept *row, const struct isola_kept *gone)
            (gone->whole || (isola_slice_eq(row->peer, gone->peer) && row->seq <= gone->seq));
 }
 
+static bool same_key(const struct isola_kept *row, const struct isola_kept *none)
+{
+    return by_key(row, none) == 0;
+}
+
 static bool forgettable(const struct isola_kept *row, const struct isola_kept *none)
 {
     (void)none;
@@ -92,6 +97,9 @@ void model_write(struct model *m, const struct isola_state_change *change)
     for (size_t i = 0; i < change->nrows; i++)
         if (change->rows[i].gone) {
             drop_rows(m, falls, &change->rows[i]);
+        } else if (isola_kept_is_none(&change->rows[i])) {
+            drop_rows(m, same_key, &change->rows[i]);
+            m->there = true;
         } else {
             put_row(m, &change->rows[i]);
             m->there = true;
@@ -224,7 +232,7 @@ void model_change_make(struct model_change *c, uint64_t *seed, bool large, bool 
     }
     c->change.value = isola_slice(c->bytes, c->change.has_value ? bytes : 0);
     for (size_t i = 0; i < c->change.nrows; i++)
-        if (!c->row[i].gone)
+        if (!c->row[i].gone && !(c->row[i].part == ISOLA_KEPT_PAGE && disk_pick(seed, 4) == 0))
             c->row[i].value = isola_slice(c->bytes + bytes + i * per_row, per_row - i);
 }
 

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctlOk, killHost, logs, until } from './cluster.mjs';
+import { actors, Cluster, ctlOk, ctlWhole, killHost, logs, until } from './cluster.mjs';
 
 const PATIENCE = { timeout: 60_000 };
 const app = {
@@ -261,6 +261,23 @@ test('limits', async () => {
   await bad(`sql.exec('WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n) SELECT count(*) FROM n')`, { code: 'ESQL', message: /MB of memory/ });
   await bad(`const open = []; for (;;) { const c = sql.exec('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n'); open.push(c); }`, { code: 'EOVERLOAD', message: /100 cursors/ });
   assert.equal(await run(small, `return sql.exec('SELECT 1 AS one').one().one`), 1);
+});
+
+test('pages that are given back are not stored any more', async () => {
+  const small = ref('Small', 'shrinks');
+  const rows = (what, holds) => until(what, async () => {
+    const [{ sql, journal }] = (await ctlWhole(node, 'store')).stores;
+    return journal === 0 && holds(sql.rows) && sql.rows;
+  });
+  const before = await rows('all is in the tables', () => true);
+  await run(small, `sql.exec('CREATE TABLE t (n, x)'); for (let i = 0; i < 100; i++) sql.exec('INSERT INTO t VALUES (?, ?)', i, 'x'.repeat(1000))`);
+  await rows('its pages are there', (n) => n >= before + 25);
+  await run(small, `sql.exec('DELETE FROM t WHERE n > 0; PRAGMA incremental_vacuum')`);
+  await rows('they are gone', (n) => n <= before + 5);
+  await run(small, `for (let i = 0; i < 50; i++) sql.exec('INSERT INTO t VALUES (?, ?)', i, 'y'.repeat(1000))`);
+  await rows('others have come', (n) => n >= before + 12);
+  await ctlOk(node, 'restart', 'q/Small/shrinks');
+  assert.deepEqual(await run(small, `return sql.exec('SELECT count(*) AS n, sum(length(x)) AS x FROM t').one()`), { n: 51, x: 51_000 });
 });
 
 describe('a node that joins', () => {
