@@ -277,7 +277,7 @@ static struct isola_mail *answer(uint32_t actor, uint64_t id, const struct isola
     return m;
 }
 
-/* On the store's thread. */
+/* On the store's thread, or before the read that was asked for returns. */
 static void read_done(struct isola_state_io *io, int code, struct isola_slice value,
                       const char *why)
 {

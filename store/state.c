@@ -389,6 +389,15 @@ void isola_state_rows(struct isola_state *s, struct isola_state_req *req,
     request(s, req, ISOLA__OP_ROWS, false);
 }
 
+void isola_state_rows_here(struct isola_state *s, struct isola_state_req *req,
+                           const struct isola_kept *wanted, size_t n)
+{
+    bare(req);
+    req->rows = wanted;
+    req->nrows = n;
+    read_here(s, req, ISOLA__OP_ROWS);
+}
+
 void isola_state_range(struct isola_state *s, struct isola_state_req *req,
                        const struct isola_kept_range *range)
 {

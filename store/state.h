@@ -12,8 +12,8 @@
  * One process at a time has the store: an open waits a while for another to let go, so that an
  * actor-host that is still ending cannot write behind its successor's back.
  *
- * Callbacks fire on threads of the store's, or that of isola_state_get_here: they must enqueue and
- * wake, not work.
+ * Callbacks fire on threads of the store's, or that of isola_state_get_here and
+ * isola_state_rows_here: they must enqueue and wake, not work.
  */
 #ifndef ISOLA_STORE_STATE_H
 #define ISOLA_STORE_STATE_H
@@ -97,6 +97,9 @@ ANY_THREAD void isola_state_get_all(struct isola_state *s, struct isola_state_re
  * Borrows `wanted` until cb. Never ISOLA_ENOENT. */
 ANY_THREAD void isola_state_rows(struct isola_state *s, struct isola_state_req *req,
                                  const struct isola_kept *wanted, size_t n);
+/* The same; done by the caller as isola_state_get_here does it. */
+POOL_THREAD void isola_state_rows_here(struct isola_state *s, struct isola_state_req *req,
+                                       const struct isola_kept *wanted, size_t n);
 /* The same for one row, for who waits: blocks for what a read takes, and for the commit under way
  * when that has to do with the address. 0 (appends its value), ISOLA_ENOENT, ISOLA_EIO. */
 POOL_THREAD ISOLA_MUST_USE int isola_state_row_wait(struct isola_state *s,

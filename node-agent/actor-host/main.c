@@ -47,9 +47,16 @@ static void state_write(void *arg, struct isola_state_io *io)
             .has_value = io->has_value, .value = io->value, .rows = io->rows, .nrows = io->nrows});
 }
 
+/* So few are read in the time that waking the store's thread takes. */
+#define ROWS_HERE 4
+
 static void state_rows(void *arg, struct isola_state_io *io)
 {
-    isola_state_rows(((struct app *)arg)->state, request(io), io->rows, io->nrows);
+    struct isola_state *state = ((struct app *)arg)->state;
+    if (io->nrows <= ROWS_HERE)
+        isola_state_rows_here(state, request(io), io->rows, io->nrows);
+    else
+        isola_state_rows(state, request(io), io->rows, io->nrows);
 }
 
 static void state_range(void *arg, struct isola_state_io *io)

@@ -157,6 +157,50 @@ static void reads_rows_by_name_and_in_ranges(void **state)
     isola_state_close(s);
 }
 
+static void ask_here(struct isola_state *s, struct wait *w, const struct isola_kept *wanted)
+{
+    prepare(w, "a/B/1");
+    isola_state_rows_here(s, &w->req, wanted, 1);
+}
+
+static void a_lone_row_is_read_by_who_asks(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    struct isola_kept item = row(ISOLA_KEPT_ITEM, "a", 0, "1"), newer = item;
+    struct isola_kept wanted = row(ISOLA_KEPT_ITEM, "a", 0, "");
+    struct wait w, write;
+    struct gate g;
+    newer.value = isola_slice_str("2");
+    assert_int_equal(write_at(s, "a/B/1", "v", false, &item, 1), 0);
+    isola_state_close(s);
+    s = open_state(); /* it is in the tables */
+    for (int in_memory = 0; in_memory < 2; in_memory++) {
+        bool here = false;
+        for (int tries = 0; tries < 10000 && !here; tries++) { /* until the thread sleeps */
+            ask_here(s, &w, &wanted);
+            pthread_mutex_lock(&lock);
+            here = w.done;
+            pthread_mutex_unlock(&lock);
+            assert_string_equal(rows_of(&w), "a 1,");
+        }
+        assert_true(here);
+        assert_int_equal(write_at(s, "a/B/1", "v", false, &item, 1), 0);
+    }
+    /* It sees a write that is under way, and never waits for it here. */
+    shut_gate(s, &g);
+    prepare(&write, "a/B/1");
+    isola_state_write(s, &write.req, &(struct isola_state_change){.rows = &newer, .nrows = 1});
+    ask_here(s, &w, &wanted);
+    assert_false(w.done);
+    open_gate(&g);
+    assert_string_equal(rows_of(&w), "a 2,");
+    await(&write.done);
+    assert_int_equal(write.code, 0);
+    forget(&write);
+    isola_state_close(s);
+}
+
 /* The numbers of the pages there are, once by what is in memory or in the tables, once by name. */
 static const char *pages_of(struct isola_state *s)
 {
@@ -492,6 +536,7 @@ int main(int argc, char **argv)
         TEST(lists_timers_by_when_they_are_due),
         TEST(rows_alone_make_an_empty_state),
         TEST(a_whole_actor_is_replaced_and_removed),
+        TEST(a_lone_row_is_read_by_who_asks),
         TEST(a_page_without_bytes_is_removed),
         TEST(a_whole_part_is_replaced),
         TEST(tells_whose_outbox_is_not_empty),
