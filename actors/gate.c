@@ -231,8 +231,11 @@ static void write_commit(struct isola_actor *a, struct isola_commit *c)
         add_items(c);
     *a->commits_tail = c;
     a->commits_tail = &c->next;
-    if (c->io.has_value)
+    if (c->io.has_value) {
         a->newest = c;
+        atomic_store_explicit(&a->realm->saved[0], a->saved.data, memory_order_relaxed);
+        atomic_store_explicit(&a->realm->saved[1], c->value.data, memory_order_relaxed);
+    }
     isola__host_busy(h);
     h->ops->state_write(h->arg, &c->io);
 }

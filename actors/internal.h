@@ -289,7 +289,7 @@ static inline struct isola_slice isola__ref_address(const struct isola_ref *ref)
     return isola_slice(ref->text, ref->len);
 }
 
-#define ISOLA_REALM_LINES 80
+#define ISOLA_REALM_LINES 144
 
 /* An isolate and what runs in it: a unit of scheduling. */
 struct isola_realm {
@@ -367,10 +367,18 @@ struct isola_realm {
     struct isola_heap_node wake; /* by the least of `due`; under waker's wakes_lock */
     struct isola_worker *waker;  /* in whose heap `wake` is; changed in a visit */
 
-    /* What the next visits are to fetch before they need it, and visits until it is noted anew. */
-    const void *lines[ISOLA_REALM_LINES];
-    unsigned nlines, lines_age;
+    /* What the next visits are to fetch before they need it (isola__realm_fetch): the first nheard
+     * also to hear of a write alone; where the state lies that was saved last, and the one before;
+     * and visits until it is noted anew. Written in visits; read by whoever will be the next. */
+    _Atomic(const void *) lines[ISOLA_REALM_LINES], saved[2];
+    atomic_uint nlines, nheard;
+    unsigned lines_age;
 };
+
+/* Fetches a part of what its next visit will need, of ISOLA_FETCHES; `heard`: it will hear of a
+ * write, and that is likely to be all. Whoever has a reference. */
+#define ISOLA_FETCHES 3
+ANY_THREAD void isola__realm_fetch(const struct isola_realm *r, unsigned part, bool heard);
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
@@ -752,7 +760,10 @@ struct isola_worker {
     pthread_mutex_t lock;                         /* guards the next one */
     struct isola_realm *ready_head, **ready_tail; /* where the next one goes */
     struct isola_realm **ready_ended;             /* and one whose write has ended */
-    uint64_t owed; /* its own: bits of the workers it is to wake soon */
+    struct isola_realm *ahead; /* its own: what it visits next, perhaps; a reference, or NULL */
+    bool ahead_ended;          /* its write has ended */
+    unsigned ahead_fetched;    /* parts of it */
+    uint64_t owed;             /* its own: bits of the workers it is to wake soon */
     unsigned owed_turns;
     atomic_bool lingers;             /* it looks for work before it sleeps */
     bool looks;                      /* its own: what comes is what it has read itself */
@@ -778,6 +789,9 @@ void isola__worker_wake_at(struct isola_realm *r);
 void isola__worker_wake_sleeper(struct isola_host *h);
 /* The worker whose thread this is, or NULL. */
 struct isola_worker *isola__worker_here(void);
+/* In a visit, where the processor has something else to do: fetches some of what is to be visited
+ * next. */
+void isola__worker_fetch(void);
 /* In a visit, after so many turns: wakes whom it owes it by now. */
 void isola__worker_between(unsigned turns);
 /* The realm this worker's actors of the type share, with a reference and one more resident. */

@@ -15,6 +15,7 @@
 #include "actors/internal.h"
 
 #include "base/clock.h"
+#include "base/fetch.h"
 #include "base/msgpack.h"
 
 /* Turns in one visit, and how long new ones begin in it. */
@@ -26,8 +27,10 @@
 #define HEAP_AGE 500
 /* Visits of an isolate between two looks at what it needs. The first message to an actor is not
  * the one to learn from. */
-#define LINES_VISITS 64
+#define LINES_VISITS 256
 #define LINES_FIRST  4
+/* Of a state, to compare it: most differ at once or are no larger, bytes. */
+#define SAVED 256
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
@@ -90,8 +93,7 @@ static void take_inbox(struct isola_realm *r, struct isola_mailq *to)
     struct isola_mail *first = NULL;
     while (m != NULL) { /* what has been written by other threads is fetched meanwhile */
         struct isola_mail *before = m->next;
-        __builtin_prefetch((char *)m + 64);
-        __builtin_prefetch((char *)m + 128);
+        isola_fetch(m, sizeof(*m));
         if (m->actor != NULL)
             isola__actor_fetch(m->actor, true);
         m->next = first;
@@ -466,6 +468,22 @@ struct isola_module *isola__realm_module(struct isola_realm *r, const struct iso
 
 /* --- visits --- */
 
+/* All of it lies where a pointer in the struct itself says: what that points to may be gone. */
+void isola__realm_fetch(const struct isola_realm *r, unsigned part, bool heard)
+{
+    unsigned n = atomic_load_explicit(heard ? &r->nheard : &r->nlines, memory_order_relaxed);
+    if (part == 0) {
+        const char *m = (const char *)atomic_load_explicit(&r->inbox, memory_order_relaxed);
+        isola_fetch(m, sizeof(struct isola_mail));
+        if (heard && m != NULL)
+            isola_fetch(m - offsetof(struct isola_commit, note), sizeof(struct isola_commit));
+        for (int i = 0; i < 2; i++)
+            isola_fetch(atomic_load_explicit(&r->saved[i], memory_order_relaxed), SAVED);
+    }
+    for (unsigned i = part * n / ISOLA_FETCHES; i < (part + 1) * n / ISOLA_FETCHES; i++)
+        __builtin_prefetch(atomic_load_explicit(&r->lines[i], memory_order_relaxed));
+}
+
 struct visit {
     struct isola_realm *realm;
     struct isola_mailq io;
@@ -547,6 +565,7 @@ static void settle_touched(struct isola_realm *r)
     struct isola_actor *a;
     while ((a = next_touched(r)) != NULL ||
            (r->js != NULL && (isola__realm_direct(r) || isola__batch_run(r)))) {
+        isola__worker_fetch();
         if (a == NULL) {
             if (r->batch.count == 0)
                 look_again(r);
@@ -573,6 +592,35 @@ static void settle_touched(struct isola_realm *r)
     }
     r->touched = later; /* empty until here */
     r->touched_tail = later_tail;
+}
+
+static unsigned add_lines(struct isola_realm *r, unsigned n, const void *at, size_t size)
+{
+    const char *line = (const char *)((uintptr_t)at & ~(uintptr_t)(ISOLA_LINE - 1));
+    for (; at != NULL && line < (const char *)at + size && n < ISOLA_REALM_LINES;
+         line += ISOLA_LINE)
+        atomic_store_explicit(&r->lines[n++], line, memory_order_relaxed);
+    return n;
+}
+
+/* What visits need, as far as it stays where it is. */
+static void note_lines(struct isola_realm *r)
+{
+    const void *of_v8[ISOLA_REALM_LINES];
+    unsigned n = 0;
+    ISOLA_IDMAP_EACH(&r->actors, e)
+    {
+        n = add_lines(r, n, e, offsetof(struct isola_actor, text));
+    }
+    atomic_store_explicit(&r->nheard, n, memory_order_relaxed);
+    n = add_lines(r, n, r->actors.slots, sizeof(*r->actors.slots) << r->actors.bits);
+    n = add_lines(r, n, r->free_turns, sizeof(*r->free_turns));
+    n = add_lines(r, n, r->batch.items, sizeof(*r->batch.items));
+    unsigned more = isola_js_footprint(r->js, of_v8, ISOLA_REALM_LINES - n);
+    for (unsigned i = 0; i < more; i++)
+        n = add_lines(r, n, of_v8[i], 1);
+    atomic_store_explicit(&r->nlines, n, memory_order_relaxed);
+    r->lines_age = LINES_VISITS;
 }
 
 static void in_visit(struct isola_js *js, void *arg)
@@ -605,10 +653,8 @@ static void in_visit(struct isola_js *js, void *arg)
         isola__refs_sweep(&r->refs_of);
     }
     isola__memory_check(r->host, now);
-    if (!r->shared && r->lines_age-- == 0) {
-        r->nlines = isola_js_footprint(js, r->lines, ISOLA_REALM_LINES);
-        r->lines_age = LINES_VISITS;
-    }
+    if (!r->shared && r->lines_age-- == 0)
+        note_lines(r);
     r->js = NULL;
 }
 
@@ -733,19 +779,8 @@ static bool restarts(struct isola_realm *r)
     return any;
 }
 
-/* Unless all there is to do is to hear of a write. */
-static void fetch(const struct isola_realm *r)
-{
-    const struct isola_mail *m = atomic_load_explicit(&r->inbox, memory_order_acquire);
-    if (m == NULL || m->kind == ISOLA_MAIL_COMMITTED)
-        return;
-    for (unsigned i = 0; i < r->nlines; i++)
-        __builtin_prefetch(r->lines[i]);
-}
-
 void isola__realm_visit(struct isola_realm *r)
 {
-    fetch(r);
     struct visit visit = {.realm = r};
     atomic_store(&r->state, ISOLA_REALM_RUNNING);
     /* Turns end in a visit, and so does what they have changed begin to be written: a drain must
@@ -765,6 +800,7 @@ void isola__realm_visit(struct isola_realm *r)
                  visit.tasks || r->check != NULL || visit.inspect;
     if (enter) {
         struct isola_err err;
+        isola__worker_fetch();
         if (r->dead)
             visit_dead(r, &visit);
         else if (is_open(r, &err))

@@ -26,6 +26,7 @@
 #include "actors/watchdog.h"
 
 #include "base/clock.h"
+#include "base/fetch.h"
 
 /* Visits before the loop gets a turn for its timer. */
 #define VISITS 64
@@ -87,25 +88,48 @@ static void push(struct isola_worker *w, struct isola_realm *r)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* The first in the queue is what is visited next, perhaps. Its struct was fetched when it was the
+ * second. With the lock; returns the one before, whose reference is to be let go without it. */
+static struct isola_realm *look_ahead(struct isola_worker *w)
+{
+    struct isola_realm *first = w->ready_head, *before = w->ahead;
+    w->ahead = first != NULL ? isola__realm_ref(first) : NULL;
+    w->ahead_ended = w->ready_ended != &w->ready_head;
+    w->ahead_fetched = 0;
+    if (first != NULL && first->next_ready != NULL)
+        isola_fetch(first->next_ready, sizeof(*first));
+    return before;
+}
+
+void isola__worker_fetch(void)
+{
+    struct isola_worker *w = here;
+    if (w->ahead != NULL && w->ahead_fetched < ISOLA_FETCHES)
+        isola__realm_fetch(w->ahead, w->ahead_fetched++, w->ahead_ended);
+}
+
 static struct isola_realm *pop(struct isola_worker *w)
 {
-    if (atomic_load(&w->backlog) == 0)
+    if (atomic_load(&w->backlog) == 0 && w->ahead == NULL)
         return NULL;
     pthread_mutex_lock(&w->lock);
     struct isola_realm *r = w->ready_head;
-    const struct isola_realm *after = NULL;
+    bool ended = w->ready_ended != &w->ready_head;
+    unsigned fetched = r == w->ahead ? w->ahead_fetched : 0;
     if (r != NULL) {
-        after = w->ready_head = r->next_ready;
+        w->ready_head = r->next_ready;
         if (w->ready_ended == &r->next_ready)
             w->ready_ended = &w->ready_head;
-        if (after == NULL)
+        if (w->ready_head == NULL)
             w->ready_tail = &w->ready_head;
         atomic_fetch_sub(&w->backlog, 1);
     }
+    struct isola_realm *before = look_ahead(w);
     pthread_mutex_unlock(&w->lock);
-    if (after != NULL) /* which is needed soon, and is in no cache when there are thousands */
-        for (size_t at = 0; at < sizeof(*after); at += 64)
-            __builtin_prefetch((const char *)after + at);
+    if (before != NULL)
+        isola__realm_unref(before);
+    while (r != NULL && fetched < ISOLA_FETCHES)
+        isola__realm_fetch(r, fetched++, ended);
     return r;
 }
 

@@ -17,13 +17,29 @@ using v8::internal::Address;
 // the V8 it was found in: perf shows what instructions wait for when isolates are visited that are
 // in no cache. Of any other V8 nothing of this is fetched.
 constexpr char kVersion[] = "14.6.";
-constexpr size_t kIsolate[] = {0x0,   0x40,   0x80,    0x140,   0x180,   0x200,   0x240,
-                               0x280, 0xffe0, 0x10148, 0x10160, 0x10358, 0x114a0, 0x114f8};
-constexpr size_t kEntry = 0xa9b0; // the code that calls JavaScript
-constexpr size_t kThreads = 0x10148, kDebug = 0x10358, kRegExp = 0x10188, kScopes = 0x100b0;
-constexpr size_t kOfDebug = 0x80, kMoreOfDebug = 0xc0, kOfRegExp = 0x400;
-// The threads that have been in it: a list of nodes, each with its data.
-constexpr size_t kVisitors = 0x11508, kVisitor = 0x10;
+constexpr size_t kIsolate[] = {0x0,     0x40,    0x80,    0x140,   0x180,   0x1c0,
+                               0x200,   0x240,   0x280,   0xf5e0,  0xffe0,  0x10010,
+                               0x10148, 0x10160, 0x10358, 0x112f8, 0x114a0, 0x114f8};
+// Pointers in it, and where the lines are in what they point to: the code that calls JavaScript,
+// the interpreter's table (which is shared), what the debugger wants to know of calls, the counters
+// of V8's, threads, handles, the debugger, regular expressions, the heap as a thread sees it.
+constexpr struct {
+    size_t pointer, line;
+} kOfIsolate[] = {{0xa9b0, 0},      {0x58e0, 0},     {0x10010, 0xd38}, {0x10148, 0},
+                  {0x100b0, 0},     {0x10358, 0x80}, {0x10358, 0xc0},  {0x10358, 0xf0},
+                  {0x10188, 0x400}, {0x114a0, 0},    {0x114a0, 0x48}};
+constexpr size_t kInterpreter = 0x5838;
+// The table of functions' code that all isolates share: where an entry is, and a function's number.
+constexpr size_t kDispatch = 0x268, kDispatchEntry = 16;
+constexpr int kHandle = 3 * heap::kWord, kHandleShift = 8;
+// Of a function: what its calls have been like, behind one more object; the entries of that.
+constexpr int kShared = 4 * heap::kWord, kContext = 5 * heap::kWord, kFeedback = 6 * heap::kWord;
+constexpr int kContextFirst = 4; // of its words is of a script
+constexpr int kFeedbackLength = heap::kWord, kFeedbackFirst = 6 * heap::kWord;
+constexpr int kFeedbackMost = 32;
+constexpr size_t kBytecode = 128, kQueue = 128;
+// The threads that have been in it: a table of lists of nodes, each with its data.
+constexpr size_t kVisitors = 0x11508, kVisitor = 0x10, kVisitorsTable = 0x114f8, kTable = 104;
 constexpr int kVisitorsMost = 4;
 
 bool is_known()
@@ -41,11 +57,13 @@ const char *pointer(const char *at)
 
 constexpr int kWords = 8; // of an object that matter; a function has no more
 
+// The pages of V8's heap, each with what is known of it at its beginning.
+constexpr int kPageBits = 18;
+
 // An object that is not in the memory that all isolates share, which is in a cache. What is no
 // object but looks like one (a handle of 32 bits in a function) is below 4 GB.
 bool is_own(Address value)
 {
-    constexpr int kPageBits = 18;
     return v8::internal::Internals::HasHeapObjectTag(value) && value >> 32 != 0 &&
            (value ^ heap::known.undefined) >> kPageBits != 0;
 }
@@ -56,31 +74,93 @@ const char *place_of(Address object)
 }
 
 // Words that can be read from where an object begins, whatever it is: they may be another's.
-int words_at(Address object)
+int words_left(Address object)
 {
     constexpr Address kPage = 4096;
-    Address left = kPage - (object - v8::internal::kHeapObjectTag) % kPage;
-    int n = static_cast<int>(left / heap::kWord);
+    return static_cast<int>((kPage - (object - v8::internal::kHeapObjectTag) % kPage) /
+                            heap::kWord);
+}
+int words_at(Address object)
+{
+    int n = words_left(object);
     return n < kWords ? n : kWords;
 }
 
 } // namespace
 
-void Footprint::add_object(Address object)
+void Footprint::add_place(Address object, size_t n)
 {
-    add(place_of(object));
-    for (int i = 0; i < words_at(object); i++)
-        if (Address value = heap::word(object, i * heap::kWord); is_own(value))
-            add(place_of(value));
+    add(place_of(object), n);
+    add(reinterpret_cast<const char *>(object & ~((Address{1} << kPageBits) - 1)));
 }
 
-void Footprint::add_function(Address function)
+void Footprint::add_object(Address object)
 {
-    int n = heap::plain_field<uint8_t>(heap::word(function, 0), heap::kMapSize);
-    add_object(function);
-    for (int i = 1; i < n && i < kWords; i++)
-        if (Address value = heap::word(function, i * heap::kWord); is_own(value))
+    add_place(object);
+    for (int i = 0; i < words_at(object); i++)
+        if (Address value = heap::word(object, i * heap::kWord); is_own(value))
+            add_place(value);
+}
+
+void Footprint::add_value(Address object)
+{
+    Address map = heap::map_of(object);
+    add_object(object);
+    if (is_own(map))
+        add_object(map);
+    if (Address names = heap::word(map, heap::kMapDescriptors); is_own(names))
+        add(place_of(names), heap::kDescriptors + 3 * heap::kDescriptor);
+}
+
+void Footprint::add_function(const v8::Isolate *isolate, Address function, int calls)
+{
+    Address map = heap::map_of(function);
+    uint16_t type = heap::type_of_map(map);
+    if (!is_known() || heap::plain_field<uint8_t>(map, heap::kMapSize) <= kFeedback / heap::kWord)
+        return;
+    const char *table = pointer(reinterpret_cast<const char *>(isolate) + kDispatch);
+    add(table + (heap::plain_field<uint32_t>(function, kHandle) >> kHandleShift) * kDispatchEntry);
+    add_place(function);
+    add_place(map);
+    if (Address context = heap::word(function, kContext); is_own(context))
+        add_context(context, type);
+    Address shared = heap::word(function, kShared), cell = heap::word(function, kFeedback);
+    if (!is_own(shared) || !is_own(cell))
+        return;
+    add_place(shared);
+    add_place(cell);
+    if (Address code = heap::word(shared, heap::kWord); is_own(code))
+        add(place_of(code), kBytecode);
+    if (Address feedback = heap::word(cell, heap::kWord); is_own(feedback))
+        add_feedback(isolate, feedback, type, calls);
+}
+
+// Of the functions in it those that are called are found by their feedback.
+void Footprint::add_context(Address context, uint16_t type)
+{
+    add_place(context);
+    for (int i = kContextFirst; i < words_at(context); i++)
+        if (Address value = heap::word(context, i * heap::kWord);
+            is_own(value) && heap::type_of_map(heap::map_of(value)) != type)
             add_object(value);
+}
+
+// Entries of functions are those that it has called.
+void Footprint::add_feedback(const v8::Isolate *isolate, Address feedback, uint16_t type, int calls)
+{
+    constexpr Address kWeak = 2;
+    int n = heap::plain_field<int32_t>(feedback, kFeedbackLength), left = words_left(feedback);
+    n = n < kFeedbackMost ? n : kFeedbackMost;
+    if (n > left - kFeedbackFirst / heap::kWord)
+        n = left - kFeedbackFirst / heap::kWord;
+    if (n <= 0)
+        return;
+    add(place_of(feedback), static_cast<size_t>(kFeedbackFirst + n * heap::kWord));
+    for (int i = 0; i < n && calls > 0; i++) {
+        Address value = heap::word(feedback, kFeedbackFirst + i * heap::kWord) & ~kWeak;
+        if (is_own(value) && heap::type_of_map(heap::map_of(value)) == type)
+            add_function(isolate, value, calls - 1);
+    }
 }
 
 void Footprint::add_isolate(const v8::Isolate *isolate)
@@ -90,13 +170,12 @@ void Footprint::add_isolate(const v8::Isolate *isolate)
     const char *at = reinterpret_cast<const char *>(isolate);
     for (size_t offset : kIsolate)
         add(at + offset);
-    add(at + kEntry);
-    add(pointer(at + kEntry));
-    add(pointer(at + kThreads));
-    add(pointer(at + kScopes));
-    add(pointer(at + kDebug) + kOfDebug);
-    add(pointer(at + kDebug) + kMoreOfDebug);
-    add(pointer(at + kRegExp) + kOfRegExp);
+    for (const auto &of : kOfIsolate) {
+        add(at + of.pointer);
+        add(pointer(at + of.pointer) + of.line);
+    }
+    add(at + kInterpreter);
+    add(pointer(at + kVisitorsTable), kTable);
     const char *visitor = pointer(at + kVisitors);
     for (int i = 0; i < kVisitorsMost && visitor != nullptr; i++, visitor = pointer(visitor)) {
         add(visitor);
@@ -117,7 +196,11 @@ extern "C" unsigned isola_js_footprint(struct isola_js *js, const void **lines, 
     Footprint f(lines, max);
     f.add_isolate(v->isolate);
     f.add(v, static_cast<size_t>(reinterpret_cast<char *>(v->hooks) - reinterpret_cast<char *>(v)));
+    f.add(js, sizeof(*js));
+    f.add(v->guard.quota.get(), sizeof(*v->guard.quota));
     f.add(&v->ring, sizeof(v->ring));
+    v->ring.names.add_to(&f);
+    f.add(js->context->GetMicrotaskQueue(), kQueue);
     f.add(&v->lone, sizeof(v->lone));
     f.add(&v->holders, sizeof(v->holders));
     f.add(v->ring.ints, Ring::kHeader * sizeof(int32_t));
@@ -128,10 +211,13 @@ extern "C" unsigned isola_js_footprint(struct isola_js *js, const void **lines, 
     v->lone.add_to(&f, v);
     v8::Local<v8::Value> state;
     for (const auto &[actor, holder] : v->holders) {
+        f.add(&actor);
         f.add(holder);
         f.add(v->state_name);
+        f.add_place(heap::address(v->state_name.Get(v->isolate)));
+        f.add_value(heap::address(holder.Get(v->isolate)));
         if (state_of(js, holder).ToLocal(&state) && state->IsObject())
-            f.add_object(heap::address(state));
+            f.add_value(heap::address(state));
     }
     return f.count();
 }

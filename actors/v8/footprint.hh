@@ -5,8 +5,9 @@
 // An isolate of thousands is in no cache when it is visited. What entering it and calling a handler
 // touches lies on some fifty pages, each found through the one before: the processor waits for
 // memory fifty times, a third of a microsecond each, and would have all of it in a microsecond if
-// it knew the addresses. So they are noted now and then, while they are at hand, and the next
-// visits begin with prefetching them. They are hints: what has moved since is fetched in vain.
+// it knew the addresses. So they are noted now and then, while they are at hand, and fetched during
+// the visit of whatever is before it in the queue. They are hints: what has moved since is fetched
+// in vain.
 #pragma once
 
 #include <v8-internal.h>
@@ -14,6 +15,8 @@
 
 #include <cstddef>
 #include <cstdint>
+
+#include "base/fetch.h"
 
 namespace isola
 {
@@ -25,8 +28,8 @@ class Footprint
     // The lines of a processor's cache that these bytes are in.
     void add(const void *at, size_t n = 1)
     {
-        auto begin = reinterpret_cast<uintptr_t>(at), line = begin & ~uintptr_t{kLine - 1};
-        for (; line < begin + n; line += kLine)
+        auto begin = reinterpret_cast<uintptr_t>(at), line = begin & ~uintptr_t{ISOLA_LINE - 1};
+        for (; line < begin + n; line += ISOLA_LINE)
             put(reinterpret_cast<const void *>(line));
     }
     // Where the handle is, not what it is of.
@@ -36,16 +39,22 @@ class Footprint
         if (!handle.IsEmpty())
             add(*reinterpret_cast<const void *const *>(&handle));
     }
-    // The beginning of an object of V8's heap and of what it refers to; of a function also of what
-    // that refers to. In the isolate.
+    // The first bytes of an object of V8's heap, and of its page.
+    void add_place(v8::internal::Address object, size_t n = 1);
+    // The beginning of an object and of what it refers to; of one whose properties are looked up,
+    // also where V8 finds them; of a function also of what those refer to, and of the functions it
+    // has called, so many calls deep. In the isolate.
     void add_object(v8::internal::Address object);
-    void add_function(v8::internal::Address function);
+    void add_value(v8::internal::Address object);
+    void add_function(const v8::Isolate *isolate, v8::internal::Address function, int calls);
     // What V8 keeps of an isolate that it looks at whenever it is entered, calls and is left.
     void add_isolate(const v8::Isolate *isolate);
     unsigned count() const { return count_; }
 
   private:
-    static constexpr size_t kLine = 64;
+    void add_context(v8::internal::Address context, uint16_t type);
+    void add_feedback(const v8::Isolate *isolate, v8::internal::Address feedback, uint16_t type,
+                      int calls);
     void put(const void *line)
     {
         for (unsigned i = 0; i < count_; i++)

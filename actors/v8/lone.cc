@@ -14,6 +14,9 @@ namespace
 // Of a message with more, JavaScript makes the call.
 constexpr uint32_t kArgs = 8;
 
+// How deep what a handler calls is fetched before it is called.
+constexpr int kCalls = 2;
+
 bool is_message(const int32_t *record)
 {
     return record[Ring::kKind] == Ring::kAsked || record[Ring::kKind] == Ring::kEmitted;
@@ -200,7 +203,7 @@ void Lone::add_to(Footprint *f, const isola_v8 *v) const
     for (const Handler &h : handlers_)
         f->add(h.what);
     if (called_ != 0 && called_at_ == v->collections)
-        f->add_function(called_);
+        f->add_function(v->isolate, called_, kCalls);
 }
 
 bool Lone::run(isola_js *js)

@@ -40,6 +40,14 @@ void Names::grow()
         *place(name(n), isola_hash_table(names_[n - 1].data(), names_[n - 1].size())) = n;
 }
 
+void Names::add_to(Footprint *f) const
+{
+    if (last_ == 0)
+        return;
+    f->add(&names_[last_ - 1], sizeof(names_[0]));
+    f->add(names_[last_ - 1].data());
+}
+
 uint32_t Names::number(Slice name)
 {
     if (last_ != 0 && isola_slice_eq(this->name(last_), name))

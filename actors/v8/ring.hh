@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "actors/v8/ahead.hh"
+#include "actors/v8/footprint.hh"
 #include "base/block.h"
 #include "base/buf.h"
 
@@ -29,6 +30,8 @@ class Names
     uint32_t number(struct isola_slice name);
     struct isola_slice name(uint32_t number) const;
     uint32_t count() const { return static_cast<uint32_t>(names_.size()); }
+    // What number() looks at first.
+    void add_to(Footprint *f) const;
 
   private:
     static constexpr size_t kMax = 1000, kLongest = 200;

@@ -495,13 +495,14 @@ void footprint(Info info)
     Probe *p = of(info);
     if (p == nullptr)
         return;
-    const void *lines[128];
+    constexpr unsigned kLines = 400;
+    const void *lines[kLines];
     unsigned counts[2] = {0, 0};
     isola_v8_visit(
         p->v8,
         [](isola_js *js, void *arg) {
-            const void *all[128];
-            *static_cast<unsigned *>(arg) = isola_js_footprint(js, all, 128);
+            const void *all[kLines];
+            *static_cast<unsigned *>(arg) = isola_js_footprint(js, all, kLines);
         },
         &counts[0]);
     v8::Isolate *isolate = info.GetIsolate();
@@ -521,8 +522,8 @@ void footprint(Info info)
     memcpy(copy, reinterpret_cast<void *>(from), bytes);
     copy[3] = other - 2 * sizeof(Address) + 1; // an object of two words
     copy[4] = 0x12345;
-    isola::Footprint f(lines, 128);
-    f.add_function(end - bytes + 1);
+    isola::Footprint f(lines, kLines);
+    f.add_function(isolate, end - bytes + 1, 2);
     counts[1] = f.count();
     munmap(at, 4 * page);
     v8::Local<v8::Array> result = v8::Array::New(isolate);
