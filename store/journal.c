@@ -258,18 +258,16 @@ int isola__journal_open(const char *path, int64_t after, isola__journal_fn fn, v
 }
 
 /* What has failed is not to be found again: the file ends before it. Where even that cannot be done
- * it is tried again before anything else. */
-static bool cut(struct file *f)
+ * the next commit is written over it, with the same number and in the same place, or begins the
+ * other file, up to which this one is read; without a next one it is tried again at the close. */
+static void cut(struct file *f)
 {
     const sqlite3_io_methods *m = f->file->pMethods;
-    if (!f->torn)
-        return true;
     if (m->xTruncate(f->file, f->end) != SQLITE_OK ||
         m->xSync(f->file, SQLITE_SYNC_NORMAL) != SQLITE_OK)
-        return false;
+        return;
     f->size = f->end;
     f->torn = false;
-    return true;
 }
 
 /* --- writing --- */
@@ -339,8 +337,6 @@ int isola__journal_append(struct isola__journal *j, struct isola_buf *commit, in
         j->turn = false;
         f = &j->file[other];
     }
-    if (!cut(f))
-        return fail(j, f, SQLITE_IOERR_WRITE, "write", err);
     struct record r = {.len = (uint32_t)changes.len, .number = j->number + 1, .written = written};
     check_of(f->header.key, &r, offsetof(struct record, check), changes, r.check);
     memcpy(commit->data, &r, sizeof(r));
@@ -348,7 +344,7 @@ int isola__journal_append(struct isola__journal *j, struct isola_buf *commit, in
     if (rc != SQLITE_OK) {
         int code = fail(j, f, rc, "write", err);
         f->torn = true;
-        (void)cut(f);
+        cut(f);
         return code;
     }
     f->end += (int64_t)commit->len;
@@ -388,7 +384,7 @@ void isola__journal_close(struct isola__journal *j, int64_t folded)
         return;
     struct file *f = &j->file[j->at];
     if (f->open && f->torn)
-        (void)cut(f);
+        cut(f);
     if (f->valid && f->last >= f->header.first && f->last <= folded)
         leave_empty(j);
     let_go(j);
