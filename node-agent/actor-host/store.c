@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
+#include "base/thread.h"
 #include "node-agent/actor-host/app.h"
 #include "store/backup.h"
 #include "store/survey.h"
@@ -188,16 +189,17 @@ bool store_job(struct store_job *j)
         isola_fail(&j->err, ISOLA_EBUSY, "the node is stopping");
     else if (njobs >= JOBS_MAX)
         isola_fail(&j->err, ISOLA_EBUSY, "the store is being looked through already");
-    else if (pthread_create(&j->thread, NULL, run_job, j) != 0)
-        isola_fail(&j->err, ISOLA_ENOMEM, "cannot start a thread");
-    if (j->err.code != 0) {
-        end_job(j);
-        return false;
+    bool begun = j->err.code == 0 && isola_thread_start(&j->thread, "isola-job", run_job, j) == 0;
+    if (begun) { /* `err` is the thread's now */
+        j->next = jobs;
+        jobs = j;
+        njobs++;
+        return true;
     }
-    j->next = jobs;
-    jobs = j;
-    njobs++;
-    return true;
+    if (j->err.code == 0)
+        isola_fail(&j->err, ISOLA_ENOMEM, "cannot start a thread");
+    end_job(j);
+    return false;
 }
 
 bool store_stops(void)

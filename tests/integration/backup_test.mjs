@@ -6,7 +6,7 @@ import { appendFileSync, existsSync, readFileSync, readdirSync, statSync } from 
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { Cluster, ctl, ctlOk, until } from './cluster.mjs';
+import { Cluster, ctl, ctlOk, nodes, until } from './cluster.mjs';
 
 const app = {
   'isola.json': { name: 's', actors: { Box: { module: './box.js' } } },
@@ -53,6 +53,9 @@ describe('a backup', { timeout: 240_000 }, () => {
     assert.equal(statSync(dir).mode & 0o777, 0o700);
     const again = await ctl(node, 'backup', dir);
     assert.deepEqual([again.status, /^ctl: EEXIST: .* is there already/.test(again.err)], [1, true]);
+    const pid = (await nodes(node))[0].host_pid;
+    for (let i = 0; i < 60; i++) await assert.rejects(node.client.call('backup', { path: dir }), { code: 'EEXIST' }); // its thread may end before it is known to have begun
+    assert.equal((await nodes(node))[0].host_pid, pid);
   });
 
   test('makes another node of an empty directory', async () => {
