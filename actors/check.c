@@ -162,7 +162,7 @@ void isola_host_check(struct isola_host *h, const struct isola_host_release *def
     pthread_mutex_init(&c->lock, NULL);
     isola_cond_init(&c->changed);
     pthread_t thread;
-    if (pthread_create(&thread, NULL, run, c) != 0) {
+    if (isola_thread_start(&thread, "isola-check", run, c) != 0) {
         done(arg, ISOLA_EIO, "no thread for the check");
         isola__release_unref(c->release);
         pthread_mutex_destroy(&c->lock);

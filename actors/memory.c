@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define LOOK_MS 100    /* between two looks at what is resident */
 #define REST_MS 1000   /* after an eviction: memory comes back as isolates are closed */
@@ -157,7 +158,7 @@ void isola__memory_check(struct isola_host *h, uint64_t now)
         return;
     pthread_t thread;
     isola__host_busy(h);
-    if (pthread_create(&thread, NULL, relieve, h) == 0) {
+    if (isola_thread_start(&thread, "isola-memory", relieve, h) == 0) {
         pthread_detach(thread);
     } else {
         atomic_store(&m->evicting, false);

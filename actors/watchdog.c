@@ -329,7 +329,7 @@ int isola__watchdog_start(struct isola_host *h, unsigned threads, struct isola_e
     pthread_mutex_init(&d->lock, NULL);
     isola_cond_init(&d->wake);
     h->watchdog = d;
-    int r = pthread_create(&d->thread, NULL, run, d);
+    int r = isola_thread_start(&d->thread, "isola-watchdog", run, d);
     if (r != 0)
         return isola_fail(err, ISOLA_EIO, "cannot start the watchdog: %s", strerror(r));
     return 0;

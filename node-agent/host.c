@@ -692,6 +692,11 @@ void isola__host_free(struct isola__host *host)
     free(host->url);
 }
 
+struct isola__conn *isola__host_conn(const struct isola__host *host)
+{
+    return host->state == ISOLA_HOST_READY && !host->retired ? host->conn : NULL;
+}
+
 int isola__host_send(struct isola__host *host, const struct isola_msg *m, struct isola__ask *ask)
 {
     if (host->state == ISOLA_HOST_READY && host->conn != NULL) {

@@ -76,6 +76,8 @@ LOOP_THREAD void isola__host_retire(struct isola__host *host);
 LOOP_THREAD void isola__host_stop(struct isola__host *host);
 LOOP_THREAD void isola__host_free(struct isola__host *host);
 
+/* For a question to it: NULL when it is not there, or is to be no more. */
+LOOP_THREAD struct isola__conn *isola__host_conn(const struct isola__host *host);
 /* Whether it is known not to answer; if so, a sentence that names node and pid and says why, as far
  * as that can be seen, and what to do. */
 LOOP_THREAD bool isola__host_silent(const struct isola__host *host, struct isola_err *err);

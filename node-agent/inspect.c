@@ -15,11 +15,6 @@
 
 /* --- one question passed on --- */
 
-static struct isola__conn *host_conn(struct isola__agent *agent)
-{
-    return agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL;
-}
-
 static uint32_t limit_of(struct isola_slice params)
 {
     uint64_t ms = 0;
@@ -30,14 +25,15 @@ static uint32_t limit_of(struct isola_slice params)
 void isola__inspect_local(struct isola__conn *from, const struct isola_msg *m,
                           struct isola_slice params)
 {
-    isola__pass_on(from, m, host_conn(from->agent), from->agent->opt.name, params,
+    isola__pass_on(from, m, isola__host_conn(&from->agent->host), from->agent->opt.name, params,
                    limit_of(params));
 }
 
 void isola__inspect_read_local(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params)
 {
-    isola__pass_on(from, m, host_conn(from->agent), from->agent->opt.name, params, READ_MS);
+    isola__pass_on(from, m, isola__host_conn(&from->agent->host), from->agent->opt.name, params,
+                   READ_MS);
 }
 
 void isola__inspect_read(struct isola__conn *from, const struct isola_msg *m,
@@ -177,7 +173,7 @@ void isola__inspect(struct isola__conn *from, const struct isola_msg *m, struct 
     s->id = m->id;
     s->address = isola_strndup((const char *)text.data, text.len);
     s->outstanding = 1; /* until all have been asked */
-    look(s, agent->opt.name, host_conn(agent), params);
+    look(s, agent->opt.name, isola__host_conn(&agent->host), params);
     for (struct isola__member *member = agent->members.first; member != NULL; member = member->next)
         look(s, member->record.name, isola__member_conn(member), params);
     settle(s);

@@ -95,11 +95,6 @@ static void answer(struct isola__gather *g)
     isola_buf_free(&counts);
 }
 
-static struct isola__conn *own_host(const struct isola__agent *agent)
-{
-    return agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL;
-}
-
 void isola__letters(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
     struct isola__agent *agent = from->agent;
@@ -113,7 +108,7 @@ void isola__letters(struct isola__conn *from, const struct isola_msg *m, struct 
     g->patience_ms = q.wait_ms + ISOLA_GATHER_MS;
     query_params(&q, &ask);
     if (q.node.len == 0 || isola_slice_is(q.node, agent->opt.name))
-        isola__gather_ask(g, own_host(agent), agent->opt.name, "dead-letters",
+        isola__gather_ask(g, isola__host_conn(&agent->host), agent->opt.name, "dead-letters",
                           isola_buf_slice(&ask));
     for (struct isola__member *member = agent->members.first; member != NULL; member = member->next)
         if (q.node.len == 0 || isola_slice_is(q.node, member->record.name))
@@ -145,8 +140,8 @@ void isola__letters_local(struct isola__conn *from, const struct isola_msg *m,
     struct isola__gather *g = isola__gather_new(from, m->id, 1, local_answer);
     g->patience_ms = q.wait_ms + ISOLA_GATHER_LOCAL_MS;
     query_params(&q, &ask);
-    isola__gather_ask(g, own_host(from->agent), from->agent->opt.name, "dead-letters",
-                      isola_buf_slice(&ask));
+    isola__gather_ask(g, isola__host_conn(&from->agent->host), from->agent->opt.name,
+                      "dead-letters", isola_buf_slice(&ask));
     isola__gather_start(g);
     isola_buf_free(&ask);
 }

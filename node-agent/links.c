@@ -95,8 +95,9 @@ static struct isola__gather *begin(struct isola__conn *from, uint64_t id, size_t
     own_links(agent, &mine);
     isola__gather_have(g, agent->opt.name, &mine);
     isola_buf_free(&mine);
-    if (agent->host.state == ISOLA_HOST_READY && !agent->host.retired)
-        isola__gather_ask(g, agent->host.conn, agent->opt.name, "links", isola_slice(NULL, 0));
+    struct isola__conn *host = isola__host_conn(&agent->host);
+    if (host != NULL)
+        isola__gather_ask(g, host, agent->opt.name, "links", isola_slice(NULL, 0));
     return g;
 }
 

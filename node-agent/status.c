@@ -233,8 +233,8 @@ static void ps(struct isola__conn *from, const struct isola_msg *m, struct isola
         struct isola__gather *g = isola__gather_new(from, m->id, 1 + agent->members.count, ps_done);
         if (local)
             g->patience_ms = ISOLA_GATHER_LOCAL_MS;
-        isola__gather_ask(g, agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL,
-                          agent->opt.name, "ps", isola_buf_slice(&own));
+        isola__gather_ask(g, isola__host_conn(&agent->host), agent->opt.name, "ps",
+                          isola_buf_slice(&own));
         if (!local)
             isola__gather_members(g, "ps", isola_buf_slice(&peers));
         isola__gather_start(g);
@@ -330,8 +330,8 @@ void isola__nodes(struct isola__conn *from, const struct isola_msg *m, struct is
     isola_mp_kbool(&local, "local", true);
     isola_mp_kuint(&local, "limit", 0);
     struct isola__gather *g = isola__gather_new(from, m->id, 1 + agent->members.count, nodes_done);
-    isola__gather_ask(g, agent->host.state == ISOLA_HOST_READY ? agent->host.conn : NULL,
-                      agent->opt.name, "ps", isola_buf_slice(&local));
+    isola__gather_ask(g, isola__host_conn(&agent->host), agent->opt.name, "ps",
+                      isola_buf_slice(&local));
     isola__gather_members(g, "ps", isola_buf_slice(&local));
     isola__gather_start(g);
     isola_buf_free(&local);

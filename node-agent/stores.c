@@ -21,12 +21,6 @@ static void answer(struct isola__gather *g)
     isola__reply_buf(g->from, g->id, &out);
 }
 
-static struct isola__conn *host_of(struct isola__agent *agent)
-{
-    bool there = agent->host.state == ISOLA_HOST_READY && !agent->host.retired;
-    return there ? agent->host.conn : NULL;
-}
-
 /* `list`: what an answer has, an array. */
 static struct isola__gather *begin(struct isola__conn *from, const struct isola_msg *m,
                                    const char *method, const char *list, size_t others, bool own,
@@ -38,7 +32,7 @@ static struct isola__gather *begin(struct isola__conn *from, const struct isola_
     if (m->timeout_ms > 2 * EARLIER_MS)
         g->patience_ms = m->timeout_ms - EARLIER_MS;
     if (own)
-        isola__gather_ask(g, host_of(agent), agent->opt.name, method, params);
+        isola__gather_ask(g, isola__host_conn(&agent->host), agent->opt.name, method, params);
     return g;
 }
 
@@ -92,7 +86,8 @@ void isola__history(struct isola__conn *from, const struct isola_msg *m, struct 
 void isola__restore_local(struct isola__conn *from, const struct isola_msg *m,
                           struct isola_slice params)
 {
-    isola__pass_on(from, m, host_of(from->agent), from->agent->opt.name, params, m->timeout_ms);
+    isola__pass_on(from, m, isola__host_conn(&from->agent->host), from->agent->opt.name, params,
+                   m->timeout_ms);
 }
 
 void isola__restore(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
@@ -114,7 +109,8 @@ void isola__restore(struct isola__conn *from, const struct isola_msg *m, struct 
 /* Into a directory of this machine: for who may use its socket, and not for other nodes. */
 void isola__backup(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
-    isola__pass_on(from, m, host_of(from->agent), from->agent->opt.name, params, m->timeout_ms);
+    isola__pass_on(from, m, isola__host_conn(&from->agent->host), from->agent->opt.name, params,
+                   m->timeout_ms);
 }
 
 void isola__store_local(struct isola__conn *from, const struct isola_msg *m,
