@@ -7,6 +7,14 @@
 #include "base/check.h"
 #include "base/msgpack.h"
 
+bool isola_kept_beyond(const struct isola_kept_after *after, const struct isola_kept *row)
+{
+    if (row->part != after->part)
+        return row->part > after->part;
+    int is = isola_slice_order(row->peer, after->peer);
+    return is != 0 ? is > 0 : row->seq > after->seq;
+}
+
 void isola_kept_add(struct isola_kept_rows *rows, const struct isola_kept *row)
 {
     if (rows->n == rows->cap) {

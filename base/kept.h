@@ -60,12 +60,25 @@ static inline bool isola_kept_is_none(const struct isola_kept *row)
     return row->part == ISOLA_KEPT_PAGE && row->value.len == 0;
 }
 
+/* Rows of all parts at an address, in the order of part, peer and number: those beyond this one;
+ * zero: from the first. */
+struct isola_kept_after {
+    uint8_t part;
+    struct isola_slice peer;
+    uint64_t seq;
+    size_t bytes; /* as many at the most, of peers and values; one row in any case if there is any.
+                     0: no limit */
+};
+
 /* Rows in memory of their own. Zero is none. */
 struct isola_kept_rows {
     struct isola_kept *row;
     size_t n, cap;
     size_t bytes; /* of peers and values */
 };
+/* Is that row beyond this one, in the order of part, peer and number? */
+bool isola_kept_beyond(const struct isola_kept_after *after, const struct isola_kept *row);
+
 /* Copies. */
 void isola_kept_add(struct isola_kept_rows *rows, const struct isola_kept *row);
 void isola_kept_copy(struct isola_kept_rows *to, const struct isola_kept *rows, size_t n);

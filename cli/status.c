@@ -175,6 +175,23 @@ static void list_failures(const json_t **rows, size_t n, bool colour, struct iso
         isola_buf_printf(out, "and %zu more have failed; --json has their reasons\n", left);
 }
 
+/* What comes from other nodes, each on a line below the table. */
+static void list_coming(const json_t **rows, size_t n, struct isola_buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const json_t *coming = json_object_get(rows[i], "coming");
+        if (coming == NULL)
+            continue;
+        char bytes[ISOLA__HUMAN_SIZE], total[ISOLA__HUMAN_SIZE];
+        isola__human_bytes((uint64_t)json_integer_value(json_object_get(coming, "bytes")), bytes);
+        isola__human_bytes((uint64_t)json_integer_value(json_object_get(coming, "total")), total);
+        isola__text_clean(out, isola__text_of(json_object_get(rows[i], "address")));
+        isola_buf_puts(out, " comes from node ");
+        isola__text_clean(out, isola__text_of(json_object_get(coming, "from")));
+        isola_buf_printf(out, ": %s of %s\n", bytes, total);
+    }
+}
+
 void isola__run_ps(struct isola__cli *cli)
 {
     static const struct isola__column columns[] = {
@@ -235,6 +252,7 @@ void isola__run_ps(struct isola__cli *cli)
         }
         isola__table_print(&t, cli->width, cli->colour, &out);
         list_failures(rows, listed, cli->colour, &out);
+        list_coming(rows, listed, &out);
         free((void *)rows);
         isola__table_free(&t);
     }

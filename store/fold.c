@@ -80,48 +80,49 @@ static int transact(struct isola__group *g, int (*work)(struct isola__group *g, 
 
 /* --- before it is its turn --- */
 
-static int fold_entry(struct isola__group *g, const struct isola__entry *e)
+static int peek_entry(struct isola__group *g, const struct isola__entry *e, unsigned parts)
 {
-    return e != NULL ? isola__entry_fold(e, &g->tables, NULL) : 0;
+    return e != NULL ? isola__entry_peek(e, &g->tables, parts) : 0;
 }
 
 /* Of both generations, in their order. */
-static int fold_both(struct isola__group *g, struct isola_slice address)
+static int peek_both(struct isola__group *g, struct isola_slice address, unsigned parts)
 {
-    int code = fold_entry(g, isola__overlay_entry(&g->folding, address));
-    return code != 0 ? code : fold_entry(g, isola__overlay_entry(&g->fresh, address));
+    int code = peek_entry(g, isola__overlay_entry(&g->folding, address), parts);
+    return code != 0 ? code : peek_entry(g, isola__overlay_entry(&g->fresh, address), parts);
 }
 
-static int fold_with(struct isola__group *g, unsigned parts)
+static int peek_with(struct isola__group *g, unsigned parts)
 {
     const struct isola__overlay *each[] = {&g->folding, &g->fresh};
     int code = 0;
     for (size_t i = 0; i < 2 && code == 0; i++)
         for (const struct isola__entry *e = each[i]->first; e != NULL && code == 0; e = e->next)
             if (isola__entry_has_parts(e, parts) || e->cleared)
-                code = fold_both(g, e->address);
+                code = peek_both(g, e->address, parts);
     return code;
 }
 
-static int look_in(struct isola__group *g, struct isola_slice address, unsigned parts)
+int isola__fold_peek_address(struct isola__group *g, struct isola_slice address, unsigned parts)
 {
     int code = isola__tables_run(&g->tables, ISOLA__BEGIN);
     if (code != 0)
         return code;
     pthread_mutex_lock(&g->overlay_lock); /* the folder may end a generation meanwhile */
-    code = parts == 0 ? fold_both(g, address) : fold_with(g, parts);
+    code = peek_both(g, address, parts);
     pthread_mutex_unlock(&g->overlay_lock);
     return code;
 }
 
-int isola__fold_peek_address(struct isola__group *g, struct isola_slice address)
-{
-    return look_in(g, address, 0);
-}
-
 int isola__fold_peek_parts(struct isola__group *g, unsigned parts)
 {
-    return look_in(g, isola_slice(NULL, 0), parts);
+    int code = isola__tables_run(&g->tables, ISOLA__BEGIN);
+    if (code != 0)
+        return code;
+    pthread_mutex_lock(&g->overlay_lock);
+    code = peek_with(g, parts);
+    pthread_mutex_unlock(&g->overlay_lock);
+    return code;
 }
 
 /* --- steps. With the tables --- */

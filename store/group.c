@@ -402,6 +402,8 @@ static void handle(struct isola__group *g, struct isola_state_req *req)
     case ISOLA__OP_GET:
     case ISOLA__OP_ROWS:
     case ISOLA__OP_RANGE:
+    case ISOLA__OP_PIECE:
+    case ISOLA__OP_EXTENT:
         if ((g->group.filter[at / 64] >> at % 64 & 1) != 0)
             isola__group_finish(g);
         isola__group_answer(g, req);

@@ -14,6 +14,8 @@ enum isola__op {
     ISOLA__OP_GET,
     ISOLA__OP_ROWS,
     ISOLA__OP_RANGE,
+    ISOLA__OP_PIECE,
+    ISOLA__OP_EXTENT,
     ISOLA__OP_WRITE,
     ISOLA__OP_DEL,
     ISOLA__OP_DUE,
@@ -66,7 +68,7 @@ POOL_THREAD void isola__group_close(struct isola__group *g);
 /* Hands a request to the group's thread. ISOLA__OP_HOLD: in its callback, which may
  * wait, all is in the tables and nobody changes them. */
 ANY_THREAD void isola__group_request(struct isola__group *g, struct isola_state_req *req);
-/* GET, ROWS or RANGE: done by the caller if what it asks for can be known without the group's
+/* GET to EXTENT: done by the caller if what it asks for can be known without the group's
  * thread, else handed to it. */
 POOL_THREAD void isola__group_read(struct isola__group *g, struct isola_state_req *req);
 

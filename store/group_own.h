@@ -101,8 +101,9 @@ void *isola__fold_run(void *group);
 void isola__fold_take_tables(struct isola__group *g);
 void isola__fold_leave_tables(struct isola__group *g);
 /* On the group's thread, with the tables: in a transaction that is not to be committed, puts into
- * them what waits of an address, or of these parts (bits). 0 or a code (tables.err). */
-int isola__fold_peek_address(struct isola__group *g, struct isola_slice address);
+ * them what waits of these parts (bits), and of the state, of an address, or of all that have any
+ * of these parts. 0 or a code (tables.err). */
+int isola__fold_peek_address(struct isola__group *g, struct isola_slice address, unsigned parts);
 int isola__fold_peek_parts(struct isola__group *g, unsigned parts);
 
 #endif

@@ -226,7 +226,7 @@ int isola__history_put(struct isola__history *h, struct isola_slice address,
                        const struct isola_kept *row, struct isola_slice value, bool *same)
 {
     *same = false;
-    if (h == NULL || !h->on || (row != NULL && row->part < ISOLA__HISTORY_FROM))
+    if (!h->on || (row != NULL && row->part < ISOLA__HISTORY_FROM))
         return 0;
     sqlite3_stmt *now = now_of(h, row != NULL ? ISOLA__NOW_ROW : ISOLA__NOW_STATE, address, row);
     int rc = sqlite3_step(now), code = 0;
@@ -245,7 +245,7 @@ int isola__history_put(struct isola__history *h, struct isola_slice address,
 int isola__history_gone(struct isola__history *h, struct isola_slice address,
                         const struct isola_kept *row)
 {
-    if (h == NULL || !h->on || (row != NULL && row->part < ISOLA__HISTORY_FROM))
+    if (!h->on || (row != NULL && row->part < ISOLA__HISTORY_FROM))
         return 0;
     enum isola__history_statement which = row == NULL  ? ISOLA__NOW_ALL
                                           : row->whole ? ISOLA__NOW_PART
@@ -255,8 +255,7 @@ int isola__history_gone(struct isola__history *h, struct isola_slice address,
 
 int isola__history_deleted(struct isola__history *h, struct isola_slice address)
 {
-    return h != NULL && h->on ? add_images(h, address, now_of(h, ISOLA__NOW_STATE, address, NULL))
-                              : 0;
+    return h->on ? add_images(h, address, now_of(h, ISOLA__NOW_STATE, address, NULL)) : 0;
 }
 
 /* --- the oldest go --- */

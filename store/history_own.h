@@ -63,7 +63,7 @@ POOL_THREAD void isola__history_generation(struct isola__history *h, int64_t poi
 /* First in each transaction of it. */
 POOL_THREAD int isola__history_begin(struct isola__history *h);
 /* Before a put of a row, or (`row` NULL) a state: an image of what is there. *same: that is the
- * same, and is to stay. `h` may be NULL, for these three. */
+ * same, and is to stay. */
 POOL_THREAD int isola__history_put(struct isola__history *h, struct isola_slice address,
                                    const struct isola_kept *row, struct isola_slice value,
                                    bool *same);

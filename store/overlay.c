@@ -249,7 +249,7 @@ static int fold_row(const struct isola__entry *e, const struct isola__overlay_ro
                            : isola__history_put(h, e->address, &r->row, r->row.value, &same);
     if (code != 0 || same)
         return code;
-    return isola__tables_put_row(t, e->address, &r->row, h != NULL ? h->point : r->written);
+    return isola__tables_put_row(t, e->address, &r->row, h->point);
 }
 
 static int fold_value(const struct isola__entry *e, struct isola__tables *t,
@@ -259,7 +259,7 @@ static int fold_value(const struct isola__entry *e, struct isola__tables *t,
     int code = isola__history_put(h, e->address, NULL, e->value, &same);
     if (code != 0 || same)
         return code;
-    return isola__tables_put(t, e->address, e->value, h != NULL ? h->point : e->written);
+    return isola__tables_put(t, e->address, e->value, h->point);
 }
 
 int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t,
@@ -275,7 +275,33 @@ int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t,
     for (const struct isola__overlay_row *r = e->rows; r != NULL && code == 0; r = r->next)
         code = fold_row(e, r, t, h);
     if (code == 0 && e->touched && !e->has_value)
-        code = isola__tables_touch(t, e->address, h != NULL ? h->point : e->written);
+        code = isola__tables_touch(t, e->address, h->point);
+    return code;
+}
+
+static int peek_rows(const struct isola__entry *e, struct isola__tables *t, unsigned parts)
+{
+    int code = 0;
+    for (uint8_t part = 1; e->cleared && part <= ISOLA_KEPT_LAST && code == 0; part++) {
+        struct isola_kept all = {.part = part, .gone = true, .whole = true};
+        if ((parts >> part & 1) != 0)
+            code = isola__tables_put_row(t, e->address, &all, e->written);
+    }
+    for (const struct isola__overlay_row *r = e->rows; r != NULL && code == 0; r = r->next)
+        if ((parts >> r->row.part & 1) != 0)
+            code = isola__tables_put_row(t, e->address, &r->row, r->written);
+    return code;
+}
+
+int isola__entry_peek(const struct isola__entry *e, struct isola__tables *t, unsigned parts)
+{
+    int code = e->deleted ? isola__tables_del(t, e->address) : 0;
+    if (code == 0)
+        code = peek_rows(e, t, parts);
+    if (code == 0 && e->has_value)
+        code = isola__tables_put(t, e->address, e->value, e->written);
+    else if (code == 0 && e->touched)
+        code = isola__tables_touch(t, e->address, e->written);
     return code;
 }
 

@@ -75,9 +75,13 @@ static inline bool isola__entry_has_parts(const struct isola__entry *e, unsigned
 int isola__entry_row(const struct isola__entry *e, const struct isola_kept *wanted,
                      struct isola_slice *out);
 /* Writes it into the tables, in a transaction; with images of what it replaces, and as of the point
- * of `h`, unless that is NULL. 0 or a code (t->err). */
+ * of `h`. 0 or a code (t->err). */
 POOL_THREAD int isola__entry_fold(const struct isola__entry *e, struct isola__tables *t,
                                   struct isola__history *h);
+/* Writes of it what reads of these parts (bits), or of the state, want, in a transaction that is to
+ * be taken back. */
+POOL_THREAD int isola__entry_peek(const struct isola__entry *e, struct isola__tables *t,
+                                  unsigned parts);
 /* Adds what is in `e` to a change, for another generation; *rows gets the memory of its rows. */
 void isola__entry_change(const struct isola__entry *e, struct isola__change *out,
                          struct isola_kept **rows);

@@ -19,6 +19,7 @@ struct found {
     int code; /* as for the callback */
     struct isola_buf value;
     struct isola_kept_rows rows;
+    bool more;
 };
 
 enum outcome {
@@ -57,12 +58,31 @@ static bool has_parts(const struct layers *l, unsigned parts)
     return false;
 }
 
+/* Is it one of the state as well? */
+static bool has_state(const struct isola_state_req *req)
+{
+    return req->op == ISOLA__OP_GET || (req->op == ISOLA__OP_PIECE && req->after->part == 0);
+}
+
+/* The parts, as bits, of the rows that it is of. */
+static unsigned parts_of(const struct isola_state_req *req)
+{
+    unsigned parts = 0;
+    if (req->op == ISOLA__OP_RANGE)
+        return 1u << req->range->part;
+    for (size_t i = 0; req->op == ISOLA__OP_ROWS && i < req->nrows; i++)
+        parts |= 1u << req->rows[i].part;
+    if (req->op == ISOLA__OP_ROWS)
+        return parts;
+    return req->op == ISOLA__OP_GET && !req->all ? (2u << ISOLA_KEPT_READ) - 1 : ~0u;
+}
+
 static unsigned get_pending(const struct isola__group *g, const struct isola_state_req *req,
                             const struct layers *l, struct found *out)
 {
     bool any_rows = atomic_load_explicit(&g->any_rows, memory_order_relaxed);
     unsigned rows = any_rows && !cleared(l) ? ROWS_FROM_TABLES : ANSWERED;
-    if (has_parts(l, req->all ? ~0u : (2u << ISOLA_KEPT_READ) - 1))
+    if (has_parts(l, parts_of(req)))
         return FOLD;
     for (size_t i = 0; i < l->n; i++) {
         const struct isola__entry *e = l->at[i];
@@ -104,16 +124,13 @@ static unsigned rows_pending(const struct isola_state_req *req, const struct lay
 static unsigned look(const struct isola__group *g, struct isola_state_req *req, struct found *out)
 {
     struct layers l = layers_of(g, req->address);
-    switch (req->op) {
-    case ISOLA__OP_GET:
+    if (has_state(req))
         return get_pending(g, req, &l, out);
-    case ISOLA__OP_ROWS:
+    if (req->op == ISOLA__OP_ROWS)
         return rows_pending(req, &l, &out->rows);
-    default:
-        if (has_parts(&l, 1u << req->range->part))
-            return FOLD;
-        return cleared(&l) ? ANSWERED : ROWS_FROM_TABLES;
-    }
+    if (has_parts(&l, parts_of(req)))
+        return FOLD;
+    return cleared(&l) ? ANSWERED : ROWS_FROM_TABLES;
 }
 
 /* Of `rows`, those that are not known yet. */
@@ -147,6 +164,10 @@ static int read_tables(struct isola__tables *t, const struct isola_state_req *re
                                   &out->rows);
     case ISOLA__OP_ROWS:
         return named_rows(t, req->address, &out->rows);
+    case ISOLA__OP_PIECE:
+        return isola__tables_piece(t, req->address, req->after, &out->rows, &out->more);
+    case ISOLA__OP_EXTENT:
+        return isola__tables_extent(t, req->address, &out->rows);
     default:
         return isola__tables_range(t, req->address, req->range, &out->rows);
     }
@@ -175,6 +196,7 @@ static void answer(struct isola__group *g, struct isola_state_req *req, struct f
     }
     req->rows = f->rows.row;
     req->nrows = f->rows.n;
+    req->more = f->more;
     if (f->code == 0) {
         req->cb(req, 0, isola_buf_slice(&f->value), NULL);
     } else if (f->code == ISOLA_ENOENT) {
@@ -192,11 +214,11 @@ static void answer_folded(struct isola__group *g, struct isola_state_req *req)
 {
     struct found f = {0};
     unsigned what =
-        req->op == ISOLA__OP_GET ? VALUE_FROM_TABLES | ROWS_FROM_TABLES : ROWS_FROM_TABLES;
+        has_state(req) ? VALUE_FROM_TABLES | ROWS_FROM_TABLES : (unsigned)ROWS_FROM_TABLES;
     if (req->op == ISOLA__OP_ROWS) /* all of them are to be looked for */
         (void)rows_pending(req, &(struct layers){0}, &f.rows);
     isola__fold_take_tables(g);
-    f.code = isola__fold_peek_address(g, req->address);
+    f.code = isola__fold_peek_address(g, req->address, parts_of(req));
     if (f.code == 0)
         f.code = read_tables(&g->tables, req, what, &f);
     g->err = g->tables.err;

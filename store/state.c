@@ -229,7 +229,7 @@ static void scan_some(struct isola_state *s, struct scan *at)
 
 static bool is_read(const struct isola_state_req *req)
 {
-    return req->op <= ISOLA__OP_RANGE;
+    return req->op <= ISOLA__OP_EXTENT;
 }
 
 static atomic_uint *lane_of(struct isola_state *s, const struct isola_state_req *req)
@@ -406,6 +406,21 @@ void isola_state_range(struct isola_state *s, struct isola_state_req *req,
     request(s, req, ISOLA__OP_RANGE, false);
 }
 
+void isola_state_piece(struct isola_state *s, struct isola_state_req *req,
+                       const struct isola_kept_after *after)
+{
+    bare(req);
+    req->after = after;
+    req->more = false;
+    request(s, req, ISOLA__OP_PIECE, false);
+}
+
+void isola_state_extent(struct isola_state *s, struct isola_state_req *req)
+{
+    bare(req);
+    request(s, req, ISOLA__OP_EXTENT, false);
+}
+
 /* Who waits. */
 struct waiter {
     struct isola_state_req req;
@@ -479,6 +494,8 @@ void isola_state_stats(struct isola_state *s, struct isola_state_stats *out)
     *out = (struct isola_state_stats){0};
     for (unsigned i = 0; i < s->ngroups; i++)
         isola__group_stats(s->group[i], out);
+    uint64_t commits;
+    isola__state_waiting(s, &commits, &out->waiting);
 }
 
 bool isola_state_failure(struct isola_state *s, struct isola_err *err, int64_t *at)

@@ -60,6 +60,7 @@ struct isola_state_req {
                                       to ISOLA_KEPT_READ), in the order of part, peer and number; of
                                       a list: see there */
     size_t nrows;
+    bool more; /* in the cb of a piece: there are rows beyond these */
     /* --- */
     uint8_t op;
     bool has_value, clear, all;
@@ -67,6 +68,7 @@ struct isola_state_req {
         uint64_t forget_ms;
         const struct isola_kept_range *range;
         const struct isola_kept_due *due;
+        const struct isola_kept_after *after;
     };
     struct isola_slice value;
     struct isola_state_req *next;
@@ -109,6 +111,13 @@ POOL_THREAD ISOLA_MUST_USE int isola_state_row_wait(struct isola_state *s,
 /* In the cb the rows of `range`, which is borrowed until then. Never ISOLA_ENOENT. */
 ANY_THREAD void isola_state_range(struct isola_state *s, struct isola_state_req *req,
                                   const struct isola_kept_range *range);
+/* In the cb rows `after`, which is borrowed until then, and req->more; when it begins with the
+ * first the state as well (and perhaps ISOLA_ENOENT), which `bytes` do not count. */
+ANY_THREAD void isola_state_piece(struct isola_state *s, struct isola_state_req *req,
+                                  const struct isola_kept_after *after);
+/* How much there is: in the cb the last row in the order of pieces, if any, whose value is the
+ * bytes of all of them (isola_kept_number). Never ISOLA_ENOENT. Reads some of each row. */
+ANY_THREAD void isola_state_extent(struct isola_state *s, struct isola_state_req *req);
 /* In the cb rows of `due`, which is borrowed until then: `peer` is the timer's id, `value` its
  * address. req->address is not looked at. */
 ANY_THREAD void isola_state_due(struct isola_state *s, struct isola_state_req *req,
@@ -131,6 +140,8 @@ ANY_THREAD void isola_state_forget(struct isola_state *s, struct isola_state_req
 
 struct isola_state_stats {
     uint64_t reads, writes, commits, failed_commits;
+    uint64_t waiting; /* bytes of commits that are not in the tables yet, in memory and in the
+                         journal; when they are many, commits wait */
 };
 ANY_THREAD void isola_state_stats(struct isola_state *s, struct isola_state_stats *out);
 /* Why a read or a commit has failed last, and when, ms since 1970. False: none has since the store

@@ -47,6 +47,12 @@ static const char *const sql[ISOLA__STATEMENTS] = {
                        " AND peer >= ?3 AND peer < ?4 ORDER BY peer, seq"),
     [ISOLA__GET_DOWN] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1 AND part = ?2"
                          " AND peer >= ?3 AND peer < ?4 ORDER BY peer DESC, seq DESC"),
+    [ISOLA__GET_BEYOND] = ("SELECT part, peer, seq, value FROM kept WHERE address = ?1"
+                           " AND (part, peer, seq) > (?2, ?3, ?4) ORDER BY part, peer, seq"),
+    [ISOLA__GET_LAST] =
+        ("SELECT part, peer, seq, '', (SELECT sum(length(value) + length(CAST(peer AS BLOB)))"
+         " FROM kept WHERE address = ?1)"
+         " FROM kept WHERE address = ?1 ORDER BY part DESC, peer DESC, seq DESC LIMIT 1"),
     [ISOLA__GET_DUE] =
         ("SELECT part, peer, seq, address FROM kept WHERE part = 5 AND seq <= ?1"
          " AND (seq, address, peer) > (?2, ?3, ?4) ORDER BY seq, address, peer LIMIT ?5"),
@@ -226,23 +232,36 @@ int isola__tables_get(struct isola__tables *t, struct isola_slice address, struc
     return code == 0 && rc == SQLITE_DONE ? ISOLA_ENOENT : code;
 }
 
+static struct isola_kept row_of(sqlite3_stmt *stmt)
+{
+    return (struct isola_kept){.part = (uint8_t)sqlite3_column_int(stmt, 0),
+                               .peer = isola__column(stmt, 1),
+                               .seq = (uint64_t)sqlite3_column_int64(stmt, 2),
+                               .value = isola__column(stmt, 3)};
+}
+
 /* As many rows as there are, or are wanted; copies, as each step of SQLite's takes the last row
- * back. */
-static int read_rows(struct isola__tables *t, enum isola__statement which, size_t rows,
-                     size_t bytes, struct isola_kept_rows *out)
+ * back. *more: the next one would have been too many bytes. */
+static int read_some(struct isola__tables *t, enum isola__statement which, size_t rows,
+                     size_t bytes, struct isola_kept_rows *out, bool *more)
 {
     sqlite3_stmt *stmt = t->stmt[which];
     int rc = SQLITE_DONE;
-    while (out->n < rows && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct isola_kept row = {.part = (uint8_t)sqlite3_column_int(stmt, 0),
-                                 .peer = isola__column(stmt, 1),
-                                 .seq = (uint64_t)sqlite3_column_int64(stmt, 2),
-                                 .value = isola__column(stmt, 3)};
-        if (out->n > 0 && out->bytes + row.peer.len + row.value.len > bytes)
-            break;
-        isola_kept_add(out, &row);
+    *more = false;
+    while (!*more && out->n < rows && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct isola_kept row = row_of(stmt);
+        *more = out->n > 0 && out->bytes + row.peer.len + row.value.len > bytes;
+        if (!*more)
+            isola_kept_add(out, &row);
     }
     return end(t, stmt, rc);
+}
+
+static int read_rows(struct isola__tables *t, enum isola__statement which, size_t rows,
+                     size_t bytes, struct isola_kept_rows *out)
+{
+    bool more;
+    return read_some(t, which, rows, bytes, out, &more);
 }
 
 int isola__tables_kept(struct isola__tables *t, struct isola_slice address, uint8_t last,
@@ -278,6 +297,34 @@ int isola__tables_range(struct isola__tables *t, struct isola_slice address,
         ISOLA_CHECK(sqlite3_bind_zeroblob(stmt, 4, 0) == SQLITE_OK);
     return read_rows(t, which, range->rows > 0 ? range->rows : SIZE_MAX,
                      range->bytes > 0 ? range->bytes : SIZE_MAX, out);
+}
+
+int isola__tables_piece(struct isola__tables *t, struct isola_slice address,
+                        const struct isola_kept_after *after, struct isola_kept_rows *out,
+                        bool *more)
+{
+    sqlite3_stmt *stmt = t->stmt[ISOLA__GET_BEYOND];
+    isola__bind_text(stmt, 1, address);
+    isola__bind_int(stmt, 2, after->part);
+    isola__bind_text(stmt, 3, after->peer);
+    isola__bind_int(stmt, 4, (int64_t)after->seq);
+    return read_some(t, ISOLA__GET_BEYOND, SIZE_MAX, after->bytes > 0 ? after->bytes : SIZE_MAX,
+                     out, more);
+}
+
+int isola__tables_extent(struct isola__tables *t, struct isola_slice address,
+                         struct isola_kept_rows *out)
+{
+    sqlite3_stmt *stmt = t->stmt[ISOLA__GET_LAST];
+    isola__bind_text(stmt, 1, address);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        uint8_t number[8];
+        struct isola_kept row = row_of(stmt);
+        row.value = isola_kept_number(number, (uint64_t)sqlite3_column_int64(stmt, 4));
+        isola_kept_add(out, &row);
+    }
+    return end(t, stmt, rc);
 }
 
 int isola__tables_due(struct isola__tables *t, const struct isola_kept_due *due,

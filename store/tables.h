@@ -31,6 +31,8 @@ enum isola__statement {
     ISOLA__GET_ROW,
     ISOLA__GET_UP,
     ISOLA__GET_DOWN,
+    ISOLA__GET_BEYOND,
+    ISOLA__GET_LAST,
     ISOLA__GET_DUE,
     ISOLA__PUT_ROW,
     ISOLA__DEL_ROW,
@@ -92,6 +94,13 @@ POOL_THREAD int isola__tables_row(struct isola__tables *t, struct isola_slice ad
 POOL_THREAD int isola__tables_range(struct isola__tables *t, struct isola_slice address,
                                     const struct isola_kept_range *range,
                                     struct isola_kept_rows *out);
+/* *more: there are further rows. */
+POOL_THREAD int isola__tables_piece(struct isola__tables *t, struct isola_slice address,
+                                    const struct isola_kept_after *after,
+                                    struct isola_kept_rows *out, bool *more);
+/* As isola_state_extent. */
+POOL_THREAD int isola__tables_extent(struct isola__tables *t, struct isola_slice address,
+                                     struct isola_kept_rows *out);
 POOL_THREAD int isola__tables_due(struct isola__tables *t, const struct isola_kept_due *due,
                                   struct isola_kept_rows *out);
 POOL_THREAD int isola__tables_outboxes(struct isola__tables *t, struct isola_kept_rows *out);

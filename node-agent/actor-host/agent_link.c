@@ -204,7 +204,10 @@ static void list_actor(const struct isola_host_info *info, void *arg)
 {
     struct listing *l = arg;
     struct isola_buf *b = &l->actors;
-    isola_mp_map(b, 10 + (info->next_timer != 0) + (info->start != NULL) +
+    const char *from;
+    uint64_t bytes, total;
+    bool coming = claims_coming(l->app, info->address, &from, &bytes, &total);
+    isola_mp_map(b, 10 + coming + (info->next_timer != 0) + (info->start != NULL) +
                         (info->start != NULL && info->why[0] != '\0') + (info->failure.len > 0));
     isola_mp_cstr(b, "address");
     isola_mp_str(b, info->address);
@@ -226,6 +229,13 @@ static void list_actor(const struct isola_host_info *info, void *arg)
     if (info->failure.len > 0) {
         isola_mp_cstr(b, "failure");
         isola_mp_str(b, info->failure);
+    }
+    if (coming) {
+        isola_mp_cstr(b, "coming");
+        isola_mp_map(b, 3);
+        isola_mp_kstr(b, "from", from);
+        isola_mp_kuint(b, "bytes", bytes);
+        isola_mp_kuint(b, "total", total);
     }
     l->n++;
 }
@@ -258,6 +268,7 @@ static void on_shutdown(struct app *app, const struct isola_msg *m)
         return;
     app->shutdown_id = m->id;
     isola_host_drain(app->host);
+    claims_end(app);
 }
 
 static void run_drained(struct app *app, struct parcel *parcel)

@@ -24,6 +24,7 @@
 struct app;
 struct isola_outside;
 struct preparer;
+struct pull;
 
 /* --- options.c --- */
 
@@ -109,6 +110,7 @@ struct peer {
     struct asks_out asks;
     struct waiting waiting; /* for the link */
     struct isola_link_past past;
+    unsigned sends;       /* pieces it has asked for: pieces.c; the loop's */
     struct sub_out *subs; /* last sent to it: SUBS_OF_PEER; with app->subs.lock */
 };
 
@@ -206,7 +208,7 @@ ANY_THREAD struct peer *peers_of(struct app *app, struct isola_slice address);
 /* The peer of that name, made if need be. The loop's. */
 struct peer *peers_named(struct app *app, struct isola_slice name);
 
-/* --- claims.c: where the state of an actor that has moved is, and how it follows --- */
+/* --- claims.c, gives.c: where the state of an actor that has moved is, and how it follows --- */
 
 /* origin.link of what claims.c itself asks. */
 #define CLAIM_LINK UINT64_MAX
@@ -218,6 +220,20 @@ ANY_THREAD void claims_read(void *arg, struct isola_state_io *io);
 ANY_THREAD void claims_read_now(struct app *app, struct isola_state_io *io);
 /* The loop's: its state is on its way here, or away. */
 bool claims_moving(const struct app *app, struct isola_slice address);
+/* One of these alone. What is on its way here may be written at any moment. */
+bool claims_taking(const struct app *app, struct isola_slice address);
+bool claims_giving(const struct app *app, struct isola_slice address);
+/* The activation has ended that was to for this one of `gives`. False: there is no such one. */
+bool claims_given(struct app *app, uint64_t id);
+/* The loop's: what comes here in pieces, from whom, and how much of it there is. False: it does
+ * not.
+ */
+bool claims_coming(const struct app *app, struct isola_slice address, const char **from,
+                   uint64_t *bytes, uint64_t *total);
+/* Soon, what waits to be asked once more is. The loop's. */
+void claims_retry(struct app *app);
+/* The process is to end: what comes here in pieces goes on with the next one. The loop's. */
+void claims_end(struct app *app);
 ANY_THREAD bool claims_absent(void *arg, struct isola_slice address);
 /* At the start: what the actors whose state is here have sent is read, and sent again. */
 void claims_outboxes(struct app *app);
@@ -368,6 +384,8 @@ struct app {
     struct isola_map claims, gives; /* id (8 bytes) → what claims.c has under way */
     struct isola_map missed; /* addresses of activations that had to start without their state */
     uint64_t next_claim;
+    unsigned pulls;             /* that go on: pieces.c */
+    struct pull *pulls_wait;    /* for their turn */
     struct put_back *put_backs; /* those under way: put_back.c; with past_lock */
     pthread_mutex_t past_lock;
     atomic_uint nput_backs;

@@ -30,11 +30,19 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
-#include "node-agent/actor-host/notes.h"
+#include "node-agent/actor-host/pieces.h"
 
 #define CLAIM_TIMEOUT_MS 2000
 #define TRIES            20
 #define RETRY_MS         50
+/* Answers come under this id: which claim, and from which peer; or that it is a piece. */
+#define PEER_BITS   16
+#define PEER_MASK   ((1u << PEER_BITS) - 1)
+#define PEER_PULLED PEER_MASK
+_Static_assert(ISOLA_PEERS_MAX < PEER_PULLED, "no peer has that number");
+
+static const char MOVED[] = "it lives on another node now";
+static const char ENDING[] = "this node is shutting down";
 
 /* --- reading --- */
 
@@ -54,13 +62,20 @@ struct read {
     uint64_t id;
     unsigned waiting, tries;
     bool refused, found;
+    int from;       /* the peer's number whose state it is; 0: not known */
+    uint64_t total; /* bytes of it, which comes in pieces; 0: it has come whole */
+    bool pulls;     /* it is coming so */
+    struct pull pull;
     uint64_t gone_moves;      /* the highest move a peer has told of */
     struct isola_buf gone_to; /* to whom that was; empty: none has */
     int gone_from;            /* the peer's number */
     bool again;               /* to be asked once more when the timer fires or the view changes */
+    bool anew;                /* nothing is left of it */
 };
 
 static void run_decide(struct app *app, struct parcel *parcel);
+static void run_pull(struct app *app, struct parcel *parcel);
+static void try_again(struct read *r);
 
 static void free_read(struct read *r)
 {
@@ -182,7 +197,8 @@ static void taken(struct isola_state_req *req, int code, struct isola_slice valu
 {
     struct read *r = req->arg;
     (void)value;
-    finish(r, code, why); /* the store's thread: the claim was taken out of the map before */
+    /* the store's thread: the claim was taken out of the map before */
+    finish(r, code == 0 && r->anew ? ISOLA_ENOENT : code, why);
 }
 
 /* The state that is written here is ours, by a move of this number. */
@@ -222,6 +238,57 @@ static void value_kept(struct isola_state_req *req, int code, struct isola_slice
     back_to_loop(req->arg, code, why);
 }
 
+static void pulled(struct pull *p, int code, const char *why)
+{
+    struct read *r = (struct read *)(void *)((char *)p - offsetof(struct read, pull));
+    if (code == 0) {
+        settle_here(r, r->note.moves);
+        return;
+    }
+    r->value.len = 0;
+    isola_kept_free(&r->rows);
+    r->pulls = r->have = false;
+    if (code == ISOLA_ENOENT) {
+        isola_map_del(&r->app->claims, number_key(&r->id)); /* answers may still come */
+        r->id = ++r->app->next_claim;
+        isola_map_set(&r->app->claims, number_key(&r->id), r);
+        try_again(r);
+    } else {
+        isola_log(ISOLA_LOG_WARN, "the state of %.*s has not come whole: %s",
+                  ISOLA_FMT(r->io->address), why);
+        finish_on_loop(r, code, why);
+    }
+}
+
+static void set_up_pull(struct read *r)
+{
+    r->pulls = true;
+    r->pull = (struct pull){.app = r->app,
+                            .address = r->io->address,
+                            .from = r->app->peers[r->from - 1],
+                            .id = r->id << PEER_BITS | PEER_PULLED,
+                            .moves = r->note.moves,
+                            .total = r->total,
+                            .state = &r->value,
+                            .rows = &r->rows,
+                            .done = pulled};
+}
+
+static void run_pull(struct app *app, struct parcel *parcel)
+{
+    struct read *r = (struct read *)parcel;
+    if (app->shutdown_id != 0) {
+        finish_on_loop(r, ISOLA_EUNREACHABLE, ENDING);
+    } else if (peers_locate(app, r->io->address) != 0) {
+        finish_on_loop(r, ISOLA_EUNREACHABLE, MOVED);
+    } else if (!app->peers[r->from - 1]->live) {
+        try_again(r);
+    } else {
+        set_up_pull(r);
+        pull_begin(&r->pull);
+    }
+}
+
 static void taking_noted(struct isola_state_req *req, int code, struct isola_slice value,
                          const char *why)
 {
@@ -229,6 +296,11 @@ static void taking_noted(struct isola_state_req *req, int code, struct isola_sli
     (void)value;
     if (code != 0) {
         back_to_loop(r, code, why);
+        return;
+    }
+    if (r->total > 0) {
+        r->parcel.run = run_pull;
+        outbox_put(r->app, &r->parcel);
         return;
     }
     r->req = (struct isola_state_req){.cb = value_kept, .arg = r, .address = r->io->address};
@@ -242,15 +314,14 @@ static void taking_noted(struct isola_state_req *req, int code, struct isola_sli
 
 static void take(struct read *r)
 {
-    struct isola_slice none = {0};
-    note_write(&r->note_value, NOTE_TAKING, r->note.moves, none);
+    r->note.kind = NOTE_TAKING;
+    r->note.taker.len = 0;
+    isola_buf_puts(&r->note.taker, r->app->peers[r->from - 1]->name);
+    note_write(&r->note_value, NOTE_TAKING, r->note.moves, isola_buf_slice(&r->note.taker));
     r->req = (struct isola_state_req){
         .cb = taking_noted, .arg = r, .address = isola_buf_slice(&r->note_key)};
     isola_state_put(r->app->state, &r->req, isola_buf_slice(&r->note_value));
 }
-
-/* Answers come under this id: which claim, and from which peer. */
-#define PEER_BITS 16
 
 /* `again`: the move in which it was given to a node that never got it; 0: none. */
 static void ask_peer(struct read *r, struct peer *p, uint64_t again)
@@ -258,11 +329,12 @@ static void ask_peer(struct read *r, struct peer *p, uint64_t again)
     struct isola_slice none = {0};
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
-    isola_mp_map(&args, 3);
+    isola_mp_map(&args, 4);
     isola_mp_cstr(&args, "address");
     isola_mp_str(&args, r->io->address);
     isola_mp_kstr(&args, "node", r->app->options.node);
     isola_mp_kuint(&args, "again", again);
+    isola_mp_kbool(&args, "pieces", true);
     struct isola_mail *m = isola_mail_new(ISOLA_MSG_ASK, none, none, isola_slice_str("claim"), none,
                                           isola_buf_slice(&args));
     isola_buf_free(&args);
@@ -299,7 +371,7 @@ static void decide(struct read *r)
     uint16_t lost = app->lost[isola_shard(r->io->address)];
     char why[300];
     if (peers_locate(app, r->io->address) != 0) {
-        finish_on_loop(r, ISOLA_EUNREACHABLE, "it lives on another node now");
+        finish_on_loop(r, ISOLA_EUNREACHABLE, MOVED);
         return;
     }
     if (lost != 0) {
@@ -316,12 +388,27 @@ static void decide(struct read *r)
     all_asked(r);
 }
 
+/* A move that was begun by a process before this one: what has come is on disk. */
+static bool resumes(struct read *r)
+{
+    struct app *app = r->app;
+    struct isola_slice from;
+    const struct peer *p = pull_noted(&r->note, &from, &r->total) ? live_peer(app, from) : NULL;
+    if (p == NULL || peers_locate(app, r->io->address) != 0)
+        return false;
+    r->from = p->number;
+    set_up_pull(r);
+    pull_resume(&r->pull);
+    return true;
+}
+
 static void run_decide(struct app *app, struct parcel *parcel)
 {
     struct read *r = (struct read *)parcel;
     r->id = ++app->next_claim;
     isola_map_set(&app->claims, number_key(&r->id), r);
-    decide(r);
+    if (!resumes(r))
+        decide(r);
 }
 
 static void try_waiting(struct app *app);
@@ -331,12 +418,17 @@ static void on_retry(uv_timer_t *timer)
     try_waiting(timer->data);
 }
 
+void claims_retry(struct app *app)
+{
+    if (!uv_is_active((uv_handle_t *)&app->claim_retry))
+        uv_timer_start(&app->claim_retry, on_retry, RETRY_MS, 0);
+}
+
 static void try_again(struct read *r)
 {
     if (++r->tries < TRIES) {
         r->again = true;
-        if (!uv_is_active((uv_handle_t *)&r->app->claim_retry))
-            uv_timer_start(&r->app->claim_retry, on_retry, RETRY_MS, 0);
+        claims_retry(r->app);
     } else {
         finish_on_loop(r, ISOLA_EUNREACHABLE,
                        "another node that may hold its state does not answer");
@@ -366,6 +458,41 @@ static void follow_notes(struct read *r)
     }
 }
 
+/* What was noted as being taken has gone with its giver: it begins with nothing. */
+static void cleared(struct isola_state_req *req, int code, struct isola_slice value,
+                    const char *why)
+{
+    (void)value;
+    back_to_loop(req->arg, code, why);
+}
+
+static void begin_anew(struct read *r)
+{
+    r->anew = true;
+    r->req = (struct isola_state_req){.cb = cleared, .arg = r, .address = r->io->address};
+    isola_state_del(r->app->state, &r->req);
+}
+
+/* No node that is there has it, and it was on its way here when this process, or one before it,
+ * lost sight of it: from a node that is down, perhaps. */
+static void miss_giver(struct read *r)
+{
+    const struct app *app = r->app;
+    struct isola_slice from;
+    uint64_t total;
+    (void)pull_noted(&r->note, &from, &total);
+    for (size_t i = 0; i < app->ndown; i++) {
+        char why[300];
+        if (from.len > 0 && !isola_slice_is(from, app->down[i]))
+            continue;
+        snprintf(why, sizeof(why), "its state was on its way here from node %s, which is down",
+                 app->down[i]);
+        finish_on_loop(r, ISOLA_EUNREACHABLE, why);
+        return;
+    }
+    begin_anew(r);
+}
+
 static void concluded(struct read *r)
 {
     if (r->found)
@@ -374,16 +501,18 @@ static void concluded(struct read *r)
         try_again(r);
     else if (r->gone_to.len > 0 || (r->have && r->note.kind == NOTE_GIVEN))
         follow_notes(r);
+    else if (r->note.kind == NOTE_TAKING)
+        miss_giver(r);
     else
         finish_on_loop(r, ISOLA_ENOENT, NULL);
 }
 
-/* nil, or {moves, state, kept} or {moves, taker}. */
+/* nil, or {moves, state, kept}, {moves, bytes} or {moves, taker}. */
 static void heard(struct read *r, int from, struct isola_slice answer)
 {
     struct isola_slice state, kept, taker = {0};
     struct isola_kept_rows rows = {0};
-    uint64_t moves;
+    uint64_t moves, total;
     if (answer.len == 1 && answer.data[0] == 0xc0)
         return;
     if (!isola_mp_find_uint(answer, "moves", &moves)) {
@@ -397,9 +526,17 @@ static void heard(struct read *r, int from, struct isola_slice answer)
         isola_kept_free(&r->rows);
         r->rows = rows;
         r->found = r->have = true;
+        r->from = from;
         r->note.moves = moves;
-        r->value.len = 0;
+        r->total = r->value.len = 0;
         isola_buf_append(&r->value, state.data, state.len);
+    } else if (isola_mp_find_uint(answer, "bytes", &total) && total > 0 && total <= INT64_MAX) {
+        r->found = r->have = true;
+        r->from = from;
+        r->note.moves = moves;
+        r->total = total;
+        r->value.len = 0;
+        isola_kept_free(&r->rows);
     } else if (isola_mp_find_str(answer, "taker", &taker) && taker.len > 0 && from > 0 &&
                moves > r->gone_moves) {
         r->gone_moves = moves;
@@ -412,7 +549,7 @@ static void heard(struct read *r, int from, struct isola_slice answer)
 static void claim_answered(struct read *r, struct isola_mail *mail)
 {
     struct isola_slice value;
-    int from = (int)(mail->origin.id & ((1u << PEER_BITS) - 1)); /* 0: all_asked */
+    int from = (int)(mail->origin.id & PEER_MASK); /* 0: all_asked */
     if (mail->kind == ISOLA_MSG_FAIL || !isola_mp_at(mail->args, 0, &value))
         r->refused = true;
     else if (!r->found)
@@ -436,27 +573,69 @@ static void end_missed(struct app *app)
     isola_map_free(&app->missed);
 }
 
-static void try_waiting(struct app *app)
+/* Does `fn` with each claim for which it returns true, once: it may take that out of the map. */
+static void with_each(struct app *app, bool (*fn)(struct read *r))
 {
     bool more;
-    do { /* a decision may take its claim out of the map */
+    do {
         more = false;
         ISOLA_MAP_EACH(&app->claims, e)
         {
-            struct read *r = e->value;
-            if (!r->again)
+            if (!fn(e->value))
                 continue;
-            r->again = false;
-            decide(r);
             more = true;
             break;
         }
     } while (more);
 }
 
+static bool do_again(struct read *r)
+{
+    bool again = r->again;
+    r->again = false;
+    if (again)
+        decide(r);
+    if (!again && r->pulls)
+        pull_retry(&r->pull);
+    return again;
+}
+
+static void try_waiting(struct app *app)
+{
+    with_each(app, do_again);
+}
+
+/* What comes here in pieces: does the actor still live here, and is the giver still there? */
+static bool misplaced(struct read *r)
+{
+    if (!r->pulls || r->pull.ended)
+        return false;
+    if (peers_locate(r->app, r->io->address) != 0)
+        pull_end(&r->pull, ISOLA_EUNREACHABLE, MOVED);
+    else if (!r->pull.from->live)
+        pull_end(&r->pull, ISOLA_ENOENT, "");
+    else
+        return false;
+    return true;
+}
+
+static bool ends(struct read *r)
+{
+    if (!r->pulls || r->pull.ended)
+        return false;
+    pull_end(&r->pull, ISOLA_EUNREACHABLE, ENDING);
+    return true;
+}
+
+void claims_end(struct app *app)
+{
+    with_each(app, ends);
+}
+
 void claims_view(struct app *app)
 {
     end_missed(app);
+    with_each(app, misplaced);
     try_waiting(app);
 }
 
@@ -470,122 +649,9 @@ int claims_open(struct app *app, struct isola_err *err)
     return 0;
 }
 
-/* --- giving --- */
+/* --- what is under way --- */
 
-struct give {
-    struct parcel parcel;
-    struct app *app;
-    uint64_t id;
-    uint64_t link, ask; /* where the answer goes */
-    struct isola_buf address, note_key, note_value, taker, value;
-    struct isola_kept_rows rows;
-    struct note note;
-    uint64_t again;
-    struct isola_state_req req;
-    bool have;
-    int code;
-};
-
-static void run_given(struct app *app, struct parcel *parcel)
-{
-    struct give *g = (struct give *)parcel;
-    struct isola_origin to = {.link = g->link, .id = g->ask};
-    struct isola_buf args = {0};
-    isola_mp_array(&args, 1);
-    if (!g->have) {
-        isola_mp_nil(&args);
-    } else {
-        bool given = g->note.kind == NOTE_GIVEN;
-        isola_mp_map(&args, given ? 2 : 3);
-        isola_mp_kuint(&args, "moves", g->note.moves);
-        isola_mp_cstr(&args, given ? "taker" : "state");
-        if (given) {
-            isola_mp_str(&args, isola_buf_slice(&g->note.taker));
-        } else {
-            isola_mp_bin(&args, isola_buf_slice(&g->value));
-            isola_mp_cstr(&args, "kept");
-            isola_kept_write(&args, g->rows.row, g->rows.n);
-        }
-    }
-    struct isola_mail *m = g->code == 0
-                               ? isola_mail_answer(to, true, isola_buf_slice(&args))
-                               : isola_mail_failure(to, g->code, "the state cannot be handed over");
-    if (m != NULL)
-        conn_answer(app, m);
-    isola_buf_free(&args);
-    isola_buf_free(&g->address);
-    isola_buf_free(&g->note_key);
-    isola_buf_free(&g->taker);
-    isola_buf_free(&g->note_value);
-    isola_buf_free(&g->note.taker);
-    isola_buf_free(&g->value);
-    isola_kept_free(&g->rows);
-    free(g);
-}
-
-static void give_back(struct give *g, int code)
-{
-    g->code = code;
-    g->parcel.run = run_given;
-    outbox_put(g->app, &g->parcel);
-}
-
-static void noted(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
-{
-    (void)value, (void)why;
-    give_back(req->arg, code);
-}
-
-static void give_value(struct isola_state_req *req, int code, struct isola_slice value,
-                       const char *why)
-{
-    struct give *g = req->arg;
-    (void)why;
-    if (code != 0) {
-        give_back(g, code == ISOLA_ENOENT ? 0 : code);
-        return;
-    }
-    g->have = true;
-    if (g->note.kind == NOTE_GIVEN) {
-        give_back(g, 0);
-        return;
-    }
-    g->note.moves++;
-    isola_buf_append(&g->value, value.data, value.len);
-    isola_kept_copy(&g->rows, req->rows, req->nrows);
-    note_write(&g->note_value, NOTE_GIVEN, g->note.moves, isola_buf_slice(&g->taker));
-    g->req =
-        (struct isola_state_req){.cb = noted, .arg = g, .address = isola_buf_slice(&g->note_key)};
-    isola_state_put(g->app->state, &g->req, isola_buf_slice(&g->note_value));
-}
-
-static void give_note(struct isola_state_req *req, int code, struct isola_slice value,
-                      const char *why)
-{
-    struct give *g = req->arg;
-    (void)why;
-    int bad = note_read(code, value, &g->note);
-    if (bad != 0 || g->note.kind == NOTE_TAKING) { /* what is half taken is still its giver's */
-        give_back(g, bad);
-        return;
-    }
-    if (g->note.kind == NOTE_GIVEN && g->note.moves == g->again)
-        g->note.kind = NOTE_MINE;
-    g->req = (struct isola_state_req){
-        .cb = give_value, .arg = g, .address = isola_buf_slice(&g->address)};
-    isola_state_get_all(g->app->state, &g->req);
-}
-
-static void activation_ended(struct give *g)
-{
-    isola_host_outbox_drop(g->app->host, isola_buf_slice(&g->address));
-    g->req = (struct isola_state_req){
-        .cb = give_note, .arg = g, .address = isola_buf_slice(&g->note_key)};
-    isola_state_get(g->app->state, &g->req);
-}
-
-/* What is on its way here may be written at any moment. */
-static bool claimed_here(const struct app *app, struct isola_slice address)
+bool claims_taking(const struct app *app, struct isola_slice address)
 {
     ISOLA_MAP_EACH(&app->claims, e)
     {
@@ -598,13 +664,25 @@ static bool claimed_here(const struct app *app, struct isola_slice address)
 
 bool claims_moving(const struct app *app, struct isola_slice address)
 {
-    ISOLA_MAP_EACH(&app->gives, e)
+    return claims_taking(app, address) || claims_giving(app, address);
+}
+
+bool claims_coming(const struct app *app, struct isola_slice address, const char **from,
+                   uint64_t *bytes, uint64_t *total)
+{
+    if (app->pulls == 0)
+        return false;
+    ISOLA_MAP_EACH(&app->claims, e)
     {
-        const struct give *g = e->value;
-        if (isola_slice_eq(isola_buf_slice(&g->address), address))
-            return true;
+        const struct read *r = e->value;
+        if (!r->pulls || r->pull.looks || !isola_slice_eq(r->io->address, address))
+            continue;
+        *from = r->pull.from->name;
+        *bytes = r->pull.bytes;
+        *total = r->pull.total;
+        return true;
     }
-    return claimed_here(app, address);
+    return false;
 }
 
 /* --- what those before us have sent --- */
@@ -688,64 +766,17 @@ void claims_outboxes(struct app *app)
     isola_state_outboxes(app->state, &app->outboxes);
 }
 
-void claims_asked(struct conn *conn, const struct isola_msg *m)
-{
-    struct app *app = conn->app;
-    struct isola_slice params = {0}, address = {0}, node = {0}, none = {0};
-    struct isola_address parts;
-    struct isola_err err;
-    struct isola_origin to = {.link = conn->number, .id = m->id};
-    isola_mp_at(m->args, 0, &params);
-    struct isola_mail *refusal = NULL;
-    if (!isola_mp_find_str(params, "address", &address) ||
-        !isola_mp_find_str(params, "node", &node) || node.len == 0)
-        refusal = isola_mail_failure(to, ISOLA_EINVAL, "a claim has an address and a node");
-    else if (!isola_slice_is(node, conn->peer->name))
-        refusal =
-            isola_mail_failure(to, ISOLA_EPERM, "node %s claims for node %.*s", conn->peer->name,
-                               (int)(node.len < 64 ? node.len : 64), (const char *)node.data);
-    else if (isola_address_parse(address, &parts, &err) != 0)
-        refusal = isola_mail_failure(to, ISOLA_EINVAL, "%s", err.text);
-    else if (app->shutdown_id != 0)
-        refusal = isola_mail_failure(to, ISOLA_EUNREACHABLE, "this node is shutting down");
-    else if (peers_locate(app, address) == 0 || claimed_here(app, address) ||
-             past_holds(app, address))
-        refusal = isola_mail_failure(to, ISOLA_EUNREACHABLE, "by this node's view it lives here");
-    struct isola_mail *stop =
-        refusal == NULL ? isola_mail_new(ISOLA_MSG_STOP, none, address, none, none, none) : NULL;
-    if (stop == NULL) {
-        if (refusal != NULL)
-            conn_answer(app, refusal);
-        return;
-    }
-    struct give *g = isola_zalloc(sizeof(*g));
-    g->app = app;
-    g->id = ++app->next_claim;
-    g->link = conn->number;
-    g->ask = m->id;
-    isola_buf_append(&g->address, address.data, address.len);
-    note_key(&g->note_key, address);
-    isola_buf_append(&g->taker, node.data, node.len);
-    isola_mp_find_uint(params, "again", &g->again);
-    isola_map_set(&app->gives, number_key(&g->id), g);
-    stop->origin.link = GIVE_LINK;
-    stop->origin.id = g->id;
-    isola_host_stop(app->host, stop);
-}
-
 void claims_answered(struct app *app, struct isola_mail *mail)
 {
     if (mail->origin.link == CLAIM_LINK) {
         uint64_t claim = mail->origin.id >> PEER_BITS;
         struct read *r = isola_map_get(&app->claims, number_key(&claim));
-        if (r != NULL && r->waiting > 0)
+        if (r != NULL && (mail->origin.id & PEER_MASK) == PEER_PULLED)
+            pull_answered(&r->pull, mail);
+        else if (r != NULL && r->waiting > 0)
             claim_answered(r, mail);
-    } else {
-        struct give *g = isola_map_del(&app->gives, number_key(&mail->origin.id));
-        if (g != NULL)
-            activation_ended(g);
-        else
-            past_answered(app, mail);
+    } else if (!claims_given(app, mail->origin.id)) {
+        past_answered(app, mail);
     }
     isola_mail_free(mail);
 }

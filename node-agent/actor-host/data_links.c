@@ -26,7 +26,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
-#include "node-agent/actor-host/app.h"
+#include "node-agent/actor-host/pieces.h"
 #include "transport/identity.h"
 #include "transport/tcp.h"
 
@@ -476,6 +476,8 @@ static void data_frame(struct isola_link *link, struct isola_slice frame, void *
         conn_deliver(c, &m, true, isola_link_take(link, frame));
     else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "claim"))
         hand_to_loop(c, &m, claims_asked);
+    else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "piece"))
+        hand_to_loop(c, &m, piece_asked);
     else if (m.kind == ISOLA_MSG_ASK && isola_slice_is(m.event, "past"))
         hand_to_loop(c, &m, past_asked);
     else if (m.kind == ISOLA_MSG_EMIT && isola_slice_is(m.event, "hello"))

@@ -13,7 +13,8 @@ enum note_kind { NOTE_MINE = 'm', NOTE_TAKING = 't', NOTE_GIVEN = 'g' };
 struct note {
     int kind; /* enum note_kind */
     uint64_t moves;
-    struct isola_buf taker; /* GIVEN */
+    struct isola_buf taker; /* GIVEN: to whom; TAKING: from whom, and of what comes in pieces, once
+                               some are here, how much it is ("NAME/BYTES") */
 };
 
 /* Appends the address under which the store has the note. */

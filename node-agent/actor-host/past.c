@@ -33,9 +33,37 @@ static int64_t time_here(const struct note_stays *all, int64_t time)
     const struct note_stay *stay = stay_at(all, time);
     if (stay == NULL || stay->note.kind == NOTE_MINE)
         return time;
-    const struct note_stay *next =
-        stay->note.kind == NOTE_TAKING ? stay_at(all, stay->until) : NULL;
-    return next != NULL && next->note.kind == NOTE_MINE ? next->from : 0;
+    while (stay != NULL && stay->note.kind == NOTE_TAKING)
+        stay = stay_at(all, stay->until);
+    return stay != NULL && stay->note.kind == NOTE_MINE ? stay->from : 0;
+}
+
+static void add_count(struct isola_history_count *to, struct isola_history_count c)
+{
+    to->put += c.put;
+    to->gone += c.gone;
+}
+
+/* What came here in pieces, and was written at several points, is of one. */
+static void join_points(struct isola_history *h, const struct note_stays *stays)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < h->n; i++) {
+        struct isola_history_point p = h->points[i];
+        struct isola_history_changes *what = n > 0 ? &h->points[n - 1].what : NULL;
+        p.time = time_here(stays, p.time);
+        if (n == 0 || p.time == 0 || p.time != h->points[n - 1].time) {
+            h->points[n++] = p;
+            continue;
+        }
+        what->state |= p.what.state;
+        what->bytes += p.what.bytes;
+        add_count(&what->timers, p.what.timers);
+        add_count(&what->items, p.what.items);
+        add_count(&what->pages, p.what.pages);
+        h->total--;
+    }
+    h->n = n;
 }
 
 int past_check_stay(struct app *app, struct isola_slice address, int64_t time, bool there,
@@ -84,18 +112,16 @@ void past_write_changes(struct isola_buf *out, const struct isola_history_change
     isola_mp_kuint(out, "bytes", what->bytes);
 }
 
-static void write_points(struct isola_buf *out, const struct isola_history *h,
-                         const struct note_stays *stays)
+static void write_points(struct isola_buf *out, const struct isola_history *h)
 {
     struct isola_buf points = {0};
     size_t n = 0;
     for (size_t i = 0; i < h->n; i++) {
         const struct isola_history_point *p = &h->points[i];
-        int64_t time = time_here(stays, p->time);
-        if (time == 0)
+        if (p->time == 0)
             continue;
         isola_mp_map(&points, PAST_CHANGES + 2);
-        isola_mp_kuint(&points, "time", (uint64_t)time);
+        isola_mp_kuint(&points, "time", (uint64_t)p->time);
         isola_mp_kbool(&points, "oldest", p->oldest);
         past_write_changes(&points, &p->what);
         n++;
@@ -118,6 +144,7 @@ static void look_back(struct store_job *base)
     if (code == 0)
         code = note_stays(app, address, &stays, &base->err);
     if (code == 0) {
+        join_points(&h, &stays);
         isola_mp_map(&base->out, 1);
         isola_mp_cstr(&base->out, "histories");
         isola_mp_array(&base->out, 1);
@@ -128,7 +155,7 @@ static void look_back(struct store_job *base)
         isola_mp_kuint(&base->out, "since", (uint64_t)h.since);
         isola_mp_kuint(&base->out, "now", (uint64_t)isola_clock_wall_ms());
         isola_mp_kuint(&base->out, "total", h.total);
-        write_points(&base->out, &h, &stays);
+        write_points(&base->out, &h);
     }
     note_stays_free(&stays);
     isola_history_free(&h);

@@ -254,6 +254,88 @@ static void a_page_without_bytes_is_removed(void **state)
     isola_state_close(s);
 }
 
+/* All there is, in pieces of so many bytes: each in brackets, behind the state. */
+static const char *pieces(struct isola_state *s, size_t bytes)
+{
+    static char text[1000];
+    struct isola_kept_after after = {.bytes = bytes};
+    struct isola_buf last = {0};
+    bool more = true;
+    for (text[0] = '\0'; more;) {
+        struct wait w;
+        prepare(&w, "a/B/1");
+        isola_state_piece(s, &w.req, &after);
+        await(&w.done);
+        if (w.code == ISOLA_ENOENT)
+            return "none";
+        assert_int_equal(w.code, 0);
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%.*s[", (int)w.len,
+                 w.len > 0 ? (const char *)w.value : "");
+        for (size_t i = 0; i < w.rows.n; i++) {
+            const struct isola_kept *r = &w.rows.row[i];
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%d %.*s %d %.*s,", r->part,
+                     ISOLA_FMT(r->peer), (int)r->seq, ISOLA_FMT(r->value));
+            assert_true(isola_kept_beyond(&after, r));
+            after.part = r->part;
+            after.seq = r->seq;
+            last.len = 0;
+            isola_buf_append(&last, r->peer.data, r->peer.len);
+            after.peer = isola_buf_slice(&last);
+            assert_false(isola_kept_beyond(&after, r));
+        }
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "]");
+        more = w.req.more;
+        forget(&w);
+    }
+    isola_buf_free(&last);
+    return text;
+}
+
+/* The last row, and the bytes of all. */
+static const char *extent(struct isola_state *s)
+{
+    static char text[100];
+    struct wait w;
+    prepare(&w, "a/B/1");
+    isola_state_extent(s, &w.req);
+    await(&w.done);
+    assert_int_equal(w.code, 0);
+    text[0] = '\0';
+    if (w.rows.n > 0)
+        snprintf(text, sizeof(text), "%d %.*s %d: %d", w.rows.row[0].part,
+                 ISOLA_FMT(w.rows.row[0].peer), (int)w.rows.row[0].seq,
+                 (int)isola_kept_to_number(w.rows.row[0].value));
+    forget(&w);
+    return text;
+}
+
+static void reads_all_in_pieces(void **state)
+{
+    (void)state;
+    struct isola_state *s = open_state();
+    assert_string_equal(pieces(s, 0), "none");
+    assert_string_equal(extent(s), "");
+    struct isola_kept items[] = {
+        row(ISOLA_KEPT_PAGE, "", 2, "p"), row(ISOLA_KEPT_PAGE, "", 10, "q"),
+        row(ISOLA_KEPT_ITEM, "b", 0, "two"), row(ISOLA_KEPT_ITEM, "a", 0, "one"),
+        row(ISOLA_KEPT_SENT, "", 0, "7")};
+    assert_int_equal(write_at(s, "a/B/1", "v", false, items, 5), 0);
+    struct isola_kept other = row(ISOLA_KEPT_PAGE, "z", 99, "another's");
+    assert_int_equal(write_at(s, "a/B/2", "v", false, &other, 1), 0);
+    for (int opened = 0; opened < 2; opened++) { /* pending, and in the tables */
+        assert_string_equal(pieces(s, 0), "v[1  0 7,6 a 0 one,6 b 0 two,7  2 p,7  10 q,]");
+        assert_string_equal(pieces(s, 5), "v[1  0 7,6 a 0 one,][6 b 0 two,7  2 p,][7  10 q,]");
+        assert_string_equal(pieces(s, 1), "v[1  0 7,][6 a 0 one,][6 b 0 two,][7  2 p,][7  10 q,]");
+        assert_string_equal(extent(s), "7  10: 11");
+        isola_state_close(s);
+        s = open_state();
+    }
+    struct isola_kept gone = {.part = ISOLA_KEPT_PAGE, .gone = true, .whole = true};
+    assert_int_equal(write_at(s, "a/B/1", NULL, false, &gone, 1), 0);
+    assert_string_equal(extent(s), "6 b 0: 9");
+    isola_state_close(s);
+}
+
 /* All of a part goes, and what is put after it stays. */
 static void a_whole_part_is_replaced(void **state)
 {
@@ -533,6 +615,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(keeps_rows_beside_the_state),
         TEST(reads_rows_by_name_and_in_ranges),
+        TEST(reads_all_in_pieces),
         TEST(lists_timers_by_when_they_are_due),
         TEST(rows_alone_make_an_empty_state),
         TEST(a_whole_actor_is_replaced_and_removed),
