@@ -174,8 +174,8 @@ static void written(struct isola_state_io *io, int code, struct isola_slice valu
         (struct isola_commit *)(void *)((char *)io - offsetof(struct isola_commit, io));
     (void)value;
     c->code = code;
-    if (code != 0)
-        snprintf(c->why, sizeof(c->why), "%s", why != NULL ? why : "");
+    if (code != 0 && why != NULL)
+        c->why = isola_strdup(why);
     isola__directory_notify(c->actor, &c->note);
 }
 
@@ -233,8 +233,7 @@ static void write_commit(struct isola_actor *a, struct isola_commit *c)
     a->commits_tail = &c->next;
     if (c->io.has_value) {
         a->newest = c;
-        atomic_store_explicit(&a->realm->saved[0], a->saved.data, memory_order_relaxed);
-        atomic_store_explicit(&a->realm->saved[1], c->value.data, memory_order_relaxed);
+        atomic_store_explicit(&a->realm->saved, c->value.data, memory_order_relaxed);
     }
     isola__host_busy(h);
     h->ops->state_write(h->arg, &c->io);
@@ -442,7 +441,8 @@ void isola__gate_committed(struct isola_commit *c)
             isola__sql_kept(a, c->sql_taken);
     } else {
         char why[300];
-        snprintf(why, sizeof(why), "its state could not be saved: %s", c->why);
+        snprintf(why, sizeof(why), "its state could not be saved: %.200s",
+                 c->why != NULL ? c->why : "");
         refuse_all(h, &c->effects, ISOLA_EIO, why);
         if (current && a->crash.len == 0) {
             isola_buf_puts(&a->crash, why);
@@ -458,6 +458,7 @@ void isola__gate_committed(struct isola_commit *c)
     isola_kept_free(&c->rows);
     isola__items_unref(c->items);
     free(c->all);
+    free(c->why);
     free(c);
     isola__actor_unref(a);
     isola__host_unbusy(h);

@@ -368,9 +368,9 @@ struct isola_realm {
     struct isola_worker *waker;  /* in whose heap `wake` is; changed in a visit */
 
     /* What the next visits are to fetch before they need it (isola__realm_fetch): the first nheard
-     * also to hear of a write alone; where the state lies that was saved last, and the one before;
-     * and visits until it is noted anew. Written in visits; read by whoever will be the next. */
-    _Atomic(const void *) lines[ISOLA_REALM_LINES], saved[2];
+     * also to hear of a write alone; where the state lies that was saved last; and visits until it
+     * is noted anew. Written in visits; read by whoever will be the next. */
+    _Atomic(const void *) lines[ISOLA_REALM_LINES], saved;
     atomic_uint nlines, nheard;
     unsigned lines_age;
 };
@@ -474,7 +474,7 @@ struct isola_commit {
     uint64_t sql_taken;        /* its rows of self.sql are, or 0 */
     struct isola_mailq effects;
     int code;
-    char why[200];
+    char *why; /* of a code, or NULL */
 };
 
 /* A read of state on its way. */

@@ -29,8 +29,8 @@
  * the one to learn from. */
 #define LINES_VISITS 256
 #define LINES_FIRST  4
-/* Of a state, to compare it: most differ at once or are no larger, bytes. */
-#define SAVED 256
+/* Of a state, to compare it: most differ soon, bytes. */
+#define SAVED 128
 
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
@@ -477,8 +477,7 @@ void isola__realm_fetch(const struct isola_realm *r, unsigned part, bool heard)
         isola_fetch(m, sizeof(struct isola_mail));
         if (heard && m != NULL)
             isola_fetch(m - offsetof(struct isola_commit, note), sizeof(struct isola_commit));
-        for (int i = 0; i < 2; i++)
-            isola_fetch(atomic_load_explicit(&r->saved[i], memory_order_relaxed), SAVED);
+        isola_fetch(atomic_load_explicit(&r->saved, memory_order_relaxed), heard ? 1 : SAVED);
     }
     for (unsigned i = part * n / ISOLA_FETCHES; i < (part + 1) * n / ISOLA_FETCHES; i++)
         __builtin_prefetch(atomic_load_explicit(&r->lines[i], memory_order_relaxed));

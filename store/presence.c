@@ -4,9 +4,9 @@
 #include "base/check.h"
 #include "base/hash.h"
 
-/* Four bits of each address, at sixteen bits for each: one "perhaps" too many in 400. The number of
+/* Four bits of each address, at sixteen bits for each: one "perhaps" too many in 150. The number of
  * addresses is taken from the size of the file, and is half a million at least. */
-#define PROBES    4
+#define BITS      4
 #define BYTES_MIN (UINT64_C(1) << 20)
 #define BYTES_MAX (UINT64_C(64) << 20)
 
@@ -16,7 +16,7 @@ void isola__presence_init(struct isola__presence *p, uint64_t file_bytes)
     while (bytes < BYTES_MAX && bytes < file_bytes / 64)
         bytes *= 2;
     p->words = isola_zalloc(bytes);
-    p->mask = bytes * 8 - 1;
+    p->mask = bytes / 8 - 1;
     atomic_init(&p->complete, false);
 }
 
@@ -26,22 +26,25 @@ void isola__presence_free(struct isola__presence *p)
     p->words = NULL;
 }
 
-/* Bit number `i` of an address (Kirsch and Mitzenmacher: two hashes are as good as many). */
-static uint64_t bit(const struct isola__presence *p, uint64_t hash, unsigned i)
+/* Where its bits are, and which they are. */
+static _Atomic uint64_t *word_of(const struct isola__presence *p, struct isola_slice address,
+                                 uint64_t *bits)
 {
-    return (hash + i * (hash >> 32 | 1)) & p->mask;
+    uint64_t hash = isola_hash(address.data, address.len, 3);
+    *bits = 0;
+    for (unsigned i = 0; i < BITS; i++)
+        *bits |= UINT64_C(1) << (hash >> 6 * i & 63);
+    return &p->words[hash >> 6 * BITS & p->mask];
 }
 
 void isola__presence_add(struct isola__presence *p, struct isola_slice address)
 {
     if (p->words == NULL)
         return;
-    uint64_t hash = isola_hash(address.data, address.len, 3);
-    for (unsigned i = 0; i < PROBES; i++) {
-        uint64_t at = bit(p, hash, i), one = UINT64_C(1) << at % 64;
-        if ((atomic_load_explicit(&p->words[at / 64], memory_order_relaxed) & one) == 0)
-            atomic_fetch_or_explicit(&p->words[at / 64], one, memory_order_relaxed);
-    }
+    uint64_t bits;
+    _Atomic uint64_t *word = word_of(p, address, &bits);
+    if ((atomic_load_explicit(word, memory_order_relaxed) & bits) != bits)
+        atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
 }
 
 void isola__presence_complete(struct isola__presence *p)
@@ -53,11 +56,7 @@ bool isola__presence_absent(struct isola__presence *p, struct isola_slice addres
 {
     if (!atomic_load_explicit(&p->complete, memory_order_acquire))
         return false;
-    uint64_t hash = isola_hash(address.data, address.len, 3);
-    for (unsigned i = 0; i < PROBES; i++) {
-        uint64_t at = bit(p, hash, i);
-        if ((atomic_load_explicit(&p->words[at / 64], memory_order_relaxed) >> at % 64 & 1) == 0)
-            return true;
-    }
-    return false;
+    uint64_t bits;
+    const _Atomic uint64_t *word = word_of(p, address, &bits);
+    return (atomic_load_explicit(word, memory_order_relaxed) & bits) != bits;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which addresses may have state: a Bloom filter (Bloom 1970), so that an actor which has never
- * saved any need not wait for the store to say so. Internal to store/.
+ * Which addresses may have state: a Bloom filter (Bloom 1970), with all bits of an address in one
+ * word, which is one place of memory to wait for (Putze, Sanders and Singler 2007), so that an
+ * actor which has never saved any need not wait for the store to say so. Internal to store/.
  *
  * Addresses are added by whoever writes, before the write; those that were in the file before are
  * added by the store's thread little by little, and until it is through nothing is known to be
@@ -19,7 +20,7 @@
 
 struct isola__presence {
     _Atomic uint64_t *words;
-    uint64_t mask; /* of bit numbers */
+    uint64_t mask; /* of numbers of words */
     atomic_bool complete;
 };
 
