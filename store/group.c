@@ -516,6 +516,14 @@ void isola__group_waiting(struct isola__group *g, uint64_t *commits, uint64_t *b
     pthread_mutex_unlock(&g->overlay_lock);
 }
 
+bool isola__group_stuck(struct isola__group *g)
+{
+    pthread_mutex_lock(&g->overlay_lock);
+    bool stuck = g->stuck;
+    pthread_mutex_unlock(&g->overlay_lock);
+    return stuck;
+}
+
 const char *isola__group_path(const struct isola__group *g)
 {
     return g->path;

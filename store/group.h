@@ -78,6 +78,8 @@ POOL_THREAD int isola__group_scan(struct isola__group *g, struct isola_slice fro
                                   struct isola_buf *last, bool *end);
 /* Adds commits that are not in the tables yet, and their bytes. */
 ANY_THREAD void isola__group_waiting(struct isola__group *g, uint64_t *commits, uint64_t *bytes);
+/* Its tables have taken nothing when that was tried last. */
+ANY_THREAD bool isola__group_stuck(struct isola__group *g);
 /* Its file; borrowed. */
 ANY_THREAD const char *isola__group_path(const struct isola__group *g);
 /* Why a read or a commit has failed last, and when, ms since 1970. False: none has. */

@@ -494,6 +494,8 @@ void isola_state_stats(struct isola_state *s, struct isola_state_stats *out)
     *out = (struct isola_state_stats){0};
     for (unsigned i = 0; i < s->ngroups; i++)
         isola__group_stats(s->group[i], out);
+    for (unsigned i = 0; i < s->ngroups && !out->stuck; i++)
+        out->stuck = isola__group_stuck(s->group[i]);
     uint64_t commits;
     isola__state_waiting(s, &commits, &out->waiting);
 }

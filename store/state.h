@@ -142,6 +142,7 @@ struct isola_state_stats {
     uint64_t reads, writes, commits, failed_commits;
     uint64_t waiting; /* bytes of commits that are not in the tables yet, in memory and in the
                          journal; when they are many, commits wait */
+    bool stuck;       /* the tables of a file take nothing at present: of this disk, most likely */
 };
 ANY_THREAD void isola_state_stats(struct isola_state *s, struct isola_state_stats *out);
 /* Why a read or a commit has failed last, and when, ms since 1970. False: none has since the store

@@ -37,7 +37,6 @@
 /* While so much waits to be written into the store's tables this adds nothing to it: else commits
  * of all would have to wait. */
 #define CROWDED (UINT64_C(32) << 20)
-#define REST_MS 5000
 /* Pieces that are read for one peer at once: what it asks for, and has asked for on a link before.
  */
 #define SENDS_MAX (2 * PIECES_PULLS)
@@ -402,36 +401,31 @@ static void look(struct pull *p)
     isola_state_get(p->app->state, &p->req);
 }
 
-static bool is_crowded(const struct pull *p)
-{
-    struct isola_state_stats stats;
-    isola_state_stats(p->app->state, &stats);
-    return stats.waiting > CROWDED;
-}
-
-/* Until less waits. False: that takes so long that something is wrong with the disk, which who
- * writes is told. */
-static bool rest(struct pull *p)
-{
-    uint64_t now = isola_clock_ms();
-    if (p->rests_since == 0)
-        p->rests_since = now;
-    if (now - p->rests_since >= REST_MS)
-        return false;
-    p->rests = true;
-    claims_retry(p->app);
-    return true;
-}
-
 static void write_come(struct pull *p)
 {
-    p->rests_since = 0;
     p->written = p->come;
     p->come = (struct piece){0};
     p->has_come = false;
     write_piece(p);
     if (p->written.more)
         ask(p);
+}
+
+/* Now, or when less waits. A store that takes nothing into its tables would only fill its journal.
+ */
+static void write_or_rest(struct pull *p)
+{
+    struct isola_state_stats stats;
+    isola_state_stats(p->app->state, &stats);
+    if (stats.waiting <= CROWDED) {
+        write_come(p);
+    } else if (stats.stuck) {
+        pull_end(p, ISOLA_EIO,
+                 "it does not come here: the store cannot write what waits; is the disk full?");
+    } else {
+        p->rests = true;
+        claims_retry(p->app);
+    }
 }
 
 /* As far as it goes without waiting. */
@@ -442,8 +436,7 @@ static void go_on(struct pull *p)
     if (p->looks) {
         look(p);
     } else if (p->has_come) {
-        if (!is_crowded(p) || !rest(p))
-            write_come(p);
+        write_or_rest(p);
     } else if (!p->asks && !p->again) {
         ask(p);
     }

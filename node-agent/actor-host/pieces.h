@@ -46,13 +46,12 @@ struct pull {
     struct isola_kept_after after; /* what has come, up to this row, */
     struct isola_buf peer;         /* whose peer this is */
     struct piece come, written;
-    bool waits;           /* for its turn */
-    bool looks;           /* what is here is to be looked at first */
-    bool asks, has_come;  /* a piece */
-    bool busy;            /* the store has `req` */
-    bool begun;           /* what was at the address is gone */
-    bool again, rests;    /* when claims.c says so it is asked once more, or written */
-    uint64_t rests_since; /* 0: it does not */
+    bool waits;          /* for its turn */
+    bool looks;          /* what is here is to be looked at first */
+    bool asks, has_come; /* a piece */
+    bool busy;           /* the store has `req` */
+    bool begun;          /* what was at the address is gone */
+    bool again, rests;   /* when claims.c says so it is asked once more, or written */
     bool ended;
     unsigned tries;
     int code, failed; /* why it ends, and what the store said */

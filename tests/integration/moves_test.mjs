@@ -3,6 +3,7 @@
 // Actors that keep much follow their place in pieces: all of it arrives, whoever dies in the middle, without the memory for it, and others are served
 // meanwhile.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
@@ -120,7 +121,7 @@ describe('much follows its place', { timeout: 240_000 }, () => {
 
 describe('cut short', { timeout: 240_000 }, () => {
   const cluster = new Cluster();
-  let east, west, big, all;
+  let east, west, big, second, all;
   const ref = () => east.client.actor(big);
   /** Some of it is on disk there, but not all; how much. */
   const half = (from = 1) => until('some of it is here', async () => {
@@ -144,7 +145,9 @@ describe('cut short', { timeout: 240_000 }, () => {
     east = await cluster.node('east');
     await cluster.deploy(east, 'm', app);
     big = `m/Big/${keys.Big[0]}`;
+    second = `m/Big/${keys.Big[1]}`;
     await fillItems(ref(), 200);
+    await fillItems(east.client.actor(second), 120);
     for (let i = 0; i < 40; i += 10) await ref().ask('rows', i, i + 10, MB, LONG);
     all = await ref().ask('all', LONG);
     west = await cluster.node('west', east);
@@ -165,5 +168,16 @@ describe('cut short', { timeout: 240_000 }, () => {
     const n = await add();
     assert.ok(n > all.n);
     await whole(n);
+  });
+
+  test('by a disk that is full where it goes: an error says so, and it comes when there is room', async () => {
+    const host = await hostOf(west);
+    const limit = (bytes) => execFileSync('prlimit', ['--pid', String(host), `--fsize=${bytes}:unlimited`]);
+    limit(30 * MB);
+    const other = east.client.actor(second);
+    await assert.rejects(other.ask('all', LONG), { code: 'EFAILED', message: /the store cannot write what waits; is the disk full\?/ });
+    limit('unlimited');
+    await until('it starts', () => other.ask('all', LONG).then(() => true, () => false)); // refused for a moment after a start that failed
+    assert.equal((await other.ask('all', LONG)).items, 120);
   });
 });
