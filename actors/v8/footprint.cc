@@ -34,7 +34,8 @@ constexpr size_t kDispatch = 0x268, kDispatchEntry = 16;
 constexpr int kHandle = 3 * heap::kWord, kHandleShift = 8;
 // Of a function: what its calls have been like, behind one more object; the entries of that.
 constexpr int kShared = 4 * heap::kWord, kContext = 5 * heap::kWord, kFeedback = 6 * heap::kWord;
-constexpr int kContextFirst = 4; // of its words is of a script
+// Of a context: what is before its slots, and the first word that is a script's.
+constexpr int kContextSlots = 2, kContextFirst = 4;
 constexpr int kFeedbackLength = heap::kWord, kFeedbackFirst = 6 * heap::kWord;
 constexpr int kFeedbackMost = 32;
 constexpr size_t kBytecode = 128, kQueue = 128;
@@ -88,6 +89,11 @@ int words_at(Address object)
 
 } // namespace
 
+Footprint::Footprint(const void **lines, unsigned max, Address function)
+    : lines_(lines), max_(max), function_type_(heap::type_of_map(heap::map_of(function)))
+{
+}
+
 void Footprint::add_place(Address object, size_t n)
 {
     add(place_of(object), n);
@@ -115,15 +121,14 @@ void Footprint::add_value(Address object)
 void Footprint::add_function(const v8::Isolate *isolate, Address function, int calls)
 {
     Address map = heap::map_of(function);
-    uint16_t type = heap::type_of_map(map);
-    if (!is_known() || heap::plain_field<uint8_t>(map, heap::kMapSize) <= kFeedback / heap::kWord)
+    if (!is_known() || heap::type_of_map(map) != function_type_)
         return;
     const char *table = pointer(reinterpret_cast<const char *>(isolate) + kDispatch);
     add(table + (heap::plain_field<uint32_t>(function, kHandle) >> kHandleShift) * kDispatchEntry);
     add_place(function);
     add_place(map);
     if (Address context = heap::word(function, kContext); is_own(context))
-        add_context(context, type);
+        add_context(context);
     Address shared = heap::word(function, kShared), cell = heap::word(function, kFeedback);
     if (!is_own(shared) || !is_own(cell))
         return;
@@ -132,33 +137,44 @@ void Footprint::add_function(const v8::Isolate *isolate, Address function, int c
     if (Address code = heap::word(shared, heap::kWord); is_own(code))
         add(place_of(code), kBytecode);
     if (Address feedback = heap::word(cell, heap::kWord); is_own(feedback))
-        add_feedback(isolate, feedback, type, calls);
+        add_feedback(isolate, feedback, shared, calls);
 }
 
 // Of the functions in it those that are called are found by their feedback.
-void Footprint::add_context(Address context, uint16_t type)
+void Footprint::add_context(Address context)
 {
+    Address length = heap::word(context, heap::kWord);
     add_place(context);
-    for (int i = kContextFirst; i < words_at(context); i++)
+    if (!heap::is_small(length))
+        return;
+    int n = kContextSlots + heap::small(length), most = words_at(context);
+    for (int i = kContextFirst; i < n && i < most; i++)
         if (Address value = heap::word(context, i * heap::kWord);
-            is_own(value) && heap::type_of_map(heap::map_of(value)) != type)
+            is_own(value) && heap::type_of_map(heap::map_of(value)) != function_type_)
             add_object(value);
 }
 
-// Entries of functions are those that it has called.
-void Footprint::add_feedback(const v8::Isolate *isolate, Address feedback, uint16_t type, int calls)
+// Entries of functions are those that it has called. A function that has hardly run has something
+// else there; the feedback itself says whose it is.
+void Footprint::add_feedback(const v8::Isolate *isolate, Address feedback, Address shared,
+                             int calls)
 {
     constexpr Address kWeak = 2;
-    int n = heap::plain_field<int32_t>(feedback, kFeedbackLength), left = words_left(feedback);
+    int left = words_left(feedback) - kFeedbackFirst / heap::kWord;
+    bool is_its = false;
+    for (int at = 2 * heap::kWord; left > 0 && at < kFeedbackFirst; at += heap::kWord)
+        is_its = is_its || heap::word(feedback, at) == shared;
+    if (!is_its)
+        return;
+    int n = heap::plain_field<int32_t>(feedback, kFeedbackLength);
     n = n < kFeedbackMost ? n : kFeedbackMost;
-    if (n > left - kFeedbackFirst / heap::kWord)
-        n = left - kFeedbackFirst / heap::kWord;
+    n = n < left ? n : left;
     if (n <= 0)
         return;
     add(place_of(feedback), static_cast<size_t>(kFeedbackFirst + n * heap::kWord));
     for (int i = 0; i < n && calls > 0; i++) {
         Address value = heap::word(feedback, kFeedbackFirst + i * heap::kWord) & ~kWeak;
-        if (is_own(value) && heap::type_of_map(heap::map_of(value)) == type)
+        if (is_own(value) && heap::type_of_map(heap::map_of(value)) == function_type_)
             add_function(isolate, value, calls - 1);
     }
 }
@@ -193,7 +209,7 @@ extern "C" unsigned isola_js_footprint(struct isola_js *js, const void **lines, 
     v8::HandleScope scope(v->isolate);
     if (v->shared || !heap::readable(v->isolate))
         return 0;
-    Footprint f(lines, max);
+    Footprint f(lines, max, heap::address(v->hooks[HOOK_RUN].Get(v->isolate)));
     f.add_isolate(v->isolate);
     f.add(v, static_cast<size_t>(reinterpret_cast<char *>(v->hooks) - reinterpret_cast<char *>(v)));
     f.add(js, sizeof(*js));

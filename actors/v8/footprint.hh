@@ -24,7 +24,8 @@ namespace isola
 class Footprint
 {
   public:
-    Footprint(const void **lines, unsigned max) : lines_(lines), max_(max) {}
+    // `function` is one that a script has made.
+    Footprint(const void **lines, unsigned max, v8::internal::Address function);
     // The lines of a processor's cache that these bytes are in.
     void add(const void *at, size_t n = 1)
     {
@@ -52,9 +53,9 @@ class Footprint
     unsigned count() const { return count_; }
 
   private:
-    void add_context(v8::internal::Address context, uint16_t type);
-    void add_feedback(const v8::Isolate *isolate, v8::internal::Address feedback, uint16_t type,
-                      int calls);
+    void add_context(v8::internal::Address context);
+    void add_feedback(const v8::Isolate *isolate, v8::internal::Address feedback,
+                      v8::internal::Address shared, int calls);
     void put(const void *line)
     {
         for (unsigned i = 0; i < count_; i++)
@@ -65,6 +66,7 @@ class Footprint
     }
     const void **lines_;
     unsigned max_, count_ = 0;
+    uint16_t function_type_;
 };
 
 } // namespace isola

@@ -497,7 +497,7 @@ void footprint(Info info)
         return;
     constexpr unsigned kLines = 400;
     const void *lines[kLines];
-    unsigned counts[2] = {0, 0};
+    unsigned counts[4] = {0, 0, 0, 0};
     isola_v8_visit(
         p->v8,
         [](isola_js *js, void *arg) {
@@ -522,12 +522,18 @@ void footprint(Info info)
     memcpy(copy, reinterpret_cast<void *>(from), bytes);
     copy[3] = other - 2 * sizeof(Address) + 1; // an object of two words
     copy[4] = 0x12345;
-    isola::Footprint f(lines, kLines);
+    isola::Footprint f(lines, kLines, from + 1);
     f.add_function(isolate, end - bytes + 1, 2);
     counts[1] = f.count();
     munmap(at, 4 * page);
+    const v8::Local<v8::Value> calls = info[1];
+    for (int deep = 0; deep < 2; deep++) { // without and with what it calls
+        isola::Footprint of(lines, kLines, from + 1);
+        of.add_function(isolate, isola::heap::address(calls), deep);
+        counts[2 + deep] = of.count();
+    }
     v8::Local<v8::Array> result = v8::Array::New(isolate);
-    for (uint32_t i = 0; i < 2; i++)
+    for (uint32_t i = 0; i < 4; i++)
         result->Set(context, i, v8::Integer::NewFromUnsigned(isolate, counts[i])).Check();
     info.GetReturnValue().Set(result);
 }
