@@ -17,28 +17,29 @@ using v8::internal::Address;
 // the V8 it was found in: perf shows what instructions wait for when isolates are visited that are
 // in no cache. Of any other V8 nothing of this is fetched.
 constexpr char kVersion[] = "14.6.";
-constexpr size_t kIsolate[] = {0x0,     0x40,    0x80,    0x140,   0x180,   0x1c0,
-                               0x200,   0x240,   0x280,   0xf5e0,  0xffe0,  0x10010,
-                               0x10148, 0x10160, 0x10358, 0x112f8, 0x114a0, 0x114f8};
+constexpr size_t kIsolate[] = {0x0,   0x40,   0x80,   0x140,  0x180,   0x1c0,   0x200,  0x240,
+                               0x280, 0x5838, 0xf5e0, 0xffe0, 0x10160, 0x112f8, 0x114f8};
 // Pointers in it, and where the lines are in what they point to: the code that calls JavaScript,
-// the interpreter's table (which is shared), what the debugger wants to know of calls, the counters
-// of V8's, threads, handles, the debugger, regular expressions, the heap as a thread sees it.
+// what the debugger wants to know of calls, the counters of V8's, threads, handles, the debugger,
+// regular expressions, the heap as a thread sees it.
 constexpr struct {
     size_t pointer, line;
 } kOfIsolate[] = {{0xa9b0, 0},      {0x58e0, 0},     {0x10010, 0xd38}, {0x10148, 0},
                   {0x100b0, 0},     {0x10358, 0x80}, {0x10358, 0xc0},  {0x10358, 0xf0},
                   {0x10188, 0x400}, {0x114a0, 0},    {0x114a0, 0x48}};
-constexpr size_t kInterpreter = 0x5838;
 // The table of functions' code that all isolates share: where an entry is, and a function's number.
 constexpr size_t kDispatch = 0x268, kDispatchEntry = 16;
 constexpr int kHandle = 3 * heap::kWord, kHandleShift = 8;
-// Of a function: what its calls have been like, behind one more object; the entries of that.
+// Of a function: what it has in common with others of the same text, whose second word is its code;
+// its context; and, behind one more object, what its calls have been like.
 constexpr int kShared = 4 * heap::kWord, kContext = 5 * heap::kWord, kFeedback = 6 * heap::kWord;
+constexpr size_t kBytecode = 128;
 // Of a context: what is before its slots, and the first word that is a script's.
 constexpr int kContextSlots = 2, kContextFirst = 4;
+// Of what calls have been like: how many entries, the first, and of how many is looked at.
 constexpr int kFeedbackLength = heap::kWord, kFeedbackFirst = 6 * heap::kWord;
 constexpr int kFeedbackMost = 32;
-constexpr size_t kBytecode = 128, kQueue = 128;
+constexpr size_t kQueue = 128; // of the queue of microtasks
 // The threads that have been in it: a table of lists of nodes, each with its data.
 constexpr size_t kVisitors = 0x11508, kVisitor = 0x10, kVisitorsTable = 0x114f8, kTable = 104;
 constexpr int kVisitorsMost = 4;
@@ -190,7 +191,6 @@ void Footprint::add_isolate(const v8::Isolate *isolate)
         add(at + of.pointer);
         add(pointer(at + of.pointer) + of.line);
     }
-    add(at + kInterpreter);
     add(pointer(at + kVisitorsTable), kTable);
     const char *visitor = pointer(at + kVisitors);
     for (int i = 0; i < kVisitorsMost && visitor != nullptr; i++, visitor = pointer(visitor)) {
