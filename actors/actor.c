@@ -210,7 +210,7 @@ static void read_done(struct isola_state_io *io, int code, struct isola_slice va
     } else {
         snprintf(read->why, sizeof(read->why), "%s", why != NULL ? why : "");
     }
-    isola__directory_notify(read->actor, &read->note);
+    (void)isola__directory_notify(read->actor, &read->note, NULL);
 }
 
 static void read_state(struct isola_actor *a)

@@ -371,17 +371,28 @@ int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct
     return hand_over(a, mail);
 }
 
-void isola__directory_notify(struct isola_actor *a, struct isola_mail *note)
+bool isola__directory_notify(struct isola_actor *a, struct isola_mail *note, const bool *quiet)
 {
     struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
     note->actor = a;
     pthread_mutex_lock(&shard->lock);
     struct isola_realm *r = isola__realm_ref(a->realm);
-    bool open = isola__realm_push(r, note);
+    bool waits = quiet != NULL && *quiet;
+    bool open = waits ? isola__realm_leave(r, note) : isola__realm_push(r, note);
     pthread_mutex_unlock(&shard->lock);
     if (!open)
         isola__realm_drop(r);
     isola__realm_unref(r);
+    return waits;
+}
+
+void isola__directory_await(struct isola_actor *a, const struct isola_mail *note, bool *quiet)
+{
+    struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
+    pthread_mutex_lock(&shard->lock);
+    if (note->actor == NULL) /* else the visit that runs finds it before it ends */
+        *quiet = false;
+    pthread_mutex_unlock(&shard->lock);
 }
 
 bool isola__directory_leave(struct isola_actor *a)

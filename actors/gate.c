@@ -168,15 +168,30 @@ static void refuse_all(struct isola_host *h, struct isola_mailq *q, int code, co
     }
 }
 
+/* Can it leave from any thread, and without going around what is waited for? */
+static bool is_answer(const struct isola_mail *m)
+{
+    return !m->durable && (m->kind == ISOLA_MSG_REPLY || m->kind == ISOLA_MSG_FAIL) &&
+           m->origin.realm != NULL;
+}
+
+/* On the store's thread, which lets answers out itself: a visit of the actor for their sake would
+ * cost as much as its turn. Of a write that nothing more waits for it hears with what comes next.
+ */
 static void written(struct isola_state_io *io, int code, struct isola_slice value, const char *why)
 {
     struct isola_commit *c =
         (struct isola_commit *)(void *)((char *)io - offsetof(struct isola_commit, io));
+    struct isola_host *h = c->actor->host;
+    struct isola_mail *m;
     (void)value;
     c->code = code;
     if (code != 0 && why != NULL)
         c->why = isola_strdup(why);
-    isola__directory_notify(c->actor, &c->note);
+    while (code == 0 && c->direct && (m = isola_mailq_pop(&c->effects)) != NULL)
+        isola__gate_release(h, m);
+    if (isola__directory_notify(c->actor, &c->note, code == 0 ? &c->quiet : NULL))
+        isola__host_unbusy(h); /* `c` may be gone */
 }
 
 /* The newest state this activation has sent to disk. */
@@ -192,13 +207,22 @@ static struct isola_commit *last_commit(const struct isola_actor *a)
                               : NULL;
 }
 
+/* Something waits for the last of its writes: it is to be told when that has ended. */
+static void await(struct isola_actor *a, struct isola_commit *last)
+{
+    if (last->quiet)
+        isola__directory_await(a, &last->note, &last->quiet);
+}
+
 void isola__gate_follow(struct isola_actor *a, struct isola_mail *mail)
 {
     struct isola_commit *last = last_commit(a);
-    if (last != NULL)
-        isola_mailq_push(&last->effects, mail);
-    else
+    if (last != NULL) {
+        isola_mailq_push(&last->later, mail);
+        await(a, last);
+    } else {
         isola__gate_release(a->host, mail);
+    }
 }
 
 /* Its rows are `rows` and `items`. */
@@ -215,6 +239,20 @@ static void add_items(struct isola_commit *c)
     c->io.rows = c->all;
 }
 
+static bool leave_directly(const struct isola_mailq *effects)
+{
+    for (const struct isola_mail *m = effects->head; m != NULL; m = m->next)
+        if (!is_answer(m))
+            return false;
+    return true;
+}
+
+/* Does nothing of what was caused before wait for a visit? */
+static bool nothing_before(const struct isola_commit *last)
+{
+    return last == NULL || (last->direct && last->later.count == 0);
+}
+
 /* Writes a commit that has its value, rows and effects. Takes it. */
 static void write_commit(struct isola_actor *a, struct isola_commit *c)
 {
@@ -229,6 +267,8 @@ static void write_commit(struct isola_actor *a, struct isola_commit *c)
     c->io.nrows = c->rows.n;
     if (c->items != NULL)
         add_items(c);
+    c->direct = leave_directly(&c->effects) && nothing_before(last_commit(a));
+    c->quiet = c->direct && c->io.nrows == 0;
     *a->commits_tail = c;
     a->commits_tail = &c->next;
     if (c->io.has_value) {
@@ -408,9 +448,11 @@ bool isola__gate_settle(struct isola_actor *a)
         a->looked &= (uint8_t)~ISOLA_LOOKED_KEPT; /* a database that was read alone */
     struct isola_commit *last = last_commit(a);
     if (last != NULL)
-        isola_mailq_join(&last->effects, &a->effects);
+        isola_mailq_join(&last->later, &a->effects);
     else
         release_all(a->realm, &a->effects);
+    if (last != NULL && (last->later.count > 0 || a->stopping != NULL))
+        await(a, last);
     if (a->stopping != NULL && a->nrunning == 0 && last == NULL && !a->activating &&
         !a->turn_ended) {
         stop(a);
@@ -430,6 +472,8 @@ void isola__gate_committed(struct isola_commit *c)
     if (a->newest == c)
         a->newest = NULL;
     bool current = c->activation == a->activation && a->serial != 0;
+    bool counted = c->code != 0 || !c->quiet;
+    isola_mailq_join(&c->effects, &c->later);
     if (c->code == 0) {
         release_all(a->realm, &c->effects);
         if (current && c->io.has_value) {
@@ -461,5 +505,6 @@ void isola__gate_committed(struct isola_commit *c)
     free(c->why);
     free(c);
     isola__actor_unref(a);
-    isola__host_unbusy(h);
+    if (counted)
+        isola__host_unbusy(h);
 }

@@ -389,6 +389,8 @@ ANY_THREAD void isola__realm_unref(struct isola_realm *r);
 ANY_THREAD void isola__realm_post(struct isola_realm *r, struct isola_mail *mail);
 /* Likewise; false: the realm is closed, and isola__realm_drop is to be called, without any lock. */
 ANY_THREAD ISOLA_MUST_USE bool isola__realm_push(struct isola_realm *r, struct isola_mail *mail);
+/* Likewise, for whenever it is visited next. */
+ANY_THREAD ISOLA_MUST_USE bool isola__realm_leave(struct isola_realm *r, struct isola_mail *mail);
 /* Sees to what has come to a realm that is closed. */
 ANY_THREAD void isola__realm_drop(struct isola_realm *r);
 /* In a visit: moves the mails for `a` that wait in its inbox to `to`. The directory's shard of `a`
@@ -468,11 +470,14 @@ struct isola_commit {
     uint32_t activation;       /* the actor's, when it began */
     struct isola_buf value;    /* io.has_value: its state */
     struct isola_kept_rows rows;
-    bool timers;               /* there are some among its rows */
-    struct isola_items *items; /* rows of its storage, or NULL */
-    struct isola_kept *all;    /* those and `rows`, where there are both */
-    uint64_t sql_taken;        /* its rows of self.sql are, or 0 */
-    struct isola_mailq effects;
+    bool timers;                /* there are some among its rows */
+    struct isola_items *items;  /* rows of its storage, or NULL */
+    struct isola_kept *all;     /* those and `rows`, where there are both */
+    uint64_t sql_taken;         /* its rows of self.sql are, or 0 */
+    struct isola_mailq effects; /* the store's thread's until it has ended */
+    struct isola_mailq later;   /* of turns that changed nothing, behind those */
+    bool direct;                /* its effects leave from the store's thread, if it succeeds */
+    bool quiet;                 /* under the shard's lock: and nobody waits for word of that */
     int code;
     char *why; /* of a code, or NULL */
 };
@@ -682,8 +687,12 @@ struct isola_directory_shard *isola__directory_shard(struct isola_host *h, uint6
     for (size_t a##_at = 0; a##_at < (shard)->nbuckets; a##_at++)                                  \
         for (struct isola_actor *a = (shard)->buckets[a##_at]; a != NULL; a = a->next_same)
 
-/* What a read or write of an actor's state has ended with, to its realm; takes nothing. */
-ANY_THREAD void isola__directory_notify(struct isola_actor *a, struct isola_mail *note);
+/* What a read or write of an actor's state has ended with, to its realm; takes nothing. True: there
+ * is no hurry (`quiet`, unless that is NULL), and it hears of it when it is visited next. */
+ANY_THREAD bool isola__directory_notify(struct isola_actor *a, struct isola_mail *note,
+                                        const bool *quiet);
+/* In a visit: there is some hurry, if that note has not been sent yet. */
+void isola__directory_await(struct isola_actor *a, const struct isola_mail *note, bool *quiet);
 /* Who lives at the address, counted, or NULL. */
 ANY_THREAD struct isola_actor *isola__directory_actor(struct isola_host *h,
                                                       struct isola_slice address, uint64_t hash);
@@ -771,6 +780,7 @@ struct isola_worker {
     atomic_ullong visit_ns;          /* what its visits take, lately */
     uint64_t stint_ns, stint_cpu_ns; /* its own: when it last looked how long it ran, and that */
     bool stint_waited;               /* it had to wait for much of it */
+    atomic_int cpu;                  /* the processor it was on; negative: it sleeps (stint.c) */
     uint64_t linger_ns, lingered;    /* its own: for how long it may, and when it last did */
     unsigned vain;                   /* how often it has in vain lately, and since when */
     uint64_t forgiven;
@@ -779,6 +789,17 @@ struct isola_worker {
     pthread_mutex_t wakes_lock; /* guards the next one */
     struct isola_heap wakes;    /* realms by their least deadline */
 };
+
+/* Of a worker's own thread, as all that follows: it begins, and has slept since then, which is no
+ * waiting; after a visit. */
+void isola__stint_begin(struct isola_worker *w);
+void isola__stint_slept(struct isola_worker *w, uint64_t since);
+void isola__stint_look(struct isola_worker *w, uint64_t now);
+/* It is awake, and moves when another one is on its processor; it is about to sleep. */
+void isola__stint_place(struct isola_worker *w);
+void isola__stint_leave(struct isola_worker *w);
+/* Is there no processor to spare, as far as is known? `now`: isola_clock_ns. */
+ANY_THREAD bool isola__stint_full(const struct isola_host *h, uint64_t now);
 
 int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned number,
                         struct isola_err *err);
@@ -837,7 +858,7 @@ struct isola_host {
     atomic_uint nquarantined;
     atomic_uint moves;        /* so often other nodes have come or gone */
     atomic_uint crowded;      /* actors whose mailbox is, and what else makes emit return false */
-    atomic_ullong full_until; /* isola_clock_ns: no processor is to spare till then (worker.c) */
+    atomic_ullong full_until; /* isola_clock_ns: no processor is to spare till then (stint.c) */
     atomic_ullong full_ns;    /* for how long that was believed last */
     struct isola_pace {
         pthread_mutex_t lock;

@@ -132,13 +132,24 @@ void isola__realm_drop(struct isola_realm *r)
     drop_orphans(r, &q);
 }
 
+static void put(struct isola_realm *r, struct isola_mail *mail)
+{
+    struct isola_mail *first = atomic_load(&r->inbox);
+    do
+        mail->next = first;
+    while (!atomic_compare_exchange_weak(&r->inbox, &first, mail));
+}
+
+bool isola__realm_leave(struct isola_realm *r, struct isola_mail *mail)
+{
+    put(r, mail);
+    return atomic_load(&r->state) != ISOLA_REALM_CLOSED;
+}
+
 bool isola__realm_push(struct isola_realm *r, struct isola_mail *mail)
 {
     if (mail != NULL) {
-        struct isola_mail *first = atomic_load(&r->inbox);
-        do
-            mail->next = first;
-        while (!atomic_compare_exchange_weak(&r->inbox, &first, mail));
+        put(r, mail);
     } else {
         atomic_store(&r->nudged, true);
     }

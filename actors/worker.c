@@ -20,7 +20,6 @@
  * held at once.
  */
 #include <sched.h>
-#include <time.h>
 
 #include "actors/internal.h"
 #include "actors/watchdog.h"
@@ -139,66 +138,20 @@ static bool in_long_visit(struct isola_worker *w)
     return since != 0 && isola_clock_ns() - since > LONG_VISIT;
 }
 
-/* --- processors that there are not --- */
+/* --- when no processor is to spare --- */
 
-/* How often a worker that is awake looks how long it had to wait for a processor; of which part of
- * that, twice running, it had to wait when there is none to spare; for how long that is believed,
- * at first and at most. ns */
-#define STINT_NS     5000000
-#define STINT_WAITED 8
-#define FULL_NS      50000000
-#define FULL_MOST_NS 800000000
 /* A visit that is done sooner is not worth another worker then. */
 #define BRIEF_NS 2000000
 /* But one that has lasted so long holds up what waits behind it. */
 #define FULL_LONG_VISIT 4000000
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static bool is_full(const struct isola_host *h, uint64_t now)
-{
-    return now < atomic_load_explicit(&h->full_until, memory_order_relaxed);
-}
-
-/* It has slept since: that is no waiting. */
-static void stint_slept(struct isola_worker *w, uint64_t since)
-{
-    w->stint_ns += isola_clock_ns() - since;
-}
-
-/* A worker that was awake for so long, and has waited: every processor has something to do. */
-static void stint_end(struct isola_worker *w, uint64_t now)
-{
-    struct isola_host *h = w->host;
-    uint64_t took = now - w->stint_ns;
-    if (took < STINT_NS)
-        return;
-    uint64_t cpu = cpu_ns(), ran = cpu - w->stint_cpu_ns;
-    bool waited = took > ran && took - ran > took / STINT_WAITED;
-    if (waited && w->stint_waited && !is_full(h, now)) {
-        /* Again, soon after it was tried: the next try is later. */
-        bool soon = now < atomic_load(&h->full_until) + FULL_NS;
-        uint64_t last = atomic_load(&h->full_ns), next = soon ? 2 * last : last / 2;
-        next = next < FULL_NS ? FULL_NS : next > FULL_MOST_NS ? FULL_MOST_NS : next;
-        atomic_store(&h->full_ns, next);
-        atomic_store(&h->full_until, now + next);
-    }
-    w->stint_ns = now;
-    w->stint_cpu_ns = cpu;
-    w->stint_waited = waited;
-}
 
 /* Is what waits at `w` left to it? Another worker would have to share its processor, and more of
  * their time would go into what they do for one another than into the visits. */
 static bool keeps(const struct isola_host *h, const struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns(), since = atomic_load(&w->visit_since);
-    return is_full(h, now) && atomic_load_explicit(&w->visit_ns, memory_order_relaxed) < BRIEF_NS &&
+    return isola__stint_full(h, now) &&
+           atomic_load_explicit(&w->visit_ns, memory_order_relaxed) < BRIEF_NS &&
            (since == 0 || now - since < FULL_LONG_VISIT);
 }
 
@@ -483,7 +436,7 @@ static void visit(struct isola_worker *w, struct isola_realm *r)
     atomic_store(&w->visit_since, 0);
     atomic_store_explicit(&w->visit_ns, w->visit_ns - w->visit_ns / 8 + (now - begun) / 8,
                           memory_order_relaxed);
-    stint_end(w, now);
+    isola__stint_look(w, now);
     if (w->owed != 0)
         pay(w);
     isola__realm_unref(r);
@@ -569,7 +522,7 @@ static struct isola_realm *linger(struct isola_worker *w)
 {
     uint64_t now = isola_clock_ns(), saved = (now - w->lingered) / LINGER_SHARE;
     struct isola_realm *r = NULL;
-    if (is_full(w->host, now) && others_work(w))
+    if (isola__stint_full(w->host, now) && others_work(w))
         return NULL;
     w->linger_ns = w->linger_ns + saved < LINGER_NS ? w->linger_ns + saved : LINGER_NS;
     bool looks = look_begin(w, now);
@@ -638,6 +591,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
     struct isola_realm *r;
     uint64_t begun = isola_clock_ns();
     bool long_ago = false, looked = false;
+    isola__stint_leave(w);
     for (unsigned quiet = 0;; quiet = all_sleep(w->host) ? quiet + 1 : 0) {
         bool watch = (quiet < WATCH_LOOKS && w->host->nworkers > 1) ||
                      atomic_load(&w->host->spares.wanted) > 0;
@@ -658,7 +612,7 @@ static struct isola_realm *sleep_until_ready(struct isola_worker *w)
     atomic_store(&w->sleep, AWAKE);
     (void)look_as(w, ISOLA_LOOK_WAKE);
     slept(w);
-    stint_slept(w, begun);
+    isola__stint_slept(w, begun);
     if (long_ago && keeps_deadlines(w)) /* should this visit last */
         see_to_watch(w);
     return r;
@@ -677,8 +631,8 @@ static void *run(void *arg)
 {
     struct isola_worker *w = arg;
     here = w;
-    w->stint_ns = isola_clock_ns();
-    w->stint_cpu_ns = cpu_ns();
+    isola__stint_begin(w);
+    isola__stint_place(w);
     isola__watchdog_join(w->host, w->number);
     open_gate(w);
     for (unsigned visits = 0;; visits++) {
@@ -687,9 +641,11 @@ static void *run(void *arg)
             r = linger(w);
         if (r == NULL) {
             r = sleep_until_ready(w);
+            isola__stint_place(w);
         } else if (visits % VISITS == VISITS - 1) {
             uv_run(&w->loop, UV_RUN_NOWAIT);
             fire_for_others(w);
+            isola__stint_place(w);
         }
         visit(w, r);
         look(w, ISOLA_LOOK_GLANCE);
@@ -791,6 +747,7 @@ int isola__worker_start(struct isola_worker *w, struct isola_host *h, unsigned n
     w->host = h;
     w->number = number;
     w->linger_ns = LINGER_NS;
+    atomic_init(&w->cpu, -1);
     w->ready_tail = w->ready_ended = &w->ready_head;
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->wakes_lock, NULL);

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/journal.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <sqlite3.h>
 #include <stdio.h>
 
 #include "base/check.h"
+#include "store/direct.h"
 #include "store/sqlite.h"
 
 _Static_assert(crypto_shorthash_KEYBYTES == 16 && crypto_shorthash_BYTES == 8, "SipHash-2-4");
 
 static const char magic[8] = "IsolaLog";
-#define VERSION 1
+/* Version 1 had one commit right behind the other. */
+#define VERSION 2
 
 /* Numbers as this machine has them: the files do not leave it. */
 struct header {
     char magic[8];
-    uint32_t version, zero;
+    uint32_t version;
+    uint32_t unit; /* at multiples of which commits begin; in version 1 nothing, which is 1 */
     int64_t first;
     uint8_t key[16];
     uint8_t check[8]; /* of what is before it */
@@ -37,7 +41,8 @@ _Static_assert(sizeof(struct record) == ISOLA__JOURNAL_ROOM, "no holes");
 struct file {
     struct isola__db name; /* for sentences */
     sqlite3_file *file;
-    bool open, valid; /* valid: it has a header, and commits may follow */
+    struct isola__direct *direct; /* or NULL */
+    bool open, valid;             /* valid: it has a header, and commits may follow */
     struct header header;
     int64_t last; /* its last commit */
     int64_t end;  /* where the next one goes */
@@ -53,6 +58,7 @@ struct isola__journal {
     int at; /* the one that is written, if it is valid */
     bool turn;
     int64_t number;
+    int sys; /* errno of a direct write, or 0 */
 };
 
 static void check_of(const uint8_t key[16], const void *head, size_t n, struct isola_slice changes,
@@ -69,7 +75,9 @@ static void check_of(const uint8_t key[16], const void *head, size_t n, struct i
 static int fail(const struct isola__journal *j, struct file *f, int rc, const char *doing,
                 struct isola_err *err)
 {
-    int sys = j->vfs->xGetLastError != NULL ? j->vfs->xGetLastError(j->vfs, 0, NULL) : 0;
+    int sys = j->sys;
+    if (sys == 0 && j->vfs->xGetLastError != NULL)
+        sys = j->vfs->xGetLastError(j->vfs, 0, NULL);
     return isola__io_fail(f->name.path, rc, sys, NULL, doing, err);
 }
 
@@ -90,6 +98,8 @@ static int open_file(struct isola__journal *j, struct file *f, const char *path,
     if (rc != SQLITE_OK || (got & SQLITE_OPEN_READWRITE) == 0)
         return fail(j, f, rc != SQLITE_OK ? rc : SQLITE_READONLY, "open", err);
     f->open = true;
+    if (j->vfs->zName != NULL && strcmp(j->vfs->zName, "unix") == 0)
+        f->direct = isola__direct_open(f->name.path);
     sqlite3_int64 size = 0;
     rc = f->file->pMethods->xFileSize(f->file, &size);
     f->size = size;
@@ -138,9 +148,17 @@ static int read_header(struct isola__journal *j, struct file *f, struct isola_er
         return there;
     memcpy(&f->header, at(f, 0), sizeof(f->header));
     check_of(f->header.key, &f->header, offsetof(struct header, check), isola_slice("", 0), check);
-    f->valid = memcmp(f->header.magic, magic, sizeof(magic)) == 0 && f->header.version == VERSION &&
-               f->header.first >= 1 && memcmp(check, f->header.check, sizeof(check)) == 0;
+    f->valid = memcmp(f->header.magic, magic, sizeof(magic)) == 0 && f->header.version >= 1 &&
+               f->header.version <= VERSION && f->header.first >= 1 &&
+               memcmp(check, f->header.check, sizeof(check)) == 0;
     return 0;
+}
+
+/* Where a commit may begin. */
+static int64_t unit_after(const struct file *f, int64_t at)
+{
+    int64_t unit = f->header.unit > 0 ? f->header.unit : 1;
+    return (at + unit - 1) / unit * unit;
 }
 
 /* The commit at f->end, if there is one with the number that follows: 1, 0 or a code. */
@@ -162,7 +180,7 @@ static int next(struct isola__journal *j, struct file *f, struct record *r,
     if (memcmp(check, r->check, sizeof(check)) != 0)
         return 0;
     f->last++;
-    f->end += (int64_t)sizeof(*r) + r->len;
+    f->end = unit_after(f, f->end + (int64_t)sizeof(*r) + r->len);
     return 1;
 }
 
@@ -182,7 +200,7 @@ static int give_out(struct isola__journal *j, struct file *f, int64_t until, str
     struct isola_slice changes;
     int there = 1;
     f->last = f->header.first - 1;
-    f->end = sizeof(f->header);
+    f->end = unit_after(f, sizeof(f->header));
     int rc = f->file->pMethods->xSync(f->file, SQLITE_SYNC_NORMAL);
     if (rc != SQLITE_OK)
         return fail(j, f, rc, "write", err);
@@ -227,6 +245,7 @@ static int replay(struct isola__journal *j, struct reader *to, struct isola_err 
 static void let_go(struct isola__journal *j)
 {
     for (int i = 0; i < 2; i++) {
+        isola__direct_close(j->file[i].direct);
         if (j->file[i].open)
             j->file[i].file->pMethods->xClose(j->file[i].file);
         free(j->file[i].file);
@@ -272,17 +291,28 @@ static void cut(struct file *f)
 
 /* --- writing --- */
 
+static const uint8_t zeros[ISOLA__DIRECT_UNIT];
+
 void isola__journal_begin(struct isola_buf *commit)
 {
-    static const uint8_t room[ISOLA__JOURNAL_ROOM];
     commit->len = 0;
-    isola_buf_append(commit, room, sizeof(room));
+    isola_buf_append(commit, zeros, ISOLA__JOURNAL_ROOM);
 }
 
-static int write_and_sync(struct file *f, const void *p, size_t n, int64_t at)
+/* Of whole units of a file that has some. An SQLite code. */
+static int write_and_sync(struct isola__journal *j, struct file *f, const void *p, size_t n,
+                          int64_t at)
 {
     const sqlite3_io_methods *m = f->file->pMethods;
     const size_t most = 64u << 10; /* SQLite's VFS takes less than 128 KB at a time */
+    if (f->direct != NULL && f->header.unit == ISOLA__DIRECT_UNIT && n <= ISOLA__DIRECT_MOST) {
+        j->sys = isola__direct_write(f->direct, p, n, at);
+        if (j->sys != EINVAL)
+            return j->sys == 0 ? SQLITE_OK : j->sys == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+        isola__direct_close(f->direct); /* the disk's own unit is larger */
+        f->direct = NULL;
+    }
+    j->sys = 0;
     for (size_t done = 0; done < n;) {
         int piece = (int)(n - done < most ? n - done : most);
         int rc = m->xWrite(f->file, (const uint8_t *)p + done, piece, at + (int64_t)done);
@@ -296,7 +326,8 @@ static int write_and_sync(struct file *f, const void *p, size_t n, int64_t at)
 /* The file begins anew, with the next number. */
 static int start(struct isola__journal *j, struct file *f, struct isola_err *err)
 {
-    struct header h = {.version = VERSION, .first = j->number + 1};
+    uint8_t room[ISOLA__DIRECT_UNIT] = {0};
+    struct header h = {.version = VERSION, .unit = sizeof(room), .first = j->number + 1};
     memcpy(h.magic, magic, sizeof(magic));
     randombytes_buf(h.key, sizeof(h.key));
     check_of(h.key, &h, offsetof(struct header, check), isola_slice("", 0), h.check);
@@ -304,14 +335,15 @@ static int start(struct isola__journal *j, struct file *f, struct isola_err *err
     f->valid = false;
     if (f->size > FILE_MAX)
         rc = f->file->pMethods->xTruncate(f->file, 0);
+    memcpy(room, &h, sizeof(h));
+    f->header = h;
     if (rc == SQLITE_OK)
-        rc = write_and_sync(f, &h, sizeof(h), 0);
+        rc = write_and_sync(j, f, room, sizeof(room), 0);
     if (rc != SQLITE_OK)
         return fail(j, f, rc, "write", err);
     if (f->size > FILE_MAX)
         f->size = 0;
-    f->header = h;
-    f->end = sizeof(h);
+    f->end = sizeof(room);
     f->last = j->number;
     f->valid = true;
     f->torn = false;
@@ -340,7 +372,11 @@ int isola__journal_append(struct isola__journal *j, struct isola_buf *commit, in
     struct record r = {.len = (uint32_t)changes.len, .number = j->number + 1, .written = written};
     check_of(f->header.key, &r, offsetof(struct record, check), changes, r.check);
     memcpy(commit->data, &r, sizeof(r));
-    int rc = write_and_sync(f, commit->data, commit->len, f->end);
+    size_t pad = (size_t)(unit_after(f, f->end + (int64_t)commit->len) - f->end) - commit->len;
+    isola_buf_append(commit, zeros, pad);
+    if (commit->failed)
+        return isola_fail(err, ISOLA_ENOMEM, "no memory to write %s", f->name.path);
+    int rc = write_and_sync(j, f, commit->data, commit->len, f->end);
     if (rc != SQLITE_OK) {
         int code = fail(j, f, rc, "write", err);
         f->torn = true;

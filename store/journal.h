@@ -11,7 +11,9 @@
  * A commit has a number, one more than the last. A file begins with a header, which names the
  * number of its first commit and a key; a commit has its number, the time, and a SipHash of itself
  * under that key. So what is left of an older use of the file, or was only half written, is not
- * taken for a commit, whatever values it contains.
+ * taken for a commit, whatever values it contains. Each begins at a sector of its own, so that no
+ * write touches what is on disk, and goes there without the kernel's memory (store/direct.h) where
+ * the files are on SQLite's own VFS and their system can do that.
  */
 #ifndef ISOLA_STORE_JOURNAL_H
 #define ISOLA_STORE_JOURNAL_H

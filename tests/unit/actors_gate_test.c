@@ -3,6 +3,7 @@
  * The output gate, writes that fail, and crashes: nothing an actor causes is seen before the state
  * it was caused in is stored, and a crash takes back exactly what had not ended.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,6 +61,62 @@ static void effects_leave_in_their_order(void **state)
         assert_true(world_outcome(w, asks[i]).order > last);
         last = world_outcome(w, asks[i]).order;
     }
+    world_end(w);
+}
+
+/* Between actors of one host answers leave on the store's thread, whatever the actor does then. */
+static void answers_do_not_wait_for_the_next_visit(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2);
+    world_release(w, "t", "1", "", "");
+    must_reply(w, world_ask(w, "t/T/b", "add 1"), 1);
+    must_reply(w, world_ask(w, "t/T/a", "get"), 0);
+    world_hold_store(w, true);
+    uint64_t asking = world_ask(w, "t/T/a", "ask t/T/b {add 1}; note answered");
+    world_await_held(w, 1);
+    world_emit(w, "t/T/b", "note busy; block gate");
+    fake_await_note("t/T/b busy", 1);
+    world_hold_store(w, false);
+    fake_await_note("t/T/a answered", 1);
+    fake_open("gate");
+    (void)world_await(w, asking);
+    must_reply(w, world_ask(w, "t/T/b", "get"), 2);
+    world_end(w);
+}
+
+/* And go around nothing that waits for a visit. */
+static void those_answers_keep_their_order(void **state)
+{
+    static const char *const programs[] = {
+        "add 1", "get", "add 1", "add 1; emit t/T/c {note told}", "add 1", "pub x {get}"};
+    (void)state;
+    struct world *w = world_new(2);
+    static const unsigned writes[] = {1, 1, 2, 3, 4, 4};
+    char text[100], noted[100];
+    world_release(w, "t", "1", "reentrant", "reentrant");
+    must_reply(w, world_ask(w, "t/T/b", "add 1"), 1);
+    must_reply(w, world_ask(w, "t/T/a", "get"), 0);
+    world_hold_store(w, true);
+    for (int i = 0; i < 6; i++) {
+        snprintf(text, sizeof(text), "note asks; ask t/T/b {%s}; note %d", programs[i], i);
+        world_emit(w, "t/T/a", text);
+        fake_await_note("t/T/a asks", (unsigned)i + 1);
+        must_reply(w, world_ask(w, "t/T/a", "get"), 0); /* the ask has left */
+        world_await_held(w, writes[i]);
+    }
+    world_emit(w, "t/T/b", "note busy; block gate");
+    fake_await_note("t/T/b busy", 1);
+    world_hold_store(w, false);
+    while (world_stored(w, "t/T/b") < 5)
+        sched_yield();
+    fake_open("gate");
+    fake_await_note("t/T/a 5", 1);
+    for (int i = 0; i < 6; i++) {
+        snprintf(noted, sizeof(noted), "t/T/a %d", i);
+        assert_string_equal(fake_note_at("t/T/a ", (unsigned)i + 6), noted);
+    }
+    fake_await_note("t/T/c told", 1);
     world_end(w);
 }
 
@@ -250,6 +307,8 @@ int main(void)
         cmocka_unit_test(who_has_no_state_says_so_by_its_code),
         cmocka_unit_test(nothing_is_seen_before_it_is_stored),
         cmocka_unit_test(effects_leave_in_their_order),
+        cmocka_unit_test(answers_do_not_wait_for_the_next_visit),
+        cmocka_unit_test(those_answers_keep_their_order),
         cmocka_unit_test(a_write_that_fails_takes_back_what_it_stood_for),
         cmocka_unit_test(a_write_that_fails_ends_the_turn_that_runs),
         cmocka_unit_test(a_crash_takes_back_the_turns_that_had_not_ended),
