@@ -374,8 +374,8 @@ int isola__directory_hand(struct isola_actor *a, struct isola_mail *mail, struct
 bool isola__directory_notify(struct isola_actor *a, struct isola_mail *note, const bool *quiet)
 {
     struct isola_directory_shard *shard = isola__directory_shard(a->host, a->hash);
-    note->actor = a;
     pthread_mutex_lock(&shard->lock);
+    note->actor = a;
     struct isola_realm *r = isola__realm_ref(a->realm);
     bool waits = quiet != NULL && *quiet;
     bool open = waits ? isola__realm_leave(r, note) : isola__realm_push(r, note);
