@@ -4,7 +4,7 @@
  *
  * A worker that is awake looks now and then how long it ran of that time. Had it to wait, and not
  * for other threads of this program, then other programs have the processors, and what is brief
- * stays with the worker that has it (worker.c). Those of this program it does not share with
+ * stays with the worker that has it (worker.c). Are they this program's, then it shares none with
  * another worker: a kernel that sees a thread sleep for microseconds at a time, as the store's
  * does, leaves its processor to it, and two workers to the other one.
  */
@@ -82,7 +82,7 @@ void isola__stint_place(struct isola_worker *w)
         CPU_SET(other, &taken);
         shared = shared || other == cpu;
     }
-    if (shared) {
+    if (shared && isola_cpus_used() >= ISOLA_CPUS_SHORT) { /* else there are others, too */
         int there = isola_cpus_leave(&taken);
         cpu = there >= 0 ? there : cpu;
     }
