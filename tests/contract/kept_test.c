@@ -266,8 +266,10 @@ static const char *pieces(struct isola_state *s, size_t bytes)
         prepare(&w, "a/B/1");
         isola_state_piece(s, &w.req, &after);
         await(&w.done);
-        if (w.code == ISOLA_ENOENT)
+        if (w.code == ISOLA_ENOENT) {
+            forget(&w);
             return "none";
+        }
         assert_int_equal(w.code, 0);
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "%.*s[", (int)w.len,
                  w.len > 0 ? (const char *)w.value : "");

@@ -48,11 +48,15 @@ export function cpuOf(pid) {
 }
 
 export class Cluster {
-  dir = mkdtempSync(join(tmpdir(), 'isola-test-'));
   agents = [];
   clients = [];
 
   #founder; // the node where the cluster was made
+
+  /** Everything of its nodes lies in a new directory in `place`. */
+  constructor(place = tmpdir()) {
+    this.dir = mkdtempSync(join(place, 'isola-test-'));
+  }
 
   /** A token to join the cluster that `agent` is in; makes one of it when it is in none. */
   async token(agent) {

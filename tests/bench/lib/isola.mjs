@@ -16,9 +16,9 @@ export function endAll() {
   for (const cluster of clusters) cluster.kill();
 }
 
-/** Runs `work` with a node of its own, which ends with it. */
-export async function withNode(threads, work) {
-  const cluster = new Cluster();
+/** Runs `work` with a node of its own, which ends with it, and has its data in `place`. */
+export async function withNode(threads, work, place) {
+  const cluster = new Cluster(place);
   clusters.add(cluster);
   try {
     const agent = await cluster.node('bench', undefined, threads === undefined ? [] : ['--threads', String(threads)]);
