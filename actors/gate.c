@@ -8,8 +8,10 @@
  * encoded and compared with the last one. If it has changed, or there is something to be kept
  * beside it (durable.c, storage.c, sql.c), it is written, and the effects wait for that write; if
  * not, but a write is under way, they wait for that one; else they leave. So effects leave in the
- * order they were caused. A write that fails turns the answers that wait into errors, drops the
- * rest, and takes the actor back to what is on disk.
+ * order they were caused: answers to others of this host on the store's thread, if nothing else
+ * comes before them, and the rest in a visit, with which a write ends if there is any. A write that
+ * fails turns the answers that wait into errors, drops the rest, and takes the actor back to what
+ * is on disk.
  */
 #include "actors/internal.h"
 #include "actors/pace.h"
