@@ -322,7 +322,10 @@ static void run_done(struct app *app, struct parcel *parcel)
 static void back_to_loop(struct pull *p, int code, const char *why)
 {
     p->failed = code;
-    snprintf(p->failure, sizeof(p->failure), "%s", code != 0 && why != NULL ? why : "");
+    p->failure[0] = '\0';
+    if (code != 0)
+        snprintf(p->failure, sizeof(p->failure), "it does not come here: %s%s",
+                 why != NULL ? why : "", p->looks ? "" : "; is the disk full?");
     p->parcel.run = run_done;
     outbox_put(p->app, &p->parcel);
 }
