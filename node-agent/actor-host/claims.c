@@ -196,9 +196,12 @@ static void finish_on_loop(struct read *r, int code, const char *why)
 static void taken(struct isola_state_req *req, int code, struct isola_slice value, const char *why)
 {
     struct read *r = req->arg;
+    char text[300] = "";
     (void)value;
+    if (code != 0)
+        pieces_unwritten(text, why);
     /* the store's thread: the claim was taken out of the map before */
-    finish(r, code == 0 && r->anew ? ISOLA_ENOENT : code, why);
+    finish(r, code == 0 && r->anew ? ISOLA_ENOENT : code, text);
 }
 
 /* The state that is written here is ours, by a move of this number. */
@@ -226,7 +229,7 @@ static void back_to_loop(struct read *r, int code, const char *why)
 {
     r->code = code;
     if (code != 0)
-        snprintf(r->why, sizeof(r->why), "%s", why != NULL ? why : "");
+        pieces_unwritten(r->why, why);
     r->parcel.run = run_settle;
     outbox_put(r->app, &r->parcel);
 }

@@ -318,14 +318,20 @@ static void run_done(struct app *app, struct parcel *parcel)
         written(p);
 }
 
+void pieces_unwritten(char text[300], const char *why)
+{
+    snprintf(text, 300, "it cannot be kept here: %s; is the disk full?",
+             why != NULL ? why : "a write failed");
+}
+
 /* The store has done its part. */
 static void back_to_loop(struct pull *p, int code, const char *why)
 {
     p->failed = code;
-    p->failure[0] = '\0';
-    if (code != 0)
-        snprintf(p->failure, sizeof(p->failure), "it does not come here: %s%s",
-                 why != NULL ? why : "", p->looks ? "" : "; is the disk full?");
+    if (code != 0 && !p->looks)
+        pieces_unwritten(p->failure, why);
+    else
+        snprintf(p->failure, sizeof(p->failure), "%s", code != 0 && why != NULL ? why : "");
     p->parcel.run = run_done;
     outbox_put(p->app, &p->parcel);
 }
@@ -423,8 +429,9 @@ static void write_or_rest(struct pull *p)
     if (stats.waiting <= CROWDED) {
         write_come(p);
     } else if (stats.stuck) {
-        pull_end(p, ISOLA_EIO,
-                 "it does not come here: the store cannot write what waits; is the disk full?");
+        char text[300];
+        pieces_unwritten(text, "the store cannot write what waits");
+        pull_end(p, ISOLA_EIO, text);
     } else {
         p->rests = true;
         claims_retry(p->app);

@@ -72,6 +72,10 @@ void pull_retry(struct pull *p);
 /* It is done with this as soon as nothing of it is being written; at once, perhaps. */
 void pull_end(struct pull *p, int code, const char *why);
 
+/* Why a state that comes here does not: `why` is what the store says of a write, NULL: nothing. Any
+ * thread. */
+void pieces_unwritten(char text[300], const char *why);
+
 /* The note of a move in pieces whose beginning is on disk says from whom it comes and how much it
  * is, so that it can be resumed. False: it says only from whom, or nothing. */
 bool pull_noted(const struct note *note, struct isola_slice *from, uint64_t *total);
