@@ -18,6 +18,8 @@
 
 #include <stdio.h>
 
+enum { SPARE_STATE = 1024 }; /* bytes of memory for a state that are kept for the next one */
+
 void isola__gate_release(struct isola_host *h, struct isola_mail *mail)
 {
     if (mail == NULL)
@@ -196,6 +198,56 @@ static void written(struct isola_state_io *io, int code, struct isola_slice valu
         isola__host_unbusy(h); /* `c` may be gone */
 }
 
+/* --- memory: a visit that hears of one commit makes the next one --- */
+
+static struct isola_commit *new_commit(void)
+{
+    struct isola_worker *w = isola__worker_here();
+    if (w == NULL || w->spare_commit == NULL)
+        return isola_zalloc(sizeof(struct isola_commit));
+    struct isola_commit *c = w->spare_commit;
+    w->spare_commit = NULL;
+    *c = (struct isola_commit){0};
+    return c;
+}
+
+static void free_commit(struct isola_commit *c)
+{
+    struct isola_worker *w = isola__worker_here();
+    isola_kept_free(&c->rows);
+    isola__items_unref(c->items);
+    free(c->all);
+    free(c->why);
+    if (w != NULL && w->spare_commit == NULL)
+        w->spare_commit = c;
+    else
+        free(c);
+}
+
+static struct isola_buf new_state(void)
+{
+    struct isola_worker *w = isola__worker_here();
+    struct isola_buf state = {0};
+    if (w != NULL) {
+        state = w->spare_state;
+        w->spare_state = (struct isola_buf){0};
+    }
+    return state;
+}
+
+/* What is large is not kept: a state stays in what it was written into. */
+static void free_state(struct isola_buf *state)
+{
+    struct isola_worker *w = isola__worker_here();
+    if (w != NULL && w->spare_state.data == NULL && !state->failed && state->cap <= SPARE_STATE) {
+        w->spare_state = *state;
+        w->spare_state.len = 0;
+        *state = (struct isola_buf){0};
+    } else {
+        isola_buf_free(state);
+    }
+}
+
 /* The newest state this activation has sent to disk. */
 static struct isola_slice newest(const struct isola_actor *a)
 {
@@ -304,7 +356,7 @@ static void take_rows(struct isola_actor *a, struct isola_commit *c)
 /* `value`: the state, or NULL when that has not changed. */
 static void write_state(struct isola_actor *a, struct isola_buf *value)
 {
-    struct isola_commit *c = isola_zalloc(sizeof(*c));
+    struct isola_commit *c = new_commit();
     c->io.has_value = value != NULL;
     if (value != NULL) {
         c->value = *value;
@@ -318,7 +370,7 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
 void isola__gate_keep(struct isola_actor *a, struct isola_kept_rows *rows,
                       struct isola_mailq *effects)
 {
-    struct isola_commit *c = isola_zalloc(sizeof(*c));
+    struct isola_commit *c = new_commit();
     c->rows = *rows;
     c->timers = rows->n > 0 && rows->row[0].part == ISOLA_KEPT_TIMER;
     c->effects = *effects;
@@ -427,7 +479,7 @@ bool isola__gate_settle(struct isola_actor *a)
     bool kept = a->serial != 0 &&
                 (is_dirty(a) || (leaves && (isola__storage_dirty(a) || isola__sql_dirty(a))));
     if (due && (a->looked & ISOLA_LOOKED_STATE) != 0) {
-        struct isola_buf value = {0};
+        struct isola_buf value = new_state();
         struct isola_err err;
         bool touched = false;
         if (isola_js_state(a->realm->js, a->serial, &value, &touched, &err) != 0) {
@@ -442,7 +494,7 @@ bool isola__gate_settle(struct isola_actor *a)
             write_state(a, &value);
             kept = false;
         }
-        isola_buf_free(&value);
+        free_state(&value);
     }
     if (kept)
         write_state(a, NULL);
@@ -479,7 +531,7 @@ void isola__gate_committed(struct isola_commit *c)
     if (c->code == 0) {
         release_all(a->realm, &c->effects);
         if (current && c->io.has_value) {
-            isola_buf_free(&a->saved);
+            free_state(&a->saved);
             a->saved = c->value;
             c->value = (struct isola_buf){0};
         }
@@ -500,12 +552,8 @@ void isola__gate_committed(struct isola_commit *c)
     }
     if (c->timers)
         isola__schedule_written(a, current, c->code);
-    isola_buf_free(&c->value);
-    isola_kept_free(&c->rows);
-    isola__items_unref(c->items);
-    free(c->all);
-    free(c->why);
-    free(c);
+    free_state(&c->value);
+    free_commit(c);
     isola__actor_unref(a);
     if (counted)
         isola__host_unbusy(h);

@@ -788,6 +788,8 @@ struct isola_worker {
                                    host's shared_lock */
     pthread_mutex_t wakes_lock; /* guards the next one */
     struct isola_heap wakes;    /* realms by their least deadline */
+    struct isola_commit *spare_commit; /* its own: gate.c's, for the next one, or NULL */
+    struct isola_buf spare_state;      /* likewise, for a state: no content */
 };
 
 /* Of a worker's own thread, as all that follows: it begins, and has slept since then, which is no

@@ -9,6 +9,7 @@ namespace isola
 {
 
 constexpr uint32_t kChunk = 256; // numbers that are written between looks at the clock
+constexpr uint32_t kShallow = 32, kShortRope = 1024;   // ropes that need no memory to be read
 constexpr size_t kShortRoom = 2 + 3 * ISOLA_TEXT_LONG; // a short text, whatever is in it
 
 inline Encoder::Read Encoder::read(Address value, int depth)
@@ -75,7 +76,7 @@ inline Encoder::Read Encoder::read_string(Address s, As as)
 
 template <typename Char> Encoder::Read Encoder::collect(Address rope, Char *to)
 {
-    std::vector<Address> right;
+    Few<Address, kShallow> right;
     Address at = rope;
     heap::Text t;
     for (;;) {
@@ -85,21 +86,21 @@ template <typename Char> Encoder::Read Encoder::collect(Address rope, Char *to)
             right.push_back(heap::word(at, heap::kStringSecond));
             at = heap::word(at, heap::kStringFirst);
         }
-        if (t.one_byte) {
+        if (t.one_byte == (sizeof(Char) == 1)) {
+            memcpy(to, t.data, sizeof(Char) * static_cast<size_t>(t.length));
+        } else if (t.one_byte) {
             const auto *from = static_cast<const uint8_t *>(t.data);
             for (uint32_t i = 0; i < t.length; i++)
                 to[i] = from[i];
-        } else if constexpr (sizeof(Char) == 2) {
-            memcpy(to, t.data, 2 * static_cast<size_t>(t.length));
         } else {
             return Read::NotPlain;
         }
         to += t.length;
         if (ended())
             return Read::Failed;
-        if (right.empty())
+        if (right.size() == 0)
             return Read::Done;
-        at = right.back();
+        at = right[right.size() - 1];
         right.pop_back();
     }
 }
@@ -114,9 +115,11 @@ Encoder::Read Encoder::read_rope(Address s, As as)
         Read r = collect(s, flat.data());
         return r != Read::Done ? r : utf16(flat.data(), n, as) ? Read::Done : Read::Failed;
     }
-    std::vector<uint8_t> flat(n);
-    Read r = collect(s, flat.data());
-    return r != Read::Done ? r : latin1(flat.data(), n, as) ? Read::Done : Read::Failed;
+    uint8_t few[kShortRope];
+    std::vector<uint8_t> many(n <= sizeof(few) ? 0 : n);
+    uint8_t *flat = n <= sizeof(few) ? few : many.data();
+    Read r = collect(s, flat);
+    return r != Read::Done ? r : latin1(flat, n, as) ? Read::Done : Read::Failed;
 }
 
 bool Encoder::write_not_plain(Address value, int depth)
