@@ -23,6 +23,8 @@
 #define ISOLA__GROUPS_MAX     64
 #define ISOLA__CATALOG_FILE   "catalog.db"
 #define ISOLA__CATALOG_SCHEMA 2
+#define ISOLA__CACHE_FILE     "cache.db"
+#define ISOLA__CACHE_SCHEMA   1
 
 /* How long an open or a transaction waits for another process to let go of the file. */
 #define ISOLA__BUSY_MS 5000

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The package cache: what is put is there, once; what is damaged is not believed; trees become
+ * directories, whole or not at all.
+ */
+#include "store/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "base/check.h"
+#include "tests/tempdir.h"
+
+struct place {
+    char dir[TEMPDIR_SIZE];
+    char *db;
+    struct isola_cache *cache;
+};
+
+static int set_up(void **state)
+{
+    struct place *p = isola_zalloc(sizeof(*p));
+    struct isola_err err;
+    *state = p;
+    if (tempdir_make(p->dir) != 0)
+        return -1;
+    p->db = isola_format("%s/cache.db", p->dir);
+    return isola_cache_open(p->db, &p->cache, &err);
+}
+
+static int tear_down(void **state)
+{
+    struct place *p = *state;
+    isola_cache_close(p->cache);
+    free(p->db);
+    int code = tempdir_remove(p->dir);
+    free(p);
+    return code;
+}
+
+static void put(struct place *p, const char *text)
+{
+    struct isola_slice piece = isola_slice_str(text);
+    struct isola_err err;
+    assert_int_equal(isola_cache_put(p->cache, &piece, 1, &err), 0);
+}
+
+/* A file of one piece, which is put. */
+static void add(struct place *p, struct isola_tree *t, const char *path, const char *text,
+                enum isola_tree_kind kind)
+{
+    struct isola_hash h = isola_hash_of(isola_slice_str(text));
+    isola_tree_add(t, &(struct isola_tree_entry){
+                          .path = (char *)path, .kind = kind, .size = strlen(text), .pieces = &h});
+    put(p, text);
+}
+
+static void gives_what_was_put(void **state)
+{
+    struct place *p = *state;
+    struct isola_hash hashes[3] = {isola_hash_of(isola_slice_str("one")),
+                                   isola_hash_of(isola_slice_str("two")),
+                                   isola_hash_of(isola_slice_str("two"))};
+    struct isola_buf out = {0};
+    struct isola_err err;
+    size_t n = 3;
+    put(p, "one");
+    put(p, "one");
+    assert_int_equal(isola_cache_missing(p->cache, hashes, &n, &err), 0);
+    assert_int_equal(n, 1);
+    struct isola_hash two = isola_hash_of(isola_slice_str("two"));
+    assert_memory_equal(&hashes[0], &two, sizeof(two));
+    assert_int_equal(isola_cache_get(p->cache, &two, &out, &err), ISOLA_ENOENT);
+    struct isola_hash one = isola_hash_of(isola_slice_str("one"));
+    assert_int_equal(isola_cache_get(p->cache, &one, &out, &err), 0);
+    assert_true(isola_slice_is(isola_buf_slice(&out), "one"));
+    struct isola_cache_counts all, used;
+    assert_int_equal(isola_cache_count(p->cache, NULL, 0, &all, &used, &err), 0);
+    assert_int_equal(all.pieces, 1);
+    assert_int_equal(all.bytes, 3);
+    assert_int_equal(used.pieces, 0);
+    isola_buf_free(&out);
+}
+
+static void takes_no_piece_that_is_too_large(void **state)
+{
+    struct place *p = *state;
+    struct isola_err err;
+    uint8_t *large = isola_zalloc(ISOLA_PIECE_MAX + 1);
+    struct isola_slice pieces[2] = {isola_slice_str("small"), {large, ISOLA_PIECE_MAX + 1}};
+    assert_int_equal(isola_cache_put(p->cache, pieces, 2, &err), ISOLA_ETOOBIG);
+    struct isola_hash h = isola_hash_of(pieces[0]);
+    size_t n = 1;
+    assert_int_equal(isola_cache_missing(p->cache, &h, &n, &err), 0);
+    assert_int_equal(n, 1); /* none of them was put */
+    free(large);
+}
+
+static void drops_what_is_damaged(void **state)
+{
+    struct place *p = *state;
+    struct isola_hash h = isola_hash_of(isola_slice_str("content"));
+    struct isola_buf out = {0};
+    struct isola_err err;
+    sqlite3 *db;
+    put(p, "content");
+    assert_int_equal(sqlite3_open(p->db, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE piece SET content = x'00'", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(isola_cache_get(p->cache, &h, &out, &err), ISOLA_EIO);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(isola_cache_get(p->cache, &h, &out, &err), ISOLA_ENOENT);
+    put(p, "content");
+    assert_int_equal(isola_cache_get(p->cache, &h, &out, &err), 0);
+    isola_buf_free(&out);
+}
+
+static char *read_file(const char *dir, const char *name, mode_t *mode)
+{
+    char *path = isola_format("%s/%s", dir, name);
+    char text[100] = "";
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    assert_true(n >= 0);
+    close(fd);
+    free(path);
+    *mode = st.st_mode & 0777;
+    return isola_strndup(text, (size_t)n);
+}
+
+static void writes_trees(void **state)
+{
+    struct place *p = *state;
+    struct isola_tree t = {0};
+    struct isola_buf bytes = {0};
+    struct isola_err err;
+    mode_t mode;
+    char *dir = isola_format("%s/app", p->dir), *part = isola_format("%s/app.part", p->dir);
+    add(p, &t, "a.js", "export {}", ISOLA_TREE_FILE);
+    add(p, &t, "deep/er/run", "#!/bin/sh", ISOLA_TREE_PROGRAM);
+    isola_tree_add(&t, &(struct isola_tree_entry){.path = (char *)"empty", .size = 0});
+    isola_tree_add(&t, &(struct isola_tree_entry){.path = (char *)"deep/link",
+                                                  .kind = ISOLA_TREE_LINK,
+                                                  .target = (char *)"../a.js"});
+    assert_int_equal(isola_tree_encode(&t, &bytes, &err), 0);
+    assert_int_equal(mkdir(part, 0700), 0); /* as one that died would leave it */
+    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, &err), 0);
+    assert_int_equal(access(part, F_OK), -1);
+    char *text = read_file(dir, "deep/er/run", &mode);
+    assert_string_equal(text, "#!/bin/sh");
+    assert_int_equal(mode & 0700, 0700);
+    free(text);
+    text = read_file(dir, "deep/link", &mode);
+    assert_string_equal(text, "export {}");
+    assert_int_equal(mode & 0100, 0);
+    free(text);
+    text = read_file(dir, "empty", &mode);
+    assert_string_equal(text, "");
+    free(text);
+    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, &err), ISOLA_EEXIST);
+    assert_int_equal(isola_cache_remove_dir(dir, &err), 0);
+    assert_int_equal(isola_cache_remove_dir(dir, &err), 0);
+    assert_int_equal(access(dir, F_OK), -1);
+    isola_tree_free(&t);
+    isola_buf_free(&bytes);
+    free(dir);
+    free(part);
+}
+
+static void leaves_no_half_of_a_tree(void **state)
+{
+    struct place *p = *state;
+    struct isola_tree t = {0};
+    struct isola_err err;
+    char *dir = isola_format("%s/app", p->dir), *part = isola_format("%s/app.part", p->dir);
+    struct isola_hash unknown = isola_hash_of(isola_slice_str("nowhere")), *lacks = NULL;
+    size_t n = 0;
+    add(p, &t, "a", "there", ISOLA_TREE_FILE);
+    isola_tree_add(&t,
+                   &(struct isola_tree_entry){.path = (char *)"b", .size = 7, .pieces = &unknown});
+    assert_int_equal(isola_cache_lacks(p->cache, &t, &lacks, &n, &err), 0);
+    assert_int_equal(n, 1);
+    assert_memory_equal(lacks, &unknown, sizeof(unknown));
+    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, &err), ISOLA_ENOENT);
+    assert_int_equal(access(dir, F_OK), -1);
+    assert_int_equal(access(part, F_OK), -1);
+    free(lacks);
+    isola_tree_free(&t);
+    free(dir);
+    free(part);
+}
+
+static void drops_what_nobody_has(void **state)
+{
+    struct place *p = *state;
+    struct isola_tree t = {0};
+    const struct isola_tree *trees[] = {&t};
+    struct isola_cache_counts gone, all, used;
+    struct isola_err err;
+    add(p, &t, "a", "kept", ISOLA_TREE_FILE);
+    put(p, "not any more");
+    assert_int_equal(isola_cache_collect(p->cache, trees, 1, 1000, &gone, &err), 0);
+    assert_int_equal(gone.pieces, 0); /* it is too young */
+    assert_int_equal(isola_cache_collect(p->cache, trees, 1, INT64_MAX, &gone, &err), 0);
+    assert_int_equal(gone.pieces, 1);
+    assert_int_equal(gone.bytes, 12);
+    assert_int_equal(isola_cache_count(p->cache, trees, 1, &all, &used, &err), 0);
+    assert_int_equal(all.pieces, 1);
+    assert_int_equal(used.bytes, 4);
+    isola_tree_free(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(gives_what_was_put, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_no_piece_that_is_too_large, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(drops_what_is_damaged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(writes_trees, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(leaves_no_half_of_a_tree, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(drops_what_nobody_has, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
