@@ -9,7 +9,8 @@ static const struct isola__command commands[] = {
      .summary = "bundle the app in DIR and make it the cluster's",
      .about = "Reads isola.json (or the \"isola\" key of package.json) in DIR, bundles the\n"
               "modules of its actor types with esbuild, and hands them to the cluster, which\n"
-              "takes all of them or none.\n",
+              "takes all of them or none. Files called NAME.actor.js or .ts are actors without\n"
+              "being listed; with those alone no manifest is needed.\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
                  "  ctl --json deploy . | jq -r .release\n",

@@ -210,8 +210,10 @@ static int read_app(struct isola__manifest_reader *r, const json_t *object,
     if (json_object_get(object, "name") == NULL)
         return isola__manifest_fail(r, "\"name\" is missing: the app's name, such as \"my-app\"");
     if (json_object_get(object, "actors") == NULL)
-        return isola__manifest_fail(r, "\"actors\" is missing: the app's actor types, such as "
-                                       "{\"Counter\": {\"module\": \"./counter.js\"}}");
+        return isola__manifest_fail(
+            r, "\"actors\" is missing: the app's actor types, such as {\"Counter\": "
+               "{\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts need not be "
+               "listed");
     FIELD(must_be(r, v, json_is_string(v), "a string"), "$schema");
     FIELD(isola__manifest_name(r, v), "name");
     m->name = isola_strdup(json_string_value(json_object_get(object, "name")));

@@ -71,10 +71,11 @@ struct isola_manifest {
 ANY_THREAD ISOLA_MUST_USE int isola_manifest_parse(struct isola_slice json, const char *file,
                                                    struct isola_manifest **out,
                                                    struct isola_err *err);
-/* Finds and parses the manifest of the app in directory `dir` (isola.json, else "isola" in
- * package.json, whose "name" then serves as default). `text`, unless NULL, gets the manifest's JSON
- * as it is to be sent (always the isola.json form; the caller frees). ISOLA_ENOENT when there is
- * none, with what to do. */
+/* Finds and parses the manifest of the app in directory `dir`: isola.json, else "isola" in
+ * package.json, whose "name" then serves as default, else one made of what is there. Files called
+ * NAME.actor.js and the like are types without being listed (store/manifest_find.h). `text`, unless
+ * NULL, gets the manifest's JSON as it is to be sent (always the isola.json form, with all types;
+ * the caller frees). ISOLA_ENOENT when there is nothing to run, with what to do. */
 POOL_THREAD ISOLA_MUST_USE int isola_manifest_load(const char *dir, struct isola_manifest **out,
                                                    struct isola_buf *text, struct isola_err *err);
 ANY_THREAD void isola_manifest_free(struct isola_manifest *m);

@@ -2,9 +2,11 @@
  *
  * Finding an app's manifest in its directory, and checking what it says against the files there.
  *
- * Failure modes, each with a sentence and nothing changed: no directory, no manifest, an unreadable
- * or over-long one, a module that is missing, no regular file, or (through a symbolic link) outside
- * the app.
+ * What it leaves out is found, or made of what there is.
+ *
+ * Failure modes, each with a sentence and nothing changed: no directory, nothing to run, a manifest
+ * that is unreadable or over-long, a module that is missing, no regular file, or (through a
+ * symbolic link) outside the app.
  */
 #include "store/manifest.h"
 
@@ -15,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "store/manifest_parse.h"
+#include "store/manifest_find.h"
 
 static int fail_file(struct isola_err *err, const char *path, int e)
 {
@@ -103,36 +105,56 @@ static int check_modules(struct isola__manifest_reader *r, const char *dir,
 /* An "isola" key without a name takes the package's. */
 static int default_name(struct isola__manifest_reader *r, const json_t *package, json_t *app)
 {
-    json_t *name = json_object_get(package, "name");
-    if (!json_is_object(app) || json_object_get(app, "name") != NULL || name == NULL)
+    const json_t *from = json_object_get(package, "name");
+    char *name = NULL;
+    if (!json_is_object(app) || json_object_get(app, "name") != NULL || from == NULL)
         return 0;
-    isola__manifest_enter(r, "name");
-    int code = isola__manifest_name(r, name);
-    isola__manifest_leave(r);
-    if (code == 0 && json_object_set(app, "name", name) != 0)
+    int code = isola__manifest_package_name(r, from, &name);
+    if (code == 0 && json_object_set_new(app, "name", json_string(name)) != 0)
         code = isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
+    free(name);
     return code;
 }
 
-/* The manifest in `r->text`, which is isola.json, or (`package`) package.json: ISOLA_ENOENT when
- * that has no "isola" key. */
-static int load_text(struct isola__manifest_reader *r, const char *dir, bool package,
+/* The actors that are found by the names of their files join those that are listed. What is not of
+ * the right kind is left to the reader, which refuses it; so is "actors" when it would be empty. */
+static int add_found(struct isola__manifest_reader *r, const char *dir, json_t *app)
+{
+    json_t *listed = json_object_get(app, "actors");
+    if (!json_is_object(app) || (listed != NULL && !json_is_object(listed)))
+        return 0;
+    json_t *actors = listed != NULL ? json_incref(listed) : json_object();
+    int code = isola__manifest_find(dir, actors, r->err);
+    if (code == 0 && listed == NULL && json_object_size(actors) > 0 &&
+        json_object_set(app, "actors", actors) != 0)
+        code = isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
+    json_decref(actors);
+    return code;
+}
+
+enum source { ISOLA_JSON, PACKAGE_JSON, MADE };
+
+/* The manifest in `r->text`, which is a file's, or the one that was made for want of any:
+ * ISOLA_ENOENT when package.json has no "isola" key. */
+static int load_text(struct isola__manifest_reader *r, const char *dir, enum source source,
                      struct isola_manifest **out, struct isola_buf *text)
 {
     int code = 0;
     struct isola_manifest *m = NULL;
     json_t *root = isola__manifest_json(r, &code);
-    json_t *app = package ? json_object_get(root, "isola") : root;
+    json_t *app = source == PACKAGE_JSON ? json_object_get(root, "isola") : root;
     if (root == NULL)
         return code;
     if (app == NULL) {
         json_decref(root);
         return ISOLA_ENOENT;
     }
-    if (package) {
+    if (source == PACKAGE_JSON) {
         code = default_name(r, root, app);
         isola__manifest_enter(r, "isola");
     }
+    if (code == 0 && source != MADE)
+        code = add_found(r, dir, app);
     if (code == 0)
         code = isola__manifest_read(r, app, &m);
     if (code == 0)
@@ -154,8 +176,8 @@ static int load_text(struct isola__manifest_reader *r, const char *dir, bool pac
     return code;
 }
 
-static int load_file(const char *dir, const char *file, bool package, struct isola_manifest **out,
-                     struct isola_buf *text, struct isola_err *err)
+static int load_file(const char *dir, const char *file, enum source source,
+                     struct isola_manifest **out, struct isola_buf *text, struct isola_err *err)
 {
     struct isola_buf content = {0};
     char *path = isola_format("%s/%s", dir, file);
@@ -163,9 +185,37 @@ static int load_file(const char *dir, const char *file, bool package, struct iso
     if (code == 0) {
         struct isola__manifest_reader r = {
             .text = isola_buf_slice(&content), .file = file, .err = err};
-        code = load_text(&r, dir, package, out, text);
+        code = load_text(&r, dir, source, out, text);
     }
     free(path);
+    isola_buf_free(&content);
+    return code;
+}
+
+/* Without a manifest: the one that is made of what is there. */
+static int load_default(const char *dir, struct isola_manifest **out, struct isola_buf *text,
+                        struct isola_err *err)
+{
+    struct isola_buf content = {0}, made = {0};
+    json_t *package = NULL;
+    char *path = isola_format("%s/package.json", dir);
+    int code = read_file(path, &content, err);
+    struct isola__manifest_reader r = {
+        .text = isola_buf_slice(&content), .file = "package.json", .err = err};
+    if (code == 0)
+        package = isola__manifest_json(&r, &code);
+    else if (code == ISOLA_ENOENT)
+        code = 0;
+    if (code == 0)
+        code = isola__manifest_default(dir, &r, package, &made);
+    if (code == 0) {
+        r = (struct isola__manifest_reader){
+            .text = isola_buf_slice(&made), .file = "the manifest made of the files", .err = err};
+        code = load_text(&r, dir, MADE, out, text);
+    }
+    json_decref(package);
+    free(path);
+    isola_buf_free(&made);
     isola_buf_free(&content);
     return code;
 }
@@ -185,16 +235,11 @@ int isola_manifest_load(const char *dir, struct isola_manifest **out, struct iso
         code =
             isola_fail(err, ISOLA_EINVAL, "%s is not a directory: name the app's directory", dir);
     } else {
-        code = load_file(real, "isola.json", false, out, text, err);
+        code = load_file(real, "isola.json", ISOLA_JSON, out, text, err);
         if (code == ISOLA_ENOENT)
-            code = load_file(real, "package.json", true, out, text, err);
+            code = load_file(real, "package.json", PACKAGE_JSON, out, text, err);
         if (code == ISOLA_ENOENT)
-            code = isola_fail(
-                err, code,
-                "%s has no isola.json, and no package.json with an \"isola\" key: write an "
-                "isola.json such as {\"name\": \"my-app\", \"actors\": {\"Counter\": {\"module\": "
-                "\"./counter.js\"}}}",
-                dir);
+            code = load_default(real, out, text, err);
     }
     free(real);
     return code;

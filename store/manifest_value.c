@@ -282,8 +282,7 @@ int isola__manifest_choice(struct isola__manifest_reader *r, const json_t *v,
     return code;
 }
 
-/* Resolves "." and ".." by the text alone; false when that leads out. */
-static bool normalize(const char *in, char *out)
+bool isola__manifest_normalize(const char *in, char *out)
 {
     size_t len = 0;
     for (const char *p = in; *p != '\0';) {
@@ -318,7 +317,7 @@ int isola__manifest_module(struct isola__manifest_reader *r, const json_t *v, ch
         return fail_type(r, v, "a path relative to the app's directory, such as \"./counter.js\"");
     char *normal = isola_alloc(len + 1);
     int code = 0;
-    if (!normalize(path, normal))
+    if (!isola__manifest_normalize(path, normal))
         code = isola__manifest_fail(r, "\"%s\" leads out of the app's directory", path);
     else if (normal[0] == '\0' || path[len - 1] == '/')
         code = fail_type(r, v, "the path of a file such as \"./counter.js\"");

@@ -72,8 +72,10 @@ ANY_THREAD ISOLA_MUST_USE int isola__manifest_duration(struct isola__manifest_re
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_choice(struct isola__manifest_reader *r,
                                                      const json_t *v, const char *const *words,
                                                      const char *const *later, int *out);
-/* A path of a file within the app, made normal: "./a/../b.js" gives "b.js". `out` is the caller's.
- */
+/* Resolves "." and ".." of a path by the text alone: "./a/../b.js" gives "b.js". `out` has room for
+ * all of `in`. False when it leads out. */
+ANY_THREAD bool isola__manifest_normalize(const char *in, char *out);
+/* A path of a file within the app, made normal. `out` is the caller's. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_module(struct isola__manifest_reader *r,
                                                      const json_t *v, char **out);
 

@@ -93,6 +93,20 @@ test('deploy', { concurrency }, async (t) => {
     const [one, two] = agent.to('deploy').map((m) => m.args[0]);
     assert.deepEqual(two, one);
   });
+  await t.test('no manifest: files that are actors by their names', async (t) => {
+    const { agent, deploy } = await setup(t, {
+      'isola.json': null,
+      'package.json': '{ "name": "@acme/shop" }',
+      'src/shopping-cart.actor.ts': 'export default class ShoppingCart { size: number = 3; }\n',
+      'node_modules/x/x.actor.js': 'throw 1;\n',
+    });
+    assert.deepEqual((({ status, stderr }) => [status, stderr])(await deploy()), [0, '']);
+    const [release] = agent.to('deploy')[0].args;
+    assert.equal(release.app, 'acme-shop');
+    assert.equal(release.manifest, '{"name":"acme-shop","actors":{"ShoppingCart":{"module":"src/shopping-cart.actor.ts"}}}');
+    assert.deepEqual(release.bundles.map((b) => b.type), ['ShoppingCart']);
+    assert.match(release.bundles[0].code.toString(), /size = 3/);
+  });
   await t.test('an npm package is bundled, as an ES module where it has one', async (t) => {
     const { agent, deploy } = await setup(t, {
       'counter.js': "import left from 'left';\nexport default () => left;\n",
@@ -113,7 +127,8 @@ test('what is wrong with the app is told, and nothing is sent', { concurrency },
       /^cannot bundle counter\.js:1:15: Could not resolve ".\/nothere\.js"/],
     'a package that is not installed': [{ 'counter.js': "import x from '@some/thing/sub';\nexport default () => x;\n" }, 'EMODULE',
       /^cannot bundle counter\.js:1:15: the package "@some\/thing" is not installed; run `npm install @some\/thing` in /],
-    'no manifest': [{ 'isola.json': null }, 'ENOENT', /isola\.json/],
+    'no manifest': [{ 'isola.json': null }, 'ENOENT', /^there is nothing to run in .*: it has no isola\.json, .*NAME\.actor\.js/],
+    'two files for one type': [{ 'cart.actor.js': '', 'src/cart.actor.ts': '' }, 'EMANIFEST', /"cart\.actor\.js" and "src\/cart\.actor\.ts" .* "Cart"/],
     'a manifest that is no JSON': [{ 'isola.json': '{\n  "name": ' }, 'EMANIFEST', /^isola\.json:2:/],
     'an unknown key': [{ 'isola.json': '{ "name": "shop", "actor": {} }' }, 'EMANIFEST', /isola\.json.*actor/],
     'a module outside the app': [{ 'isola.json': '{ "name": "shop", "actors": { "A": { "module": "../x.js" } } }' }, 'EMANIFEST', /\.\.\/x\.js/],

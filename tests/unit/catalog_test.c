@@ -175,9 +175,10 @@ static void refuses_what_lies(void **state)
 #define WITH(change) (w = good, change, &w)
     refused(WITH(w.app = NULL), ISOLA_EINVAL, "release: \"app\" must be a string");
     refused(WITH(w.manifest = NULL), ISOLA_EINVAL, "release: \"manifest\" must be a string");
-    refused(WITH(w.manifest = "{\"name\":\"shop\"}"), ISOLA_EMANIFEST,
-            "isola.json:1:1: \"actors\" is missing: the app's actor types, such as {\"Counter\": "
-            "{\"module\": \"./counter.js\"}}");
+    refused(
+        WITH(w.manifest = "{\"name\":\"shop\"}"), ISOLA_EMANIFEST,
+        "isola.json:1:1: \"actors\" is missing: the app's actor types, such as {\"Counter\": "
+        "{\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts need not be listed");
     refused(WITH(w.app = "mail"), ISOLA_EINVAL,
             "release: \"app\" is not the manifest's name, which is \"shop\"");
     refused(WITH(w.types[1] = NULL), ISOLA_EINVAL, "release: the bundle of type \"B\" is missing");

@@ -206,7 +206,8 @@ static const struct {
      "isola.json:1:1: \"name\" is missing: the app's name, such as \"my-app\""},
     {"\n{ \"name\": \"shop\" }",
      "isola.json:2:1: \"actors\" is missing: the app's actor types, such as "
-     "{\"Counter\": {\"module\": \"./counter.js\"}}"},
+     "{\"Counter\": {\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts need not "
+     "be listed"},
     {"{\n  \"nmae\": \"shop\" }",
      "isola.json:2:3: nmae: unknown key, not one of \"$schema\", \"name\", \"actors\", "
      "\"permissions\", \"routes\"; did you mean \"name\"?"},
@@ -541,6 +542,22 @@ static void not_loaded(int code, const char *fmt, ...)
     assert_int_equal(isola_manifest_load(dir, &m, NULL, NULL), code);
 }
 
+static void loaded(const char *expected)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    struct isola_buf text = {0};
+    if (isola_manifest_load(dir, &m, &text, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(isola_buf_cstr(&text), expected);
+    isola_manifest_free(m);
+    m = NULL;
+    /* what is sent is a manifest to anybody */
+    assert_int_equal(isola_manifest_parse(isola_buf_slice(&text), "isola.json", &m, &err), 0);
+    isola_manifest_free(m);
+    isola_buf_free(&text);
+}
+
 static void loads_isola_json(void **state)
 {
     (void)state;
@@ -585,9 +602,15 @@ static void loads_package_json(void **state)
 
     write_file("package.json", "{\"name\": \"@me/shop\",\n"
                                "  \"isola\": {\"actors\": {\"A\": {\"module\": \"c.js\"}}}}");
+    loaded("{\"actors\":{\"A\":{\"module\":\"c.js\"}},\"name\":\"me-shop\"}");
+    write_file("package.json", "{\"name\": \"@2/3\",\n"
+                               "  \"isola\": {\"actors\": {\"A\": {\"module\": \"c.js\"}}}}");
     not_loaded(ISOLA_EMANIFEST,
-               "package.json:1:10: name: must be an app's name (a lower-case letter, then "
-               "lower-case letters, digits or \"-\", 64 at the most), not \"@me/shop\"");
+               "package.json:1:10: name: of the package's name \"@2/3\" no app's name can be made, "
+               "which has a letter from a to z: write one as \"name\" into isola.json");
+    write_file("package.json", "{\"name\": 5,\n"
+                               "  \"isola\": {\"actors\": {\"A\": {\"module\": \"c.js\"}}}}");
+    not_loaded(ISOLA_EMANIFEST, "package.json:1:10: name: must be a package's name, not 5");
     write_file("package.json", "{\"name\": \"@me/shop\",\n"
                                "  \"isola\": {\"name\": \"shop\",\n"
                                "   \"actors\": {\"A\": {\"module\": \"c.js\", \"heap\": 1}}}}");
@@ -603,14 +626,17 @@ static void loads_package_json(void **state)
 static void says_when_there_is_no_manifest(void **state)
 {
     (void)state;
-    const char *hint = "has no isola.json, and no package.json with an \"isola\" key: write an "
-                       "isola.json such as {\"name\": \"my-app\", \"actors\": {\"Counter\": "
-                       "{\"module\": \"./counter.js\"}}}";
-    not_loaded(ISOLA_ENOENT, "%s %s", dir, hint);
+    char hint[400];
+    snprintf(hint, sizeof(hint),
+             "there is nothing to run in %s: it has no isola.json, no package.json with an "
+             "\"isola\" key, and no file called NAME.actor.js (or .mjs, .cjs, .ts, .mts), which "
+             "would be an actor",
+             dir);
+    not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "{\"name\": \"shop\"}");
-    not_loaded(ISOLA_ENOENT, "%s %s", dir, hint);
+    not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "[]");
-    not_loaded(ISOLA_ENOENT, "%s %s", dir, hint);
+    not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "{");
     not_loaded(ISOLA_EMANIFEST,
                "package.json:1:1: not JSON: string or '}' expected near end of file");
@@ -628,6 +654,174 @@ static void says_when_there_is_no_manifest(void **state)
     snprintf(path, sizeof(path), "%s/isola.json", dir);
     assert_int_equal(mkfifo(path, 0600), 0);
     not_loaded(ISOLA_EIO, "cannot read %s: not a regular file", path);
+}
+
+/* A file that is there, with the directories on the way to it. */
+static void touch(const char *name)
+{
+    char path[4096];
+    for (const char *p = name; (p = strchr(p, '/')) != NULL; p++) {
+        snprintf(path, sizeof(path), "%s/%.*s", dir, (int)(p - name), name);
+        (void)!mkdir(path, 0700);
+    }
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void finds_actors_by_their_names(void **state)
+{
+    (void)state;
+    touch("src/shopping-cart.actor.ts");
+    loaded("{\"name\":\"app\",\"actors\":{\"ShoppingCart\":{\"module\":"
+           "\"src/shopping-cart.actor.ts\"}}}");
+    touch("counter.actor.js");
+    touch("a/b_2.c.actor.mjs");
+    touch("a/HTTPProbe.actor.cjs");
+    touch("zebra.actor.mts");
+    /* none of these is one */
+    touch("node_modules/x/x.actor.js");
+    touch("src/node_modules/x/y.actor.js");
+    touch(".git/z.actor.js");
+    touch(".hidden.actor.js");
+    touch("src/counter.actor.test.js");
+    touch("src/counter.actor.d.ts");
+    touch("counter.actor.json");
+    touch("actor.js");
+    touch("1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/deep.actor.js");
+    touch("dir.actor.js/x.js");
+    make_link("..", "around");
+    make_link("..", "around.actor.js");
+    make_link("nowhere.actor.js", "broken.actor.js");
+    write_file("package.json", "{\"name\": \"@acme/Web_Shop.io\"}");
+    loaded("{\"name\":\"acme-web-shop-io\",\"actors\":{"
+           "\"HTTPProbe\":{\"module\":\"a/HTTPProbe.actor.cjs\"},"
+           "\"B2C\":{\"module\":\"a/b_2.c.actor.mjs\"},"
+           "\"Counter\":{\"module\":\"counter.actor.js\"},"
+           "\"ShoppingCart\":{\"module\":\"src/shopping-cart.actor.ts\"},"
+           "\"Zebra\":{\"module\":\"zebra.actor.mts\"}}}");
+    touch("1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/just.actor.js");
+    drop("src/shopping-cart.actor.ts");
+    drop("a/HTTPProbe.actor.cjs");
+    drop("a/b_2.c.actor.mjs");
+    drop("zebra.actor.mts");
+    make_link("counter.actor.js", "link.actor.js"); /* of a file: one as any other */
+    loaded("{\"name\":\"acme-web-shop-io\",\"actors\":{"
+           "\"Just\":{\"module\":\"1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/just.actor.js\"},"
+           "\"Counter\":{\"module\":\"counter.actor.js\"},"
+           "\"Link\":{\"module\":\"link.actor.js\"}}}");
+}
+
+static void adds_what_is_found_to_what_is_listed(void **state)
+{
+    (void)state;
+    touch("lib/cart.actor.js");
+    touch("box.actor.js");
+    touch("other.js");
+    write_file("isola.json", "{\"name\": \"shop\"}");
+    loaded("{\"name\":\"shop\",\"actors\":{\"Box\":{\"module\":\"box.actor.js\"},\"Cart\":{"
+           "\"module\":\"lib/cart.actor.js\"}}}");
+    /* by another name, and with settings: not found once more */
+    write_file("isola.json", "{\"name\": \"shop\", \"actors\": {\"Basket\": {\"module\": "
+                             "\"./lib/../lib/cart.actor.js\", \"cpu\": \"2s\"}}}");
+    loaded("{\"name\":\"shop\",\"actors\":{\"Basket\":{\"module\":\"./lib/../lib/cart.actor.js\","
+           "\"cpu\":\"2s\"},\"Box\":{\"module\":\"box.actor.js\"}}}");
+    /* a name that is taken, by another file */
+    write_file("isola.json",
+               "{\"name\": \"shop\", \"actors\": {\"Cart\": {\"module\": \"other.js\"}}}");
+    loaded("{\"name\":\"shop\",\"actors\":{\"Cart\":{\"module\":\"other.js\"},\"Box\":{"
+           "\"module\":\"box.actor.js\"}}}");
+    write_file("isola.json", "{\"name\": \"shop\", \"actor\": {}}");
+    not_loaded(ISOLA_EMANIFEST,
+               "isola.json:1:18: actor: unknown key, not one of \"$schema\", \"name\", "
+               "\"actors\", \"permissions\", \"routes\"; did you mean \"actors\"?");
+    write_file("isola.json", "{\"name\": \"shop\", \"actors\": 5}");
+    not_loaded(ISOLA_EMANIFEST, "isola.json:1:28: actors: must be an object of actor types such as "
+                                "{\"Counter\": {…}}, not 5");
+    drop("isola.json");
+    write_file("package.json", "{\"name\": \"shop\", \"isola\": {}}");
+    loaded("{\"name\":\"shop\",\"actors\":{\"Box\":{\"module\":\"box.actor.js\"},\"Cart\":{"
+           "\"module\":\"lib/cart.actor.js\"}}}");
+    drop("box.actor.js");
+    drop("lib/cart.actor.js");
+    not_loaded(ISOLA_EMANIFEST,
+               "package.json:1:27: isola: \"actors\" is missing: the app's actor types, such as "
+               "{\"Counter\": {\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts "
+               "need not be listed");
+}
+
+static void says_of_which_files_no_actors_can_be_made(void **state)
+{
+    (void)state;
+    touch("src/cart.actor.ts");
+    touch("dist/cart.actor.js");
+    const char *twice = "\"dist/cart.actor.js\" and \"src/cart.actor.ts\" would both be the actor "
+                        "type \"Cart\": call one of them otherwise, or list under \"actors\" in "
+                        "isola.json which it is";
+    not_loaded(ISOLA_EMANIFEST, "%s", twice);
+    write_file("isola.json", "{\"name\": \"shop\"}");
+    not_loaded(ISOLA_EMANIFEST, "%s", twice);
+    write_file("isola.json",
+               "{\"name\": \"shop\", \"actors\": {\"Cart\": {\"module\": \"src/cart.actor.ts\"}}}");
+    loaded("{\"name\":\"shop\",\"actors\":{\"Cart\":{\"module\":\"src/cart.actor.ts\"}}}");
+    drop("isola.json");
+    drop("src/cart.actor.ts");
+    static const char *const wrong[] = {"3d.actor.js", "caf\u00e9.actor.js", "-.actor.js",
+                                        "a+b.actor.ts"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        touch(wrong[i]);
+        not_loaded(ISOLA_EMANIFEST,
+                   "of \"%s\", an actor by its name, no type's name can be made (a letter, then "
+                   "letters or digits, 64 at the most; in UTF-8): call it otherwise, or list it "
+                   "under \"actors\" in isola.json",
+                   wrong[i]);
+        drop(wrong[i]);
+    }
+    touch("dir/.actor.js");
+    loaded("{\"name\":\"app\",\"actors\":{\"Cart\":{\"module\":\"dist/cart.actor.js\"}}}");
+    touch("sixty-five-letters-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.actor.js");
+    struct isola_manifest *m = NULL;
+    assert_int_equal(isola_manifest_load(dir, &m, NULL, NULL), ISOLA_EMANIFEST);
+    drop("sixty-five-letters-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.actor.js");
+    touch("\xff.actor.js");
+    not_loaded(
+        ISOLA_EMANIFEST,
+        "of a file, an actor by its name, no type's name can be made (a letter, then letters "
+        "or digits, 64 at the most; in UTF-8): call it otherwise, or list it under "
+        "\"actors\" in isola.json");
+    drop("\xff.actor.js");
+    touch("a\nb/c.actor.js");
+    not_loaded(ISOLA_EMANIFEST,
+               "the manifest made of the files:1:39: actors.C.module: must be a path without "
+               "control characters, not \"a\\nb/c.actor.js\"");
+    drop("a\nb/c.actor.js");
+    make_link("../x.actor.js", "x.actor.js");
+    write_file("../x.actor.js", "");
+    not_loaded(ISOLA_EMANIFEST,
+               "the manifest made of the files:1:78: actors.X.module: \"x.actor.js\" leads to "
+               "%s/x.actor.js, outside the app's directory %s",
+               root, dir);
+    drop("x.actor.js");
+    write_file("package.json",
+               "{\"name\": "
+               "\"a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-123-45"
+               "\"}"); /* cut, and not after a dash */
+    loaded("{\"name\":\"a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-123\","
+           "\"actors\":{\"Cart\":{\"module\":\"dist/cart.actor.js\"}}}");
+    write_file("package.json", "{\"private\": true,\n \"name\": \"42\"}");
+    not_loaded(ISOLA_EMANIFEST,
+               "package.json:2:10: name: of the package's name \"42\" no app's name can be made, "
+               "which has a letter from a to z: write one as \"name\" into isola.json");
+    drop("package.json");
+    char other[100];
+    snprintf(other, sizeof(other), "%s/42", root);
+    assert_int_equal(rename(dir, other), 0);
+    snprintf(dir, sizeof(dir), "%s/42", root);
+    not_loaded(ISOLA_EMANIFEST,
+               "of the name of the directory %s no app's name can be made, which has a letter from "
+               "a to z: write an isola.json with a \"name\" into it",
+               dir);
 }
 
 static void checks_the_modules_of_an_app(void **state)
@@ -678,6 +872,9 @@ int main(void)
         LOAD(loads_isola_json),
         LOAD(loads_package_json),
         LOAD(says_when_there_is_no_manifest),
+        LOAD(finds_actors_by_their_names),
+        LOAD(adds_what_is_found_to_what_is_listed),
+        LOAD(says_of_which_files_no_actors_can_be_made),
         LOAD(checks_the_modules_of_an_app),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
