@@ -16,6 +16,7 @@ static void stop(struct isola__agent *agent)
     if (agent->state == ISOLA_AGENT_STOPPING)
         return;
     agent->state = ISOLA_AGENT_STOPPING;
+    isola__notify_changed(&agent->notify);
     uv_close((uv_handle_t *)&agent->sigterm, NULL);
     uv_close((uv_handle_t *)&agent->sigint, NULL);
     isola__enter_close(&agent->enter);
@@ -34,6 +35,7 @@ void isola__agent_host_stopped(struct isola__agent *agent)
     isola__clients_close(&agent->clients);
     isola__asks_close(&agent->asks);
     isola__logs_close(&agent->logs);
+    isola__notify_close(&agent->notify);
 }
 
 void isola__agent_start_failed(struct isola__agent *agent, const char *fmt, ...)
@@ -72,6 +74,7 @@ void isola__agent_check_ready(struct isola__agent *agent)
            agent->url != NULL ? ", mesh " : "", agent->url != NULL ? agent->url : "");
     if (fflush(stdout) != 0)
         isola_log(ISOLA_LOG_WARN, "the ready line could not be written to stdout");
+    isola__notify_changed(&agent->notify);
     char url[ISOLA_TCP_URL];
     isola_tcp_format(&agent->opt.listen, url);
     if (!agent->cluster.member && agent->opt.listen.port != 0)
@@ -294,6 +297,7 @@ void isola__agent_removed(struct isola__agent *agent)
     agent->control = NULL;
     isola__members_bury_all(&agent->members);
     isola__host_retire(&agent->host);
+    isola__notify_changed(&agent->notify);
     if (agent->state == ISOLA_AGENT_STARTING)
         isola__agent_start_failed(agent, "node %s was removed from cluster %s", c->own.name,
                                   c->name);
@@ -314,6 +318,7 @@ static void start(struct isola__agent *agent)
     isola__members_init(&agent->members, agent);
     isola__host_init(&agent->host, agent);
     isola__members_load(&agent->members);
+    isola__notify_open(&agent->notify, agent);
     if (agent->opt.token != NULL && !agent->cluster.member)
         isola__enter(agent);
     else

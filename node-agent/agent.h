@@ -23,6 +23,7 @@
 #include "node-agent/host.h"
 #include "node-agent/logs.h"
 #include "node-agent/members.h"
+#include "node-agent/notify.h"
 #include "node-agent/options.h"
 #include "node-agent/releases.h"
 #include "node-agent/security.h"
@@ -54,6 +55,7 @@ struct isola__agent {
     struct isola__releases releases;
     struct isola__deploys deploys;
     struct isola__logs logs;
+    struct isola__notify notify;
 };
 
 /* Runs an agent to its end. Takes `opt` (frees it). Returns the exit status. */

@@ -109,6 +109,7 @@ void isola__members_changed(struct isola__members *members)
     tell_host(members->agent);
     if (members->agent->cluster.member)
         tell_peers(members);
+    isola__notify_changed(&members->agent->notify);
 }
 
 void isola__peers_log(struct isola__members *members, struct isola_slice args)

@@ -5,6 +5,7 @@
  */
 #include "agent_harness.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -427,18 +428,167 @@ static void hostile_clients(void **state)
     end_one();
 }
 
+/* --- a service manager --- */
+
+static struct {
+    int fd;
+    uv_poll_t poll;
+    char last[512]; /* what it was told last */
+    unsigned told, beats;
+} manager;
+
+static void on_told(uv_poll_t *poll, int status, int events)
+{
+    (void)poll, (void)status, (void)events;
+    ssize_t n = recv(manager.fd, manager.last, sizeof(manager.last) - 1, MSG_DONTWAIT);
+    if (n < 0)
+        return;
+    manager.last[n] = '\0';
+    manager.told++;
+    manager.beats += strstr(manager.last, "\nWATCHDOG=1") != NULL;
+}
+
+static void manager_listen(void)
+{
+    int rc = uv_poll_start(&manager.poll, UV_READABLE, on_told);
+    assert_int_equal(rc, 0);
+}
+
+/* Listens at `path`, or with @ at a name in no file system, and says so to what is started then. */
+static void manager_open(const char *path, const char *usec)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    memset(&manager, 0, sizeof(manager));
+    memcpy(at.sun_path, path, len);
+    if (path[0] == '@')
+        at.sun_path[0] = '\0';
+    manager.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(manager.fd, (struct sockaddr *)&at,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)),
+                     0);
+    setenv("NOTIFY_SOCKET", path, 1);
+    setenv("WATCHDOG_USEC", usec, 1);
+    assert_int_equal(uv_poll_init(&world.loop, &manager.poll, manager.fd), 0);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    (void)handle;
+    close(manager.fd);
+}
+
+static void manager_close(void)
+{
+    uv_close((uv_handle_t *)&manager.poll, on_poll_closed);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+}
+
+static void env_of(uint64_t pid, char *out, size_t size)
+{
+    char path[40];
+    snprintf(path, sizeof(path), "/proc/%llu/environ", (unsigned long long)pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    size_t n = fread(out, 1, size - 1, f);
+    fclose(f);
+    for (size_t i = 0; i < n; i++)
+        out[i] = out[i] == '\0' ? '\n' : out[i];
+    out[n] = '\0';
+}
+
+static void tells_the_service_manager(void **state)
+{
+    (void)state;
+    char path[200], env[65536];
+    snprintf(path, sizeof(path), "%s/notify", world.dir);
+    manager_open(path, "200000");
+    manager_listen();
+    agent_start(&east, "east", NULL);
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+    WAIT_FOR(manager.told > 0);
+    assert_string_equal(manager.last, "STATUS=starting\nWATCHDOG=1");
+    agent_wait_ready(&east);
+    WAIT_FOR(strcmp(manager.last, "READY=1\nSTATUS=node east in no cluster\nWATCHDOG=1") == 0);
+    unsigned beats = manager.beats;
+    WAIT_FOR(manager.beats >= beats + 3);
+
+    client_open(&client, east.socket);
+    uint64_t host = node_field(&client, "east", "host_pid");
+    env_of(host, env, sizeof(env));
+    assert_non_null(strstr(env, "ISOLA_ACTOR_HOST"));
+    assert_null(strstr(env, "NOTIFY_SOCKET"));
+    assert_null(strstr(env, "WATCHDOG_USEC"));
+
+    agent_init(&east);
+    WAIT_FOR(strstr(manager.last, "node east of cluster isola, 1 of 1 nodes up\n") != NULL);
+    client_close(&client);
+    uv_process_kill(&east.process, SIGTERM);
+    WAIT_FOR(strstr(manager.last, "STOPPING=1\nSTATUS=stopping") == manager.last);
+    agent_wait_exit(&east);
+    assert_int_equal(east.status, 0);
+    manager_close();
+}
+
+/* Whether a datagram to the manager would have to wait. */
+static bool manager_full(const char *name)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    memcpy(to.sun_path + 1, name + 1, strlen(name) - 1);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ssize_t n = sendto(fd, "X=1", 3, MSG_DONTWAIT, (struct sockaddr *)&to,
+                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name)));
+    bool full = n < 0 && (errno == EAGAIN || errno == ENOBUFS);
+    close(fd);
+    return full;
+}
+
+static void waits_for_no_service_manager(void **state)
+{
+    (void)state;
+    char name[60];
+    snprintf(name, sizeof(name), "@isola-agent-test-%d", (int)getpid());
+    manager_open(name, "2000");
+    one_agent();
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+    while (!manager_full(name))
+        assert_string_equal(node_state(&client, "east"), "up");
+    assert_string_equal(node_state(&client, "east"), "up"); /* it is answered all the same */
+    manager_listen();
+    WAIT_FOR(manager.beats > 2000); /* more than could wait: it goes on with them */
+    assert_non_null(strstr(manager.last, "READY=1"));
+    end_one();
+    manager_close();
+
+    setenv("NOTIFY_SOCKET", "nowhere", 1); /* a mistake of whoever set it is no reason not to run */
+    one_agent();
+    unsetenv("NOTIFY_SOCKET");
+    end_one();
+    assert_non_null(strstr(east.err, "NOTIFY_SOCKET is \"nowhere\""));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
     const struct CMUnitTest tests[] = {
-        TEST(starts_and_stops),    TEST(sigint_and_stubborn_host),
-        TEST(wrong_usage),         TEST(help_and_version),
-        TEST(refuses_to_start),    TEST(newer_schema),
-        TEST(messages_go_through), TEST(asks_expire),
-        TEST(bounds_of_a_client),  TEST(host_dies),
+        TEST(starts_and_stops),
+        TEST(sigint_and_stubborn_host),
+        TEST(wrong_usage),
+        TEST(help_and_version),
+        TEST(refuses_to_start),
+        TEST(newer_schema),
+        TEST(messages_go_through),
+        TEST(asks_expire),
+        TEST(bounds_of_a_client),
+        TEST(host_dies),
 
-        TEST(stops_while_waiting), TEST(logs),
+        TEST(stops_while_waiting),
+        TEST(logs),
         TEST(hostile_clients),
+        TEST(tells_the_service_manager),
+        TEST(waits_for_no_service_manager),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
