@@ -3,13 +3,14 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build run test bench chaos crash net asan tsan fuzz lint format clean help
+.PHONY: setup build install uninstall run test bench chaos crash net asan tsan fuzz lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 NODE := node_modules/node-linux-$(ARCH)/bin/node
+PREFIX ?= /usr/local
 FOLDERS := base transport store scheduler actors node-agent cli tests
 
 setup:
@@ -25,6 +26,15 @@ endef
 
 build: setup
 	$(call make-all,build,default,--target node-agent actor-host ctl)
+
+# Into DESTDIR/PREFIX. What is built already is taken as it is, so that root builds nothing in a tree of somebody else.
+install:
+	@test -x build/bin/ctl || $(MAKE) build
+	@DESTDIR='$(DESTDIR)' cmake --install build --strip --prefix '$(PREFIX)' >/dev/null
+	@echo 'installed in $(DESTDIR)$(PREFIX)'
+
+uninstall:
+	@cmake -DBUILD='$(CURDIR)/build' -DPREFIX='$(PREFIX)' -DDESTDIR='$(DESTDIR)' -P cmake/uninstall.cmake
 
 run: build
 	@KEEP=$(KEEP) $(NODE) examples/airports/run.mjs
@@ -79,6 +89,7 @@ help:
 	@echo 'make          the same as make build'
 	@echo 'make setup    install what is missing (Debian packages, npm ci); prints nothing when all is there'
 	@echo 'make build    node-agent, actor-host and ctl into build/bin'
+	@echo 'make install  into PREFIX (/usr/local) below DESTDIR; make uninstall removes it (docs/install.md)'
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
 	@echo 'make bench    the comparisons with Erlang, Moleculer, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'

@@ -19,12 +19,7 @@
 #include <uv.h>
 
 #include "base/check.h"
-
-#if defined(__aarch64__)
-#define PLATFORM "linux-arm64"
-#else
-#define PLATFORM "linux-x64"
-#endif
+#include "base/path.h"
 
 #define DEADLINE_MS (120u * 1000)
 #define WORDS_MAX   (256u << 10)
@@ -223,9 +218,13 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
     const char *named = getenv("ISOLA_ESBUILD");
     char **argv = isola_zalloc((m->ntypes + NOPTIONS + NMODULES + 3) * sizeof(*argv));
     size_t n = 0;
-    argv[n++] = named != NULL && *named != '\0'
-                    ? isola_strdup(named)
-                    : isola_strdup(ISOLA_ROOT "/node_modules/@esbuild/" PLATFORM "/bin/esbuild");
+    argv[n] =
+        named != NULL && *named != '\0' ? isola_strdup(named) : isola_path_installed("esbuild");
+    if (argv[n++] == NULL) {
+        free(argv);
+        return isola_fail(err, ISOLA_EIO, "cannot find out where ctl is, and with it esbuild: %s",
+                          strerror(errno));
+    }
     for (size_t i = 0; i < m->ntypes; i++)
         if (entry_of(m, i) == i)
             argv[n++] = isola_format("%s=./%s", m->types[i].name, m->types[i].module);
@@ -240,8 +239,8 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
     if (rc == UV_ENOENT || rc == UV_EACCES)
         rc = isola_fail(
             err, ISOLA_ENOENT,
-            "cannot run esbuild, which bundles the app: %s: %s; install it with `npm ci` "
-            "or name it with ISOLA_ESBUILD",
+            "cannot run esbuild, which bundles the app: %s: %s; install Isola anew, or name "
+            "it with ISOLA_ESBUILD",
             argv[0], uv_strerror(rc));
     else if (rc != 0)
         rc = isola_fail(err, ISOLA_EIO, "cannot run esbuild (%s): %s", argv[0], uv_strerror(rc));

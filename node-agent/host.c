@@ -2,7 +2,6 @@
 #include "node-agent/host.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgpack.h"
+#include "base/path.h"
 #include "node-agent/agent.h"
 #include "node-agent/conn.h"
 #include "transport/envelope.h"
@@ -524,18 +524,13 @@ void isola__host_init(struct isola__host *host, struct isola__agent *agent)
     host->timer.data = host;
 }
 
+/* NULL, with errno: it cannot be told where it is. */
 static char *executable(void)
 {
     const char *named = getenv("ISOLA_ACTOR_HOST");
     if (named != NULL && named[0] != '\0')
         return isola_strdup(named);
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n < 0)
-        n = 0;
-    self[n] = '\0';
-    char *slash = strrchr(self, '/');
-    return isola_format("%.*s/actor-host", (int)(slash ? slash - self : 0), self);
+    return isola_path_installed("actor-host");
 }
 
 /* 0 or a libuv code. */
@@ -585,8 +580,8 @@ static void not_started(struct isola__host *host, const char *file, const char *
         host->state = ISOLA_HOST_STOPPED;
         isola__agent_start_failed(
             host->agent,
-            "cannot start the actor-host %s: %s; it belongs beside node-agent, "
-            "or where ISOLA_ACTOR_HOST says",
+            "cannot start the actor-host %s: %s; it is installed with node-agent, "
+            "or lies where ISOLA_ACTOR_HOST says",
             file, why);
         return;
     }
@@ -601,6 +596,10 @@ void isola__host_start(struct isola__host *host)
     struct isola__agent *agent = host->agent;
     char *file = executable();
     int fds[2];
+    if (file == NULL) {
+        not_started(host, "beside node-agent", strerror(errno));
+        return;
+    }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
         not_started(host, file, strerror(errno));
         free(file);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * build/bin/actor-host: becomes the pinned Node.js with our addon. The addon and its starter lie in
- * ../lib beside this program.
+ * actor-host: becomes the pinned Node.js with our addon. Node.js, the addon and its starter are
+ * installed with this program (isola_path_installed).
  *
  * The flags: --no-node-snapshot, because all isolates of a process must come from snapshots over
  * one read-only heap;
@@ -11,11 +11,10 @@
  * snapshots) is good for processes of the same flags and the same seed only. It is random and
  * nobody's to read: who knows it can make keys that collide.
  *
- * And ../lib/isola-pages.so is loaded into it, for more isolates to fit in it (pages.c).
+ * And isola-pages.so is loaded into it, for more isolates to fit in it (pages.c).
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/path.h"
 
 static const char *data_directory(int argc, char **argv)
 {
@@ -67,12 +67,12 @@ static uint64_t hash_seed(const char *data)
 
 #ifndef ISOLA_PRELOAD
 /* pages.c takes itself off again. */
-static void preload(const char *prefix)
+static void preload(void)
 {
-    char *ours = isola_format("%s/lib/isola-pages.so", prefix);
+    char *ours = isola_path_installed("isola-pages.so");
     const char *theirs = getenv("LD_PRELOAD");
     /* What is listed there is divided by colons and spaces. */
-    if (access(ours, R_OK) == 0 && strpbrk(ours, ": ") == NULL) {
+    if (ours != NULL && access(ours, R_OK) == 0 && strpbrk(ours, ": ") == NULL) {
         char *all = theirs != NULL && theirs[0] != '\0' ? isola_format("%s:%s", ours, theirs)
                                                         : isola_strdup(ours);
         setenv("LD_PRELOAD", all, 1);
@@ -84,22 +84,16 @@ static void preload(const char *prefix)
 
 int main(int argc, char **argv)
 {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n < 0) {
+    const char *named = getenv("ISOLA_NODE_BINARY");
+    char *node =
+        named != NULL && named[0] != '\0' ? isola_strdup(named) : isola_path_installed("node");
+    char *script = isola_path_installed("actor-host.cjs");
+    if (node == NULL || script == NULL) {
         fprintf(stderr, "actor-host: cannot find its own path: %s\n", strerror(errno));
+        free(node);
+        free(script);
         return 1;
     }
-    self[n] = '\0';
-    for (int i = 0; i < 2; i++) {
-        char *slash = strrchr(self, '/');
-        if (slash != NULL)
-            *slash = '\0';
-    }
-    const char *node = getenv("ISOLA_NODE_BINARY");
-    if (node == NULL || node[0] == '\0')
-        node = ISOLA_NODE_BINARY;
-    char *script = isola_format("%s/lib/actor-host.cjs", self);
     char *seed =
         isola_format("--hash-seed=%llu", (unsigned long long)hash_seed(data_directory(argc, argv)));
     const char *flags[] = {node, "--no-node-snapshot", "--no-turboshaft-loop-unrolling", seed,
@@ -116,11 +110,13 @@ int main(int argc, char **argv)
     setenv("LD_PRELOAD", ISOLA_PRELOAD, 1);
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 #else
-    preload(self);
+    preload();
 #endif
     execv(node, args);
-    fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node,
+    fprintf(stderr,
+            "actor-host: cannot run %s: %s; `make build` puts it there, or `make install`\n", node,
             strerror(errno));
+    free(node);
     free(script);
     free(seed);
     free(args);

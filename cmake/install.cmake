@@ -1,0 +1,36 @@
+# What the programs need when they run, in build/lib/isola, and the same installed: `make install`, and the Debian package.
+#
+#   bin/                  node-agent, ctl
+#   lib/isola/            actor-host, the addon and what it loads, node (the pinned Node.js), esbuild, client (the package `isola`)
+#   share/doc/isola/      documentation, examples, licences
+#
+# Programs find lib/isola from where they are themselves (isola_path_installed in base/path.h), so the prefix may be any, and may change. Licences:
+# node's own text lists those of all it is made of.
+
+# In build/ what is not built lies as links. The licence of esbuild (MIT) is in the npm package that names the one with the binary.
+set(ISOLA_CLIENT ${CMAKE_SOURCE_DIR}/actors/lib/client)
+file(MAKE_DIRECTORY ${ISOLA_FILES})
+file(CREATE_LINK ${ISOLA_NODE_DIR}/bin/node ${ISOLA_FILES}/node SYMBOLIC)
+file(CREATE_LINK ${ISOLA_ESBUILD} ${ISOLA_FILES}/esbuild SYMBOLIC)
+file(CREATE_LINK ${ISOLA_CLIENT} ${ISOLA_FILES}/client SYMBOLIC)
+file(CREATE_LINK ../../bin/actor-host ${ISOLA_FILES}/actor-host SYMBOLIC)
+
+install(TARGETS node-agent ctl RUNTIME DESTINATION bin)
+install(TARGETS actor-host RUNTIME DESTINATION lib/isola)
+install(TARGETS isola-host isola-pages LIBRARY DESTINATION lib/isola)
+install(PROGRAMS ${ISOLA_NODE_DIR}/bin/node ${ISOLA_ESBUILD} DESTINATION lib/isola)
+install(FILES ${ISOLA_FILES}/actor-host.cjs DESTINATION lib/isola)
+install(DIRECTORY ${ISOLA_FILES}/outside DESTINATION lib/isola)
+install(DIRECTORY ${ISOLA_CLIENT} DESTINATION lib/isola PATTERN node_modules EXCLUDE)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/ DESTINATION share/doc/isola)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/examples/counter DESTINATION share/doc/isola/examples PATTERN node_modules EXCLUDE)
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINATION share/doc/isola)
+install(FILES ${ISOLA_NODE_DIR}/LICENSE DESTINATION share/doc/isola RENAME LICENSE.node)
+install(FILES ${CMAKE_SOURCE_DIR}/node_modules/esbuild/LICENSE.md DESTINATION share/doc/isola RENAME LICENSE.esbuild)
+
+# systemd's unit has the prefix in it, which is known when it is installed.
+set(ISOLA_PACKAGE ${CMAKE_CURRENT_LIST_DIR}/package)
+install(CODE "
+  configure_file(${ISOLA_PACKAGE}/isola.service.in ${CMAKE_BINARY_DIR}/package/isola.service @ONLY)
+  file(INSTALL ${CMAKE_BINARY_DIR}/package/isola.service DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\")
+")
