@@ -37,5 +37,8 @@ LOOP_THREAD void isola__fail_usage(struct isola__cli *cli, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* The args of a FAIL: "ctl: CODE: message", and the stack below it. */
 LOOP_THREAD void isola__fail_remote(struct isola__cli *cli, struct isola_slice args);
+/* What a run of ctl with --json has told of its failure (the object "error"), as it tells people.
+ */
+LOOP_THREAD void isola__fail_document(const json_t *error);
 
 #endif

@@ -18,6 +18,20 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT,
      .run = isola__run_deploy},
+    {.name = "dev",
+     .synopsis = "[DIR]",
+     .summary = "run the app in DIR, deploying it at each save",
+     .about = "Starts an agent for the app in DIR (default: the current directory), deploys it,\n"
+              "deploys it again whenever a file is saved, and prints what its actors log, until\n"
+              "Ctrl-C, which ends all of it, with status 0. What actors keep lies in DIR/.isola\n"
+              "and is there again the next time. node_modules and what begins with a dot is not\n"
+              "watched, but .env is. With --node it deploys to that agent and starts none. With\n"
+              "--json one JSON line each: what `ctl --json deploy` says, and the lines logged.\n",
+     .examples = "  ctl dev\n"
+                 "  ctl dev examples/counter\n"
+                 "  ctl --node examples/counter/.isola/agent.sock ask shop/Counter/one add 5\n",
+     .max = 1,
+     .run = isola__run_dev},
     {.name = "ask",
      .synopsis = "ADDRESS EVENT [JSON…]",
      .summary = "send an event to an actor and print its reply",
@@ -380,13 +394,16 @@ static size_t width_of(const struct isola__command *c)
 
 static void about_command(const struct isola__command *c, struct isola_buf *out)
 {
-    isola_buf_printf(out, "Usage: ctl %s%s%s [OPTION…]\n\n%s\nOptions:\n%s", c->name,
-                     *c->synopsis != '\0' ? " " : "", c->synopsis, c->about,
-                     c->own_options != NULL ? c->own_options : "");
+    isola_buf_printf(out, "Usage: ctl %s%s%s [OPTION…]\n\n%s\n", c->name,
+                     *c->synopsis != '\0' ? " " : "", c->synopsis, c->about);
+    if (c->own_options != NULL || c->wait_ms != NULL)
+        isola_buf_printf(out, "Options:\n%s", c->own_options != NULL ? c->own_options : "");
     if (c->wait_ms != NULL)
         isola_buf_printf(out, "  --timeout MS     how long to wait for the answer (default %s)\n",
                          c->wait_ms);
-    isola_buf_printf(out, "\nExamples:\n%s\n%s", c->examples, general_options);
+    isola_buf_printf(out, "%sExamples:\n%s\n%s",
+                     c->own_options != NULL || c->wait_ms != NULL ? "\n" : "", c->examples,
+                     general_options);
 }
 
 void isola__command_help(const struct isola__command *command, struct isola_buf *out)

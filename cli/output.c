@@ -269,3 +269,24 @@ void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)
     isola_buf_puts(&line, "\n");
     print_error(&line);
 }
+
+static struct isola_slice text_at(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return isola_slice(json_string_value(v), json_string_length(v));
+}
+
+void isola__fail_document(const json_t *error)
+{
+    struct isola_buf line = {0};
+    isola_buf_puts(&line, "ctl: ");
+    for (int i = 0; i <= CAUSES_MAX && json_is_object(error); i++) {
+        isola_buf_puts(&line, i > 0 ? "\n  caused by: " : "");
+        error_text(&line, &(struct isola_mp_error){.name = text_at(error, "name"),
+                                                   .message = text_at(error, "message"),
+                                                   .stack = text_at(error, "stack")});
+        error = json_object_get(error, "cause");
+    }
+    isola_buf_puts(&line, "\n");
+    print_error(&line);
+}
