@@ -15,11 +15,28 @@
 
 #include "tests/tempdir.h"
 
+/* What is parsed, and what came of it, goes to the file $ISOLA_MANIFESTS too, when that is set:
+ * schema_test.mjs judges the same by docs/isola.schema.json. */
+static int parse(struct isola_slice json, struct isola_manifest **out, struct isola_err *err)
+{
+    static FILE *record;
+    const char *name = getenv("ISOLA_MANIFESTS");
+    int code = isola_manifest_parse(json, "isola.json", out, err);
+    if (record == NULL && name != NULL)
+        record = fopen(name, "w");
+    if (record != NULL && err != NULL) {
+        fprintf(record, "%zu %s\n", json.len, code == 0 ? "" : err->text);
+        assert_int_equal(fwrite(json.data, 1, json.len, record), json.len);
+        assert_int_equal(fflush(record), 0);
+    }
+    return code;
+}
+
 static struct isola_manifest *parsed(const char *json)
 {
     struct isola_manifest *m = NULL;
     struct isola_err err = {0};
-    if (isola_manifest_parse(isola_slice_str(json), "isola.json", &m, &err) != 0)
+    if (parse(isola_slice_str(json), &m, &err) != 0)
         fail_msg("%s", err.text);
     return m;
 }
@@ -148,8 +165,7 @@ static void reads_permissions(void **state)
                  "{\"module\": \"a.js\"}}}",
                  wrong[i]);
         m = NULL;
-        assert_int_equal(isola_manifest_parse(isola_slice_str(json), "isola.json", &m, &err),
-                         ISOLA_EMANIFEST);
+        assert_int_equal(parse(isola_slice_str(json), &m, &err), ISOLA_EMANIFEST);
         assert_null(m);
         assert_non_null(strstr(err.text, "permissions.net: must be HOST or HOST:PORT"));
     }
@@ -405,14 +421,14 @@ static void says_what_is_wrong(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct isola_manifest *m = NULL;
         struct isola_err err = {0};
-        int code = isola_manifest_parse(isola_slice_str(bad[i].json), "isola.json", &m, &err);
+        int code = parse(isola_slice_str(bad[i].json), &m, &err);
         if (code != ISOLA_EMANIFEST || err.code != code || strcmp(err.text, bad[i].sentence) != 0) {
             print_error("%s\n  gives    %d %s\n  expected %s\n", bad[i].json, code, err.text,
                         bad[i].sentence);
             wrong++;
         }
         assert_null(m);
-        assert_int_equal(isola_manifest_parse(isola_slice_str(bad[i].json), "isola.json", &m, NULL),
+        assert_int_equal(parse(isola_slice_str(bad[i].json), &m, NULL),
                          ISOLA_EMANIFEST); /* nobody has to want the sentence */
     }
     assert_int_equal(wrong, 0);
@@ -429,17 +445,15 @@ static void bounds_size_and_count(void **state)
         isola_buf_printf(&b, "%s\"T%d\":{\"module\":\"a.js\"}", i ? "," : "", i);
     size_t fits = b.len;
     isola_buf_puts(&b, "}}");
-    assert_int_equal(isola_manifest_parse(isola_buf_slice(&b), "isola.json", &m, &err), 0);
+    assert_int_equal(parse(isola_buf_slice(&b), &m, &err), 0);
     assert_int_equal(m->ntypes, ISOLA_MANIFEST_TYPES);
     isola_manifest_free(m);
     b.len = fits;
     isola_buf_puts(&b, ",\"One\":{\"module\":\"a.js\"}}}");
-    assert_int_equal(isola_manifest_parse(isola_buf_slice(&b), "isola.json", &m, &err),
-                     ISOLA_EMANIFEST);
+    assert_int_equal(parse(isola_buf_slice(&b), &m, &err), ISOLA_EMANIFEST);
     assert_string_equal(err.text, "isola.json:1:22: actors: has 1001 types; 1000 at the most");
     memset(isola_buf_extend(&b, ISOLA_MANIFEST_MAX), ' ', ISOLA_MANIFEST_MAX);
-    assert_int_equal(isola_manifest_parse(isola_buf_slice(&b), "isola.json", &m, &err),
-                     ISOLA_EMANIFEST);
+    assert_int_equal(parse(isola_buf_slice(&b), &m, &err), ISOLA_EMANIFEST);
     assert_string_equal(err.text, "isola.json: over 1 MiB");
     isola_buf_free(&b);
 }
@@ -456,13 +470,12 @@ static void survives_truncation_and_damage(void **state)
         uint8_t *exact = malloc(n + 1);
         memcpy(exact, good, n);
         exact = realloc(exact, n ? n : 1);
-        assert_int_equal(isola_manifest_parse(isola_slice(exact, n), "isola.json", &m, &err),
-                         ISOLA_EMANIFEST);
+        assert_int_equal(parse(isola_slice(exact, n), &m, &err), ISOLA_EMANIFEST);
         for (int c = 0; c < 256; c += 3) {
             memcpy(exact, good, n);
             if (n > 0)
                 exact[n / 2] = (uint8_t)c;
-            (void)!isola_manifest_parse(isola_slice(exact, n), "isola.json", &m, &err);
+            (void)!parse(isola_slice(exact, n), &m, &err);
         }
         free(exact);
     }
@@ -473,8 +486,7 @@ static void survives_truncation_and_damage(void **state)
             char copy[sizeof(good)];
             memcpy(copy, good, sizeof(good));
             copy[n] = (char)c;
-            int code =
-                isola_manifest_parse(isola_slice(copy, sizeof(good) - 1), "isola.json", &m, &err);
+            int code = parse(isola_slice(copy, sizeof(good) - 1), &m, &err);
             assert_true(code == 0 || (code == ISOLA_EMANIFEST && err.text[0] != '\0'));
             for (const char *p = err.text; *p != '\0'; p++)
                 assert_true((unsigned char)*p >= 0x20 && *p != 0x7f);
@@ -553,7 +565,7 @@ static void loaded(const char *expected)
     isola_manifest_free(m);
     m = NULL;
     /* what is sent is a manifest to anybody */
-    assert_int_equal(isola_manifest_parse(isola_buf_slice(&text), "isola.json", &m, &err), 0);
+    assert_int_equal(parse(isola_buf_slice(&text), &m, &err), 0);
     isola_manifest_free(m);
     isola_buf_free(&text);
 }
@@ -596,7 +608,7 @@ static void loads_package_json(void **state)
                         "{\"actors\":{\"A\":{\"module\":\"c.js\"}},\"name\":\"shop\"}");
     isola_manifest_free(m);
     m = NULL;
-    assert_int_equal(isola_manifest_parse(isola_buf_slice(&text), "isola.json", &m, &err), 0);
+    assert_int_equal(parse(isola_buf_slice(&text), &m, &err), 0);
     isola_manifest_free(m);
     isola_buf_free(&text);
 
