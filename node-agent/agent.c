@@ -161,6 +161,9 @@ static int open_resources(struct isola__agent *agent, struct isola_err *err)
     free(path);
     if (rc != 0)
         return rc;
+    rc = isola__packages_open(&agent->packages, agent, err);
+    if (rc != 0)
+        return rc;
     rc = isola__releases_open(&agent->releases, agent, err);
     if (rc != 0)
         return rc;
@@ -173,6 +176,7 @@ static void close_resources(struct isola__agent *agent)
     isola__cluster_free(&agent->cluster);
     isola__logs_free(&agent->logs);
     isola__releases_free(&agent->releases);
+    isola__packages_close(&agent->packages);
     if (agent->catalog != NULL)
         isola_catalog_close(agent->catalog);
     if (agent->datadir != NULL)

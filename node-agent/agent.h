@@ -25,6 +25,7 @@
 #include "node-agent/members.h"
 #include "node-agent/notify.h"
 #include "node-agent/options.h"
+#include "node-agent/packages.h"
 #include "node-agent/releases.h"
 #include "node-agent/security.h"
 #include "store/catalog.h"
@@ -41,6 +42,7 @@ struct isola__agent {
     int64_t started_ms;
     struct isola_datadir *datadir;
     struct isola_catalog *catalog;
+    struct isola__packages packages;
     struct isola_listener *control; /* NULL: in no cluster, or not yet */
     char *url;                      /* what others dial; NULL as above */
     struct isola_listener *socket;

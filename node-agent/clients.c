@@ -360,6 +360,8 @@ static void hello(struct isola__conn *from, const struct isola_msg *m, struct is
 static const struct isola__method methods[] = {
     {"hello", hello},
     {"deploy", isola__deploy},
+    {"missing", isola__missing},
+    {"pieces", isola__pieces},
     {"init", isola__init},
     {"token", isola__token},
     {"remove", isola__remove},

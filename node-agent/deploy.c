@@ -12,6 +12,7 @@
 #define DEPLOYS_MAX      4 /* each holds a release of up to 64 MB */
 #define CHECK_LIMIT_MS   60000
 #define PREPARE_LIMIT_MS 30000
+#define PULL_LIMIT_MS    900000 /* the same, with files that it has to pull first */
 #define COMMIT_LIMIT_MS  60000
 #define PREPARED_MS      180000
 
@@ -28,6 +29,7 @@ struct isola__deploy {
     struct isola__conn *from; /* counted */
     uint64_t id;
     struct isola_release *release;
+    struct isola__pull files;
     struct isola__ask check;
     struct part *parts;
     size_t nparts, outstanding;
@@ -223,9 +225,10 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
         return;
     }
     struct isola_buf params = {0};
-    isola__release_params(d->release, &params);
+    isola__release_to_member(d->release, &params);
     begin_parts(d);
-    ask_members(d, "prepare", &params, PREPARE_LIMIT_MS, prepared);
+    ask_members(d, "prepare", &params, d->release->files.len > 0 ? PULL_LIMIT_MS : PREPARE_LIMIT_MS,
+                prepared);
     if (--d->outstanding == 0)
         prepared_all(d);
 }
@@ -243,16 +246,10 @@ static void unchanged(struct isola__deploy *d)
     succeed(d, true);
 }
 
-static void start(struct isola__deploy *d)
+static void check(struct isola__deploy *d)
 {
     struct isola__agent *agent = d->agent;
-    const struct isola__current *current =
-        isola__releases_current(&agent->releases, d->release->app);
     struct isola_err err;
-    if (current != NULL && strcmp(current->id, d->release->id) == 0) {
-        unchanged(d);
-        return;
-    }
     if (agent->host.state != ISOLA_HOST_READY || agent->host.conn == NULL) {
         isola_fail(
             &err, ISOLA_EUNREACHABLE,
@@ -271,6 +268,31 @@ static void start(struct isola__deploy *d)
     d->check = (struct isola__ask){.cb = checked, .hasty = true};
     isola__ask(agent->host.conn, &d->check, "check", isola_buf_slice(&params), CHECK_LIMIT_MS);
     isola_buf_free(&params);
+}
+
+static void files_checked(struct isola__pull *pull)
+{
+    struct isola__deploy *d =
+        (struct isola__deploy *)(void *)((char *)pull - offsetof(struct isola__deploy, files));
+    if (pull->err.code != 0)
+        refuse(d, pull->err.code, pull->err.text);
+    else
+        check(d);
+}
+
+static void start(struct isola__deploy *d)
+{
+    struct isola__agent *agent = d->agent;
+    const struct isola__current *current =
+        isola__releases_current(&agent->releases, d->release->app);
+    if (current != NULL && strcmp(current->id, d->release->id) == 0) {
+        unchanged(d);
+    } else if (d->release->files.len > 0) {
+        d->files.cb = files_checked;
+        isola__packages_pull(&agent->packages, &d->files, d->release->files, NULL);
+    } else {
+        check(d);
+    }
 }
 
 /* The release in `params`; answers the asker when there is none. */
@@ -343,16 +365,53 @@ void isola__prepared_expire(struct isola__prepared *p, uint64_t now)
         isola__prepared_clear(p);
 }
 
+/* Takes `r`. The member may be gone meanwhile. */
+static void prepared_here(struct isola__conn *from, uint64_t id, struct isola_release *r)
+{
+    struct isola__member *member = ((struct isola__peer *)from)->member;
+    if (member == NULL) {
+        isola_release_free(r);
+        return;
+    }
+    isola__prepared_clear(&member->prepared);
+    member->prepared.release = r;
+    member->prepared.at_ms = isola_clock_ms();
+    isola__reply(from, id, isola_slice(NULL, 0));
+}
+
+struct preparing {
+    struct isola__pull pull; /* first */
+    struct isola__conn *from;
+    uint64_t id;
+    struct isola_release *release;
+};
+
+static void prepare_pulled(struct isola__pull *pull)
+{
+    struct preparing *p = (struct preparing *)pull;
+    if (pull->err.code == 0) {
+        prepared_here(p->from, p->id, p->release);
+    } else {
+        isola__fail(p->from, p->id, pull->err.code, "the app's files: %s", pull->err.text);
+        isola_release_free(p->release);
+    }
+    isola__conn_unref(p->from);
+    free(p);
+}
+
 void isola__prepare(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
-    struct isola__prepared *p = &((struct isola__peer *)from)->member->prepared;
     struct isola_release *r = decode(from, m, params);
     if (r == NULL)
         return;
-    isola__prepared_clear(p);
-    p->release = r;
-    p->at_ms = isola_clock_ms();
-    isola__reply(from, m->id, isola_slice(NULL, 0));
+    if (r->files.len == 0) {
+        prepared_here(from, m->id, r);
+        return;
+    }
+    struct preparing *p = isola_zalloc(sizeof(*p));
+    *p = (struct preparing){.pull.cb = prepare_pulled, .from = from, .id = m->id, .release = r};
+    isola__conn_ref(from);
+    isola__packages_pull(&from->agent->packages, &p->pull, r->files, from);
 }
 
 struct commit_wait {

@@ -72,6 +72,7 @@ static const struct isola__method methods[] = {
     {"prepare", isola__prepare},
     {"commit", isola__commit},
     {"fetch", isola__fetch},
+    {"piece", isola__piece},
     {"ps", isola__ps_local},
     {"links", isola__links_local},
     {"store", isola__store_local},

@@ -247,6 +247,12 @@ void isola__release_params(const struct isola_release *r, struct isola_buf *out)
     release_params(r, 0, out);
 }
 
+void isola__release_to_member(const struct isola_release *r, struct isola_buf *out)
+{
+    release_params(r, r->files.len > 0, out);
+    isola_release_put_files(r, out);
+}
+
 /* --- what is prepared of them --- */
 
 #define PREPARED_MAX (16u << 20) /* bytes of one module's code */
@@ -390,8 +396,9 @@ void isola__releases_to_host(struct isola__releases *releases)
 
 /* --- fetching --- */
 
-static int take_fetched(struct isola__releases *releases, const struct isola_msg *answer,
-                        struct isola_err *err)
+/* The release in an answer, if it is what was asked for. */
+static int decode_fetched(struct isola__releases *releases, const struct isola_msg *answer,
+                          struct isola_release **out, struct isola_err *err)
 {
     if (answer->kind == ISOLA_MSG_FAIL)
         return isola__answer_error(answer, err);
@@ -400,36 +407,76 @@ static int take_fetched(struct isola__releases *releases, const struct isola_msg
     int rc = isola_release_decode(value, &r, err);
     if (rc != 0)
         return rc;
-    const struct isola__current *current = isola__releases_current(releases, releases->fetch_app);
     if (strcmp(r->app, releases->fetch_app) != 0 ||
-        !isola_mp_find_uint(value, "revision", &r->revision) || r->revision == 0)
+        !isola_mp_find_uint(value, "revision", &r->revision) || r->revision == 0) {
         rc = isola_fail(err, ISOLA_EPROTO, "it is of app %s, revision %llu", r->app,
                         (unsigned long long)r->revision);
-    else if (current == NULL || current->revision < r->revision)
-        rc = isola__releases_put(releases, r, err);
+        isola_release_free(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+static int take_fetched(struct isola__releases *releases, const struct isola_release *r,
+                        struct isola_err *err)
+{
+    const struct isola__current *current = isola__releases_current(releases, releases->fetch_app);
+    if (current != NULL && current->revision >= r->revision)
+        return 0;
+    int rc = isola__releases_put(releases, r, err);
     if (rc == 0) {
         isola_log(ISOLA_LOG_INFO, "release %s of %s was fetched from node %s", r->id, r->app,
                   releases->fetch_from->record.name);
         isola__releases_tell(releases, r, NULL);
     }
-    isola_release_free(r);
     return rc;
 }
 
-static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
+/* `r`: what was fetched, which it takes; NULL: nothing, for the reason in `err`. */
+static void fetch_ended(struct isola__releases *releases, struct isola_release *r,
+                        struct isola_err *err)
 {
-    struct isola__releases *releases =
-        (struct isola__releases *)((char *)ask - offsetof(struct isola__releases, fetch));
-    struct isola_err err;
-    if (take_fetched(releases, answer, &err) != 0)
+    if (r == NULL || take_fetched(releases, r, err) != 0)
         isola_log(ISOLA_LOG_WARN, "the release of %s could not be fetched from node %s: %s",
-                  releases->fetch_app, releases->fetch_from->record.name, err.text);
+                  releases->fetch_app, releases->fetch_from->record.name, err->text);
+    isola_release_free(r);
     /* Had or failed: this offer is done with, another node's of the same app is not. */
     offers_remove(&releases->fetch_from->offers, releases->fetch_app);
     free(releases->fetch_app);
     releases->fetch_app = NULL;
     releases->fetching = false;
     isola__releases_sync(releases);
+}
+
+static void fetch_pulled(struct isola__pull *pull)
+{
+    struct isola__releases *releases =
+        (struct isola__releases *)(void *)((char *)pull - offsetof(struct isola__releases, pull));
+    struct isola_release *r = releases->pulled;
+    releases->pulled = NULL;
+    if (pull->err.code != 0) {
+        isola_release_free(r);
+        r = NULL;
+    }
+    fetch_ended(releases, r, &pull->err);
+}
+
+static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct isola__releases *releases =
+        (struct isola__releases *)((char *)ask - offsetof(struct isola__releases, fetch));
+    struct isola__member *from = releases->fetch_from;
+    struct isola_release *r = NULL;
+    struct isola_err err;
+    if (decode_fetched(releases, answer, &r, &err) != 0 || r->files.len == 0) {
+        fetch_ended(releases, r, &err);
+        return;
+    }
+    releases->pulled = r;
+    releases->pull = (struct isola__pull){.cb = fetch_pulled};
+    isola__packages_pull(&releases->agent->packages, &releases->pull, r->files,
+                         isola__member_conn(from));
 }
 
 static bool newer(struct isola__releases *releases, const struct isola__offer *offer)
@@ -485,7 +532,7 @@ void isola__fetch(struct isola__conn *from, const struct isola_msg *m, struct is
         return;
     }
     struct isola_buf out = {0};
-    isola__release_params(r, &out);
+    isola__release_to_member(r, &out);
     isola_release_free(r);
     isola__reply_buf(from, m->id, &out);
 }

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "node-agent/asks.h"
 #include "node-agent/conn.h"
+#include "node-agent/packages.h"
 #include "store/catalog.h"
 #include "store/manifest.h"
 
@@ -32,6 +33,8 @@ struct isola__releases {
     struct isola__ask fetch;
     struct isola__member *fetch_from;
     char *fetch_app;
+    struct isola__pull pull;          /* of the files of what was fetched, */
+    struct isola_release *pulled;     /* this */
     struct isola__awaiting *awaiting; /* who is answered when nothing is under way */
 };
 
@@ -92,8 +95,10 @@ LOOP_THREAD bool isola__releases_lacks(struct isola__releases *releases,
 /* Fetches what live members have newer, until nothing is left. */
 LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
 
-/* The parameters of `check`, `release`, `prepare`: the release with its id. */
+/* The parameters of `check`, `release`: the release with its id, as an actor-host needs it. */
 ANY_THREAD void isola__release_params(const struct isola_release *r, struct isola_buf *out);
+/* Those of `prepare`, and the result of `fetch`: all of it. */
+ANY_THREAD void isola__release_to_member(const struct isola_release *r, struct isola_buf *out);
 
 /* The method `find`, of a client. */
 LOOP_THREAD void isola__find(struct isola__conn *from, const struct isola_msg *m,

@@ -15,16 +15,16 @@ struct isola_catalog;
 
 #define ISOLA_RELEASE_ID_SIZE 17 /* 16 hex digits and NUL */
 
-/* A release: the manifest and for each actor type a bundle (ES module) and its source map (may be
- * empty). */
+/* A release: the manifest, for each actor type a bundle (ES module) and its source map (may be
+ * empty), and what files it has. */
 struct isola_bundle {
     char *type;
     struct isola_slice code;
     struct isola_slice map;
 };
 struct isola_release {
-    char id[ISOLA_RELEASE_ID_SIZE]; /* the first 64 bits of BLAKE2b-256 over manifest, types, code
-                                       and maps */
+    char id[ISOLA_RELEASE_ID_SIZE]; /* the first 64 bits of BLAKE2b-256 over manifest, types, code,
+                                       maps, and files if there are any */
     char *app;
     uint64_t revision; /* which deploy made it current: the higher one wins when nodes meet; 0 while
                           not current */
@@ -32,7 +32,8 @@ struct isola_release {
     struct isola_slice manifest;
     size_t nbundles;
     struct isola_bundle *bundles;
-    void *memory; /* what the slices point into; freed with the release */
+    struct isola_slice files; /* of its services: a tree (tree.h), or empty */
+    void *memory;             /* what the slices point into; freed with the release */
 };
 
 /* A catalog is used by one thread at a time. Errors with sentences: ISOLA_ESCHEMA, ISOLA_EBUSY,
@@ -42,15 +43,16 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola
 POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 
 /* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
- * release (id), revision, deployed_ms), both ways. decode copies, checks everything (manifest
- * parsed, a bundle for each type and no other, the id recomputed) and returns a fresh release, its
- * bundles in the manifest's order. ISOLA_EINVAL names the key that is missing or wrong;
- * ISOLA_EMANIFEST. */
+ * files, release (id), revision, deployed_ms), both ways. decode copies, checks everything
+ * (manifest parsed, a bundle for each type and no other, the tree decoded, the id recomputed) and
+ * returns a fresh release, its bundles in the manifest's order. ISOLA_EINVAL names the key that is
+ * missing or wrong; ISOLA_EMANIFEST. */
 ANY_THREAD ISOLA_MUST_USE int
 isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err);
 ANY_THREAD void isola_release_encode(const struct isola_release *r, struct isola_buf *out);
-/* Two pairs of that map: the manifest and the bundles. */
+/* Two pairs of that map: the manifest and the bundles; and the third, if there are files. */
 ANY_THREAD void isola_release_put_content(const struct isola_release *r, struct isola_buf *out);
+ANY_THREAD void isola_release_put_files(const struct isola_release *r, struct isola_buf *out);
 ANY_THREAD void isola_release_free(struct isola_release *r);
 /* Computes r->id from its content. */
 ANY_THREAD void isola_release_identify(struct isola_release *r);

@@ -201,6 +201,8 @@ int isola_datadir_open(const char *path, struct isola_datadir **out, struct isol
         code = check_schema(dir, ISOLA__STATE_FILE, ISOLA__STATE_SCHEMA, err);
     if (code == 0)
         code = check_schema(dir, ISOLA__CATALOG_FILE, ISOLA__CATALOG_SCHEMA, err);
+    if (code == 0)
+        code = check_schema(dir, ISOLA__CACHE_FILE, ISOLA__CACHE_SCHEMA, err);
     if (code != 0) {
         isola_datadir_close(dir);
         return code;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A release on the wire and in the catalog: a msgpack map
- * {app, manifest, bundles: [{type, code, map}], release (id), revision, deployed_ms}.
+ * {app, manifest, bundles: [{type, code, map}], files, release (id), revision, deployed_ms}.
  *
- * The id is the first 64 bits of BLAKE2b-256 over manifest and bundles, each field behind its
- * length (8 bytes, little-endian), the bundles in the order of their types' names: two releases
- * with the same content have the same id whoever packs them.
+ * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles and files, each field behind
+ * its length (8 bytes, little-endian), the bundles in the order of their types' names, the files
+ * only if there are any: two releases with the same content have the same id whoever packs them.
  *
  * decode trusts nothing: it copies, parses the manifest, wants a bundle for each of its types and
  * no other, and computes the id anew. Failure modes: ISOLA_EINVAL naming the key, ISOLA_EMANIFEST,
@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "store/manifest.h"
+#include "store/tree.h"
 
 /* --- identity --- */
 
@@ -53,6 +54,8 @@ void isola_release_identify(struct isola_release *r)
         hash_field(&h, order[i]->code);
         hash_field(&h, order[i]->map);
     }
+    if (r->files.len > 0)
+        hash_field(&h, r->files);
     crypto_generichash_final(&h, digest, sizeof(digest));
     sodium_bin2hex(r->id, sizeof(r->id), digest, (sizeof(r->id) - 1) / 2);
     free(order);
@@ -76,11 +79,20 @@ void isola_release_put_content(const struct isola_release *r, struct isola_buf *
     }
 }
 
+void isola_release_put_files(const struct isola_release *r, struct isola_buf *out)
+{
+    if (r->files.len > 0) {
+        isola_mp_cstr(out, "files");
+        isola_mp_bin(out, r->files);
+    }
+}
+
 void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
 {
-    isola_mp_map(out, 6);
+    isola_mp_map(out, r->files.len > 0 ? 7 : 6);
     isola_mp_kstr(out, "app", r->app);
     isola_release_put_content(r, out);
+    isola_release_put_files(r, out);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);
     isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
@@ -160,17 +172,34 @@ static struct isola_slice copy_to(uint8_t **at, struct isola_slice s)
 /* Moves what the slices point into to memory of the release's own. */
 static int own_bytes(struct isola_release *r, struct isola_err *err)
 {
-    size_t size = r->manifest.len;
+    size_t size = r->manifest.len + r->files.len;
     for (size_t i = 0; i < r->nbundles; i++)
         size += r->bundles[i].code.len + r->bundles[i].map.len;
     uint8_t *at = r->memory = malloc(size > 0 ? size : 1);
     if (at == NULL)
         return isola_fail(err, ISOLA_ENOMEM, "release: out of memory");
     r->manifest = copy_to(&at, r->manifest);
+    r->files = copy_to(&at, r->files);
     for (size_t i = 0; i < r->nbundles; i++) {
         r->bundles[i].code = copy_to(&at, r->bundles[i].code);
         r->bundles[i].map = copy_to(&at, r->bundles[i].map);
     }
+    return 0;
+}
+
+static int read_files(struct isola_slice map, struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice any;
+    struct isola_err why;
+    struct isola_tree tree;
+    if (!isola_mp_find(map, "files", &any))
+        return 0;
+    if (!isola_mp_find_bin(map, "files", &r->files) || r->files.len == 0)
+        return isola_fail(err, ISOLA_EINVAL, "release: \"files\" must be bin, and not empty");
+    int code = isola_tree_decode(r->files, &tree, &why);
+    if (code != 0)
+        return isola_fail(err, code, "release: %s", why.text);
+    isola_tree_free(&tree);
     return 0;
 }
 
@@ -230,8 +259,8 @@ int isola_release_decode(struct isola_slice map, struct isola_release **out, str
     r->app = isola_strdup(m->name);
     r->nbundles = m->ntypes;
     r->bundles = isola_zalloc(m->ntypes * sizeof(*r->bundles));
-    if ((code = read_bundles(bundles, m, r, err)) != 0 || (code = read_numbers(map, r, err)) != 0 ||
-        (code = own_bytes(r, err)) != 0)
+    if ((code = read_bundles(bundles, m, r, err)) != 0 || (code = read_files(map, r, err)) != 0 ||
+        (code = read_numbers(map, r, err)) != 0 || (code = own_bytes(r, err)) != 0)
         goto fail;
     isola_release_identify(r);
     if ((code = check_id(map, r, err)) != 0)

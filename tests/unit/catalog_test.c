@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
+#include "store/tree.h"
 #include "tests/tempdir.h"
 
 #define MANIFEST                                                                                   \
@@ -501,10 +502,49 @@ static void refuses_a_newer_schema(void **state)
     assert_null(c);
 }
 
+/* --- files --- */
+
+static void has_files(void **state)
+{
+    (void)state;
+    struct isola_buf files = {0}, bytes = {0};
+    struct isola_tree tree = {0};
+    struct isola_release *r = NULL, *again = NULL;
+    struct isola_err err;
+    isola_tree_add(&tree, &(struct isola_tree_entry){
+                              .path = (char *)"l", .kind = ISOLA_TREE_LINK, .target = (char *)"x"});
+    assert_int_equal(isola_tree_encode(&tree, &files, &err), 0);
+    struct isola_buf b = encode(&good);
+    assert_int_equal(isola_release_decode(isola_buf_slice(&b), &r, &err), 0);
+    assert_int_equal(r->files.len, 0);
+    char without[ISOLA_RELEASE_ID_SIZE];
+    memcpy(without, r->id, sizeof(without));
+    r->files = isola_buf_slice(&files);
+    isola_release_identify(r);
+    assert_string_not_equal(r->id, without);
+    isola_release_encode(r, &bytes);
+    assert_int_equal(isola_release_decode(isola_buf_slice(&bytes), &again, &err), 0);
+    assert_string_equal(again->id, r->id);
+    assert_true(isola_slice_eq(again->files, isola_buf_slice(&files)));
+    isola_release_free(again);
+    bytes.len = 0; /* what is no tree */
+    r->files = isola_slice_str("x");
+    isola_release_identify(r);
+    isola_release_encode(r, &bytes);
+    assert_int_equal(isola_release_decode(isola_buf_slice(&bytes), &again, &err), ISOLA_EINVAL);
+    assert_non_null(strstr(err.text, "the list of files"));
+    isola_release_free(r);
+    isola_tree_free(&tree);
+    isola_buf_free(&files);
+    isola_buf_free(&bytes);
+    isola_buf_free(&b);
+}
+
 int main(void)
 {
 #define CATALOG(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(has_files),
         cmocka_unit_test(decodes_what_was_encoded),
         cmocka_unit_test(identifies_by_content),
         cmocka_unit_test(refuses_what_lies),
