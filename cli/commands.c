@@ -32,6 +32,16 @@ static const struct isola__command commands[] = {
                  "  ctl --node examples/counter/.isola/agent.sock ask shop/Counter/one add 5\n",
      .max = 1,
      .run = isola__run_dev},
+    {.name = "new",
+     .synopsis = "[TEMPLATE [DIR]]",
+     .summary = "make an app from a template, or list the templates",
+     .about = "Copies a template into DIR (default: a directory called as the template is),\n"
+              "which is made, or must be empty. The app is called as the directory is. Without\n"
+              "a TEMPLATE all are listed. No agent is needed.\n",
+     .examples = "  ctl new\n"
+                 "  ctl new counter shop && ctl dev shop\n",
+     .max = 2,
+     .run = isola__run_new},
     {.name = "ask",
      .synopsis = "ADDRESS EVENT [JSON…]",
      .summary = "send an event to an actor and print its reply",

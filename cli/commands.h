@@ -33,6 +33,7 @@ ANY_THREAD void isola__command_help(const struct isola__command *command, struct
 /* Each sets cli->status. LOOP_THREAD. */
 void isola__run_deploy(struct isola__cli *cli);
 void isola__run_dev(struct isola__cli *cli);
+void isola__run_new(struct isola__cli *cli);
 void isola__run_ask(struct isola__cli *cli);
 void isola__run_emit(struct isola__cli *cli);
 void isola__run_on(struct isola__cli *cli);

@@ -1,7 +1,8 @@
 # What the programs need when they run, in build/lib/isola, and the same installed: `make install`, and the Debian package.
 #
 #   bin/                  node-agent, ctl
-#   lib/isola/            actor-host, the addon and what it loads, node (the pinned Node.js), esbuild, client (the package `isola`)
+#   lib/isola/            actor-host, the addon and what it loads, node (the pinned Node.js), esbuild, client (the package `isola`), templates (`ctl new`),
+#                         isola.schema.json
 #   share/doc/isola/      documentation, examples, licences
 #
 # Programs find lib/isola from where they are themselves (isola_path_installed in base/path.h), so the prefix may be any, and may change. Licences:
@@ -13,6 +14,8 @@ file(MAKE_DIRECTORY ${ISOLA_FILES})
 file(CREATE_LINK ${ISOLA_NODE_DIR}/bin/node ${ISOLA_FILES}/node SYMBOLIC)
 file(CREATE_LINK ${ISOLA_ESBUILD} ${ISOLA_FILES}/esbuild SYMBOLIC)
 file(CREATE_LINK ${ISOLA_CLIENT} ${ISOLA_FILES}/client SYMBOLIC)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/templates ${ISOLA_FILES}/templates SYMBOLIC)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/docs/isola.schema.json ${ISOLA_FILES}/isola.schema.json SYMBOLIC)
 file(CREATE_LINK ../../bin/actor-host ${ISOLA_FILES}/actor-host SYMBOLIC)
 
 install(TARGETS node-agent ctl RUNTIME DESTINATION bin)
@@ -22,6 +25,8 @@ install(PROGRAMS ${ISOLA_NODE_DIR}/bin/node ${ISOLA_ESBUILD} DESTINATION lib/iso
 install(FILES ${ISOLA_FILES}/actor-host.cjs DESTINATION lib/isola)
 install(DIRECTORY ${ISOLA_FILES}/outside DESTINATION lib/isola)
 install(DIRECTORY ${ISOLA_CLIENT} DESTINATION lib/isola PATTERN node_modules EXCLUDE)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/templates DESTINATION lib/isola PATTERN node_modules EXCLUDE)
+install(FILES ${CMAKE_SOURCE_DIR}/docs/isola.schema.json DESTINATION lib/isola)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/ DESTINATION share/doc/isola)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/examples/counter DESTINATION share/doc/isola/examples PATTERN node_modules EXCLUDE)
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINATION share/doc/isola)

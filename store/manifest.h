@@ -78,6 +78,11 @@ ANY_THREAD ISOLA_MUST_USE int isola_manifest_parse(struct isola_slice json, cons
  * the caller frees). ISOLA_ENOENT when there is nothing to run, with what to do. */
 POOL_THREAD ISOLA_MUST_USE int isola_manifest_load(const char *dir, struct isola_manifest **out,
                                                    struct isola_buf *text, struct isola_err *err);
+/* An app's name out of a package's or a directory's: in lower case, with "-" for what is not
+ * allowed:
+ * "@acme/Web_Shop" is acme-web-shop. NULL when nothing is left that begins with a letter. The
+ * caller frees. */
+ANY_THREAD char *isola_manifest_name_of(const char *from);
 ANY_THREAD void isola_manifest_free(struct isola_manifest *m);
 /* The type named so, or NULL. */
 ANY_THREAD const struct isola_actor_type *isola_manifest_type(const struct isola_manifest *m,

@@ -7,7 +7,7 @@
 
 #define NAME_MAX_LEN 64
 
-char *isola__manifest_name_of(const char *from)
+char *isola_manifest_name_of(const char *from)
 {
     char *name = isola_alloc(strlen(from) + 1);
     size_t n = 0;
@@ -36,7 +36,7 @@ int isola__manifest_package_name(struct isola__manifest_reader *r, const json_t 
     int rc = 0;
     if (!json_is_string(name))
         rc = isola__manifest_fail(r, "must be a package's name, not %s", quoted);
-    else if ((*out = isola__manifest_name_of(json_string_value(name))) == NULL)
+    else if ((*out = isola_manifest_name_of(json_string_value(name))) == NULL)
         rc = isola__manifest_fail(r,
                                   "of the package's name %s no app's name can be made, which has a "
                                   "letter from a to z: write one as \"name\" into isola.json",
@@ -48,7 +48,7 @@ int isola__manifest_package_name(struct isola__manifest_reader *r, const json_t 
 
 static int directory_name(const char *dir, struct isola_err *err, char **out)
 {
-    *out = isola__manifest_name_of(strrchr(dir, '/') + 1);
+    *out = isola_manifest_name_of(strrchr(dir, '/') + 1);
     if (*out != NULL)
         return 0;
     return isola_fail(
@@ -69,7 +69,7 @@ int isola__manifest_default(const char *dir, struct isola__manifest_reader *r,
         rc = isola_fail(r->err, ISOLA_ENOENT,
                         "there is nothing to run in %s: it has no isola.json, no package.json with "
                         "an \"isola\" key, and no file called NAME.actor.js (or .mjs, .cjs, .ts, "
-                        ".mts), which would be an actor",
+                        ".mts), which would be an actor; `ctl new` makes an app to begin with",
                         dir);
     if (rc == 0)
         rc = package_name != NULL ? isola__manifest_package_name(r, package_name, &name)

@@ -21,11 +21,6 @@
 POOL_THREAD ISOLA_MUST_USE int isola__manifest_find(const char *dir, json_t *actors,
                                                     struct isola_err *err);
 
-/* An app's name out of a package's or a directory's: in lower case, what is not allowed as "-":
- * "@acme/Web_Shop" is acme-web-shop. NULL when nothing is left that begins with a letter. The
- * caller frees. */
-ANY_THREAD char *isola__manifest_name_of(const char *from);
-
 /* The manifest of an app that has none: `text` gets it in the form of isola.json. `package`: its
  * package.json, as JSON and as `r`, or NULL when there is none. The app's name is that of the
  * package, else that of the directory.

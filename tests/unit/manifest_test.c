@@ -642,7 +642,7 @@ static void says_when_there_is_no_manifest(void **state)
     snprintf(hint, sizeof(hint),
              "there is nothing to run in %s: it has no isola.json, no package.json with an "
              "\"isola\" key, and no file called NAME.actor.js (or .mjs, .cjs, .ts, .mts), which "
-             "would be an actor",
+             "would be an actor; `ctl new` makes an app to begin with",
              dir);
     not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "{\"name\": \"shop\"}");
