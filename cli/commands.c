@@ -34,7 +34,7 @@ static const struct isola__command commands[] = {
      .run = isola__run_dev},
     {.name = "new",
      .synopsis = "[TEMPLATE [DIR]]",
-     .summary = "make an app from a template, or list the templates",
+     .summary = "make an app from a template",
      .about = "Copies a template into DIR (default: a directory called as the template is),\n"
               "which is made, or must be empty. The app is called as the directory is. Without\n"
               "a TEMPLATE all are listed. No agent is needed.\n",
