@@ -234,18 +234,27 @@ static const struct isola__command commands[] = {
     {.name = "logs",
      .synopsis = "[ADDRESS or APP]",
      .summary = "print what actors logged",
-     .about = "Prints the last lines that all actors, those of one app, or one actor wrote\n"
-              "with console.*: time, level, node, address, text. With --json {\"lines\":[…]},\n"
-              "with -f one JSON line each.\n",
+     .about = "Prints the last lines that all actors, those of one app or of one type\n"
+              "(app/Type), or one actor wrote with console.*: time, level, node, address,\n"
+              "text. With --json {\"lines\":[…]}, with -f one JSON line each. What the options\n"
+              "say holds for lines that are there and, with -f, for those that come.\n",
      .own_options =
-         "  -n, --lines N    how many lines at first (default 200)\n"
+         "  -n, --lines N    how many lines at first (default 200, with --since all)\n"
          "  -f, --follow     go on with new ones until Ctrl-C, which ends it with status\n"
-         "                   0\n",
+         "                   0\n"
+         "  --level LEVEL    of this level or a worse one: debug, info, warn, error\n"
+         "  --since TIME     not older: 10m, 2h, 14:32, \"2031-01-02 14:32\",\n"
+         "                   2031-01-02T14:32:05Z\n"
+         "  --grep TEXT      with TEXT in them, in capital letters or small ones\n"
+         "  --from NAME      of the actors on this node\n",
      .wait_ms = "10000",
      .examples = "  ctl logs shop\n"
-                 "  ctl logs -f -n 20 shop/Counter/user-42\n",
+                 "  ctl logs -f -n 20 shop/Counter/user-42\n"
+                 "  ctl logs shop/Counter --level warn --since 10m\n"
+                 "  ctl logs -f --grep timeout --from east\n",
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_FOLLOW | ISOLA__OPT_LINES,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_FOLLOW | ISOLA__OPT_LINES | ISOLA__OPT_LEVEL |
+                ISOLA__OPT_SINCE | ISOLA__OPT_GREP | ISOLA__OPT_FROM,
      .run = isola__run_logs},
     {.name = "dead-letters",
      .synopsis = "[ADDRESS or APP]",

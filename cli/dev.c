@@ -59,6 +59,7 @@ struct dev {
     uint64_t ready_ms;  /* since when the agent is ready; 0: it is not */
     uint64_t change_ms; /* when the change was seen that is not deployed yet; 0: none */
     uint64_t began_ms;  /* the change that is being deployed */
+    int64_t since_ms;   /* lines logged before have been shown, or are of the time before */
     unsigned deaths;    /* of the agent, since it was well */
     bool ever_ready, stopping;
 };
@@ -212,7 +213,9 @@ static void start(struct dev *d, struct isola__child *child, const char *const *
 
 static void start_log(struct dev *d)
 {
-    const char *argv[12] = {SELF, "--node", d->socket, "logs", "-f", "-n", "0"};
+    char since[ISOLA_STAMP_SIZE];
+    isola_clock_stamp(d->since_ms, since);
+    const char *argv[12] = {SELF, "--node", d->socket, "logs", "-f", "--since", since};
     size_t n = 7;
     if (d->cli->options.json)
         argv[n++] = "--json";
@@ -237,6 +240,7 @@ static void on_log_ended(struct isola__child *child, int status, struct isola_sl
 {
     struct dev *d = child->arg;
     (void)said;
+    d->since_ms = isola_clock_wall_ms();
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         stop(d); /* nobody reads stdout any more */
     else if (!d->stopping && (d->data == NULL || d->ready_ms != 0) &&
@@ -481,6 +485,7 @@ static void run(struct dev *d)
 {
     static const int signums[NSIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
     struct isola_err err;
+    d->since_ms = isola_clock_wall_ms();
     ISOLA_CHECK(uv_loop_init(&d->loop) == 0);
     uv_timer_init(&d->loop, &d->pause);
     d->pause.data = d;

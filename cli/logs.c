@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/msg.h"
 #include "base/msgpack.h"
@@ -14,6 +15,9 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/value.h"
+#include "cli/when.h"
+
+#define ALL_LINES 10000u /* that an agent keeps */
 
 /* "2031-01-02T03:04:05.678Z warn  a shop/Counter/x  text", further lines of the text indented. */
 static void format_line(const json_t *line, bool colour, struct isola_buf *out)
@@ -69,9 +73,10 @@ static void tell_missing(const struct isola__cli *cli, const json_t *value)
 {
     const char *of = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     struct isola_buf note = {0};
-    if (json_array_size(json_object_get(value, "lines")) == 0 && !cli->options.follow &&
-        cli->options.lines > 0)
-        isola_buf_printf(&note, "ctl: no line logged by %s is kept\n",
+    const struct isola__options *o = &cli->options;
+    bool filtered = o->level != NULL || o->since != NULL || o->grep != NULL || o->from != NULL;
+    if (json_array_size(json_object_get(value, "lines")) == 0 && !o->follow && o->lines > 0)
+        isola_buf_printf(&note, "ctl: no %sline logged by %s is kept\n", filtered ? "such " : "",
                          of != NULL ? of : "any actor");
     isola__tell_missing(value, "what its actors logged is not shown", &note);
 }
@@ -123,17 +128,73 @@ static void follow(struct isola__cli *cli, struct isola__client *client)
     }
 }
 
+/* "10m" is "10m ago", and else what isola__when_parse takes. False: that has been told. */
+static bool since(struct isola__cli *cli, int64_t *out)
+{
+    const char *text = cli->options.since;
+    size_t digits = strspn(text, "0123456789");
+    bool span = digits > 0 && text[digits] != '\0' && strchr("smhd", text[digits]) != NULL;
+    char *ago = isola_format("%s%s", span ? "-" : "", text);
+    struct isola__when when = {0};
+    struct isola_err err;
+    int rc = isola__when_parse(ago, isola_clock_wall_ms(), &when, &err);
+    free(ago);
+    *out = when.ms > 0 ? when.ms : 1;
+    if (rc == 0 && when.number == 0)
+        return true;
+    isola__fail_usage(cli,
+                      "option '--since' needs a time such as 10m, 14:32, \"2031-01-02 14:32\" or "
+                      "2031-01-02T14:32:05Z, not '%.60s'",
+                      text);
+    return false;
+}
+
+/* Whether `of`, which is named, can be: an app, app/Type, or an address; if not, tells so. `key` is
+ * what the agent calls that. */
+static bool check_named(struct isola__cli *cli, const char *of, const char **key)
+{
+    const char *slash = strchr(of, '/');
+    *key = slash == NULL ? "app" : strchr(slash + 1, '/') == NULL ? "type" : "address";
+    if (slash == NULL)
+        return isola__check_app(cli, of);
+    if (strcmp(*key, "address") == 0)
+        return isola__check_address(cli, of);
+    char *whole = isola_format("%s/key", of);
+    struct isola_address address;
+    bool ok = isola_address_parse(isola_slice_str(whole), &address, NULL) == 0;
+    free(whole);
+    if (!ok)
+        isola__fail_usage(cli,
+                          "'%.200s' is no app, app/Type or app/Type/key (apps and types are made "
+                          "of letters, digits, - and _)",
+                          of);
+    return ok;
+}
+
 static bool log_params(struct isola__cli *cli, struct isola_buf *params)
 {
-    const char *of = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
-    bool address = of != NULL && strchr(of, '/') != NULL;
-    if (of != NULL && !(address ? isola__check_address(cli, of) : isola__check_app(cli, of)))
+    const struct isola__options *o = &cli->options;
+    const char *of = o->noperands > 0 ? o->operands[0] : NULL, *key = NULL;
+    int64_t since_ms = 0;
+    if (of != NULL && !check_named(cli, of, &key))
         return false;
-    isola_mp_map(params, 2 + (of != NULL));
-    isola_mp_kuint(params, "lines", cli->options.lines);
-    isola_mp_kbool(params, "follow", cli->options.follow);
+    if (o->since != NULL && !since(cli, &since_ms))
+        return false;
+    isola_mp_map(params, 2 + (of != NULL) + (o->level != NULL) + (o->since != NULL) +
+                             (o->grep != NULL) + (o->from != NULL));
+    /* who says since when wants all of it */
+    isola_mp_kuint(params, "lines", o->lines_given || o->since == NULL ? o->lines : ALL_LINES);
+    isola_mp_kbool(params, "follow", o->follow);
     if (of != NULL)
-        isola_mp_kstr(params, address ? "address" : "app", of);
+        isola_mp_kstr(params, key, of);
+    if (o->level != NULL)
+        isola_mp_kstr(params, "level", o->level);
+    if (o->since != NULL)
+        isola_mp_kuint(params, "since", (uint64_t)since_ms);
+    if (o->grep != NULL)
+        isola_mp_kstr(params, "text", o->grep);
+    if (o->from != NULL)
+        isola_mp_kstr(params, "node", o->from);
     return true;
 }
 

@@ -23,6 +23,7 @@
 #define MAX_LINES      10000u
 #define MAX_SECONDS    600u
 #define MAX_TOP        1000u
+#define MAX_TEXT       512u
 #define MAX_COUNT      UINT64_C(1000000000000)
 
 /* Values over the characters, so that only -h, -f, -n and -o have short forms. */
@@ -42,7 +43,11 @@ enum {
     LONG_DATA,
     LONG_AT,
     LONG_DRY_RUN,
-    LONG_UTC
+    LONG_UTC,
+    LONG_LEVEL,
+    LONG_SINCE,
+    LONG_GREP,
+    LONG_FROM
 };
 
 static const struct option longs[] = {
@@ -66,6 +71,10 @@ static const struct option longs[] = {
     {"at", required_argument, NULL, LONG_AT},
     {"dry-run", no_argument, NULL, LONG_DRY_RUN},
     {"utc", no_argument, NULL, LONG_UTC},
+    {"level", required_argument, NULL, LONG_LEVEL},
+    {"since", required_argument, NULL, LONG_SINCE},
+    {"grep", required_argument, NULL, LONG_GREP},
+    {"from", required_argument, NULL, LONG_FROM},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -129,6 +138,29 @@ static int unknown_option(const char *arg, struct isola_err *err)
                       "unknown option '%.60s'; see 'ctl --help' (put '--' before arguments that "
                       "begin with '-')",
                       arg);
+}
+
+static int level(const char *text, struct isola_err *err)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    const size_t n = sizeof(levels) / sizeof(levels[0]);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(text, levels[i]) == 0)
+            return 0;
+    const char *near = isola__text_nearest(text, levels, n);
+    return isola_fail(err, ISOLA_EINVAL,
+                      "option '--level' needs debug, info, warn or error, not '%.60s'%s%s%s", text,
+                      near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                      near != NULL ? "'?" : "");
+}
+
+static int some_text(const char *option, const char *text, size_t most, struct isola_err *err)
+{
+    size_t n = strlen(text);
+    return n > 0 && n <= most
+               ? 0
+               : isola_fail(err, ISOLA_EINVAL, "option '%s' needs a text of 1 to %zu bytes", option,
+                            most);
 }
 
 /* What getopt answered with '?': unknown, ambiguous, or a value where none belongs. */
@@ -201,6 +233,22 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->utc = true;
         seen->bits |= ISOLA__OPT_UTC;
         return 0;
+    case LONG_LEVEL:
+        o->level = optarg;
+        seen->bits |= ISOLA__OPT_LEVEL;
+        return level(optarg, err);
+    case LONG_SINCE:
+        o->since = optarg;
+        seen->bits |= ISOLA__OPT_SINCE;
+        return 0;
+    case LONG_GREP:
+        o->grep = optarg;
+        seen->bits |= ISOLA__OPT_GREP;
+        return some_text("--grep", optarg, MAX_TEXT, err);
+    case LONG_FROM:
+        o->from = optarg;
+        seen->bits |= ISOLA__OPT_FROM;
+        return some_text("--from", optarg, MAX_TEXT, err);
     case LONG_CHECK:
         o->check = true;
         seen->bits |= ISOLA__OPT_CHECK;
@@ -304,6 +352,10 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_AT      ? "--at"
            : bit == ISOLA__OPT_DRY_RUN ? "--dry-run"
            : bit == ISOLA__OPT_UTC     ? "--utc"
+           : bit == ISOLA__OPT_LEVEL   ? "--level"
+           : bit == ISOLA__OPT_SINCE   ? "--since"
+           : bit == ISOLA__OPT_GREP    ? "--grep"
+           : bit == ISOLA__OPT_FROM    ? "--from"
                                        : "--lines";
 }
 

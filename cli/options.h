@@ -27,7 +27,11 @@ enum isola__option {
     ISOLA__OPT_AT = 8192,
     ISOLA__OPT_DRY_RUN = 16384,
     ISOLA__OPT_UTC = 32768,
-    ISOLA__OPT_END = 65536, /* behind the last */
+    ISOLA__OPT_LEVEL = 65536,
+    ISOLA__OPT_SINCE = 131072,
+    ISOLA__OPT_GREP = 262144,
+    ISOLA__OPT_FROM = 524288,
+    ISOLA__OPT_END = 1048576, /* behind the last */
 };
 
 struct isola__command;
@@ -48,6 +52,10 @@ struct isola__options {
     const char *data;    /* a directory, or NULL */
     const char *at;      /* a time, not looked at yet (when.h), or NULL */
     uint64_t expires_ms; /* 0: not given */
+    const char *level;   /* debug, info, warn or error, or NULL */
+    const char *since;   /* a time, not looked at yet, or NULL */
+    const char *grep;    /* or NULL */
+    const char *from;    /* a node's name, or NULL */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };

@@ -18,78 +18,43 @@
 #define LINES_DEFAULT 200
 #define ANSWER_MAX    ((size_t)48 << 20) /* of lines; a frame holds 64 MB */
 
-/* --- filters --- */
-
-static bool matches(const struct isola__log_filter *f, struct isola_slice address)
-{
-    if (f->address != NULL)
-        return isola_slice_is(address, f->address);
-    if (f->app == NULL)
-        return true;
-    size_t n = strlen(f->app);
-    /* What no one actor said has the app itself for an address. */
-    return address.len >= n && memcmp(address.data, f->app, n) == 0 &&
-           (address.len == n || address.data[n] == '/');
-}
-
-static void filter_free(struct isola__log_filter *f)
-{
-    free(f->app);
-    free(f->address);
-    *f = (struct isola__log_filter){0};
-}
-
-static bool filter_key(struct isola_slice params, const char *key, char **out)
-{
-    struct isola_slice s;
-    struct isola_slice any;
-    if (isola_mp_find_str(params, key, &s)) {
-        if (s.len > ISOLA_ADDRESS_MAX || memchr(s.data, 0, s.len) != NULL)
-            return false;
-        if (s.len > 0)
-            *out = isola_strndup((const char *)s.data, s.len);
-        return true;
-    }
-    return !isola_mp_find(params, key, &any) || (any.len == 1 && any.data[0] == 0xc0); /* nil */
-}
-
-static bool filter_read(struct isola_slice params, struct isola__log_filter *f)
-{
-    *f = (struct isola__log_filter){0};
-    if (filter_key(params, "app", &f->app) && filter_key(params, "address", &f->address))
-        return true;
-    filter_free(f);
-    return false;
-}
-
 /* --- lines of the past --- */
+
+static bool takes(const struct isola__log_filter *f, struct isola_slice line)
+{
+    struct isola__log_fields fields;
+    return isola__log_fields_read(line, &fields) && isola__log_filter_takes(f, &fields);
+}
 
 /* {lines: […]} of this node: the last `limit` that match, fewer when they are very long. */
 static void local_lines(struct isola__logs *logs, const struct isola__log_filter *f, uint64_t limit,
                         struct isola_buf *out)
 {
+    const struct isola__log_line **chosen = isola_alloc((logs->count + 1) * sizeof(*chosen));
     size_t n = 0;
     size_t bytes = 0;
-    size_t from = logs->count;
-    while (from > 0 && n < limit) {
+    for (size_t from = logs->count; from > 0 && n < limit; from--) {
         const struct isola__log_line *line = isola__logs_at(logs, from - 1);
-        if (matches(f, line->address)) {
-            if (bytes + line->whole.len > ANSWER_MAX)
-                break;
-            bytes += line->whole.len;
-            n++;
-        }
-        from--;
+        if (!takes(f, line->whole))
+            continue;
+        bytes += line->whole.len;
+        if (bytes > ANSWER_MAX)
+            break;
+        chosen[n++] = line;
     }
     isola_mp_map(out, 1);
     isola_mp_cstr(out, "lines");
     isola_mp_array(out, n);
-    for (size_t i = from; i < logs->count; i++) {
-        const struct isola__log_line *line = isola__logs_at(logs, i);
-        if (matches(f, line->address))
-            isola_buf_append(out, line->whole.data, line->whole.len);
-    }
+    while (n-- > 0)
+        isola_buf_append(out, chosen[n]->whole.data, chosen[n]->whole.len);
+    free(chosen);
 }
+
+/* What a gathering of them belongs to. */
+struct past {
+    struct isola__follow *follow; /* NULL: nobody follows, or not any more */
+    struct isola__log_filter filter;
+};
 
 struct merged {
     int64_t time_ms;
@@ -106,7 +71,8 @@ static int by_time(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static size_t collect(const struct isola__part *part, struct merged *out, size_t n, size_t max)
+static size_t collect(const struct isola__part *part, const struct isola__log_filter *f,
+                      struct merged *out, size_t n, size_t max)
 {
     struct isola_slice lines;
     if (!part->answered || !isola_mp_find(isola_buf_slice(&part->value), "lines", &lines))
@@ -117,8 +83,9 @@ static size_t collect(const struct isola__part *part, struct merged *out, size_t
         return n;
     struct isola_slice line;
     for (uint32_t i = 0; i < head.n && n < max && isola_mp_skip(&r, &line) == 0; i++) {
-        struct isola_slice address;
-        if (isola__log_line_read(line, &out[n].time_ms, &address)) {
+        struct isola__log_fields fields;
+        if (isola__log_fields_read(line, &fields) && isola__log_filter_takes(f, &fields)) {
+            out[n].time_ms = fields.time_ms;
             out[n].order = n;
             out[n].line = line;
             n++;
@@ -135,6 +102,7 @@ static void answer_lines(struct isola__gather *g)
         if (isola_mp_find(isola_buf_slice(&g->parts[i].value), "lines", &lines))
             max += isola_mp_count(lines);
     }
+    const struct past *past = g->arg;
     struct merged *all = calloc(max + 1, sizeof(*all));
     if (all == NULL) {
         isola__fail(g->from, g->id, ISOLA_ENOMEM, "no memory for %zu lines", max);
@@ -142,7 +110,7 @@ static void answer_lines(struct isola__gather *g)
     }
     size_t n = 0;
     for (size_t i = 0; i < g->nparts; i++)
-        n = collect(&g->parts[i], all, n, max);
+        n = collect(&g->parts[i], &past->filter, all, n, max);
     qsort(all, n, sizeof(*all), by_time);
     size_t from = n;
     size_t bytes = 0;
@@ -161,8 +129,11 @@ static void answer_lines(struct isola__gather *g)
 
 static void lines_done(struct isola__gather *g)
 {
+    struct past *past = g->arg;
+    struct isola__follow *follow = past->follow;
     answer_lines(g);
-    struct isola__follow *follow = g->arg;
+    isola__log_filter_free(&past->filter);
+    free(past);
     if (follow == NULL || follow->gather != g)
         return;
     follow->gather = NULL;
@@ -178,10 +149,10 @@ static void lines_done(struct isola__gather *g)
 void isola__follow_end(struct isola__follow *follow)
 {
     if (follow->gather != NULL)
-        follow->gather->arg = NULL;
+        ((struct past *)follow->gather->arg)->follow = NULL;
     follow->on = false;
     follow->gather = NULL;
-    filter_free(&follow->filter);
+    isola__log_filter_free(&follow->filter);
     isola_msgq_clear(&follow->waiting);
 }
 
@@ -204,9 +175,8 @@ static void follow_one(struct isola__follow *follow, const char *node, struct is
 
 void isola__follow_line(struct isola__agent *agent, const char *node, struct isola_slice line)
 {
-    int64_t time_ms;
-    struct isola_slice address;
-    if (!isola__log_line_read(line, &time_ms, &address))
+    struct isola__log_fields fields;
+    if (!isola__log_fields_read(line, &fields))
         return;
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
@@ -216,7 +186,7 @@ void isola__follow_line(struct isola__agent *agent, const char *node, struct iso
         return;
     }
     for (struct isola__client *c = agent->clients.first; c != NULL; c = c->next) {
-        if (c->follow.on && matches(&c->follow.filter, address))
+        if (c->follow.on && isola__log_filter_takes(&c->follow.filter, &fields))
             follow_one(&c->follow, node != NULL ? node : agent->opt.name, isola_buf_slice(&args));
     }
     if (node == NULL)
@@ -236,14 +206,11 @@ static bool anyone_follows(struct isola__agent *agent)
 static void peer_params(struct isola__agent *agent, const struct isola__log_filter *f,
                         uint64_t lines, struct isola_buf *out)
 {
-    isola_mp_map(out, 3 + (f->app != NULL) + (f->address != NULL));
+    isola_mp_map(out, 3 + isola__log_filter_keys(f));
     isola_mp_kbool(out, "local", true);
     isola_mp_kbool(out, "follow", anyone_follows(agent));
     isola_mp_kuint(out, "lines", lines);
-    if (f->app != NULL)
-        isola_mp_kstr(out, "app", f->app);
-    if (f->address != NULL)
-        isola_mp_kstr(out, "address", f->address);
+    isola__log_filter_write(f, out);
 }
 
 static void member_answered(struct isola__ask *ask, const struct isola_msg *answer)
@@ -279,13 +246,25 @@ static bool read_params(struct isola__conn *from, const struct isola_msg *m,
     }
     if (*limit > ISOLA_LOG_LINES_MAX)
         *limit = ISOLA_LOG_LINES_MAX;
-    if (!filter_read(params, filter)) {
-        isola__fail(from, m->id, ISOLA_EINVAL,
-                    "logs: \"app\" and \"address\" must be strings of at most %d bytes",
-                    ISOLA_ADDRESS_MAX);
-        return false;
+    const char *wrong = isola__log_filter_read(params, filter);
+    if (wrong != NULL)
+        isola__fail(from, m->id, ISOLA_EINVAL, "logs: %s", wrong);
+    return wrong == NULL;
+}
+
+/* Asks the other nodes, or the one that is named. False: there is none of that name. */
+static bool ask_members(struct isola__gather *g, const char *node, struct isola_slice params)
+{
+    struct isola__agent *agent = g->from->agent;
+    bool found = node == NULL || strcmp(node, agent->opt.name) == 0;
+    for (struct isola__member *member = agent->members.first; member != NULL;
+         member = member->next) {
+        if (node != NULL && strcmp(node, member->record.name) != 0)
+            continue;
+        isola__gather_ask(g, isola__member_conn(member), member->record.name, "logs", params);
+        found = true;
     }
-    return true;
+    return found;
 }
 
 void isola__logs_method(struct isola__conn *from, const struct isola_msg *m,
@@ -302,13 +281,17 @@ void isola__logs_method(struct isola__conn *from, const struct isola_msg *m,
     (void)isola_mp_find_bool(params, "follow", &follow);
     (void)isola_mp_find_bool(params, "local", &local);
     struct isola__gather *g = isola__gather_new(from, m->id, 1 + agent->members.count, lines_done);
+    struct past *past = isola_zalloc(sizeof(*past));
     g->limit = limit;
+    g->arg = past;
     if (follow) {
         isola__follow_end(&client->follow);
+        const char *wrong = isola__log_filter_read(params, &client->follow.filter);
+        ISOLA_CHECK(wrong == NULL); /* it has been read once */
         client->follow.on = true;
         client->follow.conn = from;
         client->follow.gather = g;
-        g->arg = &client->follow;
+        past->follow = &client->follow;
     }
     struct isola_buf own = {0};
     local_lines(&agent->logs, &filter, limit, &own);
@@ -316,13 +299,16 @@ void isola__logs_method(struct isola__conn *from, const struct isola_msg *m,
     if (!local) {
         struct isola_buf peers = {0};
         peer_params(agent, &filter, limit, &peers);
-        isola__gather_members(g, "logs", isola_buf_slice(&peers));
+        if (!ask_members(g, filter.node, isola_buf_slice(&peers))) {
+            g->id = 0; /* the answer is this one */
+            isola__fail(from, m->id, ISOLA_ENOENT, "no node named %s is known to node %s",
+                        filter.node, agent->opt.name);
+            if (follow)
+                isola__follow_end(&client->follow);
+        }
         isola_buf_free(&peers);
     }
-    if (follow)
-        client->follow.filter = filter;
-    else
-        filter_free(&filter);
+    past->filter = filter;
     isola__gather_start(g);
 }
 
@@ -339,5 +325,5 @@ void isola__logs_peer(struct isola__conn *from, const struct isola_msg *m,
     local_lines(&from->agent->logs, &filter, limit, &out);
     isola__reply_buf(from, m->id, &out);
     isola__peer_follow(from, follow);
-    filter_free(&filter);
+    isola__log_filter_free(&filter);
 }

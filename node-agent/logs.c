@@ -17,43 +17,9 @@
 #define LOG_FILE_MAX ((size_t)16 << 20)
 #define TEXT_MAX     ((size_t)64 << 10) /* a longer line is cut */
 
-struct fields {
-    int64_t time_ms;
-    struct isola_slice level, node, address, text;
-};
-
-static bool known_level(struct isola_slice level)
-{
-    return isola_slice_is(level, "debug") || isola_slice_is(level, "info") ||
-           isola_slice_is(level, "warn") || isola_slice_is(level, "error");
-}
-
-static bool read_fields(struct isola_slice line, struct fields *f)
-{
-    uint64_t time_ms;
-    if (!isola_mp_find_uint(line, "time", &time_ms) || time_ms > (uint64_t)1 << 53 ||
-        !isola_mp_find_str(line, "level", &f->level) || !known_level(f->level) ||
-        !isola_mp_find_str(line, "node", &f->node) || f->node.len > ISOLA_NODE_NAME_MAX ||
-        !isola_mp_find_str(line, "address", &f->address) || f->address.len > ISOLA_ADDRESS_MAX ||
-        !isola_mp_find_str(line, "text", &f->text))
-        return false;
-    f->time_ms = (int64_t)time_ms;
-    return true;
-}
-
-bool isola__log_line_read(struct isola_slice line, int64_t *time_ms, struct isola_slice *address)
-{
-    struct fields f;
-    if (!read_fields(line, &f))
-        return false;
-    *time_ms = f.time_ms;
-    *address = f.address;
-    return true;
-}
-
 /* --- the ring --- */
 
-static struct isola__log_line *ring_add(struct isola__logs *logs, const struct fields *f)
+static struct isola__log_line *ring_add(struct isola__logs *logs, const struct isola__log_fields *f)
 {
     struct isola_buf b = {0};
     isola_mp_map(&b, 5);
@@ -134,7 +100,7 @@ static json_t *json_text(struct isola_slice s)
     return j != NULL ? j : json_string("(not UTF-8)");
 }
 
-static void file_add(struct isola__logs *logs, const struct fields *f)
+static void file_add(struct isola__logs *logs, const struct isola__log_fields *f)
 {
     if (logs->file == NULL)
         return;
@@ -195,11 +161,12 @@ static void load_line(struct isola__logs *logs, const char *text, size_t len)
     if (j != NULL &&
         json_unpack(j, "{s:I, s:s%, s:s%, s:s%, s:s%}", "time", &time_ms, "level", &s[0], &n[0],
                     "node", &s[1], &n[1], "address", &s[2], &n[2], "text", &s[3], &n[3]) == 0) {
-        struct fields f = {time_ms, isola_slice(s[0], n[0]), isola_slice(s[1], n[1]),
-                           isola_slice(s[2], n[2]),
-                           isola_slice_cut(isola_slice(s[3], n[3]), TEXT_MAX)};
-        if (time_ms >= 0 && known_level(f.level) && f.node.len <= ISOLA_NODE_NAME_MAX &&
-            f.address.len <= ISOLA_ADDRESS_MAX)
+        struct isola__log_fields f = {time_ms, isola_slice(s[0], n[0]), isola_slice(s[1], n[1]),
+                                      isola_slice(s[2], n[2]),
+                                      isola_slice_cut(isola_slice(s[3], n[3]), TEXT_MAX)};
+        unsigned level;
+        if (time_ms >= 0 && isola__log_level(f.level, &level) &&
+            f.node.len <= ISOLA_NODE_NAME_MAX && f.address.len <= ISOLA_ADDRESS_MAX)
             (void)ring_add(logs, &f);
     }
     json_decref(j);
@@ -271,8 +238,8 @@ void isola__logs_free(struct isola__logs *logs)
 
 void isola__logs_add(struct isola__logs *logs, struct isola_slice line)
 {
-    struct fields f;
-    if (!read_fields(line, &f)) {
+    struct isola__log_fields f;
+    if (!isola__log_fields_read(line, &f)) {
         isola_log(ISOLA_LOG_WARN, "the actor-host sent a log line that is none");
         return;
     }

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "base/msg.h"
+#include "node-agent/log_filter.h"
 
 #define ISOLA_LOG_LINES_MAX 10000
 #define ISOLA_LOG_BYTES_MAX ((size_t)64 << 20)
@@ -26,12 +27,6 @@ struct isola__log_line {
     int64_t time_ms;
     struct isola_slice address; /* of whole */
     struct isola_slice whole;   /* msgpack */
-};
-
-/* Which lines: all, those of one app, or of one address. Zero: all. */
-struct isola__log_filter {
-    char *app;     /* owned, or NULL */
-    char *address; /* owned, or NULL */
 };
 
 struct isola__logs {
@@ -81,9 +76,5 @@ LOOP_THREAD void isola__logs_method(struct isola__conn *from, const struct isola
                                     struct isola_slice params);
 LOOP_THREAD void isola__logs_peer(struct isola__conn *from, const struct isola_msg *m,
                                   struct isola_slice params);
-
-/* Fields of a line; false when it is none. */
-ANY_THREAD bool isola__log_line_read(struct isola_slice line, int64_t *time_ms,
-                                     struct isola_slice *address);
 
 #endif

@@ -188,8 +188,12 @@ void isola__find(struct isola__conn *from, const struct isola_msg *m, struct iso
         isola__fail(from, m->id, ISOLA_EINVAL, "find: \"of\" is missing or no app or address");
         return;
     }
-    if (memchr(of.data, '/', of.len) == NULL) {
-        at.app = of;
+    const uint8_t *slash = memchr(of.data, '/', of.len);
+    size_t rest = slash != NULL ? (size_t)(of.data + of.len - slash) - 1 : 0;
+    if (slash == NULL || (rest > 0 && memchr(slash + 1, '/', rest) == NULL)) {
+        at.app = isola_slice(of.data, slash != NULL ? (size_t)(slash - of.data) : of.len);
+        if (slash != NULL)
+            at.type = isola_slice(slash + 1, rest);
     } else if (isola_address_parse(of, &at, &err) != 0) {
         isola__fail(from, m->id, ISOLA_EINVAL, "find: %s", err.text);
         return;

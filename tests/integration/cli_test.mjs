@@ -61,7 +61,7 @@ test('wrong usage: status 2, one line, nothing sent', { concurrency }, async (t)
     [['ask', 'a/B/c', ''], /^ctl: the event is empty/],
     [['on', 'a/B/c', 'x', '--count', '0'], /^ctl: option '--count' needs a whole number from 1/],
     [['ps', 'no such'], /^ctl: 'no such' is not the name of an app/],
-    [['logs', 'a/b'], 'ctl: "a/b" is not an address: it has the form app/Type/key'],
+    [['logs', 'a/'], "ctl: 'a/' is no app, app/Type or app/Type/key (apps and types are made of letters, digits, - and _)"],
     [['ps', '--node', 'http://localhost'], /^ctl: --node http:\/\/localhost: this release reaches agents by unix sockets only/],
   ];
   for (const [args, line] of cases) {

@@ -15,6 +15,7 @@ const files = {
   'counter.js': `import { step } from './lib/step.js';
 export default (self) => {
   self.state.n ??= 0;
+  console.log('begins');
   self.on('add', () => (self.state.n += step));
   self.on('boom', () => { setTimeout(() => { throw new TypeError('it broke'); }); });
   self.on('say', (text) => { console.warn(text); });
@@ -93,6 +94,7 @@ test('deploys what is saved, and keeps what actors keep', async (t) => {
   const [, command] = await dev.says(/ask it {2}(ctl --node \S+ ask shop\/Counter\/one EVENT)\n/);
   assert.equal(command, `ctl --node ${dev.node} ask shop/Counter/one EVENT`);
   assert.equal(await dev.ask('add'), '1');
+  await dev.says(/Counter\/one {2}begins\n/);
 
   await t.test('a module of a module', async () => {
     write(dir, 'lib/step.js', 'export const step = 10;\n');
@@ -129,7 +131,7 @@ test('deploys what is saved, and keeps what actors keep', async (t) => {
     await dev.ask('say', '"look here"');
     await dev.says(/ warn +dev shop\/Counter\/one {2}look here\n/);
     await dev.ask('boom');
-    await dev.says(/ error dev shop\/Counter\/one {2}crashed: TypeError: it broke\n +at .*shop\/counter\.js:5:/);
+    await dev.says(/ error dev shop\/Counter\/one {2}crashed: TypeError: it broke\n +at .*shop\/counter\.js:6:/);
   });
   const running = await pids(dev);
   await dev.stop();
