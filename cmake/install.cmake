@@ -3,6 +3,7 @@
 #   bin/                  node-agent, ctl
 #   lib/isola/            actor-host, the addon and what it loads, node (the pinned Node.js), esbuild, client (the package `isola`), templates (`ctl new`),
 #                         isola.schema.json
+#   share/man/            ctl(1), node-agent(8), isola.json(5), made of what the programs say themselves
 #   share/doc/isola/      documentation, examples, licences
 #
 # Programs find lib/isola from where they are themselves (isola_path_installed in base/path.h), so the prefix may be any, and may change. Licences:
@@ -38,4 +39,11 @@ set(ISOLA_PACKAGE ${CMAKE_CURRENT_LIST_DIR}/package)
 install(CODE "
   configure_file(${ISOLA_PACKAGE}/isola.service.in ${CMAKE_BINARY_DIR}/package/isola.service @ONLY)
   file(INSTALL ${CMAKE_BINARY_DIR}/package/isola.service DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\")
+")
+
+# The man pages say what the programs and docs/manifest.md do: they are made of that when they are installed, and are never of another version.
+install(CODE "
+  execute_process(COMMAND ${ISOLA_NODE_DIR}/bin/node ${CMAKE_CURRENT_LIST_DIR}/man.mjs $<TARGET_FILE:ctl> $<TARGET_FILE:node-agent>
+    ${CMAKE_SOURCE_DIR}/docs/manifest.md ${CMAKE_BINARY_DIR}/package/man COMMAND_ERROR_IS_FATAL ANY)
+  file(INSTALL ${CMAKE_BINARY_DIR}/package/man DESTINATION \"\${CMAKE_INSTALL_PREFIX}/share\")
 ")

@@ -40,10 +40,33 @@ test('what is installed runs from where it is, moved or not, and goes again', as
     // What it runs must be there: here it is below `dest`.
     const here = join(dir, 'isola.service');
     writeFileSync(here, unit.replaceAll(prefix, dest + prefix));
-    const verified = analyze('verify', here);
+    const verified = analyze('verify', '--man=no', here); // the pages are not where `man` looks
     assert.deepEqual([verified.status, verified.stdout, verified.stderr], [0, '', '']);
     const { status, stdout } = analyze('security', '--offline=yes', '--threshold=25', here); // of 100
     assert.equal(status, 0, stdout);
+  });
+
+  await t.test('man pages say all that the programs do', (t) => {
+    const page = (name) => readFileSync(join(dest + prefix, 'share/man', name), 'utf8');
+    const said = (program, ...args) => execFileSync(join(bin, program), args, { encoding: 'utf8' });
+    const plain = (roff) => roff.replaceAll('\\-', '-').replaceAll(/\\f[BRI]|\\&/g, '');
+    const commands = [...said('ctl', '--help').split('Commands:\n')[1].split('\n\n')[0].matchAll(/^ {2}([a-z-]+)/gm)].map(([, name]) => name).filter((name) => name !== 'help');
+    assert.ok(commands.length > 15);
+    const ctl = plain(page('man1/ctl.1'));
+    for (const name of commands) {
+      assert.match(ctl, new RegExp(`^\\.SS ctl ${name} `, 'm'));
+      for (const [option] of said('ctl', 'help', name).matchAll(/^ {2}(-\w, )?--[a-z-]+/gm)) assert.ok(ctl.includes(`\n${option.trim()}`), `${name}: ${option}`);
+    }
+    const agent = plain(page('man8/node-agent.8'));
+    for (const [, option] of said('node-agent', '--help').matchAll(/^ {2}(--[a-z-]+)/gm)) assert.match(agent, new RegExp(`^${option}\\b`, 'm'));
+    const manifest = plain(page('man5/isola.json.5'));
+    for (const [, key] of readFileSync(join(root, 'docs/manifest.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)) assert.match(manifest, new RegExp(`^${key.replace('$', '\\$')}`, 'm'));
+    if (spawnSync('man', ['--version']).error) return t.skip('there is no man');
+    for (const name of ['man1/ctl.1', 'man8/node-agent.8', 'man5/isola.json.5']) {
+      const shown = spawnSync('man', ['--warnings', '-l', join(dest + prefix, 'share/man', name)], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '80' } });
+      assert.deepEqual([shown.status, shown.stderr], [0, '']);
+      assert.match(shown.stdout, /SEE ALSO/);
+    }
   });
 
   await t.test('a node of it, in another place than it was installed in', async () => {
