@@ -3,7 +3,7 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build install uninstall run test bench chaos crash net asan tsan fuzz lint format clean help
+.PHONY: setup build install uninstall deb run test bench chaos crash net asan tsan fuzz lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -35,6 +35,11 @@ install:
 
 uninstall:
 	@cmake -DBUILD='$(CURDIR)/build' -DPREFIX='$(PREFIX)' -DDESTDIR='$(DESTDIR)' -P cmake/uninstall.cmake
+
+# build/isola_VERSION_ARCH.deb
+deb: build
+	@cpack --config build/CPackConfig.cmake -B build/package >build/package.log 2>&1 || { cat build/package.log; exit 1; }
+	@mv build/package/*.deb build/ && ls build/*.deb
 
 run: build
 	@KEEP=$(KEEP) $(NODE) examples/airports/run.mjs
@@ -90,6 +95,7 @@ help:
 	@echo 'make setup    install what is missing (Debian packages, npm ci); prints nothing when all is there'
 	@echo 'make build    node-agent, actor-host and ctl into build/bin'
 	@echo 'make install  into PREFIX (/usr/local) below DESTDIR; make uninstall removes it (docs/install.md)'
+	@echo 'make deb      a Debian package, into build/'
 	@echo 'make run      the tour: two agents, 20,000 real flights, a crash, a checked table (KEEP=1 leaves the agents up)'
 	@echo 'make test     every test'
 	@echo 'make bench    the comparisons with Erlang, Moleculer, workerd and bare V8, and the bars (BENCH_MS=500: quick; docs/bench.md)'

@@ -399,7 +399,7 @@ static const char general_options[] =
     "Options of all commands, before or after them:\n"
     "  --node SOCKET    the agent to talk to: a path, or unix:PATH (default:\n"
     "                   $ISOLA_NODE, else $ISOLA_DATA/agent.sock, else\n"
-    "                   ~/.isola/agent.sock)\n"
+    "                   ~/.isola/agent.sock, else /run/isola/agent.sock)\n"
     "  --json           one JSON document on stdout, {\"error\":{\"code\",\"message\"}}\n"
     "                   for failures\n"
     "  -h, --help       this help, or that of a command\n"

@@ -18,6 +18,9 @@
 #include "cli/commands.h"
 #include "cli/text.h"
 
+/* Of the node that the system runs: isola.service. */
+#define SERVICE_SOCKET "/run/isola/agent.sock"
+
 #define MAX_OPERANDS   1000
 #define MAX_TIMEOUT_MS (24u * 3600 * 1000)
 #define MAX_LINES      10000u
@@ -459,9 +462,13 @@ int isola__options_socket(const char *node, char **out, struct isola_err *err)
         const struct passwd *user = getpwuid(getuid());
         home = user != NULL ? user->pw_dir : NULL;
     }
-    if (home == NULL)
+    char *own = home != NULL ? isola_format("%s/.isola/agent.sock", home) : NULL;
+    bool service = (own == NULL || access(own, F_OK) != 0) && access(SERVICE_SOCKET, F_OK) == 0;
+    if (own == NULL && !service)
         return isola_fail(err, ISOLA_EINVAL,
                           "there is no home directory to look for an agent in; use --node");
-    *out = isola_format("%s/.isola/agent.sock", home);
+    if (service)
+        free(own);
+    *out = service ? isola_strdup(SERVICE_SOCKET) : own;
     return 0;
 }

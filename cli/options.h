@@ -67,9 +67,8 @@ isola__options_parse(int argc, char **argv, struct isola__options *out, struct i
 ANY_THREAD void isola__options_free(struct isola__options *o);
 
 /* The path of the agent's socket: from `node` (a path, or unix:PATH), else $ISOLA_NODE, else
- * $ISOLA_DATA/agent.sock, else
- * ~/.isola/agent.sock. Absolute; the caller frees. ISOLA_EINVAL: a URL of another kind, or no home.
- */
+ * $ISOLA_DATA/agent.sock, else ~/.isola/agent.sock, else, where there is none, that of the system's
+ * service. Absolute; the caller frees. ISOLA_EINVAL: a URL of another kind, or no home. */
 ANY_THREAD ISOLA_MUST_USE int isola__options_socket(const char *node, char **out,
                                                     struct isola_err *err);
 

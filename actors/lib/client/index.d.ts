@@ -63,7 +63,7 @@ export class Ref<H extends Handlers = Handlers, E extends Events = Events> exten
 }
 
 export interface ConnectOptions {
-  /** Path of an agent's socket, also as "unix:/path". Default: $ISOLA_NODE, else agent.sock in $ISOLA_DATA, else in ~/.isola. */
+  /** Path of an agent's socket, also as "unix:/path". Default: $ISOLA_NODE, else agent.sock in $ISOLA_DATA, else in ~/.isola, else /run/isola/agent.sock. */
   socket?: string;
 }
 

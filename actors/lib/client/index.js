@@ -2,6 +2,7 @@
 //
 // Isola for any Node.js program on the host of an agent: `import { actor, connect } from 'isola'`.
 import EventEmitter from 'node:events';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -11,10 +12,12 @@ import { Ref, addressOf } from './ref.js';
 
 const CLOSE_TIMEOUT = 5000; // ms
 
-/** $ISOLA_NODE, else agent.sock in $ISOLA_DATA, else in ~/.isola. */
+/** $ISOLA_NODE, else agent.sock in $ISOLA_DATA, else in ~/.isola, else, where there is none, that of the system's service. */
 function defaultSocket() {
   if (process.env.ISOLA_NODE) return process.env.ISOLA_NODE;
-  return join(process.env.ISOLA_DATA || join(homedir(), '.isola'), 'agent.sock');
+  if (process.env.ISOLA_DATA) return join(process.env.ISOLA_DATA, 'agent.sock');
+  const own = join(homedir(), '.isola', 'agent.sock'), service = '/run/isola/agent.sock';
+  return !existsSync(own) && existsSync(service) ? service : own;
 }
 
 function pathOf(socket) {
