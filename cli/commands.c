@@ -11,12 +11,14 @@ static const struct isola__command commands[] = {
               "modules of its actor types with esbuild, and hands them to the cluster, which\n"
               "takes all of them or none. Files called NAME.actor.js or .ts are actors without\n"
               "being listed; with those alone no manifest is needed.\n",
+     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
+                 "  ctl deploy . -m \"carts keep their order\"\n"
                  "  ctl --json deploy . | jq -r .release\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE,
      .run = isola__run_deploy},
     {.name = "dev",
      .synopsis = "[DIR]",
@@ -42,6 +44,48 @@ static const struct isola__command commands[] = {
                  "  ctl new counter shop && ctl dev shop\n",
      .max = 2,
      .run = isola__run_new},
+    {.name = "releases",
+     .synopsis = "[APP]",
+     .summary = "list what was deployed, when and by whom",
+     .about = "Lists the deploys of an app, the newest first: which release each made current,\n"
+              "when, who deployed it, and what they said. The last 10 releases are kept.\n"
+              "Without APP, the current release of every app.\n",
+     .own_options = "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n",
+     .wait_ms = "10000",
+     .examples = "  ctl releases shop\n"
+                 "  ctl --json releases shop | jq -r .back\n",
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_UTC,
+     .run = isola__run_releases},
+    {.name = "rollback",
+     .synopsis = "APP [RELEASE]",
+     .summary = "make an earlier release current again",
+     .about = "Makes the release current again that was so before the current one, or the one\n"
+              "whose id begins with RELEASE. Done twice it goes two back: what was left by a\n"
+              "roll-back is reached by its id only. Nothing is bundled or built, and nodes are\n"
+              "sent only what they have not got.\n",
+     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n",
+     .wait_ms = "120000",
+     .examples = "  ctl rollback shop\n"
+                 "  ctl rollback shop 83ab -m \"carts were lost\"\n",
+     .min = 1,
+     .max = 2,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE,
+     .run = isola__run_rollback},
+    {.name = "diff",
+     .synopsis = "APP [A [B]]",
+     .summary = "see what two releases have different",
+     .about = "Prints what release B has different from A: types that came, went or have\n"
+              "other code, with the sizes of their bundles, and keys of the manifest. B is the\n"
+              "current release unless it is given, A the one that \"ctl rollback\" would go to.\n"
+              "Ids may be given by their beginning.\n",
+     .wait_ms = "60000",
+     .examples = "  ctl diff shop\n"
+                 "  ctl diff shop 83ab 05f7\n",
+     .min = 1,
+     .max = 3,
+     .options = ISOLA__OPT_TIMEOUT,
+     .run = isola__run_diff},
     {.name = "ask",
      .synopsis = "ADDRESS EVENT [JSON…]",
      .summary = "send an event to an actor and print its reply",

@@ -34,6 +34,9 @@ ANY_THREAD void isola__command_help(const struct isola__command *command, struct
 void isola__run_deploy(struct isola__cli *cli);
 void isola__run_dev(struct isola__cli *cli);
 void isola__run_new(struct isola__cli *cli);
+void isola__run_releases(struct isola__cli *cli);
+void isola__run_rollback(struct isola__cli *cli);
+void isola__run_diff(struct isola__cli *cli);
 void isola__run_ask(struct isola__cli *cli);
 void isola__run_emit(struct isola__cli *cli);
 void isola__run_on(struct isola__cli *cli);

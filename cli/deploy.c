@@ -3,9 +3,13 @@
  * `ctl deploy DIR`: read the manifest, bundle, send. Nothing is sent before everything is right
  * here; whether the cluster takes it is the agent's to say, all of it or nothing.
  */
+#include "cli/deploy.h"
+
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -20,17 +24,48 @@
 /* Of a frame, for the envelope around the release. */
 #define ENVELOPE_ROOM 4096u
 
+/* "user@host", as far as this machine says so. */
+static char *who(void)
+{
+    const struct passwd *user = getpwuid(getuid());
+    char host[65] = "";
+    if (gethostname(host, sizeof(host) - 1) != 0)
+        host[0] = '\0';
+    char *name = user != NULL ? isola_strdup(user->pw_name)
+                              : isola_format("user %lu", (unsigned long)getuid());
+    char *whole = isola_format("%.100s@%s", name, *host != '\0' ? host : "?");
+    free(name);
+    return whole;
+}
+
+int isola__deploy_note(struct isola__cli *cli, struct isola_release *r, struct isola_err *err)
+{
+    const char *message = cli->options.message != NULL ? cli->options.message : "";
+    if (!isola_release_text_ok(isola_slice_str(message), ISOLA_RELEASE_MESSAGE_MAX))
+        return isola_fail(err, ISOLA_EINVAL,
+                          "the message must be UTF-8 and have %d bytes at the most",
+                          ISOLA_RELEASE_MESSAGE_MAX);
+    r->by = who();
+    r->message = isola_strdup(message);
+    return 0;
+}
+
 /* The release as `deploy` takes it. */
-static int encode(const struct isola_manifest *m, const struct isola_buf *text,
-                  const struct isola__bundles *bundles, struct isola_buf *out,
-                  struct isola_err *err)
+static int encode(struct isola__cli *cli, const struct isola_manifest *m,
+                  const struct isola_buf *text, const struct isola__bundles *bundles,
+                  struct isola_buf *out, struct isola_err *err)
 {
     struct isola_release release = {.app = m->name,
                                     .manifest = isola_buf_slice(text),
                                     .nbundles = bundles->n,
                                     .bundles = bundles->bundles};
+    int rc = isola__deploy_note(cli, &release, err);
+    if (rc != 0)
+        return rc;
     isola_release_identify(&release);
     isola_release_encode(&release, out);
+    free(release.by);
+    free(release.message);
     if (out->failed)
         return isola_fail(err, ISOLA_ENOMEM, "out of memory for the release");
     if (out->len > ISOLA_FRAME_MAX - ENVELOPE_ROOM)
@@ -55,6 +90,14 @@ static void list(struct isola_buf *out, const char *title, const json_t *names, 
     isola_buf_puts(out, "\n");
 }
 
+void isola__deploy_nodes(const json_t *result, struct isola_buf *out)
+{
+    const json_t *later = json_object_get(result, "later");
+    list(out, "  nodes  ", json_object_get(result, "nodes"), "");
+    if (json_array_size(later) > 0)
+        list(out, "  later  ", later, " (not there now; gets the release when it is back)");
+}
+
 static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
 {
     if (cli->options.json) {
@@ -71,10 +114,7 @@ static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
     isola__text_clean(&out, isola__text_of(json_object_get(result, "release")));
     isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
     list(&out, "  types  ", json_object_get(result, "types"), "");
-    list(&out, "  nodes  ", json_object_get(result, "nodes"), "");
-    const json_t *later = json_object_get(result, "later");
-    if (json_array_size(later) > 0)
-        list(&out, "  later  ", later, " (not there now; gets the release when it is back)");
+    isola__deploy_nodes(result, &out);
     isola__out(cli, &out);
 }
 
@@ -97,7 +137,7 @@ void isola__run_deploy(struct isola__cli *cli)
     if (rc == 0)
         rc = isola__bundle(dir, manifest, &bundles, &err);
     if (rc == 0)
-        rc = encode(manifest, &text, &bundles, &release, &err);
+        rc = encode(cli, manifest, &text, &bundles, &release, &err);
     json_t *result = rc == 0 ? isola__call(cli, "deploy", &release, DEPLOY_MS, NULL) : NULL;
     if (rc != 0)
         isola__fail(cli, &err);

@@ -29,7 +29,7 @@
 #define MAX_TEXT       512u
 #define MAX_COUNT      UINT64_C(1000000000000)
 
-/* Values over the characters, so that only -h, -f, -n and -o have short forms. */
+/* Values over the characters, so that only -h, -f, -n, -o and -m have short forms. */
 enum {
     LONG_NODE = 256,
     LONG_JSON,
@@ -78,6 +78,7 @@ static const struct option longs[] = {
     {"since", required_argument, NULL, LONG_SINCE},
     {"grep", required_argument, NULL, LONG_GREP},
     {"from", required_argument, NULL, LONG_FROM},
+    {"message", required_argument, NULL, 'm'},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -252,6 +253,10 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->from = optarg;
         seen->bits |= ISOLA__OPT_FROM;
         return some_text("--from", optarg, MAX_TEXT, err);
+    case 'm':
+        o->message = optarg;
+        seen->bits |= ISOLA__OPT_MESSAGE;
+        return 0;
     case LONG_CHECK:
         o->check = true;
         seen->bits |= ISOLA__OPT_CHECK;
@@ -306,7 +311,7 @@ static int scan(int argc, char **argv, struct isola__options *o, struct seen *se
             continue;
         }
         optopt = 0;
-        int c = getopt_long(argc, argv, "-:hfn:o:", longs, NULL);
+        int c = getopt_long(argc, argv, "-:hfn:o:m:", longs, NULL);
         if (c == -1)
             break;
         int rc = 0;
@@ -359,6 +364,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_SINCE   ? "--since"
            : bit == ISOLA__OPT_GREP    ? "--grep"
            : bit == ISOLA__OPT_FROM    ? "--from"
+           : bit == ISOLA__OPT_MESSAGE ? "--message"
                                        : "--lines";
 }
 

@@ -31,7 +31,8 @@ enum isola__option {
     ISOLA__OPT_SINCE = 131072,
     ISOLA__OPT_GREP = 262144,
     ISOLA__OPT_FROM = 524288,
-    ISOLA__OPT_END = 1048576, /* behind the last */
+    ISOLA__OPT_MESSAGE = 1048576,
+    ISOLA__OPT_END = 2097152, /* behind the last */
 };
 
 struct isola__command;
@@ -56,6 +57,7 @@ struct isola__options {
     const char *since;   /* a time, not looked at yet, or NULL */
     const char *grep;    /* or NULL */
     const char *from;    /* a node's name, or NULL */
+    const char *message; /* or NULL */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };

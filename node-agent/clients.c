@@ -10,6 +10,7 @@
 #include "base/msgpack.h"
 #include "node-agent/admin.h"
 #include "node-agent/agent.h"
+#include "node-agent/earlier.h"
 #include "node-agent/inspect.h"
 #include "node-agent/letters.h"
 #include "node-agent/links.h"
@@ -362,6 +363,9 @@ static const struct isola__method methods[] = {
     {"deploy", isola__deploy},
     {"missing", isola__missing},
     {"pieces", isola__pieces},
+    {"rollback", isola__rollback},
+    {"releases", isola__releases_method},
+    {"release", isola__release_method},
     {"init", isola__init},
     {"token", isola__token},
     {"remove", isola__remove},

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/earlier.h"
 
 #define DEPLOYS_MAX      4 /* each holds a release of up to 64 MB */
 #define CHECK_LIMIT_MS   60000
@@ -28,9 +29,14 @@ struct isola__deploy {
     struct isola__agent *agent;
     struct isola__conn *from; /* counted */
     uint64_t id;
-    struct isola_release *release;
+    struct isola_release *release; /* NULL: of a roll-back, not found yet */
     struct isola__pull files;
     struct isola__ask check;
+    /* Of a roll-back. */
+    struct isola_release *note; /* its app, by and message; NULL: it is a deploy */
+    char *wanted;               /* the beginning of an id, or "" */
+    char before[ISOLA_RELEASE_ID_SIZE];
+    struct isola__earlier earlier;
     struct part *parts;
     size_t nparts, outstanding;
     struct isola_err refused;
@@ -45,6 +51,8 @@ static void finish(struct isola__deploy *d)
     deploys->first = d->next;
     deploys->count--;
     isola_release_free(d->release);
+    isola_release_free(d->note);
+    free(d->wanted);
     isola__conn_unref(d->from);
     free(d->parts);
     free(d);
@@ -80,9 +88,11 @@ static void succeed(struct isola__deploy *d, bool unchanged)
 {
     const struct isola_release *r = d->release;
     struct isola_buf out = {0};
-    isola_mp_map(&out, 6);
+    isola_mp_map(&out, 6 + (d->note != NULL));
     isola_mp_kstr(&out, "app", r->app);
     isola_mp_kstr(&out, "release", r->id);
+    if (d->note != NULL)
+        isola_mp_kstr(&out, "before", d->before);
     isola_mp_kbool(&out, "unchanged", unchanged);
     isola_mp_cstr(&out, "types");
     isola_mp_array(&out, r->nbundles);
@@ -158,17 +168,20 @@ static void commit(struct isola__deploy *d)
     struct isola__releases *releases = &d->agent->releases;
     struct isola_err err;
     d->release->revision = isola__releases_next_revision(releases);
+    d->release->deployed_ms = isola_clock_wall_ms();
     int rc = isola__releases_put(releases, d->release, &err);
     if (rc != 0) {
         refuse(d, rc, err.text);
         return;
     }
-    isola_log(ISOLA_LOG_INFO, "release %s of %s is current now", d->release->id, d->release->app);
+    isola_log(ISOLA_LOG_INFO, "release %s of %s is current %s", d->release->id, d->release->app,
+              d->note != NULL ? "again" : "now");
     struct isola_buf params = {0};
-    isola_mp_map(&params, 3);
+    isola_mp_map(&params, 4);
     isola_mp_kstr(&params, "app", d->release->app);
     isola_mp_kstr(&params, "release", d->release->id);
     isola_mp_kuint(&params, "revision", d->release->revision);
+    isola_mp_kuint(&params, "deployed_ms", (uint64_t)d->release->deployed_ms);
     /* Whoever is live now: a node that joined since the others prepared fetches it, then answers.
      */
     begin_parts(d);
@@ -206,6 +219,41 @@ static void prepared(struct isola__ask *ask, const struct isola_msg *answer)
         prepared_all(d);
 }
 
+/* Who lacks files pulls them first. */
+static unsigned prepare_limit(const struct isola__deploy *d)
+{
+    return d->release->files.len > 0 ? PULL_LIMIT_MS : PREPARE_LIMIT_MS;
+}
+
+/* Of a roll-back: one that has not got the release is sent it. */
+static void offered(struct isola__ask *ask, const struct isola_msg *answer)
+{
+    struct part *part = (struct part *)ask;
+    struct isola__deploy *d = part->deploy;
+    struct isola__conn *conn = isola__member_conn(part->member);
+    struct isola_err err;
+    int code = answer->kind == ISOLA_MSG_REPLY ? 0 : isola__answer_error(answer, &err);
+    /* EINVAL: an older version, which takes whole ones only. */
+    if (conn == NULL || (code != ISOLA_ENOENT && code != ISOLA_EINVAL)) {
+        prepared(ask, answer);
+        return;
+    }
+    struct isola_buf params = {0};
+    isola__release_to_member(d->release, &params);
+    part->ask = (struct isola__ask){.cb = prepared};
+    isola__ask(conn, &part->ask, "prepare", isola_buf_slice(&params), prepare_limit(d));
+    isola_buf_free(&params);
+}
+
+/* What says which release it is, without its content. */
+static void brief_params(const struct isola_release *r, struct isola_buf *out)
+{
+    isola_mp_map(out, 2 + ISOLA_RELEASE_NOTE_PAIRS);
+    isola_mp_kstr(out, "app", r->app);
+    isola_mp_kstr(out, "release", r->id);
+    isola_release_put_note(r, out);
+}
+
 static void checked(struct isola__ask *ask, const struct isola_msg *answer)
 {
     struct isola__deploy *d =
@@ -225,10 +273,12 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
         return;
     }
     struct isola_buf params = {0};
-    isola__release_to_member(d->release, &params);
+    if (d->note != NULL)
+        brief_params(d->release, &params);
+    else
+        isola__release_to_member(d->release, &params);
     begin_parts(d);
-    ask_members(d, "prepare", &params, d->release->files.len > 0 ? PULL_LIMIT_MS : PREPARE_LIMIT_MS,
-                prepared);
+    ask_members(d, "prepare", &params, prepare_limit(d), d->note != NULL ? offered : prepared);
     if (--d->outstanding == 0)
         prepared_all(d);
 }
@@ -280,7 +330,8 @@ static void files_checked(struct isola__pull *pull)
         check(d);
 }
 
-static void start(struct isola__deploy *d)
+/* `from`: whom the files can be pulled from; NULL: they are to be here. */
+static void begin(struct isola__deploy *d, struct isola__conn *from)
 {
     struct isola__agent *agent = d->agent;
     const struct isola__current *current =
@@ -289,10 +340,51 @@ static void start(struct isola__deploy *d)
         unchanged(d);
     } else if (d->release->files.len > 0) {
         d->files.cb = files_checked;
-        isola__packages_pull(&agent->packages, &d->files, d->release->files, NULL);
+        isola__packages_pull(&agent->packages, &d->files, d->release->files, from);
     } else {
         check(d);
     }
+}
+
+/* --- a roll-back --- */
+
+static void found(struct isola__earlier *earlier, struct isola_release *r,
+                  const struct isola_err *err)
+{
+    struct isola__deploy *d =
+        (struct isola__deploy *)((char *)earlier - offsetof(struct isola__deploy, earlier));
+    if (r == NULL) {
+        refuse(d, err->code, err->text);
+        return;
+    }
+    free(r->by);
+    free(r->message);
+    r->by = isola_strdup(d->note->by != NULL ? d->note->by : "");
+    r->message = isola_strdup(d->note->message != NULL ? d->note->message : "");
+    r->restores = d->note->restores;
+    d->release = r;
+    begin(d, earlier->from);
+}
+
+static void start(struct isola__deploy *d)
+{
+    struct isola_err err;
+    if (d->note == NULL) {
+        begin(d, NULL);
+        return;
+    }
+    struct isola__earlier *e = &d->earlier;
+    *e = (struct isola__earlier){.agent = d->agent, .cb = found, .app = d->note->app};
+    /* Only now: the deploys before it in the queue are done. */
+    int rc = isola__earlier_target(d->agent, d->note->app, isola_slice_str(d->wanted), e->id,
+                                   &d->note->restores, &err);
+    if (rc != 0) {
+        refuse(d, rc, err.text);
+        return;
+    }
+    memcpy(d->before, isola__releases_current(&d->agent->releases, d->note->app)->id,
+           sizeof(d->before));
+    isola__earlier_get(e);
 }
 
 /* The release in `params`; answers the asker when there is none. */
@@ -318,7 +410,8 @@ static struct isola_release *decode(struct isola__conn *from, const struct isola
     return r;
 }
 
-void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+/* A deploy that waits for its turn. NULL: the asker has been told why there is none. */
+static struct isola__deploy *queued(struct isola__conn *from, const struct isola_msg *m)
 {
     struct isola__agent *agent = from->agent;
     struct isola__deploys *deploys = &agent->deploys;
@@ -326,22 +419,24 @@ void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct i
         isola__fail(from, m->id, ISOLA_EUNREACHABLE,
                     "node %s is still starting; try again when it has said that it is ready",
                     agent->opt.name);
-        return;
+        return NULL;
     }
     if (deploys->count >= DEPLOYS_MAX) {
         isola__fail(from, m->id, ISOLA_EOVERLOAD, "%d deploys wait on node %s already", DEPLOYS_MAX,
                     agent->opt.name);
-        return;
+        return NULL;
     }
-    struct isola_release *r = decode(from, m, params);
-    if (r == NULL)
-        return;
     struct isola__deploy *d = isola_zalloc(sizeof(*d));
     d->agent = agent;
     d->from = from;
     isola__conn_ref(from);
     d->id = m->id;
-    d->release = r;
+    return d;
+}
+
+static void enqueue(struct isola__deploy *d)
+{
+    struct isola__deploys *deploys = &d->agent->deploys;
     struct isola__deploy **at = &deploys->first;
     while (*at != NULL)
         at = &(*at)->next;
@@ -349,6 +444,53 @@ void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct i
     deploys->count++;
     if (deploys->first == d)
         start(d);
+}
+
+/* One that was never enqueued; the asker has been told. */
+static void discard(struct isola__deploy *d)
+{
+    isola_release_free(d->note);
+    free(d->wanted);
+    isola__conn_unref(d->from);
+    free(d);
+}
+
+void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__deploy *d = queued(from, m);
+    if (d == NULL)
+        return;
+    d->release = decode(from, m, params);
+    if (d->release == NULL) {
+        discard(d);
+        return;
+    }
+    d->release->restores = 0;
+    enqueue(d);
+}
+
+void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola_slice app, wanted = {0};
+    struct isola_err err;
+    struct isola__deploy *d = queued(from, m);
+    if (d == NULL)
+        return;
+    d->note = isola_zalloc(sizeof(*d->note));
+    if (!isola_mp_find_str(params, "app", &app) || app.len == 0) {
+        isola__fail(from, m->id, ISOLA_EINVAL, "rollback: \"app\" is missing");
+        discard(d);
+        return;
+    }
+    if (isola_release_read_note(params, d->note, &err) != 0) {
+        isola__fail(from, m->id, err.code, "%s", err.text);
+        discard(d);
+        return;
+    }
+    (void)isola_mp_find_str(params, "release", &wanted);
+    d->note->app = isola_strndup((const char *)app.data, app.len);
+    d->wanted = isola_strndup((const char *)wanted.data, wanted.len);
+    enqueue(d);
 }
 
 /* --- the other side --- */
@@ -363,6 +505,34 @@ void isola__prepared_expire(struct isola__prepared *p, uint64_t now)
 {
     if (p->release != NULL && now - p->at_ms > PREPARED_MS)
         isola__prepared_clear(p);
+}
+
+/* The release that `params` names without its content; answers the asker when it is not here. */
+static struct isola_release *already_here(struct isola__conn *from, const struct isola_msg *m,
+                                          struct isola_slice params)
+{
+    struct isola_slice app, id;
+    struct isola_release *r = NULL;
+    struct isola_err err;
+    if (!isola_mp_find_str(params, "app", &app) || !isola_mp_find_str(params, "release", &id)) {
+        isola__fail(from, m->id, ISOLA_EINVAL, "prepare: \"app\" or \"release\" is missing");
+        return NULL;
+    }
+    char *name = isola_strndup((const char *)app.data, app.len);
+    char *release = isola_strndup((const char *)id.data, id.len);
+    int rc = isola_catalog_release(from->agent->catalog, name, release, &r, &err);
+    free(name);
+    free(release);
+    /* A copy that is damaged is as good as none: then it is sent. */
+    if (rc == ISOLA_EIO)
+        rc = ISOLA_ENOENT;
+    if (rc == 0)
+        rc = isola_release_read_note(params, r, &err);
+    if (rc == 0)
+        return r;
+    isola_release_free(r);
+    isola__fail(from, m->id, rc, "%s", err.text);
+    return NULL;
 }
 
 /* Takes `r`. The member may be gone meanwhile. */
@@ -401,7 +571,10 @@ static void prepare_pulled(struct isola__pull *pull)
 
 void isola__prepare(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
-    struct isola_release *r = decode(from, m, params);
+    struct isola_slice manifest;
+    struct isola_release *r = isola_mp_find(params, "manifest", &manifest)
+                                  ? decode(from, m, params)
+                                  : already_here(from, m, params);
     if (r == NULL)
         return;
     if (r->files.len == 0) {
@@ -440,7 +613,7 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
     struct isola_release *r = member->prepared.release;
     struct isola_slice app;
     struct isola_slice id;
-    uint64_t revision;
+    uint64_t revision, deployed;
     struct isola_err err;
     if (!isola_mp_find_str(params, "app", &app) || !isola_mp_find_str(params, "release", &id) ||
         !isola_mp_find_uint(params, "revision", &revision) || revision == 0) {
@@ -455,6 +628,8 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
         return;
     }
     r->revision = revision;
+    if (isola_mp_find_uint(params, "deployed_ms", &deployed) && deployed <= INT64_MAX)
+        r->deployed_ms = (int64_t)deployed;
     int rc = isola__releases_put(&agent->releases, r, &err);
     if (rc != 0) {
         isola__fail(from, m->id, rc, "%s", err.text);

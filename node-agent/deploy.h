@@ -7,6 +7,8 @@
  * no return; then every live peer commits, one that has come since after it has fetched the
  * release. A peer that is lost on the way does not hold it up: it fetches the release when it comes
  * back. Any refusal before the commit leaves all as it was.
+ * A roll-back is a deploy of a release that the cluster has: the peers are asked first whether they
+ * have it too, and sent it only when they have not.
  * Deploys through one agent go one after another.
  */
 #ifndef ISOLA_NODE_AGENT_DEPLOY_H
@@ -33,6 +35,9 @@ LOOP_THREAD void isola__prepared_expire(struct isola__prepared *prepared, uint64
 /* The method `deploy`, of a client. */
 LOOP_THREAD void isola__deploy(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params);
+/* The method `rollback`, of a client. */
+LOOP_THREAD void isola__rollback(struct isola__conn *from, const struct isola_msg *m,
+                                 struct isola_slice params);
 /* Methods of other agents. */
 LOOP_THREAD void isola__prepare(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "store/deploys.h"
 
 #define FETCH_LIMIT_MS   30000
 #define RELEASE_LIMIT_MS 60000
@@ -239,10 +240,12 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 
 static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
-    isola_mp_map(out, 5 + more);
+    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more);
     isola_mp_kstr(out, "app", r->app);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);
+    isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
+    isola_release_put_note(r, out);
     isola_release_put_content(r, out);
 }
 
@@ -251,10 +254,16 @@ void isola__release_params(const struct isola_release *r, struct isola_buf *out)
     release_params(r, 0, out);
 }
 
+/* With its files, and room for `more` pairs. */
+static void to_member(const struct isola_release *r, size_t more, struct isola_buf *out)
+{
+    release_params(r, (r->files.len > 0) + more, out);
+    isola_release_put_files(r, out);
+}
+
 void isola__release_to_member(const struct isola_release *r, struct isola_buf *out)
 {
-    release_params(r, r->files.len > 0, out);
-    isola_release_put_files(r, out);
+    to_member(r, 0, out);
 }
 
 /* --- what is prepared of them --- */
@@ -406,11 +415,16 @@ static int decode_fetched(struct isola__releases *releases, const struct isola_m
 {
     if (answer->kind == ISOLA_MSG_FAIL)
         return isola__answer_error(answer, err);
-    struct isola_slice value = isola__value(answer);
+    struct isola_slice value = isola__value(answer), deploys;
     struct isola_release *r = NULL;
     int rc = isola_release_decode(value, &r, err);
     if (rc != 0)
         return rc;
+    if (isola_mp_find(value, "deploys", &deploys) && /* older versions say nothing of them */
+        (rc = isola_deploys_read(deploys, &releases->deploys, err)) != 0) {
+        isola_release_free(r);
+        return rc;
+    }
     if (strcmp(r->app, releases->fetch_app) != 0 ||
         !isola_mp_find_uint(value, "revision", &r->revision) || r->revision == 0) {
         rc = isola_fail(err, ISOLA_EPROTO, "it is of app %s, revision %llu", r->app,
@@ -428,7 +442,9 @@ static int take_fetched(struct isola__releases *releases, const struct isola_rel
     const struct isola__current *current = isola__releases_current(releases, releases->fetch_app);
     if (current != NULL && current->revision >= r->revision)
         return 0;
-    int rc = isola__releases_put(releases, r, err);
+    int rc = isola_catalog_learn(releases->agent->catalog, r->app, &releases->deploys, err);
+    if (rc == 0)
+        rc = isola__releases_put(releases, r, err);
     if (rc == 0) {
         isola_log(ISOLA_LOG_INFO, "release %s of %s was fetched from node %s", r->id, r->app,
                   releases->fetch_from->record.name);
@@ -445,6 +461,7 @@ static void fetch_ended(struct isola__releases *releases, struct isola_release *
         isola_log(ISOLA_LOG_WARN, "the release of %s could not be fetched from node %s: %s",
                   releases->fetch_app, releases->fetch_from->record.name, err->text);
     isola_release_free(r);
+    isola_deploys_free(&releases->deploys);
     /* Had or failed: this offer is done with, another node's of the same app is not. */
     offers_remove(&releases->fetch_from->offers, releases->fetch_app);
     free(releases->fetch_app);
@@ -519,24 +536,47 @@ void isola__releases_sync(struct isola__releases *releases)
     check_here(releases);
 }
 
+/* Appends the current release of `app`, and what its deploys were; or that of `id`. */
+static int append_release(struct isola__agent *agent, const char *app, const char *id,
+                          struct isola_buf *out, struct isola_err *err)
+{
+    struct isola_release *r = NULL;
+    struct isola_deploys deploys = {0};
+    int rc = id != NULL ? isola_catalog_release(agent->catalog, app, id, &r, err)
+                        : isola_catalog_current(agent->catalog, app, &r, err);
+    if (rc == 0 && id == NULL)
+        rc = isola_catalog_deploys(agent->catalog, app, &deploys, err);
+    if (rc == 0) {
+        to_member(r, id == NULL, out);
+        if (id == NULL) {
+            isola_mp_cstr(out, "deploys");
+            isola_deploys_write(&deploys, out);
+        }
+    }
+    isola_deploys_free(&deploys);
+    isola_release_free(r);
+    return rc;
+}
+
 void isola__fetch(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
 {
-    struct isola_slice name;
+    struct isola_slice name, release;
     struct isola_err err;
-    struct isola_release *r = NULL;
     if (!isola_mp_find_str(params, "app", &name) || name.len > APP_MAX) {
         isola__fail(from, m->id, ISOLA_EINVAL, "fetch: \"app\" is missing or no app's name");
         return;
     }
-    char *app = isola_strndup((const char *)name.data, name.len);
-    int rc = isola_catalog_current(from->agent->catalog, app, &r, &err);
+    char *app = isola_strndup((const char *)name.data, name.len), *id = NULL;
+    if (isola_mp_find_str(params, "release", &release))
+        id = isola_strndup((const char *)release.data, release.len);
+    struct isola_buf out = {0};
+    int rc = append_release(from->agent, app, id, &out, &err);
     free(app);
-    if (rc != 0) {
-        isola__fail(from, m->id, rc, "%s", err.text);
+    free(id);
+    if (rc == 0) {
+        isola__reply_buf(from, m->id, &out);
         return;
     }
-    struct isola_buf out = {0};
-    isola__release_to_member(r, &out);
-    isola_release_free(r);
-    isola__reply_buf(from, m->id, &out);
+    isola_buf_free(&out);
+    isola__fail(from, m->id, rc, "%s", err.text);
 }

@@ -15,6 +15,7 @@
 #include "node-agent/conn.h"
 #include "node-agent/packages.h"
 #include "store/catalog.h"
+#include "store/deploys.h"
 #include "store/manifest.h"
 
 struct isola__member;
@@ -35,6 +36,7 @@ struct isola__releases {
     char *fetch_app;
     struct isola__pull pull;          /* of the files of what was fetched, */
     struct isola_release *pulled;     /* this */
+    struct isola_deploys deploys;     /* that came with what is fetched */
     struct isola__awaiting *awaiting; /* who is answered when nothing is under way */
 };
 

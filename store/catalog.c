@@ -2,7 +2,8 @@
  *
  * The catalog of releases. `release` holds each release whole, in its wire form, under its id;
  * `current` says which of an app's it is, and since which deploy. Releases are never changed: a
- * deploy adds one and moves the app's pointer in one transaction.
+ * deploy adds one and moves the app's pointer in one transaction. `deploy` is the list of these
+ * deploys; which of them stay, and with them their releases, deploys.h says.
  *
  * Every release read is decoded as if a stranger had sent it, its hash included, so a damaged file
  * is noticed here.
@@ -20,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "store/deploys.h"
 #include "store/sqlite.h"
 
 static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
@@ -31,6 +33,11 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "  deployed_ms INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE prepared (release TEXT NOT NULL REFERENCES release (id), type TEXT NOT NULL,"
     "  key TEXT NOT NULL, digest BLOB NOT NULL, code BLOB NOT NULL, PRIMARY KEY (release, type))",
+    "CREATE TABLE deploy (app TEXT NOT NULL, revision INTEGER NOT NULL, release TEXT NOT NULL,"
+    "  deployed_ms INTEGER NOT NULL, who TEXT NOT NULL, message TEXT NOT NULL,"
+    "  restores INTEGER NOT NULL, PRIMARY KEY (app, revision)) WITHOUT ROWID;"
+    "INSERT INTO deploy (app, revision, release, deployed_ms, who, message, restores)"
+    "  SELECT app, revision, release, deployed_ms, '', '', 0 FROM current",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
@@ -48,8 +55,18 @@ enum statement {
     IS_CURRENT,
     PREPARE,
     PREPARED,
+    RELEASE,
+    DEPLOYS,
+    NOTE,
+    LEARN,
+    UNNOTE,
+    DROP,
     STATEMENTS
 };
+#define CURRENT_ROWS                                                                               \
+    "SELECT r.id, r.content, c.revision, c.deployed_ms, d.who, d.message, d.restores"              \
+    " FROM current c JOIN release r ON r.id = c.release"                                           \
+    " LEFT JOIN deploy d ON d.app = c.app AND d.revision = c.revision"
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -61,10 +78,8 @@ static const char *const sql[STATEMENTS] = {
     [MOVE] = "INSERT INTO current (app, release, revision, deployed_ms) VALUES (?1, ?2, ?3, ?4)"
              " ON CONFLICT (app) DO UPDATE SET release = excluded.release,"
              " revision = excluded.revision, deployed_ms = excluded.deployed_ms",
-    [CURRENT] = "SELECT r.id, r.content, c.revision, c.deployed_ms"
-                " FROM current c JOIN release r ON r.id = c.release WHERE c.app = ?1",
-    [EACH] = "SELECT r.id, r.content, c.revision, c.deployed_ms"
-             " FROM current c JOIN release r ON r.id = c.release ORDER BY c.app",
+    [CURRENT] = CURRENT_ROWS " WHERE c.app = ?1",
+    [EACH] = CURRENT_ROWS " ORDER BY c.app",
     [REVISION] = "SELECT coalesce(max(revision), 0) FROM current",
     [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
     [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
@@ -72,6 +87,20 @@ static const char *const sql[STATEMENTS] = {
                 " VALUES (?1, ?2, ?3, ?4, ?5)",
     [PREPARED] = "SELECT type, key, digest, code FROM prepared WHERE release = ?1"
                  " ORDER BY type",
+    [RELEASE] = "SELECT id, content, 0, 0, NULL, NULL, 0 FROM release"
+                " WHERE id = ?2 AND app = ?1",
+    [DEPLOYS] = "SELECT revision, release, deployed_ms, who, message, restores FROM deploy"
+                " WHERE app = ?1 ORDER BY revision DESC",
+    [NOTE] = "INSERT OR REPLACE INTO deploy"
+             " (app, revision, release, deployed_ms, who, message, restores)"
+             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [LEARN] = "INSERT OR IGNORE INTO deploy"
+              " (app, revision, release, deployed_ms, who, message, restores)"
+              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [UNNOTE] = "DELETE FROM deploy WHERE app = ?1 AND revision = ?2",
+    [DROP] = "DELETE FROM release WHERE app = ?1"
+             " AND id NOT IN (SELECT release FROM deploy WHERE app = ?1)"
+             " AND id NOT IN (SELECT release FROM current)",
 };
 
 struct isola_catalog {
@@ -133,13 +162,54 @@ static int refuse_older(struct isola_catalog *c, const struct isola_release *r,
     return code;
 }
 
-static int put(struct isola_catalog *c, const struct isola_release *r, struct isola_slice content,
-               struct isola_err *err)
+static int note(struct isola_catalog *c, enum statement how, const char *app,
+                const struct isola_deploy *d, struct isola_err *err)
 {
-    int64_t now = isola_clock_wall_ms();
-    int code = refuse_older(c, r, err);
+    sqlite3_stmt *stmt = c->stmt[how];
+    isola__bind_text(stmt, 1, isola_slice_str(app));
+    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)d->revision);
+    isola__bind_text(stmt, 3, isola_slice_str(d->release));
+    sqlite3_bind_int64(stmt, 4, d->deployed_ms);
+    isola__bind_text(stmt, 5, isola_slice_str(d->by != NULL ? d->by : ""));
+    isola__bind_text(stmt, 6, isola_slice_str(d->message != NULL ? d->message : ""));
+    sqlite3_bind_int64(stmt, 7, (sqlite3_int64)d->restores);
+    return run(c, how, err);
+}
+
+/* Drops deploys that are not to be kept, then releases that have none. */
+static int drop_old(struct isola_catalog *c, const char *app, struct isola_err *err)
+{
+    struct isola_deploys deploys;
+    int code = isola_catalog_deploys(c, app, &deploys, err);
     if (code != 0)
         return code;
+    bool *keep = isola_zalloc(deploys.count + 1);
+    isola_deploys_keep(&deploys, keep);
+    for (size_t i = 0; code == 0 && i < deploys.count; i++) {
+        if (keep[i])
+            continue;
+        isola__bind_text(c->stmt[UNNOTE], 1, isola_slice_str(app));
+        sqlite3_bind_int64(c->stmt[UNNOTE], 2, (sqlite3_int64)deploys.list[i].revision);
+        code = run(c, UNNOTE, err);
+    }
+    free(keep);
+    isola_deploys_free(&deploys);
+    if (code != 0 || (code = run(c, FORGET, err)) != 0)
+        return code;
+    isola__bind_text(c->stmt[DROP], 1, isola_slice_str(app));
+    return run(c, DROP, err);
+}
+
+static int put(struct isola_catalog *c, const struct isola_release *r, struct isola_slice content,
+               bool late, struct isola_err *err)
+{
+    int64_t now = isola_clock_wall_ms();
+    struct isola_deploy how = {.revision = r->revision,
+                               .restores = r->restores,
+                               .deployed_ms = r->deployed_ms > 0 ? r->deployed_ms : now,
+                               .by = r->by,
+                               .message = r->message};
+    memcpy(how.release, r->id, sizeof(how.release));
     sqlite3_stmt *add = c->stmt[ADD], *move = c->stmt[MOVE];
     isola__bind_text(add, 1, isola_slice_str(r->id));
     isola__bind_text(add, 2, isola_slice_str(r->app));
@@ -147,14 +217,29 @@ static int put(struct isola_catalog *c, const struct isola_release *r, struct is
     int rc = sqlite3_bind_blob64(add, 4, content.data, content.len, SQLITE_STATIC);
     if (rc != SQLITE_OK)
         return isola__db_fail(&c->db, rc, "write", err);
-    if ((code = run(c, ADD, err)) != 0)
-        return code;
-    isola__bind_text(move, 1, isola_slice_str(r->app));
-    isola__bind_text(move, 2, isola_slice_str(r->id));
-    sqlite3_bind_int64(move, 3, (sqlite3_int64)r->revision);
-    sqlite3_bind_int64(move, 4, r->deployed_ms > 0 ? r->deployed_ms : now);
-    code = run(c, MOVE, err);
-    return code == 0 ? run(c, FORGET, err) : code;
+    int code = run(c, ADD, err);
+    if (code == 0)
+        code = note(c, late ? LEARN : NOTE, r->app, &how, err);
+    if (code == 0 && !late) {
+        isola__bind_text(move, 1, isola_slice_str(r->app));
+        isola__bind_text(move, 2, isola_slice_str(r->id));
+        sqlite3_bind_int64(move, 3, (sqlite3_int64)r->revision);
+        sqlite3_bind_int64(move, 4, how.deployed_ms);
+        code = run(c, MOVE, err);
+    }
+    return code == 0 ? drop_old(c, r->app, err) : code;
+}
+
+/* The end of a transaction, in which `code` has come up. */
+static int end(struct isola_catalog *c, int code, struct isola_err *err)
+{
+    if (code == 0)
+        code = run(c, COMMIT, err);
+    if (code != 0 && !sqlite3_get_autocommit(c->db.handle)) {
+        sqlite3_step(c->stmt[ROLLBACK]);
+        sqlite3_reset(c->stmt[ROLLBACK]);
+    }
+    return code;
 }
 
 int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
@@ -170,28 +255,49 @@ int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, st
                           "2^63 - 1",
                           r->id, r->app);
     struct isola_buf content = {0};
-    isola_release_encode(r, &content);
+    struct isola_release bare = *r;
+    bare.by = bare.message = NULL;
+    bare.restores = 0;
+    isola_release_encode(&bare, &content);
     if (content.failed) {
         isola_buf_free(&content);
         return isola_fail(err, ISOLA_ENOMEM, "release %s of app \"%s\": out of memory", r->id,
                           r->app);
     }
+    struct isola_err late = {0};
     int code = run(c, BEGIN, err);
     if (code == 0)
-        code = put(c, r, isola_buf_slice(&content), err);
-    if (code == 0)
-        code = run(c, COMMIT, err);
-    if (code != 0 && !sqlite3_get_autocommit(c->db.handle)) {
-        sqlite3_step(c->stmt[ROLLBACK]);
-        sqlite3_reset(c->stmt[ROLLBACK]);
-    }
+        code = refuse_older(c, r, &late);
+    if (code == 0 || code == ISOLA_EEXIST)
+        code = put(c, r, isola_buf_slice(&content), code != 0, err);
+    else if (late.code != 0)
+        *err = late;
+    code = end(c, code, err);
     isola_buf_free(&content);
+    if (code == 0 && late.code != 0)
+        code = isola_fail(err, late.code, "%s", late.text);
     return code;
+}
+
+int isola_catalog_learn(struct isola_catalog *c, const char *app,
+                        const struct isola_deploys *deploys, struct isola_err *err)
+{
+    int code = run(c, BEGIN, err);
+    for (size_t i = 0; code == 0 && i < deploys->count; i++)
+        code = note(c, LEARN, app, &deploys->list[i], err);
+    return end(c, code, err);
 }
 
 /* --- get --- */
 
-/* The release in the row (id, content, revision, deployed_ms) that `stmt` stands at. */
+static char *text_of(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    return isola_strdup(text != NULL ? text : "");
+}
+
+/* The release in the row (id, content, revision, deployed_ms, who, message, restores) that `stmt`
+ * stands at. */
 static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_release **out,
                     struct isola_err *err)
 {
@@ -209,6 +315,11 @@ static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_re
     }
     r->revision = (uint64_t)sqlite3_column_int64(stmt, 2);
     r->deployed_ms = sqlite3_column_int64(stmt, 3);
+    free(r->by);
+    free(r->message);
+    r->by = text_of(stmt, 4);
+    r->message = text_of(stmt, 5);
+    r->restores = (uint64_t)sqlite3_column_int64(stmt, 6);
     *out = r;
     return 0;
 }
@@ -226,6 +337,51 @@ int isola_catalog_current(struct isola_catalog *c, const char *app, struct isola
         code = isola_fail(err, ISOLA_ENOENT, "no app \"%s\" is deployed", app);
     else
         code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return code;
+}
+
+int isola_catalog_release(struct isola_catalog *c, const char *app, const char *id,
+                          struct isola_release **out, struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[RELEASE];
+    int code;
+    isola__bind_text(stmt, 1, isola_slice_str(app));
+    isola__bind_text(stmt, 2, isola_slice_str(id));
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        code = read_row(c, stmt, out, err);
+    else if (rc == SQLITE_DONE)
+        code = isola_fail(err, ISOLA_ENOENT, "release %s of app \"%s\" is not here", id, app);
+    else
+        code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return code;
+}
+
+int isola_catalog_deploys(struct isola_catalog *c, const char *app, struct isola_deploys *out,
+                          struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[DEPLOYS];
+    int rc, code = 0;
+    *out = (struct isola_deploys){0};
+    isola__bind_text(stmt, 1, isola_slice_str(app));
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct isola_deploy d = {.revision = (uint64_t)sqlite3_column_int64(stmt, 0),
+                                 .deployed_ms = sqlite3_column_int64(stmt, 2),
+                                 .by = text_of(stmt, 3),
+                                 .message = text_of(stmt, 4),
+                                 .restores = (uint64_t)sqlite3_column_int64(stmt, 5)};
+        struct isola_slice id = isola__column(stmt, 1);
+        memcpy(d.release, id.data, id.len < sizeof(d.release) ? id.len : 0);
+        isola_deploys_add(out, &d);
+    }
+    if (rc != SQLITE_DONE) {
+        code = isola__db_fail(&c->db, rc, "read", err);
+        isola_deploys_free(out);
+    }
     sqlite3_reset(stmt);
     sqlite3_clear_bindings(stmt);
     return code;

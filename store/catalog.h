@@ -12,8 +12,11 @@
 #include "base/error.h"
 
 struct isola_catalog;
+struct isola_deploys;
 
-#define ISOLA_RELEASE_ID_SIZE 17 /* 16 hex digits and NUL */
+#define ISOLA_RELEASE_ID_SIZE     17   /* 16 hex digits and NUL */
+#define ISOLA_RELEASE_BY_MAX      200  /* bytes, of who deployed */
+#define ISOLA_RELEASE_MESSAGE_MAX 1000 /* bytes, of what they say of it */
 
 /* A release: the manifest, for each actor type a bundle (ES module) and its source map (may be
  * empty), and what files it has. */
@@ -29,6 +32,9 @@ struct isola_release {
     uint64_t revision; /* which deploy made it current: the higher one wins when nodes meet; 0 while
                           not current */
     int64_t deployed_ms;
+    /* Of the deploy that made it current, no part of the release itself (deploys.h). */
+    char *by, *message; /* NULL: not known */
+    uint64_t restores;
     struct isola_slice manifest;
     size_t nbundles;
     struct isola_bundle *bundles;
@@ -43,30 +49,54 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola
 POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 
 /* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
- * files, release (id), revision, deployed_ms), both ways. decode copies, checks everything
- * (manifest parsed, a bundle for each type and no other, the tree decoded, the id recomputed) and
- * returns a fresh release, its bundles in the manifest's order. ISOLA_EINVAL names the key that is
- * missing or wrong; ISOLA_EMANIFEST. */
+ * files, release (id), revision, deployed_ms, by, message, restores), both ways. decode copies,
+ * checks everything (manifest parsed, a bundle for each type and no other, the tree decoded, the id
+ * recomputed) and returns a fresh release, its bundles in the manifest's order. ISOLA_EINVAL names
+ * the key that is missing or wrong; ISOLA_EMANIFEST. */
 ANY_THREAD ISOLA_MUST_USE int
 isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err);
 ANY_THREAD void isola_release_encode(const struct isola_release *r, struct isola_buf *out);
 /* Two pairs of that map: the manifest and the bundles; and the third, if there are files. */
 ANY_THREAD void isola_release_put_content(const struct isola_release *r, struct isola_buf *out);
 ANY_THREAD void isola_release_put_files(const struct isola_release *r, struct isola_buf *out);
+/* Three pairs of it: by, message, restores; and those of a map, into `r`: ISOLA_EINVAL. */
+#define ISOLA_RELEASE_NOTE_PAIRS 3u
+ANY_THREAD void isola_release_put_note(const struct isola_release *r, struct isola_buf *out);
+ANY_THREAD ISOLA_MUST_USE int
+isola_release_read_note(struct isola_slice map, struct isola_release *r, struct isola_err *err);
+/* Is it text that a note may have: UTF-8 of no more than `max` bytes, without NUL? */
+ANY_THREAD bool isola_release_text_ok(struct isola_slice s, size_t max);
 ANY_THREAD void isola_release_free(struct isola_release *r);
 /* Computes r->id from its content. */
 ANY_THREAD void isola_release_identify(struct isola_release *r);
+/* The same for one bundle: its code and its map. */
+ANY_THREAD void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_RELEASE_ID_SIZE]);
 
-/* Stores `r` and makes it its app's current one at `r->revision` (1 … 2^63 - 1), in one
- * transaction; refused with ISOLA_EEXIST when the app's current revision is higher already, or the
- * same with an id that sorts behind r->id (so that nodes that deployed at once agree); ISOLA_EINVAL
- * when r->id is not that of its content. */
+/* Stores `r`, makes it its app's current one at `r->revision` (1 … 2^63 - 1), notes the deploy and
+ * drops releases that are not to be kept any more (deploys.h), in one transaction. Refused with
+ * ISOLA_EEXIST when the app's current revision is higher already, or the same with an id that sorts
+ * behind r->id (so that nodes that deployed at once agree): then it is stored and noted all the
+ * same; ISOLA_EINVAL when r->id is not that of its content. */
 POOL_THREAD ISOLA_MUST_USE int
 isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err);
 /* The current release of `app`; ISOLA_ENOENT. The caller frees. */
 POOL_THREAD ISOLA_MUST_USE int isola_catalog_current(struct isola_catalog *c, const char *app,
                                                      struct isola_release **out,
                                                      struct isola_err *err);
+/* That of this id, whether it is current or not, without revision and note; ISOLA_ENOENT. The
+ * caller frees. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_release(struct isola_catalog *c, const char *app,
+                                                     const char *id, struct isola_release **out,
+                                                     struct isola_err *err);
+/* The deploys of `app` that are known, the newest first; none when there is no such app. The caller
+ * frees. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_deploys(struct isola_catalog *c, const char *app,
+                                                     struct isola_deploys *out,
+                                                     struct isola_err *err);
+/* Notes those of them that were not known. */
+POOL_THREAD ISOLA_MUST_USE int isola_catalog_learn(struct isola_catalog *c, const char *app,
+                                                   const struct isola_deploys *deploys,
+                                                   struct isola_err *err);
 /* Calls `each` for the current release of every app (whole, borrowed for the call), by name. One
  * that is damaged is left out and the rest are still called; the result is then the first failure.
  * `each` must not use the catalog, but for isola_catalog_prepared. */

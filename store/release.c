@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A release on the wire and in the catalog: a msgpack map
- * {app, manifest, bundles: [{type, code, map}], files, release (id), revision, deployed_ms}.
+ * {app, manifest, bundles: [{type, code, map}], files, release (id), revision, deployed_ms, by,
+ * message, restores}.
  *
  * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles and files, each field behind
  * its length (8 bytes, little-endian), the bundles in the order of their types' names, the files
@@ -17,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
+#include "base/utf8.h"
 #include "store/manifest.h"
 #include "store/tree.h"
 
@@ -61,6 +63,18 @@ void isola_release_identify(struct isola_release *r)
     free(order);
 }
 
+void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_RELEASE_ID_SIZE])
+{
+    crypto_generichash_state h;
+    uint8_t digest[32];
+    ISOLA_CHECK(sodium_init() >= 0);
+    crypto_generichash_init(&h, NULL, 0, sizeof(digest));
+    hash_field(&h, b->code);
+    hash_field(&h, b->map);
+    crypto_generichash_final(&h, digest, sizeof(digest));
+    sodium_bin2hex(hash, ISOLA_RELEASE_ID_SIZE, digest, (ISOLA_RELEASE_ID_SIZE - 1) / 2);
+}
+
 /* --- encoding --- */
 
 void isola_release_put_content(const struct isola_release *r, struct isola_buf *out)
@@ -87,15 +101,23 @@ void isola_release_put_files(const struct isola_release *r, struct isola_buf *ou
     }
 }
 
+void isola_release_put_note(const struct isola_release *r, struct isola_buf *out)
+{
+    isola_mp_kstr(out, "by", r->by != NULL ? r->by : "");
+    isola_mp_kstr(out, "message", r->message != NULL ? r->message : "");
+    isola_mp_kuint(out, "restores", r->restores);
+}
+
 void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
 {
-    isola_mp_map(out, r->files.len > 0 ? 7 : 6);
+    isola_mp_map(out, (r->files.len > 0 ? 7 : 6) + ISOLA_RELEASE_NOTE_PAIRS);
     isola_mp_kstr(out, "app", r->app);
     isola_release_put_content(r, out);
     isola_release_put_files(r, out);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);
     isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
+    isola_release_put_note(r, out);
 }
 
 /* --- decoding --- */
@@ -108,6 +130,8 @@ void isola_release_free(struct isola_release *r)
         free(r->bundles[i].type);
     free(r->bundles);
     free(r->app);
+    free(r->by);
+    free(r->message);
     free(r->memory);
     free(r);
 }
@@ -219,6 +243,46 @@ static int read_numbers(struct isola_slice map, struct isola_release *r, struct 
     return 0;
 }
 
+bool isola_release_text_ok(struct isola_slice s, size_t max)
+{
+    size_t n = 0;
+    uint32_t code;
+    for (size_t i = 0; i < s.len; i += n) {
+        n = isola_utf8_next(s.data + i, s.len - i, &code);
+        if (n == 0 || code == 0)
+            return false;
+    }
+    return s.len <= max;
+}
+
+static int read_text(struct isola_slice map, const char *key, size_t max, char **out,
+                     struct isola_err *err)
+{
+    struct isola_slice any, text;
+    if (!isola_mp_find(map, key, &any))
+        return 0;
+    if (!isola_mp_find_str(map, key, &text) || !isola_release_text_ok(text, max))
+        return isola_fail(err, ISOLA_EINVAL,
+                          "release: \"%s\" must be a string of UTF-8, %zu bytes at the most", key,
+                          max);
+    free(*out);
+    *out = isola_strndup((const char *)text.data, text.len);
+    return 0;
+}
+
+int isola_release_read_note(struct isola_slice map, struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice any;
+    int code = read_text(map, "by", ISOLA_RELEASE_BY_MAX, &r->by, err);
+    if (code == 0)
+        code = read_text(map, "message", ISOLA_RELEASE_MESSAGE_MAX, &r->message, err);
+    if (code == 0 && isola_mp_find(map, "restores", &any) &&
+        (!isola_mp_find_uint(map, "restores", &r->restores) || r->restores > INT64_MAX))
+        code = isola_fail(err, ISOLA_EINVAL,
+                          "release: \"restores\" must be a whole number >= 0 below 2^63");
+    return code;
+}
+
 static int check_id(struct isola_slice map, const struct isola_release *r, struct isola_err *err)
 {
     struct isola_slice any, id;
@@ -260,7 +324,8 @@ int isola_release_decode(struct isola_slice map, struct isola_release **out, str
     r->nbundles = m->ntypes;
     r->bundles = isola_zalloc(m->ntypes * sizeof(*r->bundles));
     if ((code = read_bundles(bundles, m, r, err)) != 0 || (code = read_files(map, r, err)) != 0 ||
-        (code = read_numbers(map, r, err)) != 0 || (code = own_bytes(r, err)) != 0)
+        (code = read_numbers(map, r, err)) != 0 ||
+        (code = isola_release_read_note(map, r, err)) != 0 || (code = own_bytes(r, err)) != 0)
         goto fail;
     isola_release_identify(r);
     if ((code = check_id(map, r, err)) != 0)

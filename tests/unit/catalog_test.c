@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
+#include "store/deploys.h"
 #include "store/tree.h"
 #include "tests/tempdir.h"
 
@@ -480,12 +481,185 @@ static void takes_over_schema_1(void **state)
     struct isola_catalog *c = opened();
     assert_int_equal(put(c, &good, &err), 0);
     isola_catalog_close(c);
-    sql("DROP TABLE prepared; PRAGMA user_version = 1");
+    sql("DROP TABLE prepared; DROP TABLE deploy; PRAGMA user_version = 1");
     c = opened();
     is_current(c, &good);
+    struct isola_deploys deploys;
+    assert_int_equal(isola_catalog_deploys(c, "shop", &deploys, &err), 0);
+    assert_int_equal(deploys.count, 1); /* that it was deployed is known, by whom not */
+    assert_string_equal(deploys.list[0].release, "05f7a6054c32568f");
+    assert_int_equal(deploys.list[0].revision, good.revision);
+    assert_string_equal(deploys.list[0].by, "");
+    isola_deploys_free(&deploys);
     assert_int_equal(
         isola_catalog_prepare(c, "05f7a6054c32568f", "Cart", "k", isola_slice_str("one"), &err), 0);
     isola_catalog_close(c);
+}
+
+/* The deploys of "shop", newest first: the last letters of what they deployed, a roll-back's in
+ * brackets. */
+static void deploys_are(struct isola_catalog *c, const char *expected)
+{
+    struct isola_deploys deploys;
+    struct isola_err err = {0};
+    char letters[400] = "";
+    assert_int_equal(isola_catalog_deploys(c, "shop", &deploys, &err), 0);
+    for (size_t i = 0; i < deploys.count; i++) {
+        const struct isola_deploy *d = &deploys.list[i];
+        bool back = d->restores != 0;
+        snprintf(letters + strlen(letters), sizeof(letters) - strlen(letters), "%s%s%s",
+                 back ? "(" : "", d->message, back ? ")" : "");
+        assert_string_equal(d->by, "ada@here");
+    }
+    assert_string_equal(letters, expected);
+    isola_deploys_free(&deploys);
+}
+
+/* Deploys code made of that one letter. */
+static void deploys(struct isola_catalog *c, char letter, uint64_t revision, uint64_t restores)
+{
+    struct isola_err err = {0};
+    char name[2] = {letter, '\0'};
+    struct wire w = good;
+    w.code = name;
+    w.revision = revision;
+    struct isola_release *r = decoded(&w);
+    r->by = isola_strdup("ada@here");
+    r->message = isola_strdup(name);
+    r->restores = restores;
+    if (isola_catalog_put(c, r, &err) != 0)
+        fail_msg("%s", err.text);
+    isola_release_free(r);
+}
+
+/* The letter of the deploy that a roll-back goes to; '-': none. */
+static char back(struct isola_catalog *c)
+{
+    struct isola_deploys list;
+    struct isola_err err = {0};
+    assert_int_equal(isola_catalog_deploys(c, "shop", &list, &err), 0);
+    const struct isola_deploy *d = isola_deploys_back(&list);
+    char letter = '-';
+    if (d != NULL)
+        letter = d->message[0];
+    isola_deploys_free(&list);
+    return letter;
+}
+
+static void knows_the_way_back(void **state)
+{
+    (void)state;
+    struct isola_catalog *c = opened();
+    deploys(c, 'a', 1, 0);
+    assert_int_equal(back(c), '-');
+    deploys(c, 'b', 2, 0);
+    deploys(c, 'c', 3, 0);
+    assert_int_equal(back(c), 'b');
+    deploys(c, 'b', 4, 2);
+    assert_int_equal(back(c), 'a'); /* not forth to what was left */
+    deploys(c, 'd', 5, 0);
+    assert_int_equal(back(c), 'b');
+    deploys(c, 'b', 6, 2);
+    assert_int_equal(back(c), 'a');
+    deploys(c, 'a', 7, 1);
+    assert_int_equal(back(c), '-');
+    deploys(c, 'd', 8, 5); /* forth, by its id */
+    assert_int_equal(back(c), 'b');
+    deploys_are(c, "(d)(a)(b)d(b)cba");
+    isola_catalog_close(c);
+}
+
+static void keeps_the_last_releases(void **state)
+{
+    (void)state;
+    struct isola_err err = {0};
+    struct isola_release *r = NULL;
+    struct isola_catalog *c = opened();
+    for (char letter = 'a'; letter <= 'l'; letter++)
+        deploys(c, letter, (uint64_t)(letter - 'a') + 1, 0);
+    deploys_are(c, "lkjihgfedc");
+    struct wire w = good;
+    w.code = "b";
+    struct isola_release *gone = decoded(&w);
+    assert_int_equal(isola_catalog_release(c, "shop", gone->id, &r, &err), ISOLA_ENOENT);
+    isola_release_free(gone);
+    w.code = "c";
+    struct isola_release *kept = decoded(&w);
+    assert_int_equal(isola_catalog_release(c, "shop", kept->id, &r, &err), 0);
+    same_release(r, kept);
+    isola_release_free(r);
+    assert_int_equal(isola_catalog_release(c, "zoo", kept->id, &r, &err), ISOLA_ENOENT);
+    isola_release_free(kept);
+    /* Far back, and then others that are rolled back each: the way further back stays. */
+    deploys(c, 'd', 20, 4);
+    for (char letter = 'm'; letter <= 'z'; letter++) {
+        uint64_t revision = 21 + 2 * (uint64_t)(letter - 'm');
+        deploys(c, letter, revision, 0);
+        assert_int_equal(back(c), 'd');
+        deploys(c, 'd', revision + 1, 4);
+        assert_int_equal(back(c), 'c');
+    }
+    isola_catalog_close(c);
+}
+
+static void learns_deploys_of_others(void **state)
+{
+    (void)state;
+    struct isola_err err = {0};
+    struct isola_catalog *c = opened();
+    struct isola_deploys list = {0}, again = {0};
+    struct isola_buf b = {0};
+    deploys(c, 'a', 2, 0);
+    deploys(c, 'b', 5, 0);
+    assert_int_equal(isola_catalog_deploys(c, "shop", &list, &err), 0);
+    isola_deploys_write(&list, &b);
+    assert_int_equal(isola_deploys_read(isola_buf_slice(&b), &again, &err), 0);
+    assert_int_equal(again.count, 2);
+    assert_string_equal(again.list[1].message, "a");
+    again.list[1].revision = 1;
+    strcpy(again.list[0].message, "x"); /* is known already: stays */
+    assert_int_equal(isola_catalog_learn(c, "shop", &again, &err), 0);
+    deploys_are(c, "baa");
+    isola_deploys_free(&again);
+    /* Whatever is cut off or in disorder is refused whole. */
+    for (size_t n = 0; n < b.len; n++) {
+        assert_int_equal(isola_deploys_read(isola_slice(b.data, n), &again, &err), ISOLA_EPROTO);
+        assert_int_equal(again.count, 0);
+    }
+    struct isola_deploy first = list.list[0];
+    list.list[0] = list.list[1];
+    list.list[1] = first;
+    isola_buf_free(&b);
+    isola_deploys_write(&list, &b);
+    assert_int_equal(isola_deploys_read(isola_buf_slice(&b), &again, &err), ISOLA_EPROTO);
+    isola_buf_free(&b);
+    isola_deploys_free(&list);
+    isola_catalog_close(c);
+}
+
+static void finds_by_the_beginning_of_an_id(void **state)
+{
+    (void)state;
+    struct isola_err err = {0};
+    const struct isola_deploy *found = NULL;
+    struct isola_deploy three[] = {{.revision = 3, .release = "aa00000000000000"},
+                                   {.revision = 2, .release = "ab00000000000000"},
+                                   {.revision = 1, .release = "aa00000000000000"}};
+    struct isola_deploys list = {three, 3};
+    assert_int_equal(isola_deploys_find(&list, "shop", isola_slice_str("aa"), &found, &err), 0);
+    assert_int_equal(found->revision, 3);
+    assert_int_equal(isola_deploys_find(&list, "shop", isola_slice_str("a"), &found, &err),
+                     ISOLA_EINVAL);
+    assert_string_equal(err.text, "2 releases of app \"shop\" begin with a: aa00000000000000, "
+                                  "ab00000000000000; give more of it");
+    assert_int_equal(isola_deploys_find(&list, "shop", isola_slice_str("b"), &found, &err),
+                     ISOLA_ENOENT);
+    assert_string_equal(err.text, "app \"shop\" has no release b; those it has are "
+                                  "aa00000000000000, ab00000000000000");
+    static const char *const bad[] = {"", "x", "aa000000000000000", "AA"};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(isola_deploys_find(&list, "shop", isola_slice_str(bad[i]), &found, &err),
+                         ISOLA_EINVAL);
 }
 
 static void refuses_a_newer_schema(void **state)
@@ -498,7 +672,7 @@ static void refuses_a_newer_schema(void **state)
     sql("PRAGMA user_version = 7");
     assert_int_equal(isola_catalog_open(path, &c, &err), ISOLA_ESCHEMA);
     assert_non_null(
-        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 2): "));
+        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 3): "));
     assert_null(c);
 }
 
@@ -555,6 +729,10 @@ int main(void)
         CATALOG(goes_through_all_apps),
         CATALOG(notices_a_damaged_release),
         CATALOG(keeps_what_is_prepared_of_current_releases),
+        CATALOG(knows_the_way_back),
+        CATALOG(keeps_the_last_releases),
+        CATALOG(learns_deploys_of_others),
+        cmocka_unit_test(finds_by_the_beginning_of_an_id),
         CATALOG(takes_over_schema_1),
         CATALOG(refuses_a_newer_schema),
     };

@@ -234,7 +234,7 @@ static void refuses_a_newer_schema(void **state)
     static const struct {
         const char *name;
         int schema;
-    } files[] = {{"state.db", 4}, {"catalog.db", 2}};
+    } files[] = {{"state.db", 4}, {"catalog.db", 3}};
     isola_datadir_close(opened(path));
     for (size_t i = 0; i < 2; i++) {
         char file[160], sentence[400];

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the commands that make a release current have in common.
+ */
+#ifndef ISOLA_CLI_DEPLOY_H
+#define ISOLA_CLI_DEPLOY_H
+
+#include "cli/cli.h"
+#include "store/catalog.h"
+
+/* Says who deploys, and what they say of it (--message). Sets r->by and r->message, the caller's to
+ * free. ISOLA_EINVAL: the message is too long, or not UTF-8. */
+LOOP_THREAD ISOLA_MUST_USE int isola__deploy_note(struct isola__cli *cli, struct isola_release *r,
+                                                  struct isola_err *err);
+/* Appends lines with the nodes that have the release, and those that get it later. */
+ANY_THREAD void isola__deploy_nodes(const json_t *result, struct isola_buf *out);
+
+#endif
