@@ -12,130 +12,17 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/check.h"
 #include "base/path.h"
+#include "cli/process.h"
 
 #define DEADLINE_MS (120u * 1000)
-#define WORDS_MAX   (256u << 10)
-
-struct run {
-    uv_loop_t loop;
-    uv_process_t process;
-    uv_pipe_t words; /* its stderr */
-    uv_timer_t timer;
-    uv_signal_t signals[3];
-    char chunk[8192];
-    struct isola_buf said;
-    bool exited, timed_out, interrupted;
-    int64_t status;
-    int signal;
-};
-
-static void on_exit_status(uv_process_t *process, int64_t status, int signal)
-{
-    struct run *r = process->data;
-    r->exited = true;
-    r->status = status;
-    r->signal = signal;
-    uv_timer_stop(&r->timer);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-    struct run *r = handle->data;
-    (void)suggested;
-    *buf = uv_buf_init(r->chunk, sizeof(r->chunk));
-}
-
-static void on_words(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct run *r = stream->data;
-    if (n < 0)
-        uv_close((uv_handle_t *)stream, NULL);
-    else if (r->said.len + (size_t)n <= WORDS_MAX)
-        isola_buf_append(&r->said, buf->base, (size_t)n);
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    struct run *r = timer->data;
-    r->timed_out = true;
-    uv_process_kill(&r->process, SIGKILL);
-}
-
-static void on_signal(uv_signal_t *handle, int signum)
-{
-    struct run *r = handle->data;
-    (void)signum;
-    r->interrupted = true;
-    if (!r->exited)
-        uv_process_kill(&r->process, SIGKILL);
-}
-
-/* The signals that would end ctl; held back while there is something to clean up, but for the time
- * of the run. */
-static const int ending[3] = {SIGINT, SIGTERM, SIGHUP};
-#define NENDING (sizeof(ending) / sizeof(ending[0]))
-
-static void hold_signals(int how)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < NENDING; i++)
-        sigaddset(&set, ending[i]);
-    pthread_sigmask(how, &set, NULL);
-}
-
-/* Runs argv[0] in `cwd` to its end. 0: it ran, and `r` has what came of it. */
-static int run_process(struct run *r, char **argv, const char *cwd)
-{
-    int rc = uv_loop_init(&r->loop);
-    if (rc != 0)
-        return rc;
-    r->process.data = r->words.data = r->timer.data = r;
-    uv_pipe_init(&r->loop, &r->words, 0);
-    uv_timer_init(&r->loop, &r->timer);
-    for (size_t i = 0; i < NENDING; i++) {
-        uv_signal_init(&r->loop, &r->signals[i]);
-        r->signals[i].data = r;
-        uv_signal_start(&r->signals[i], on_signal, ending[i]);
-        uv_unref((uv_handle_t *)&r->signals[i]);
-    }
-    uv_stdio_container_t stdio[3] = {
-        {.flags = UV_IGNORE},
-        {.flags = UV_IGNORE},
-        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->words},
-    };
-    uv_process_options_t options = {.exit_cb = on_exit_status,
-                                    .file = argv[0],
-                                    .args = argv,
-                                    .cwd = cwd,
-                                    .stdio_count = 3,
-                                    .stdio = stdio};
-    rc = uv_spawn(&r->loop, &r->process, &options);
-    hold_signals(SIG_UNBLOCK);
-    if (rc == 0) {
-        uv_timer_start(&r->timer, on_deadline, DEADLINE_MS, 0);
-        uv_read_start((uv_stream_t *)&r->words, on_alloc, on_words);
-        uv_run(&r->loop, UV_RUN_DEFAULT); /* until it has exited and closed stderr */
-    }
-    hold_signals(SIG_BLOCK);
-    uv_close((uv_handle_t *)&r->process, NULL);
-    uv_close((uv_handle_t *)&r->timer, NULL);
-    if (!uv_is_closing((uv_handle_t *)&r->words))
-        uv_close((uv_handle_t *)&r->words, NULL);
-    for (size_t i = 0; i < NENDING; i++)
-        uv_close((uv_handle_t *)&r->signals[i], NULL);
-    uv_run(&r->loop, UV_RUN_DEFAULT);
-    ISOLA_CHECK(uv_loop_close(&r->loop) == 0);
-    return rc;
-}
 
 /* The type whose entry has the module of type `i`: the first that names it. */
 static size_t entry_of(const struct isola_manifest *m, size_t i)
@@ -234,8 +121,8 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
         argv[n++] = isola_format("--external:%s", node_modules[i]);
     argv[n++] = isola_format("--outdir=%s", to);
 
-    struct run r = {0};
-    int rc = run_process(&r, argv, dir);
+    struct isola__process r = {0};
+    int rc = isola__process_run(argv, dir, DEADLINE_MS, &r);
     if (rc == UV_ENOENT || rc == UV_EACCES)
         rc = isola_fail(
             err, ISOLA_ENOENT,
@@ -338,7 +225,7 @@ int isola__bundle(const char *dir, const struct isola_manifest *m, struct isola_
                   struct isola_err *err)
 {
     *out = (struct isola__bundles){0};
-    hold_signals(SIG_BLOCK);
+    isola__process_hold(true);
     const char *tmp = getenv("TMPDIR");
     char *real = realpath(dir, NULL);
     char *real_tmp = realpath(tmp != NULL && *tmp != '\0' ? tmp : "/tmp", NULL);
@@ -358,7 +245,7 @@ int isola__bundle(const char *dir, const struct isola_manifest *m, struct isola_
     free(to);
     free(real_tmp);
     free(real);
-    hold_signals(SIG_UNBLOCK);
+    isola__process_hold(false);
     if (rc != 0)
         isola__bundles_free(out);
     return rc;

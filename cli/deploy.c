@@ -16,6 +16,7 @@
 #include "cli/bundle.h"
 #include "cli/call.h"
 #include "cli/commands.h"
+#include "cli/npm.h"
 #include "cli/text.h"
 #include "transport/link.h"
 
@@ -118,12 +119,40 @@ static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
     isola__out(cli, &out);
 }
 
+static void say(void *arg, const char *what)
+{
+    const struct isola__cli *cli = arg;
+    if (!cli->options.json)
+        fprintf(stderr, "ctl: %s\n", what);
+}
+
+/* Bundles; when that fails and no packages are installed, once more with those that npm fetches. */
+static int bundle(struct isola__cli *cli, const char *dir, const struct isola_manifest *m,
+                  struct isola__npm *npm, struct isola__bundles *out, struct isola_err *err)
+{
+    struct isola_err why;
+    int code = isola__bundle(dir, m, out, err);
+    if (code != ISOLA_EMODULE)
+        return code;
+    if (isola__npm(dir, say, cli, npm, &why) != 0) {
+        *err = why;
+        return why.code;
+    }
+    if (npm->modules == NULL)
+        return code;
+    char *path = isola_format("%s/node_modules", npm->modules);
+    setenv("NODE_PATH", path, 1); /* where esbuild looks for what is not in the app */
+    free(path);
+    return isola__bundle(dir, m, out, err);
+}
+
 void isola__run_deploy(struct isola__cli *cli)
 {
     const char *dir = cli->options.operands[0];
     struct isola_manifest *manifest = NULL;
     struct isola_buf text = {0}, release = {0};
     struct isola__bundles bundles = {0};
+    struct isola__npm npm = {0};
     struct isola_err err;
     struct stat st;
     uint64_t start = isola_clock_ms();
@@ -135,7 +164,7 @@ void isola__run_deploy(struct isola__cli *cli)
     }
     int rc = isola_manifest_load(dir, &manifest, &text, &err);
     if (rc == 0)
-        rc = isola__bundle(dir, manifest, &bundles, &err);
+        rc = bundle(cli, dir, manifest, &npm, &bundles, &err);
     if (rc == 0)
         rc = encode(cli, manifest, &text, &bundles, &release, &err);
     json_t *result = rc == 0 ? isola__call(cli, "deploy", &release, DEPLOY_MS, NULL) : NULL;
@@ -146,6 +175,7 @@ void isola__run_deploy(struct isola__cli *cli)
     json_decref(result);
     isola_buf_free(&release);
     isola__bundles_free(&bundles);
+    isola__npm_free(&npm);
     isola_buf_free(&text);
     if (manifest != NULL)
         isola_manifest_free(manifest);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is fetched is named by the hash of what it is fetched for, and gets that name when it is
+ * complete: what an interrupted run has left is never used.
+ */
+#include "cli/npm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cli/file_index.h"
+#include "cli/process.h"
+#include "store/cache.h"
+
+#define FILE_MAX    (64u << 20)
+#define DEADLINE_MS (600u * 1000)
+
+/* What npm goes by, in the app's directory. */
+static const char *const inputs[] = {"package.json", "package-lock.json", "npm-shrinkwrap.json",
+                                     ".npmrc"};
+#define NINPUTS (sizeof(inputs) / sizeof(inputs[0]))
+
+void isola__npm_free(struct isola__npm *n)
+{
+    free(n->modules);
+    *n = (struct isola__npm){0};
+}
+
+/* The bytes of a file; false when there is none, or it is none that can be read. */
+static bool read_input(const char *dir, const char *name, struct isola_buf *out)
+{
+    char *path = isola_format("%s/%s", dir, name);
+    FILE *f = fopen(path, "re");
+    char chunk[16384];
+    size_t n;
+    free(path);
+    if (f == NULL)
+        return false;
+    while (out->len < FILE_MAX && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+        isola_buf_append(out, chunk, n);
+    bool good = ferror(f) == 0 && !out->failed;
+    fclose(f);
+    return good;
+}
+
+static bool is_dir(const char *dir, const char *name)
+{
+    char *path = isola_format("%s/%s", dir, name);
+    struct stat st;
+    bool is = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    free(path);
+    return is;
+}
+
+/* --- fetching --- */
+
+static void name_of(const char *dir, char hex[33])
+{
+    crypto_generichash_state h;
+    uint8_t digest[16];
+    ISOLA_CHECK(sodium_init() >= 0);
+    crypto_generichash_init(&h, NULL, 0, sizeof(digest));
+    for (size_t i = 0; i < NINPUTS; i++) {
+        struct isola_buf text = {0};
+        bool there = read_input(dir, inputs[i], &text);
+        uint64_t head[2] = {there, text.len};
+        crypto_generichash_update(&h, (const uint8_t *)head, sizeof(head));
+        crypto_generichash_update(&h, text.data, text.len);
+        isola_buf_free(&text);
+    }
+    crypto_generichash_final(&h, digest, sizeof(digest));
+    sodium_bin2hex(hex, 33, digest, sizeof(digest));
+}
+
+static int copy_inputs(const char *dir, const char *to, struct isola_err *err)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < NINPUTS; i++) {
+        struct isola_buf text = {0};
+        if (read_input(dir, inputs[i], &text)) {
+            char *path = isola_format("%s/%s", to, inputs[i]);
+            int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+            FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+            bool good = f != NULL && fwrite(text.data, 1, text.len, f) == text.len;
+            if ((f != NULL && fclose(f) != 0) || !good)
+                code = isola_fail(err, ISOLA_EIO, "cannot write %s: %s", path, strerror(errno));
+            free(path);
+        }
+        isola_buf_free(&text);
+    }
+    return code;
+}
+
+static int explain(const struct isola__process *p, const char *dir, struct isola_err *err)
+{
+    struct isola_slice said = isola_buf_slice(&p->said);
+    while (said.len > 0 && said.data[said.len - 1] == '\n')
+        said.len--;
+    if (p->interrupted)
+        return isola_fail(err, ISOLA_ECLOSED, "interrupted; nothing was deployed");
+    if (p->timed_out)
+        return isola_fail(err, ISOLA_ETIMEDOUT, "npm did not finish within %u s",
+                          DEADLINE_MS / 1000);
+    if (p->signal != 0)
+        return isola_fail(err, ISOLA_EMODULE, "npm was killed by signal %d (%s)", p->signal,
+                          strsignal(p->signal));
+    return isola_fail(err, ISOLA_EMODULE,
+                      "npm cannot fetch the packages of %s; `npm install` there tells more\n%.*s",
+                      dir, ISOLA_FMT(isola_slice_cut(said, 2000)));
+}
+
+static int run_npm(const char *dir, const char *in, bool locked, struct isola_err *err)
+{
+    static char *const options[] = {(char *)"--omit=dev",           (char *)"--ignore-scripts",
+                                    (char *)"--no-audit",           (char *)"--no-fund",
+                                    (char *)"--no-update-notifier", (char *)"--loglevel=error"};
+    char *argv[3 + sizeof(options) / sizeof(options[0])] = {(char *)"npm",
+                                                            (char *)(locked ? "ci" : "install")};
+    memcpy(&argv[2], options, sizeof(options));
+    struct isola__process p;
+    int rc = isola__process_run(argv, in, DEADLINE_MS, &p);
+    int code = 0;
+    if (rc == UV_ENOENT)
+        code = isola_fail(err, ISOLA_ENOENT,
+                          "%s has packages to be fetched, and there is no npm in $PATH; install "
+                          "Node.js, or run `npm install` there where it is",
+                          dir);
+    else if (rc != 0)
+        code = isola_fail(err, ISOLA_EIO, "cannot run npm: %s", uv_strerror(rc));
+    else if (p.interrupted || p.timed_out || p.signal != 0 || p.status != 0)
+        code = explain(&p, dir, err);
+    isola_buf_free(&p.said);
+    return code;
+}
+
+/* Fetches into `place`, which is not there. */
+static int fetch(const char *dir, const char *place, bool locked, struct isola_err *err)
+{
+    char *part = isola_format("%s.%d", place, (int)getpid());
+    struct isola_err ignored;
+    isola__process_hold(true);
+    int code = isola_cache_remove_dir(part, err);
+    if (code == 0 && mkdir(part, 0700) != 0)
+        code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", part, strerror(errno));
+    if (code == 0)
+        code = copy_inputs(dir, part, err);
+    if (code == 0)
+        code = run_npm(dir, part, locked, err);
+    if (code == 0 && rename(part, place) != 0 && errno != EEXIST && errno != ENOTEMPTY)
+        code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", place, strerror(errno));
+    (void)isola_cache_remove_dir(part, &ignored);
+    isola__process_hold(false);
+    return code;
+}
+
+int isola__npm(const char *dir, void (*say)(void *arg, const char *what), void *arg,
+               struct isola__npm *out, struct isola_err *err)
+{
+    struct isola_buf text = {0};
+    uint64_t begun = isola_clock_ms();
+    *out = (struct isola__npm){0};
+    json_t *package = read_input(dir, "package.json", &text)
+                          ? json_loadb((const char *)text.data, text.len, 0, NULL)
+                          : NULL;
+    const json_t *dependencies = json_object_get(package, "dependencies");
+    struct isola_buf lock = {0};
+    int code = 0;
+    isola_buf_free(&text);
+    if (json_object_size(dependencies) == 0 || is_dir(dir, "node_modules"))
+        goto out;
+    char hex[33];
+    name_of(dir, hex);
+    char *name = isola_format("npm-%s", hex);
+    out->modules = isola__cache_path(name);
+    free(name);
+    if (out->modules == NULL) {
+        code =
+            isola_fail(err, ISOLA_EIO,
+                       "there is no place for the packages of %s: set HOME or XDG_CACHE_HOME, or "
+                       "run `npm install` there",
+                       dir);
+        goto out;
+    }
+    out->locked = read_input(dir, "package-lock.json", &lock) ||
+                  read_input(dir, "npm-shrinkwrap.json", &lock);
+    if (!is_dir(out->modules, ".")) {
+        if (say != NULL)
+            say(arg, out->locked ? "fetching packages with npm, as package-lock.json says"
+                                 : "fetching packages with npm; there is no package-lock.json, so "
+                                   "other versions may come the next time");
+        code = fetch(dir, out->modules, out->locked, err);
+        out->fetched = code == 0;
+        out->ms = isola_clock_ms() - begun;
+    }
+out:
+    json_decref(package);
+    isola_buf_free(&lock);
+    if (code != 0)
+        isola__npm_free(out);
+    return code;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The packages from npm that an app needs.
+ */
+#ifndef ISOLA_CLI_NPM_H
+#define ISOLA_CLI_NPM_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct isola__npm {
+    char
+        *modules; /* the directory whose `node_modules` are the app's; NULL: the app's own. Owned */
+    bool fetched; /* npm was run for it now */
+    bool locked;  /* its package-lock.json was honoured */
+    unsigned long long ms;
+};
+
+/* Finds them. When nothing is installed in `dir`, and its package.json has dependencies, npm
+ * fetches what is needed at run time into a directory of ctl's own, which is used again for as long
+ * as package.json and package-lock.json are the same: as its lock file says if there is one, its
+ * contents checked by npm against that, and without running the packages' install scripts. Nothing
+ * is written in `dir`. ISOLA_EMODULE: npm refuses, with its words; ISOLA_ENOENT: there is no npm;
+ * ISOLA_ETIMEDOUT, ISOLA_ECLOSED: interrupted. `say` (may be NULL) hears what takes long, before it
+ * begins. */
+LOOP_THREAD ISOLA_MUST_USE int isola__npm(const char *dir, void (*say)(void *arg, const char *what),
+                                          void *arg, struct isola__npm *out, struct isola_err *err);
+ANY_THREAD void isola__npm_free(struct isola__npm *n);
+
+#endif
