@@ -97,6 +97,14 @@ describe('each template', { concurrency: false }, () => {
     return { dir, types: JSON.parse(done.stdout).types, actor: (type, key) => node.client.actor(`${name}/${type}`, key) };
   }
 
+  // As npm does with a package of a path.
+  function install(dir) {
+    const { isola } = JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')).dependencies;
+    assert.match(isola, /^file:\/.*\/client$/);
+    mkdirSync(join(dir, 'node_modules'));
+    symlinkSync(isola.slice('file:'.length), join(dir, 'node_modules/isola'));
+  }
+
   const uses = {
     async counter({ types, actor }) {
       assert.deepEqual(types, ['Counter']);
@@ -107,9 +115,7 @@ describe('each template', { concurrency: false }, () => {
     },
     async chat({ dir, types, actor }) {
       assert.deepEqual(types, ['Room']);
-      assert.match(JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')).dependencies.isola, /^file:\/.*\/client$/);
-      mkdirSync(join(dir, 'node_modules')); // as npm does with a package of a path
-      symlinkSync(JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')).dependencies.isola.slice('file:'.length), join(dir, 'node_modules/isola'));
+      install(dir);
       await actor('Room', 'lobby').ask('say', 'bob', 'hi');
       const child = spawn(process.execPath, ['chat.js', 'lobby', 'ada'], { cwd: dir, env: { ...process.env, ISOLA_NODE: node.socket }, stdio: ['pipe', 'pipe', 'inherit'] });
       const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -128,6 +134,14 @@ describe('each template', { concurrency: false }, () => {
       assert.equal(done.reduce((sum, { primes }) => sum + primes, 0), 1007);
       assert.deepEqual(new Set(done.map(({ worker }) => worker)), new Set(['main-1', 'main-2', 'main-3', 'main-4']));
       assert.deepEqual(await pool.ask('jobs'), [0, 0, 0, 0]);
+    },
+    async ts({ dir, types, actor }) {
+      assert.deepEqual(types, ['Cart']);
+      install(dir);
+      const buy = (...args) => promisify(execFile)(process.execPath, ['src/buy.ts', ...args], { cwd: dir, env: { ...process.env, ISOLA_NODE: node.socket } });
+      assert.deepEqual(await buy('bob', 'tea', '3.5'), { stdout: 'total of bob: 3.50\n1 × tea\n', stderr: '' });
+      assert.deepEqual(await buy('bob', 'tea', '3.5'), { stdout: 'total of bob: 7.00\n2 × tea\n', stderr: '' });
+      assert.equal(await actor('Cart', 'bob').ask('total'), 7);
     },
   };
   for (const template of templates) test(template, async () => uses[template](await deployed(template)));

@@ -263,6 +263,47 @@ test('once, symbols and drain', async () => {
   assert.deepEqual(await pair, [1, 2]);
 });
 
+test('events: subscribes to the event and to errors, unsubscribes at the end, and no more is sent', async () => {
+  const c = client.actor('shop/Counter/a');
+  const events = c.events('changed');
+  assert.deepEqual([(await agent.take()).event, (await agent.take()).event], ['changed', 'error']);
+  await events.return();
+  for (const event of ['changed', 'error']) {
+    const m = await agent.take();
+    assert.deepEqual([m.kind, m.event], [UNSUB, event]);
+  }
+  c.emit('fence');
+  assert.equal((await agent.take()).event, 'fence');
+});
+
+test('a ref that is paused has no subscriptions', async () => {
+  const c = client.actor('shop/Counter/a');
+  c.pause().on('changed', () => {});
+  c.emit('fence');
+  assert.equal((await agent.take()).event, 'fence');
+  c.resume();
+  const sub = await agent.take();
+  assert.deepEqual([sub.kind, sub.event], [SUB, 'changed']);
+  c.pause().pause();
+  const unsub = await agent.take();
+  assert.deepEqual([unsub.kind, unsub.id], [UNSUB, sub.id]);
+  c.removeAllListeners();
+  c.resume().emit('fence');
+  assert.equal((await agent.take()).event, 'fence');
+});
+
+test('close: iterations end, and listeners that stay can be removed', async () => {
+  const c = client.actor('shop/Counter/a');
+  const one = () => {}, two = () => {};
+  c.on('changed', one).on('changed', two);
+  const events = c.events('changed'), next = events.next();
+  await client.ready();
+  await client.close();
+  assert.deepEqual(await next, { value: undefined, done: true });
+  c.off('changed', one);
+  c.off('changed', two);
+});
+
 test('a subscription that is refused is an error event, and may be tried again', async () => {
   const c = client.actor('shop/Nothing/a');
   const error = new Promise((resolve) => { c.on('error', resolve); });

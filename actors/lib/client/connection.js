@@ -42,7 +42,7 @@ export class Connection {
   #queue = []; // frames that wait for a connection: { frame, id, old }; with `old`, which makes it for an old agent, for its hello too
   #queued = 0; // their bytes
   #asks = new Map(); // id → { resolve, reject, local, sent, timer, signal, abort }
-  #subs = new Map(); // id → { address, event, deliver(args), failed(error) }
+  #subs = new Map(); // id → { address, event, deliver(args), failed(error), closed() }
   #congested = new Set(); // functions to call when there is room again
   #waiting = []; // who waits in ready()
   #nextId = 1;
@@ -182,11 +182,11 @@ export class Connection {
     });
   }
 
-  /** Subscribes; returns the subscription's id. `deliver(args)` for each event, `failed(error)` at most once and then it is over. */
-  subscribe(address, event, deliver, failed) {
+  /** Subscribes; returns the subscription's id. `deliver(args)` for each event, `failed(error)` at most once and then it is over, as after `closed()`, when this is closed. */
+  subscribe(address, event, deliver, failed, closed) {
     if (this.#state === 'closed') throw codeError('ECLOSED', 'the client was closed');
     const id = this.#nextId++;
-    this.#subs.set(id, { address, event, deliver, failed });
+    this.#subs.set(id, { address, event, deliver, failed, closed });
     if (this.#state === 'up') this.#write(encodeFrame({ version: this.#version, kind: SUB, id, dst: address, event }));
     else this.#demand(); // repeated with all others when it is up
     this.#hold();
@@ -214,8 +214,10 @@ export class Connection {
       if (lost > 0) this.#on.lost(lost);
       for (const [id, ask] of this.#asks) this.#settle(id, ask, codeError('ECLOSED', 'the client was closed while it waited for the reply'));
       for (const { reject } of this.#waiting.splice(0)) reject(codeError('ECLOSED', 'the client was closed'));
+      const subs = [...this.#subs.values()];
       this.#subs.clear();
       this.#congested.clear();
+      for (const sub of subs) protect(() => sub.closed());
       if (up) {
         while (socket.writableCorked > 0) socket.uncork();
         socket.destroySoon();

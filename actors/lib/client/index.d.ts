@@ -1,9 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 import { EventEmitter } from 'node:events';
 
-/** What an actor answers and emits, for refs that know it: `actor<{ add(by?: number): number }>('shop/Counter', 'user-42')`. */
+import { Actor } from './actor.js';
+
+export * from './actor.js';
+
+/** What an actor handles, when nothing more is known of it. */
 export type Handlers = { [event: string]: (...args: any[]) => any };
+/** What an actor emits: the arguments of each event. */
 export type Events = { [event: string]: any[] };
+
+export declare const emitted: unique symbol;
+/** That an actor emits these events: `interface Counter extends Emits<{ changed: [n: number] }> { add(by?: number): number }`. */
+export interface Emits<E extends object> { readonly [emitted]?: E }
+
+/** What the actors of a type emit: what it says with `Emits`, or anything. */
+export type EventsOf<T> = T extends unknown ? typeof emitted extends keyof T ? Extract<NonNullable<T[typeof emitted]>, object> : Events : never;
+export type EventName<E> = keyof E & string;
+export type EventArgs<E, K extends keyof E> = E[K] extends any[] ? E[K] : never;
+
+type IsHook<K extends string> = K extends `on${infer C}${string}` ? (C extends Uppercase<C> ? (C extends Lowercase<C> ? false : true) : false) : false;
+/** The handlers of a type, which may be an interface, or the class of the actor itself: its public methods but hooks, and what begins with "_". */
+export type HandlerName<T> = { [K in keyof T & string]:
+  K extends `_${string}` ? never
+    : string extends K ? K
+      : IsHook<K> extends true ? never
+        : T extends Actor<any, any, any> ? (K extends keyof Actor ? never : T[K] extends (...args: any[]) => any ? K : never)
+          : T[K] extends (...args: any[]) => any ? K : never
+}[keyof T & string];
+export type Handler<T, K extends keyof T> = (...args: HandlerArgs<T, K>) => Answer<T, K> | Promise<Answer<T, K>>;
+export type HandlerArgs<T, K extends keyof T> = T[K] extends (...args: infer A) => any ? A : never;
+/** What an ask of it is answered with. */
+export type Answer<T, K extends keyof T> = T[K] extends (...args: any[]) => infer R ? Awaited<R> : never;
+
+// Options may follow fewer arguments than there could be.
+type Shorter<A extends any[]> = number extends A['length'] ? A
+  : A extends [] ? []
+    : A extends [infer F, ...infer R] ? [F, ...Shorter<R>]
+      : A extends [(infer F)?, ...infer R] ? [] | [F, ...Shorter<R>] : A;
+type WithOptions<A extends any[], O> = A | [...Shorter<A>, O];
 
 export interface AskOptions {
   /** Milliseconds to wait for the reply; 30,000 unless said. */
@@ -23,13 +58,9 @@ export interface EmitOptions {
   traceparent?: string;
 }
 
-type EventOf<T> = keyof T & string;
-type Answer<F> = F extends (...args: any[]) => infer R ? Promise<Awaited<R>> : never;
-type Arguments<F> = F extends (...args: infer A) => any ? A : never;
-
 /** The error codes of Isola (an actor's own errors keep theirs). */
-export type ErrorCode = 'ETIMEDOUT' | 'EOVERLOAD' | 'EFAILED' | 'EDEADLOCK' | 'ENOACTOR' | 'EPERM' | 'ETOOBIG' | 'EUNREACHABLE'
-  | 'EUPGRADE' | 'ECLONE' | 'EINVAL' | 'EPROTO' | 'ECLOSED' | 'ESCRIPT';
+export type ErrorCode = 'ETIMEDOUT' | 'EOVERLOAD' | 'EFAILED' | 'EDEADLOCK' | 'ENOACTOR' | 'EPERM' | 'ETOOBIG' | 'EUNREACHABLE' | 'EUPGRADE' | 'ECLONE' | 'EINVAL'
+  | 'EPROTO' | 'ENOMEM' | 'EIO' | 'ENOENT' | 'EEXIST' | 'EBUSY' | 'ESCHEMA' | 'ECLOSED' | 'EMODULE' | 'EMANIFEST' | 'ESCRIPT' | 'ECANCELED' | 'ESQL';
 
 /** What an ask rejects with. */
 export interface IsolaError extends Error {
@@ -38,8 +69,29 @@ export interface IsolaError extends Error {
   remoteStack?: string;
 }
 
-/** An EventEmitter whose other end is an actor somewhere in the cluster. */
-export class Ref<H extends Handlers = Handlers, E extends Events = Events> extends EventEmitter {
+export interface EventsOptions {
+  /** Ends the iteration: it throws the signal's reason. */
+  signal?: AbortSignal;
+  /** How many events may wait to be taken; with one more it ends with EOVERLOAD. 10,000 unless said. */
+  limit?: number;
+}
+
+/** Events of an actor, one after the other. Ends, as `return()` and leaving the loop do, the subscription. */
+export interface Subscription<A extends any[] = any[]> extends AsyncIterableIterator<A, undefined, void>, AsyncDisposable {
+  next(): Promise<IteratorResult<A, undefined>>;
+  return(): Promise<IteratorResult<A, undefined>>;
+  throw(error: unknown): Promise<IteratorResult<A, undefined>>;
+  [Symbol.asyncIterator](): this;
+}
+
+/** Emitted on this side alone, on each ref with subscriptions, when its client is closed: `events.on(ref, 'changed', { close: [closed] })`. */
+export const closed: 'isola.closed';
+
+/**
+ * An EventEmitter whose other end is an actor somewhere in the cluster. `T` is what the actor handles: an interface, or the class it is made of.
+ * What it emits is known when that extends `Emits`, or `Actor`, or is said as `E`.
+ */
+export class Ref<T extends object = Handlers, E extends object = EventsOf<T>> extends EventEmitter {
   private constructor();
   /** "app/Type/key" */
   readonly address: string;
@@ -48,16 +100,30 @@ export class Ref<H extends Handlers = Handlers, E extends Events = Events> exten
    * path to what cannot be sent. A last argument that is a plain object with `durable` or `traceparent`, and nothing but names of options, in
    * it is options.
    */
-  emit<K extends EventOf<H>>(event: K, ...args: [...Arguments<H[K]>, EmitOptions] | Arguments<H[K]>): boolean;
+  emit<K extends HandlerName<T>>(event: K, ...args: WithOptions<HandlerArgs<T, K>, EmitOptions>): boolean;
   /**
    * Request and reply. A last argument that is a plain object with nothing but `timeout`, `signal`, `durable`, `traceparent` in it (and at
    * least one of them) is options and is not sent; to send such an object, put options after it.
    */
-  ask<K extends EventOf<H>>(event: K, ...args: [...Arguments<H[K]>, AskOptions] | Arguments<H[K]>): Answer<H[K]>;
+  ask<K extends HandlerName<T>>(event: K, ...args: WithOptions<HandlerArgs<T, K>, AskOptions>): Promise<Answer<T, K>>;
   /** The first listener of an event subscribes at the actor, the last one to go unsubscribes. 'drain' is local. */
-  on<K extends EventOf<E>>(event: K | 'error' | 'drain', listener: (...args: E[K]) => void): this;
-  once<K extends EventOf<E>>(event: K | 'error' | 'drain', listener: (...args: E[K]) => void): this;
-  off<K extends EventOf<E>>(event: K | 'error' | 'drain', listener: (...args: E[K]) => void): this;
+  on<K extends EventName<E>>(event: K, listener: (...args: EventArgs<E, K>) => void): this;
+  on(event: 'error', listener: (error: any) => void): this;
+  on(event: 'drain' | typeof closed | symbol, listener: () => void): this;
+  once<K extends EventName<E>>(event: K, listener: (...args: EventArgs<E, K>) => void): this;
+  once(event: 'error', listener: (error: any) => void): this;
+  once(event: 'drain' | typeof closed | symbol, listener: () => void): this;
+  off<K extends EventName<E>>(event: K, listener: (...args: EventArgs<E, K>) => void): this;
+  off(event: 'error', listener: (error: any) => void): this;
+  off(event: 'drain' | typeof closed | symbol, listener: () => void): this;
+  /**
+   * In Node.js programs: `for await (const [n] of ref.events('changed'))`. Begins now, also before it is iterated. Throws what an 'error' event
+   * brings; ends when the client is closed.
+   */
+  events<K extends EventName<E>>(event: K, options?: EventsOptions): Subscription<EventArgs<E, K>>;
+  /** In Node.js programs: unsubscribes until `resume()`; what is emitted meanwhile is lost. Called by `events.on` with a `highWaterMark`. */
+  pause(): this;
+  resume(): this;
   toString(): string;
   toJSON(): string;
 }
@@ -81,8 +147,8 @@ export class Client extends EventEmitter implements AsyncDisposable {
   /** The node's name, once connected. */
   readonly node: string | null;
   readonly socket: string;
-  actor<H extends Handlers = Handlers, E extends Events = Events>(address: string): Ref<H, E>;
-  actor<H extends Handlers = Handlers, E extends Events = Events>(type: string, key: string | number): Ref<H, E>;
+  actor<T extends object = Handlers, E extends object = EventsOf<T>>(address: string): Ref<T, E>;
+  actor<T extends object = Handlers, E extends object = EventsOf<T>>(type: string, key: string | number): Ref<T, E>;
   /** A method of the agent itself (docs/protocol.md): `call('nodes')`. */
   call(method: string, params?: object, options?: AskOptions): Promise<any>;
   /** Connects now; rejects with EUNREACHABLE when there is no agent. */
@@ -107,5 +173,5 @@ export class Client extends EventEmitter implements AsyncDisposable {
 export function connect(options?: ConnectOptions): Promise<Client>;
 
 /** A ref through the default agent, which is connected to when the ref is first used. Always valid, whether or not the actor runs. */
-export function actor<H extends Handlers = Handlers, E extends Events = Events>(address: string): Ref<H, E>;
-export function actor<H extends Handlers = Handlers, E extends Events = Events>(type: string, key: string | number): Ref<H, E>;
+export function actor<T extends object = Handlers, E extends object = EventsOf<T>>(address: string): Ref<T, E>;
+export function actor<T extends object = Handlers, E extends object = EventsOf<T>>(type: string, key: string | number): Ref<T, E>;

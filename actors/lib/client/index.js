@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Connection } from './connection.js';
 import { codeError } from './errors.js';
 import { Ref, addressOf } from './ref.js';
+import { closed } from './subscription.js';
 
 const CLOSE_TIMEOUT = 5000; // ms
 
@@ -118,4 +119,4 @@ export function actor(type, key) {
   return shared.actor(type, key);
 }
 
-export { Ref };
+export { Ref, closed };

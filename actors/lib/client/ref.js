@@ -3,19 +3,20 @@
 // A ref: an EventEmitter whose other end is an actor somewhere in the cluster.
 //
 // emit and ask send; on, once and off subscribe to what the actor emits: an event's first listener subscribes, the last one to go
-// unsubscribes. 'drain', 'newListener' and 'removeListener' stay on this side, as do events named by symbols. 'error' is what the
+// unsubscribes. 'drain', 'newListener', 'removeListener' and `closed` stay on this side, as do events named by symbols. 'error' is what the
 // actor emits by that name, and also a subscription that is refused; as everywhere, without a listener it is thrown.
 import EventEmitter from 'node:events';
 import { inspect } from 'node:util';
 
 import { kAddress } from './codec.js';
 import { codeError } from './errors.js';
+import { Subscription, closed } from './subscription.js';
 import { traceOf } from './trace.js';
 
 const ASK_TIMEOUT = 30_000; // ms, when the caller does not say
 const TIMEOUT_MAX = 0x7fffffff;
 const OPTIONS = new Set(['timeout', 'signal', 'durable', 'traceparent']);
-const LOCAL = new Set(['drain', 'newListener', 'removeListener']);
+const LOCAL = new Set(['drain', 'newListener', 'removeListener', closed]);
 
 // A last argument is options, and not sent, when it is a plain object with nothing but names of options in it.
 function takeOptions(args) {
@@ -63,6 +64,7 @@ export class Ref extends EventEmitter {
   #connection;
   #address;
   #subscriptions = new Map(); // event → id
+  #paused = false;
   #drained = () => super.emit('drain');
 
   constructor(connection, address) {
@@ -119,17 +121,30 @@ export class Ref extends EventEmitter {
     return this;
   }
 
+  /** `for await (const [n] of ref.events('changed'))`: begins now. { signal, limit: events that may wait (10,000) }. */
+  events(event, options) { return new Subscription(this, event, options); }
+
+  /** Unsubscribes until resume(): what the actor emits meanwhile is lost. Node's events.on calls both, with a highWaterMark. */
+  pause() { return this.#pause(true); }
+  resume() { return this.#pause(false); }
+  #pause(paused) {
+    this.#paused = paused;
+    for (const event of this.eventNames()) this.#sync(event);
+    return this;
+  }
+
   #sync(event) {
     if (typeof event !== 'string' || event === '' || LOCAL.has(event)) return;
     const id = this.#subscriptions.get(event);
-    const heard = this.listenerCount(event) > 0;
+    const heard = !this.#paused && this.listenerCount(event) > 0;
     if (heard && id === undefined) {
       this.#subscriptions.set(event, this.#connection.subscribe(this.#address, event,
         (args) => super.emit(event, ...args),
         (error, goesOn = false) => {
           if (!goesOn) this.#subscriptions.delete(event);
           super.emit('error', error);
-        }));
+        },
+        () => super.emit(closed)));
     } else if (!heard && id !== undefined) {
       this.#subscriptions.delete(event);
       this.#connection.unsubscribe(id);
