@@ -24,13 +24,22 @@
 
 #define DEADLINE_MS (120u * 1000)
 
-/* The type whose entry has the module of type `i`: the first that names it. */
+/* The type whose entry has the module of type `i`, an actor: the first that names it. */
 static size_t entry_of(const struct isola_manifest *m, size_t i)
 {
     size_t first = 0;
-    while (strcmp(m->types[first].module, m->types[i].module) != 0)
+    while (m->types[first].service != NULL ||
+           strcmp(m->types[first].module, m->types[i].module) != 0)
         first++;
     return first;
+}
+
+static bool has_actors(const struct isola_manifest *m)
+{
+    for (size_t i = 0; i < m->ntypes; i++)
+        if (m->types[i].service == NULL)
+            return true;
+    return false;
 }
 
 /* Node.js' own modules are left alone: which of them isolates have, and what to say of the others,
@@ -113,7 +122,7 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
                           strerror(errno));
     }
     for (size_t i = 0; i < m->ntypes; i++)
-        if (entry_of(m, i) == i)
+        if (m->types[i].service == NULL && entry_of(m, i) == i)
             argv[n++] = isola_format("%s=./%s", m->types[i].name, m->types[i].module);
     for (size_t i = 0; i < NOPTIONS; i++)
         argv[n++] = isola_strdup(options[i]);
@@ -188,10 +197,12 @@ out:
 static int collect(const char *dir, const struct isola_manifest *m, const char *from,
                    struct isola__bundles *out, struct isola_err *err)
 {
-    out->n = m->ntypes;
+    out->nmemory = 2 * m->ntypes;
     out->bundles = isola_zalloc(m->ntypes * sizeof(*out->bundles));
-    out->memory = isola_zalloc(2 * m->ntypes * sizeof(*out->memory));
+    out->memory = isola_zalloc(out->nmemory * sizeof(*out->memory));
     for (size_t i = 0; i < m->ntypes; i++) {
+        if (m->types[i].service != NULL)
+            continue;
         const char *type = m->types[i].name;
         size_t first = entry_of(m, i);
         struct isola_buf *code = &out->memory[2 * first], *map = code + 1;
@@ -207,7 +218,7 @@ static int collect(const char *dir, const struct isola_manifest *m, const char *
             if (rc != 0)
                 return rc;
         }
-        out->bundles[i] = (struct isola_bundle){
+        out->bundles[out->n++] = (struct isola_bundle){
             .type = m->types[i].name, .code = isola_buf_slice(code), .map = isola_buf_slice(map)};
     }
     return 0;
@@ -225,6 +236,8 @@ int isola__bundle(const char *dir, const struct isola_manifest *m, struct isola_
                   struct isola_err *err)
 {
     *out = (struct isola__bundles){0};
+    if (!has_actors(m))
+        return 0;
     isola__process_hold(true);
     const char *tmp = getenv("TMPDIR");
     char *real = realpath(dir, NULL);
@@ -253,7 +266,7 @@ int isola__bundle(const char *dir, const struct isola_manifest *m, struct isola_
 
 void isola__bundles_free(struct isola__bundles *b)
 {
-    for (size_t i = 0; i < 2 * b->n; i++)
+    for (size_t i = 0; i < b->nmemory; i++)
         isola_buf_free(&b->memory[i]);
     free(b->memory);
     free(b->bundles);

@@ -13,16 +13,16 @@
 
 struct isola__bundles {
     size_t n;
-    struct isola_bundle *bundles; /* one for each type, in the manifest's order; `type` is borrowed
-                                     from the manifest */
-    struct isola_buf
-        *memory; /* two for each, what the slices point into; types of one module share them */
+    struct isola_bundle *bundles; /* one for each type that is an actor, in the manifest's order;
+                                     `type` is borrowed from the manifest */
+    size_t nmemory;
+    struct isola_buf *memory; /* what the slices point into; types of one module share it */
 };
 
-/* Bundles the modules of `m`, an app in `dir`. The same sources give the same bytes, wherever the
- * app lies. ISOLA_EMODULE: esbuild refused, with file, line, column and the code around it.
- * ISOLA_ETOOBIG names the type. ISOLA_ENOENT: no esbuild. ISOLA_ECLOSED: interrupted by a signal.
- * Whatever happens, no process and no file is left behind. */
+/* Bundles the modules of the actors of `m`, an app in `dir`. The same sources give the same bytes,
+ * wherever the app lies. ISOLA_EMODULE: esbuild refused, with file, line, column and the code
+ * around it. ISOLA_ETOOBIG names the type. ISOLA_ENOENT: no esbuild. ISOLA_ECLOSED: interrupted by
+ * a signal. Whatever happens, no process and no file is left behind. */
 LOOP_THREAD ISOLA_MUST_USE int isola__bundle(const char *dir, const struct isola_manifest *m,
                                              struct isola__bundles *out, struct isola_err *err);
 ANY_THREAD void isola__bundles_free(struct isola__bundles *b);

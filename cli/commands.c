@@ -11,14 +11,18 @@ static const struct isola__command commands[] = {
               "modules of its actor types with esbuild, and hands them to the cluster, which\n"
               "takes all of them or none. Files called NAME.actor.js or .ts are actors without\n"
               "being listed; with those alone no manifest is needed.\n",
-     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n",
+     .own_options =
+         "  --link           run its services in DIR itself, for development: they start\n"
+         "                   anew when it is deployed again. DIR is on the node's machine\n"
+         "  -m, --message T  what is said of it in \"ctl releases\"\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
                  "  ctl deploy . -m \"carts keep their order\"\n"
+                 "  ctl deploy --link .\n"
                  "  ctl --json deploy . | jq -r .release\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_LINK,
      .run = isola__run_deploy},
     {.name = "dev",
      .synopsis = "[DIR]",
@@ -321,11 +325,15 @@ static const struct isola__command commands[] = {
      .run = isola__run_dead_letters},
     {.name = "stop",
      .synopsis = "ADDRESS",
-     .summary = "end an actor's activation",
+     .summary = "end an actor's activation, or a service",
      .about = "Ends the actor after the turn it is in. Its state stays; the next message\n"
-              "activates it anew. An actor that was not active is no failure.\n",
+              "activates it anew. An actor that was not active is no failure.\n"
+              "\n"
+              "Of a service, app/Type are all its instances, app/Type/N one on each node: they\n"
+              "get SIGTERM, and stay away until a restart or a deploy.\n",
      .wait_ms = "10000",
-     .examples = "  ctl stop shop/Counter/user-42\n",
+     .examples = "  ctl stop shop/Counter/user-42\n"
+                 "  ctl stop shop/Api\n",
      .min = 1,
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT,
@@ -335,9 +343,13 @@ static const struct isola__command commands[] = {
      .summary = "start an actor anew, also one that has failed",
      .about = "Ends the actor after the turn it is in, and activates it again from its saved\n"
               "state. One that has failed (it crashed too often) takes messages again; if it\n"
-              "cannot start, that is told.\n",
+              "cannot start, that is told.\n"
+              "\n"
+              "Of a service, app/Type are all its instances, app/Type/N one on each node: they\n"
+              "are replaced one by one, each when the new one is ready; \"ctl ps\" shows it.\n",
      .wait_ms = "10000",
-     .examples = "  ctl restart shop/Counter/user-42\n",
+     .examples = "  ctl restart shop/Counter/user-42\n"
+                 "  ctl restart shop/Api\n",
      .min = 1,
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT,

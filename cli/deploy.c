@@ -5,6 +5,7 @@
  */
 #include "cli/deploy.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -53,13 +54,14 @@ int isola__deploy_note(struct isola__cli *cli, struct isola_release *r, struct i
 
 /* The release as `deploy` takes it. */
 static int encode(struct isola__cli *cli, const struct isola_manifest *m,
-                  const struct isola_buf *text, const struct isola__bundles *bundles,
+                  const struct isola_buf *text, const struct isola__bundles *bundles, char *link,
                   struct isola_buf *out, struct isola_err *err)
 {
     struct isola_release release = {.app = m->name,
                                     .manifest = isola_buf_slice(text),
                                     .nbundles = bundles->n,
-                                    .bundles = bundles->bundles};
+                                    .bundles = bundles->bundles,
+                                    .link = link};
     int rc = isola__deploy_note(cli, &release, err);
     if (rc != 0)
         return rc;
@@ -162,17 +164,21 @@ void isola__run_deploy(struct isola__cli *cli)
         isola__fail(cli, &err);
         return;
     }
+    char *link = cli->options.link ? realpath(dir, NULL) : NULL;
     int rc = isola_manifest_load(dir, &manifest, &text, &err);
+    if (rc == 0 && cli->options.link && link == NULL)
+        rc = isola_fail(&err, ISOLA_EIO, "cannot use %.300s: %s", dir, strerror(errno));
     if (rc == 0)
         rc = bundle(cli, dir, manifest, &npm, &bundles, &err);
     if (rc == 0)
-        rc = encode(cli, manifest, &text, &bundles, &release, &err);
+        rc = encode(cli, manifest, &text, &bundles, link, &release, &err);
     json_t *result = rc == 0 ? isola__call(cli, "deploy", &release, DEPLOY_MS, NULL) : NULL;
     if (rc != 0)
         isola__fail(cli, &err);
     if (result != NULL)
         print_result(cli, result, isola_clock_ms() - start);
     json_decref(result);
+    free(link);
     isola_buf_free(&release);
     isola__bundles_free(&bundles);
     isola__npm_free(&npm);

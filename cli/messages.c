@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/check.h"
 #include "base/msgpack.h"
 #include "cli/call.h"
 #include "cli/client.h"
@@ -259,10 +260,51 @@ static bool stop(struct isola__cli *cli, bool *was)
     return true;
 }
 
+/* Tells the instances of a service that the operand names (app/Type, app/Type/N) to stop, or to
+ * restart. True: it was one, or it has been told why not. */
+static bool of_service(struct isola__cli *cli, const char *what, const char *done)
+{
+    const char *of = cli->options.operands[0];
+    const char *slash = strchr(of, '/');
+    bool type = slash != NULL && strchr(slash + 1, '/') == NULL;
+    if (!type && !isola__check_address(cli, of))
+        return true;
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 2);
+    isola_mp_kstr(&params, "of", of);
+    isola_mp_kstr(&params, "do", what);
+    json_t *value = isola__call(cli, "service", &params, ISOLA__STATUS_MS, "instances");
+    size_t n = json_array_size(json_object_get(value, "instances"));
+    if (value != NULL && n == 0 && !type) {
+        json_decref(value);
+        return false;
+    }
+    if (value != NULL && n == 0) {
+        struct isola_err err;
+        char *any = isola_format("%s/0", of);
+        if (isola__find(cli, any)) {
+            isola_fail(&err, ISOLA_ENOACTOR,
+                       "%.200s is no service; name an actor of that type: %.200s/KEY", of, of);
+            isola__fail(cli, &err);
+        }
+        free(any);
+    } else if (value != NULL && cli->options.json) {
+        isola__out_json(cli, value, false);
+    } else if (value != NULL) {
+        struct isola_buf line = {0};
+        isola_buf_printf(&line, "%s %s: %zu instance%s\n", done, of, n, n == 1 ? "" : "s");
+        isola__list_unreachable(json_object_get(value, "unreachable"), " (not told)", cli->colour,
+                                &line);
+        isola__out(cli, &line);
+    }
+    json_decref(value);
+    return true;
+}
+
 void isola__run_restart(struct isola__cli *cli)
 {
     bool was;
-    if (!isola__check_address(cli, cli->options.operands[0]) || !stop(cli, &was))
+    if (of_service(cli, "restart", "restarting") || !stop(cli, &was))
         return;
     struct isola_msg m = message(cli, ISOLA_MSG_START, NULL);
     struct isola_msg *answer = request(cli, &m, STOP_MS);
@@ -283,7 +325,7 @@ void isola__run_restart(struct isola__cli *cli)
 void isola__run_stop(struct isola__cli *cli)
 {
     bool was;
-    if (!isola__check_address(cli, cli->options.operands[0]) || !stop(cli, &was))
+    if (of_service(cli, "stop", "stopping") || !stop(cli, &was))
         return;
     /* an actor may outlive its type, so it is asked after only now */
     if (!was && !isola__find(cli, cli->options.operands[0]))

@@ -50,7 +50,8 @@ enum {
     LONG_LEVEL,
     LONG_SINCE,
     LONG_GREP,
-    LONG_FROM
+    LONG_FROM,
+    LONG_LINK
 };
 
 static const struct option longs[] = {
@@ -79,6 +80,7 @@ static const struct option longs[] = {
     {"grep", required_argument, NULL, LONG_GREP},
     {"from", required_argument, NULL, LONG_FROM},
     {"message", required_argument, NULL, 'm'},
+    {"link", no_argument, NULL, LONG_LINK},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -257,6 +259,10 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->message = optarg;
         seen->bits |= ISOLA__OPT_MESSAGE;
         return 0;
+    case LONG_LINK:
+        o->link = true;
+        seen->bits |= ISOLA__OPT_LINK;
+        return 0;
     case LONG_CHECK:
         o->check = true;
         seen->bits |= ISOLA__OPT_CHECK;
@@ -365,6 +371,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_GREP    ? "--grep"
            : bit == ISOLA__OPT_FROM    ? "--from"
            : bit == ISOLA__OPT_MESSAGE ? "--message"
+           : bit == ISOLA__OPT_LINK    ? "--link"
                                        : "--lines";
 }
 

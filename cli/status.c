@@ -192,13 +192,83 @@ static void list_coming(const json_t **rows, size_t n, struct isola_buf *out)
     }
 }
 
-void isola__run_ps(struct isola__cli *cli)
+static bool is_service(const json_t *row)
+{
+    const char *isolation = json_string_value(json_object_get(row, "isolation"));
+    return isolation != NULL && strcmp(isolation, "process") == 0;
+}
+
+/* The table of those that are actors; nothing when there are none. */
+static void list_actors(const struct isola__cli *cli, const json_t **rows, size_t n, bool timers,
+                        struct isola_buf *out)
 {
     static const struct isola__column columns[] = {
         {"ADDRESS", ISOLA__LONG},  {"ISOLATION", ISOLA__WORD}, {"NODE", ISOLA__WORD},
         {"THREAD", ISOLA__NUMBER}, {"STATE", ISOLA__WORD},     {"MAILBOX", ISOLA__NUMBER},
         {"TURNS", ISOLA__NUMBER},  {"HEAP", ISOLA__NUMBER},    {"TIMERS", ISOLA__NUMBER},
         {"NEXT", ISOLA__NUMBER}};
+    struct isola__table t;
+    size_t listed = 0;
+    isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]) - (timers ? 0 : 2));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *actor = rows[i];
+        if (is_service(actor))
+            continue;
+        listed++;
+        add_text(&t, actor, "address");
+        add_text(&t, actor, "isolation");
+        add_text(&t, actor, "node");
+        add_number(&t, actor, "thread", PLAIN_NUMBER);
+        add_text(&t, actor, "state");
+        add_number(&t, actor, "mailbox", PLAIN_NUMBER);
+        add_number(&t, actor, "turns", PLAIN_NUMBER);
+        add_number(&t, actor, "heap", BYTES);
+        if (timers) { /* few have any */
+            add_number(&t, actor, "timers", PLAIN_NUMBER);
+            add_next(&t, actor);
+        }
+    }
+    if (listed > 0)
+        isola__table_print(&t, cli->width, cli->colour, out);
+    isola__table_free(&t);
+}
+
+/* Likewise of instances of services, which have other things to show. */
+static void list_services(const struct isola__cli *cli, const json_t **rows, size_t n,
+                          struct isola_buf *out)
+{
+    static const struct isola__column columns[] = {
+        {"SERVICE", ISOLA__LONG}, {"NODE", ISOLA__WORD},       {"PID", ISOLA__NUMBER},
+        {"STATE", ISOLA__WORD},   {"PORT", ISOLA__NUMBER},     {"MEMORY", ISOLA__NUMBER},
+        {"CPU", ISOLA__NUMBER},   {"RESTARTS", ISOLA__NUMBER}, {"RELEASE", ISOLA__WORD}};
+    struct isola__table t;
+    size_t listed = 0;
+    isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *row = rows[i];
+        if (!is_service(row))
+            continue;
+        bool alive = json_is_integer(json_object_get(row, "pid"));
+        listed++;
+        add_text(&t, row, "address");
+        add_text(&t, row, "node");
+        add_number(&t, row, "pid", PLAIN_NUMBER);
+        add_text(&t, row, "state");
+        add_number(&t, row, "port", PLAIN_NUMBER);
+        add_alive(&t, alive, row, "memory", BYTES);
+        add_alive(&t, alive, row, "cpu_ms", TIME);
+        add_number(&t, row, "restarts", PLAIN_NUMBER);
+        add_text(&t, row, "release");
+    }
+    if (listed > 0 && out->len > 0)
+        isola_buf_puts(out, "\n");
+    if (listed > 0)
+        isola__table_print(&t, cli->width, cli->colour, out);
+    isola__table_free(&t);
+}
+
+void isola__run_ps(struct isola__cli *cli)
+{
     const char *app = cli->options.noperands > 0 ? cli->options.operands[0] : NULL;
     if (app != NULL && !isola__check_app(cli, app))
         return;
@@ -231,30 +301,12 @@ void isola__run_ps(struct isola__cli *cli)
         isola_buf_printf(&out, "no actor%s%s is live; an actor's first message starts it\n",
                          app != NULL ? " of " : "", app != NULL ? app : "");
     } else if (listed > 0) {
-        struct isola__table t;
-        bool timers = any_timers(actors); /* few have any */
-        isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]) - (timers ? 0 : 2));
         const json_t **rows = sorted(actors);
-        for (size_t i = 0; i < json_array_size(actors); i++) {
-            const json_t *actor = rows[i];
-            add_text(&t, actor, "address");
-            add_text(&t, actor, "isolation");
-            add_text(&t, actor, "node");
-            add_number(&t, actor, "thread", PLAIN_NUMBER);
-            add_text(&t, actor, "state");
-            add_number(&t, actor, "mailbox", PLAIN_NUMBER);
-            add_number(&t, actor, "turns", PLAIN_NUMBER);
-            add_number(&t, actor, "heap", BYTES);
-            if (timers) {
-                add_number(&t, actor, "timers", PLAIN_NUMBER);
-                add_next(&t, actor);
-            }
-        }
-        isola__table_print(&t, cli->width, cli->colour, &out);
+        list_actors(cli, rows, listed, any_timers(actors), &out);
+        list_services(cli, rows, listed, &out);
         list_failures(rows, listed, cli->colour, &out);
         list_coming(rows, listed, &out);
         free((void *)rows);
-        isola__table_free(&t);
     }
     if (total > (json_int_t)listed)
         isola_buf_printf(&out, "%zu of %" JSON_INTEGER_FORMAT " actors; --lines lists more\n",

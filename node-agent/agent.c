@@ -26,7 +26,16 @@ static void stop(struct isola__agent *agent)
     agent->control = agent->socket = NULL;
     /* The mesh first: peers must not send their actors' messages to a host that is about to end. */
     isola__members_close(&agent->members);
-    isola__host_stop(&agent->host);
+    /* And what may talk to actors before these. */
+    isola__services_stop(&agent->services);
+    if (agent->services.places == 0)
+        isola__agent_services_stopped(agent);
+}
+
+void isola__agent_services_stopped(struct isola__agent *agent)
+{
+    if (agent->state == ISOLA_AGENT_STOPPING)
+        isola__host_stop(&agent->host);
 }
 
 void isola__agent_host_stopped(struct isola__agent *agent)
@@ -70,6 +79,7 @@ void isola__agent_check_ready(struct isola__agent *agent)
         return;
     agent->state = ISOLA_AGENT_READY;
     isola__host_check_open(&agent->host);
+    isola__services_begin(&agent->services, agent);
     printf("node-agent %s is ready: socket %s%s%s\n", agent->opt.name, agent->opt.socket,
            agent->url != NULL ? ", mesh " : "", agent->url != NULL ? agent->url : "");
     if (fflush(stdout) != 0)
@@ -300,6 +310,7 @@ void isola__agent_removed(struct isola__agent *agent)
         isola_listener_close(agent->control);
     agent->control = NULL;
     isola__members_bury_all(&agent->members);
+    isola__services_stop(&agent->services);
     isola__host_retire(&agent->host);
     isola__notify_changed(&agent->notify);
     if (agent->state == ISOLA_AGENT_STARTING)

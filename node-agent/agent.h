@@ -5,8 +5,8 @@
  * Everything runs on one loop. Start: data directory, identity, client socket, catalog, log; with a
  * token, the cluster is joined first; then, in a cluster, the control listener; the actor-host, the
  * other members. Ready when the actor-host is up, every member that was known has answered or not,
- * and newer releases are here. Stop: no more connections, the actor-host ends its turns, then the
- * links close and the loop runs dry.
+ * and newer releases are here; then its services start. Stop: no more connections, the services
+ * end, the actor-host ends its turns, then the links close and the loop runs dry.
  *
  * In no cluster, nothing listens to the network, neither here nor in the actor-host.
  */
@@ -28,6 +28,7 @@
 #include "node-agent/packages.h"
 #include "node-agent/releases.h"
 #include "node-agent/security.h"
+#include "node-agent/services.h"
 #include "store/catalog.h"
 #include "store/db.h"
 #include "transport/link.h"
@@ -58,6 +59,7 @@ struct isola__agent {
     struct isola__deploys deploys;
     struct isola__logs logs;
     struct isola__notify notify;
+    struct isola__services services;
 };
 
 /* Runs an agent to its end. Takes `opt` (frees it). Returns the exit status. */
@@ -78,6 +80,8 @@ LOOP_THREAD void isola__agent_removed(struct isola__agent *agent);
 /* What others dial to reach what listens on `url` here. */
 LOOP_THREAD void isola__agent_advertised(const struct isola__agent *agent, const char *url,
                                          bool control, char out[ISOLA_TCP_URL]);
+/* No service is left while the agent stops. */
+LOOP_THREAD void isola__agent_services_stopped(struct isola__agent *agent);
 /* The actor-host has ended while the agent stops. */
 LOOP_THREAD void isola__agent_host_stopped(struct isola__agent *agent);
 

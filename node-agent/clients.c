@@ -370,6 +370,7 @@ static const struct isola__method methods[] = {
     {"token", isola__token},
     {"remove", isola__remove},
     {"ps", isola__ps},
+    {"service", isola__service_method},
     {"nodes", isola__nodes},
     {"links", isola__links},
     {"store", isola__store},
@@ -398,6 +399,13 @@ static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t 
         isola__fail(&c->conn, m->id, ISOLA_EPERM,
                     "node %s was removed from its cluster and has no actors any more; ask another",
                     c->conn.agent->opt.name);
+        return;
+    }
+    if (isola__services_has(&c->conn.agent->services, address.app, address.type)) {
+        isola__fail(&c->conn, m->id, ISOLA_ENOACTOR,
+                    "%.*s/%.*s is a service, a program that takes requests on its port and no "
+                    "messages; `ctl restart` and `ctl stop` are for it too",
+                    ISOLA_FMT(address.app), ISOLA_FMT(address.type));
         return;
     }
     switch (m->kind) {

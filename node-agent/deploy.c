@@ -2,6 +2,7 @@
 #include "node-agent/deploy.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -84,6 +85,19 @@ static void name_members(const struct isola__deploy *d, bool taken, struct isola
     }
 }
 
+static void name_types(const struct isola_release *r, struct isola_buf *out)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_err err;
+    int rc = isola_manifest_parse(r->manifest, r->app, &m, &err);
+    ISOLA_CHECK(rc == 0); /* it was decoded */
+    isola_mp_cstr(out, "types");
+    isola_mp_array(out, m->ntypes);
+    for (size_t i = 0; i < m->ntypes; i++)
+        isola_mp_cstr(out, m->types[i].name);
+    isola_manifest_free(m);
+}
+
 static void succeed(struct isola__deploy *d, bool unchanged)
 {
     const struct isola_release *r = d->release;
@@ -94,10 +108,7 @@ static void succeed(struct isola__deploy *d, bool unchanged)
     if (d->note != NULL)
         isola_mp_kstr(&out, "before", d->before);
     isola_mp_kbool(&out, "unchanged", unchanged);
-    isola_mp_cstr(&out, "types");
-    isola_mp_array(&out, r->nbundles);
-    for (size_t i = 0; i < r->nbundles; i++)
-        isola_mp_cstr(&out, r->bundles[i].type);
+    name_types(r, &out);
     size_t n = 0;
     for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next)
         n += has_taken(d, m);
@@ -296,6 +307,36 @@ static void unchanged(struct isola__deploy *d)
     succeed(d, true);
 }
 
+/* What services run is on this machine alone, in the directory of the link. */
+static int check_link(struct isola__deploy *d, struct isola_err *err)
+{
+    const struct isola_release *r = d->release;
+    struct isola_manifest *m = NULL;
+    struct isola_tcp at;
+    struct stat st;
+    int rc = isola_manifest_parse(r->manifest, r->app, &m, err);
+    for (size_t i = 0; rc == 0 && i < m->ntypes; i++)
+        if (m->types[i].service != NULL && r->link == NULL && r->files.len == 0)
+            rc = isola_fail(err, ISOLA_EINVAL,
+                            "%s has a service, %s, whose files no node has: deploy it with --link",
+                            r->app, m->types[i].name);
+    isola_manifest_free(m);
+    if (rc != 0 || r->link == NULL)
+        return rc;
+    if (stat(r->link, &st) != 0 || !S_ISDIR(st.st_mode))
+        return isola_fail(err, ISOLA_ENOENT,
+                          "there is no directory %s on the machine of node %s: --link is for "
+                          "nodes on the machine ctl runs on",
+                          r->link, d->agent->opt.name);
+    for (struct isola__member *other = d->agent->members.first; other != NULL; other = other->next)
+        if (!isola_tcp_parse(other->record.url, &at) || !isola_tcp_loopback(&at))
+            return isola_fail(err, ISOLA_EINVAL,
+                              "node %s may be on another machine, where %s is not: --link is for "
+                              "clusters on one machine",
+                              other->record.name, r->link);
+    return 0;
+}
+
 static void check(struct isola__deploy *d)
 {
     struct isola__agent *agent = d->agent;
@@ -336,8 +377,12 @@ static void begin(struct isola__deploy *d, struct isola__conn *from)
     struct isola__agent *agent = d->agent;
     const struct isola__current *current =
         isola__releases_current(&agent->releases, d->release->app);
-    if (current != NULL && strcmp(current->id, d->release->id) == 0) {
+    struct isola_err err;
+    /* Of a link the files may have changed, which its id does not say. */
+    if (current != NULL && strcmp(current->id, d->release->id) == 0 && d->release->link == NULL) {
         unchanged(d);
+    } else if (check_link(d, &err) != 0) {
+        refuse(d, err.code, err.text);
     } else if (d->release->files.len > 0) {
         d->files.cb = files_checked;
         isola__packages_pull(&agent->packages, &d->files, d->release->files, from);

@@ -525,7 +525,7 @@ void isola__host_init(struct isola__host *host, struct isola__agent *agent)
 }
 
 /* NULL, with errno: it cannot be told where it is. */
-static char *executable(void)
+char *isola__host_executable(void)
 {
     const char *named = getenv("ISOLA_ACTOR_HOST");
     if (named != NULL && named[0] != '\0')
@@ -594,7 +594,7 @@ static void not_started(struct isola__host *host, const char *file, const char *
 void isola__host_start(struct isola__host *host)
 {
     struct isola__agent *agent = host->agent;
-    char *file = executable();
+    char *file = isola__host_executable();
     int fds[2];
     if (file == NULL) {
         not_started(host, "beside node-agent", strerror(errno));

@@ -76,6 +76,10 @@ LOOP_THREAD void isola__host_retire(struct isola__host *host);
 LOOP_THREAD void isola__host_stop(struct isola__host *host);
 LOOP_THREAD void isola__host_free(struct isola__host *host);
 
+/* The path of the program, which also starts services; the caller frees. NULL, with errno: it
+ * cannot be told where it is. */
+ANY_THREAD char *isola__host_executable(void);
+
 /* For a question to it: NULL when it is not there, or is to be no more. */
 LOOP_THREAD struct isola__conn *isola__host_conn(const struct isola__host *host);
 /* Whether it is known not to answer; if so, a sentence that names node and pid and says why, as far

@@ -74,6 +74,7 @@ static const struct isola__method methods[] = {
     {"fetch", isola__fetch},
     {"piece", isola__piece},
     {"ps", isola__ps_local},
+    {"service", isola__service_peer},
     {"links", isola__links_local},
     {"store", isola__store_local},
     {"timers", isola__timers_local},

@@ -217,8 +217,10 @@ int isola__releases_put(struct isola__releases *releases, const struct isola_rel
                         struct isola_err *err)
 {
     int rc = isola_catalog_put(releases->agent->catalog, r, err);
-    if (rc == 0)
+    if (rc == 0) {
         index_add(releases, r);
+        isola__services_release(&releases->agent->services, r, r->link);
+    }
     return rc;
 }
 
@@ -240,7 +242,9 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 
 static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
-    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more);
+    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL));
+    if (r->link != NULL)
+        isola_mp_kstr(out, "link", r->link);
     isola_mp_kstr(out, "app", r->app);
     isola_mp_kstr(out, "release", r->id);
     isola_mp_kuint(out, "revision", r->revision);

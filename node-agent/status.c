@@ -221,6 +221,19 @@ static bool ps_params(struct isola_slice params, bool local, struct isola_buf *o
     return true;
 }
 
+/* The services of this node are its agent's own to tell. */
+static void have_services(struct isola__gather *g, struct isola_slice params)
+{
+    struct isola__agent *agent = g->from->agent;
+    struct isola_buf services = {0};
+    struct isola_slice app = {0};
+    uint64_t limit = PS_MAX;
+    (void)isola_mp_find_str(params, "app", &app);
+    (void)isola_mp_find_uint(params, "limit", &limit);
+    isola__services_ps(&agent->services, app, limit, &services);
+    isola__gather_have(g, agent->opt.name, &services);
+}
+
 static void ps(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params,
                bool local)
 {
@@ -230,11 +243,12 @@ static void ps(struct isola__conn *from, const struct isola_msg *m, struct isola
     if (!ps_params(params, false, &own) || !ps_params(params, true, &peers)) {
         isola__fail(from, m->id, ISOLA_EINVAL, "ps: \"app\" must be a string");
     } else {
-        struct isola__gather *g = isola__gather_new(from, m->id, 1 + agent->members.count, ps_done);
+        struct isola__gather *g = isola__gather_new(from, m->id, 2 + agent->members.count, ps_done);
         if (local)
             g->patience_ms = ISOLA_GATHER_LOCAL_MS;
         isola__gather_ask(g, isola__host_conn(&agent->host), agent->opt.name, "ps",
                           isola_buf_slice(&own));
+        have_services(g, isola_buf_slice(&own));
         if (!local)
             isola__gather_members(g, "ps", isola_buf_slice(&peers));
         isola__gather_start(g);

@@ -37,9 +37,11 @@ struct isola_release {
     uint64_t restores;
     struct isola_slice manifest;
     size_t nbundles;
-    struct isola_bundle *bundles;
-    struct isola_slice files; /* of its services: a tree (tree.h), or empty */
-    void *memory;             /* what the slices point into; freed with the release */
+    struct isola_bundle *bundles; /* of the types that are actors */
+    struct isola_slice files;     /* of its services: a tree (tree.h), or empty */
+    char *link;   /* NULL, or the directory in which its services run instead, on the machine of the
+                     node that was asked */
+    void *memory; /* what the slices point into; freed with the release */
 };
 
 /* A catalog is used by one thread at a time. Errors with sentences: ISOLA_ESCHEMA, ISOLA_EBUSY,
@@ -49,8 +51,9 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola
 POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 
 /* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
- * files, release (id), revision, deployed_ms, by, message, restores), both ways. decode copies,
- * checks everything (manifest parsed, a bundle for each type and no other, the tree decoded, the id
+ * files, link, release (id), revision, deployed_ms, by, message, restores), both ways. decode
+ * copies, checks everything (manifest parsed, a bundle for each type of actors and no other, the
+ * tree decoded, the id
  * recomputed) and returns a fresh release, its bundles in the manifest's order. ISOLA_EINVAL names
  * the key that is missing or wrong; ISOLA_EMANIFEST. */
 ANY_THREAD ISOLA_MUST_USE int

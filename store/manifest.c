@@ -24,13 +24,13 @@ static const char *const type_keys[] = {
     /* limits: */
     "heap", "external", "cpu", "mailbox", "mailboxBytes", "message", "output", "asks", "timers",
     "subscriptions", "logRate", "sqlBytes", NULL};
-static const char *const later_type_keys[] = {"size",     "instances", "port",   "key",
-                                              "replicas", "minInSync", "labels", NULL};
+static const char *const later_type_keys[] = {"size",      "key",    "replicas",
+                                              "minInSync", "labels", NULL};
 static const char *const permission_keys[] = {"net", "env", "apps", NULL};
-static const char *const isolations[] = {"isolate", "shared", NULL};
-static const char *const later_isolations[] = {"process", NULL};
-static const char *const kinds[] = {"actor", NULL};
-static const char *const later_kinds[] = {"pool", "singleton", "service", NULL};
+static const char *const isolations[] = {"isolate", "shared", "process", NULL};
+static const char *const kinds[] = {"actor", "service", NULL};
+static const char *const later_kinds[] = {"pool", "singleton", NULL};
+static const char *const none[] = {NULL};
 
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -49,8 +49,8 @@ static bool is_in(const char *const *words, const char *word)
     return *words != NULL;
 }
 
-static int check_keys(struct isola__manifest_reader *r, const json_t *object,
-                      const char *const *known, const char *const *later)
+int isola__manifest_keys(struct isola__manifest_reader *r, const json_t *object,
+                         const char *const *known, const char *const *later)
 {
     int code = 0;
     for (void *it = json_object_iter((json_t *)object); it != NULL && code == 0;
@@ -61,6 +61,9 @@ static int check_keys(struct isola__manifest_reader *r, const json_t *object,
         isola__manifest_enter(r, key);
         if (later != NULL && is_in(later, key))
             code = isola__manifest_fail_key(r, "not supported by this release");
+        else if (known == type_keys && isola__manifest_is_service_key(key))
+            code = isola__manifest_fail_key(
+                r, "is for services: say \"kind\": \"service\" too, if this is a program");
         else
             code = isola__manifest_fail_words(r, true, "unknown key, not one of", known, key);
         isola__manifest_leave(r);
@@ -95,6 +98,25 @@ static int read_limits(struct isola__manifest_reader *r, const json_t *object,
     return 0;
 }
 
+/* A service is one by either key. */
+static int read_kind(struct isola__manifest_reader *r, const json_t *object,
+                     enum isola_isolation *out)
+{
+    int isolation = ISOLA_ISOLATION_ISOLATE, kind = 0;
+    const json_t *given = json_object_get(object, "isolation");
+    FIELD(isola__manifest_choice(r, v, isolations, none, &isolation), "isolation");
+    FIELD(isola__manifest_choice(r, v, kinds, later_kinds, &kind), "kind");
+    bool service = kind == 1, process = isolation == ISOLA_ISOLATION_PROCESS;
+    if (service && given != NULL && !process)
+        FIELD(isola__manifest_fail(r,
+                                   "a service runs in a process of its own: leave this out, or "
+                                   "say \"process\"; not %s",
+                                   json_string_value(v)),
+              "isolation");
+    *out = service ? ISOLA_ISOLATION_PROCESS : (enum isola_isolation)isolation;
+    return 0;
+}
+
 static int read_type(struct isola__manifest_reader *r, const char *name, const json_t *object,
                      struct isola_actor_type *out)
 {
@@ -109,19 +131,23 @@ static int read_type(struct isola__manifest_reader *r, const char *name, const j
         free(quoted);
         return code;
     }
-    int code = check_keys(r, object, type_keys, later_type_keys);
+    out->name = isola_strdup(name);
+    int code = read_kind(r, object, &out->isolation);
+    if (code != 0)
+        return code;
+    bool service = out->isolation == ISOLA_ISOLATION_PROCESS;
+    if (service)
+        code = isola__manifest_service(r, object, &out->service);
+    else
+        code = isola__manifest_keys(r, object, type_keys, later_type_keys);
     if (code != 0)
         return code;
     if (json_object_get(object, "module") == NULL)
         return isola__manifest_fail(
-            r, "\"module\" is missing: the file of the actor, such as \"./counter.js\"");
-    int isolation = ISOLA_ISOLATION_ISOLATE, kind = 0;
-    out->name = isola_strdup(name);
+            r, "\"module\" is missing: the file of the %s, such as \"./%s\"",
+            service ? "program" : "actor", service ? "server.js" : "counter.js");
     FIELD(isola__manifest_module(r, v, &out->module), "module");
-    FIELD(isola__manifest_choice(r, v, isolations, later_isolations, &isolation), "isolation");
-    FIELD(isola__manifest_choice(r, v, kinds, later_kinds, &kind), "kind");
     FIELD(isola__manifest_bool(r, v, &out->reentrant), "reentrant");
-    out->isolation = (enum isola_isolation)isolation;
     code = read_limits(r, object, out);
     return code != 0 ? code : isola__manifest_life(r, object, &out->life);
 }
@@ -189,7 +215,7 @@ static int read_permissions(struct isola__manifest_reader *r, const json_t *obje
                                                   "what is to stay in self.state, and import what "
                                                   "belongs to the app"),
           "fs");
-    code = check_keys(r, object, permission_keys, NULL);
+    code = isola__manifest_keys(r, object, permission_keys, NULL);
     if (code != 0)
         return code;
     FIELD(isola__manifest_net(r, v, &m->net), "net");
@@ -204,7 +230,7 @@ static int read_app(struct isola__manifest_reader *r, const json_t *object,
     int code = must_be(r, object, json_is_object(object),
                        "an object such as {\"name\": \"my-app\", \"actors\": {…}}");
     if (code == 0)
-        code = check_keys(r, object, app_keys, NULL);
+        code = isola__manifest_keys(r, object, app_keys, NULL);
     if (code != 0)
         return code;
     if (json_object_get(object, "name") == NULL)
@@ -298,6 +324,7 @@ void isola_manifest_free(struct isola_manifest *m)
     for (size_t i = 0; i < m->ntypes; i++) {
         free(m->types[i].name);
         free(m->types[i].module);
+        isola__manifest_service_free(m->types[i].service);
     }
     free(m->types);
     free(m->net);

@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-enum isola_isolation { ISOLA_ISOLATION_ISOLATE, ISOLA_ISOLATION_SHARED };
+enum isola_isolation { ISOLA_ISOLATION_ISOLATE, ISOLA_ISOLATION_SHARED, ISOLA_ISOLATION_PROCESS };
 
 /* What becomes of the children of an actor when one of them crashes. */
 enum isola_manifest_strategy {
@@ -31,12 +31,26 @@ struct isola_manifest_life {
     enum isola_manifest_strategy strategy;
 };
 
+/* A type that is a Node.js program (docs/services.md). Lists end with NULL. */
+struct isola_manifest_service {
+    char **args;
+    char **env;         /* NAME=VALUE */
+    char *env_file;     /* in the app, or NULL */
+    char **node_args;   /* options of Node.js */
+    uint32_t instances; /* on each node; 0: one for each processor */
+    uint32_t port;      /* 0: none */
+    uint64_t start_ms;  /* to be ready in, with a port; default 60 s */
+    uint64_t stop_ms;   /* from SIGTERM to SIGKILL; default 10 s */
+};
+#define ISOLA_MANIFEST_INSTANCES 1024
+
 struct isola_actor_type {
     char *name;   /* [A-Za-z][A-Za-z0-9_]*, 64 bytes at the most */
     char *module; /* relative to the app's directory, normalized, never out of it */
     enum isola_isolation isolation;
     bool reentrant;
     struct isola_manifest_life life;
+    struct isola_manifest_service *service; /* NULL: no process, but an actor */
     /* What an instance may use (docs/limits.md); never 0. */
     uint64_t heap;          /* bytes of its isolate; default 128 MiB */
     uint64_t external;      /* bytes of array buffers of its isolate; default 256 MiB */
@@ -47,7 +61,7 @@ struct isola_actor_type {
     uint64_t output;        /* bytes caused and not let out yet; default 128 MiB */
     uint64_t sql_bytes;     /* bytes of its database; default 64 MiB */
     uint32_t asks, timers, subscriptions; /* under way; default 10,000 each */
-    uint32_t log_rate;                    /* lines a second; default 1,000 */
+    uint32_t log_rate;                    /* lines a second; default 1,000; of a service too */
 };
 
 struct isola_manifest {

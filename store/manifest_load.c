@@ -97,6 +97,11 @@ static int check_modules(struct isola__manifest_reader *r, const char *dir,
         isola__manifest_enter(r, m->types[i].name);
         isola__manifest_enter(r, "module");
         code = check_module(r, dir, m->types[i].module);
+        const struct isola_manifest_service *s = m->types[i].service;
+        if (code == 0 && s != NULL && s->env_file != NULL) {
+            r->path[r->depth - 1] = "envFile";
+            code = check_module(r, dir, s->env_file);
+        }
         r->depth = depth;
     }
     return code;

@@ -30,6 +30,18 @@ ANY_THREAD ISOLA_MUST_USE int isola__manifest_read(struct isola__manifest_reader
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_life(struct isola__manifest_reader *r,
                                                    const json_t *object,
                                                    struct isola_manifest_life *out);
+/* The keys of a type that is a program, and no others; the reader stands at the type. The caller
+ * frees `out`, also after a failure. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_service(struct isola__manifest_reader *r,
+                                                      const json_t *object,
+                                                      struct isola_manifest_service **out);
+ANY_THREAD bool isola__manifest_is_service_key(const char *key);
+ANY_THREAD void isola__manifest_service_free(struct isola_manifest_service *s);
+/* Refuses keys of `object` that are not `known`; those in `later` (may be NULL) as not supported
+ * yet. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_keys(struct isola__manifest_reader *r,
+                                                   const json_t *object, const char *const *known,
+                                                   const char *const *later);
 /* An app's name; the reader stands at its key. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_name(struct isola__manifest_reader *r,
                                                    const json_t *v);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A release on the wire and in the catalog: a msgpack map
- * {app, manifest, bundles: [{type, code, map}], files, release (id), revision, deployed_ms, by,
- * message, restores}.
+ * {app, manifest, bundles: [{type, code, map}], files, link, release (id), revision, deployed_ms,
+ * by, message, restores}.
  *
- * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles and files, each field behind
- * its length (8 bytes, little-endian), the bundles in the order of their types' names, the files
- * only if there are any: two releases with the same content have the same id whoever packs them.
+ * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles, files and link, each field
+ * behind its length (8 bytes, little-endian), the bundles in the order of their types' names, the
+ * last two only if there are any: two releases with the same content have the same id whoever packs
+ * them.
  *
- * decode trusts nothing: it copies, parses the manifest, wants a bundle for each of its types and
- * no other, and computes the id anew. Failure modes: ISOLA_EINVAL naming the key, ISOLA_EMANIFEST,
- * ISOLA_ENOMEM.
+ * decode trusts nothing: it copies, parses the manifest, wants a bundle for each of its types that
+ * are actors and no other, and computes the id anew. Failure modes: ISOLA_EINVAL naming the key,
+ * ISOLA_EMANIFEST, ISOLA_ENOMEM.
  */
 #include "store/catalog.h"
 
@@ -58,6 +59,8 @@ void isola_release_identify(struct isola_release *r)
     }
     if (r->files.len > 0)
         hash_field(&h, r->files);
+    if (r->link != NULL)
+        hash_field(&h, isola_slice_str(r->link));
     crypto_generichash_final(&h, digest, sizeof(digest));
     sodium_bin2hex(r->id, sizeof(r->id), digest, (sizeof(r->id) - 1) / 2);
     free(order);
@@ -110,8 +113,10 @@ void isola_release_put_note(const struct isola_release *r, struct isola_buf *out
 
 void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
 {
-    isola_mp_map(out, (r->files.len > 0 ? 7 : 6) + ISOLA_RELEASE_NOTE_PAIRS);
+    isola_mp_map(out, 6 + (r->files.len > 0) + (r->link != NULL) + ISOLA_RELEASE_NOTE_PAIRS);
     isola_mp_kstr(out, "app", r->app);
+    if (r->link != NULL)
+        isola_mp_kstr(out, "link", r->link);
     isola_release_put_content(r, out);
     isola_release_put_files(r, out);
     isola_mp_kstr(out, "release", r->id);
@@ -129,6 +134,7 @@ void isola_release_free(struct isola_release *r)
     for (size_t i = 0; i < r->nbundles; i++)
         free(r->bundles[i].type);
     free(r->bundles);
+    free(r->link);
     free(r->app);
     free(r->by);
     free(r->message);
@@ -144,7 +150,7 @@ static int index_of_type(const struct isola_manifest *m, struct isola_slice name
     return -1;
 }
 
-/* Fills r->bundles, which has one element per type of `m`, in the manifest's order. Slices of the
+/* Fills r->bundles, which has room for one per type of `m`, in the manifest's order. Slices of the
  * input as yet. */
 static int read_bundles(struct isola_slice array, const struct isola_manifest *m,
                         struct isola_release *r, struct isola_err *err)
@@ -165,6 +171,10 @@ static int read_bundles(struct isola_slice array, const struct isola_manifest *m
                               "not name",
                               i, m->name);
         const char *name = m->types[at].name;
+        if (m->types[at].service != NULL)
+            return isola_fail(err, ISOLA_EINVAL,
+                              "release: there is a bundle of type \"%s\", which is a service",
+                              name);
         if (r->bundles[at].type != NULL)
             return isola_fail(err, ISOLA_EINVAL, "release: there are two bundles of type \"%s\"",
                               name);
@@ -178,9 +188,27 @@ static int read_bundles(struct isola_slice array, const struct isola_manifest *m
         r->bundles[at] = (struct isola_bundle){isola_strdup(name), code, map};
     }
     for (size_t i = 0; i < m->ntypes; i++)
-        if (r->bundles[i].type == NULL)
+        if (r->bundles[i].type == NULL && m->types[i].service == NULL)
             return isola_fail(err, ISOLA_EINVAL, "release: the bundle of type \"%s\" is missing",
                               m->types[i].name);
+    r->nbundles = 0;
+    for (size_t i = 0; i < m->ntypes; i++)
+        if (r->bundles[i].type != NULL)
+            r->bundles[r->nbundles++] = r->bundles[i];
+    return 0;
+}
+
+#define LINK_BYTES_MAX 3000
+
+static int read_link(struct isola_slice map, struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice any, link;
+    if (!isola_mp_find(map, "link", &any))
+        return 0;
+    if (!isola_mp_find_str(map, "link", &link) || link.len == 0 || link.len > LINK_BYTES_MAX ||
+        link.data[0] != '/' || memchr(link.data, 0, link.len) != NULL)
+        return isola_fail(err, ISOLA_EINVAL, "release: \"link\" must be an absolute path");
+    r->link = isola_strndup((const char *)link.data, link.len);
     return 0;
 }
 
@@ -324,7 +352,7 @@ int isola_release_decode(struct isola_slice map, struct isola_release **out, str
     r->nbundles = m->ntypes;
     r->bundles = isola_zalloc(m->ntypes * sizeof(*r->bundles));
     if ((code = read_bundles(bundles, m, r, err)) != 0 || (code = read_files(map, r, err)) != 0 ||
-        (code = read_numbers(map, r, err)) != 0 ||
+        (code = read_numbers(map, r, err)) != 0 || (code = read_link(map, r, err)) != 0 ||
         (code = isola_release_read_note(map, r, err)) != 0 || (code = own_bytes(r, err)) != 0)
         goto fail;
     isola_release_identify(r);

@@ -75,38 +75,38 @@ static struct isola_host_release host_release(const struct isola_release *r,
                                               struct isola_slice params)
 {
     struct isola_host_type *types = isola_zalloc(m->ntypes * sizeof(*types));
+    size_t n = 0;
     for (size_t i = 0; i < m->ntypes; i++) {
         const struct isola_actor_type *t = &m->types[i];
-        types[i] = (struct isola_host_type){.name = t->name,
-                                            .module = t->module,
-                                            .shared = t->isolation == ISOLA_ISOLATION_SHARED,
-                                            .reentrant = t->reentrant,
-                                            .life = host_life(&t->life),
-                                            .limits = {.heap = t->heap,
-                                                       .external = t->external,
-                                                       .cpu_ms = t->cpu_ms,
-                                                       .mailbox = t->mailbox,
-                                                       .mailbox_bytes = t->mailbox_bytes,
-                                                       .message = t->message,
-                                                       .output = t->output,
-                                                       .sql_bytes = t->sql_bytes,
-                                                       .asks = t->asks,
-                                                       .timers = t->timers,
-                                                       .subscriptions = t->subscriptions,
-                                                       .log_rate = t->log_rate}};
+        if (t->service != NULL)
+            continue;
+        struct isola_host_type *to = &types[n++];
+        *to = (struct isola_host_type){.name = t->name,
+                                       .module = t->module,
+                                       .shared = t->isolation == ISOLA_ISOLATION_SHARED,
+                                       .reentrant = t->reentrant,
+                                       .life = host_life(&t->life),
+                                       .limits = {.heap = t->heap,
+                                                  .external = t->external,
+                                                  .cpu_ms = t->cpu_ms,
+                                                  .mailbox = t->mailbox,
+                                                  .mailbox_bytes = t->mailbox_bytes,
+                                                  .message = t->message,
+                                                  .output = t->output,
+                                                  .sql_bytes = t->sql_bytes,
+                                                  .asks = t->asks,
+                                                  .timers = t->timers,
+                                                  .subscriptions = t->subscriptions,
+                                                  .log_rate = t->log_rate}};
         for (size_t b = 0; b < r->nbundles; b++)
             if (strcmp(r->bundles[b].type, t->name) == 0) {
-                types[i].code = r->bundles[b].code;
-                types[i].map = r->bundles[b].map;
+                to->code = r->bundles[b].code;
+                to->map = r->bundles[b].map;
             }
-        types[i].cache = kept_code(params, t->name);
+        to->cache = kept_code(params, t->name);
     }
-    return (struct isola_host_release){.app = r->app,
-                                       .id = r->id,
-                                       .ntypes = m->ntypes,
-                                       .types = types,
-                                       .net = m->net,
-                                       .apps = m->apps};
+    return (struct isola_host_release){
+        .app = r->app, .id = r->id, .ntypes = n, .types = types, .net = m->net, .apps = m->apps};
 }
 
 /* The variables of this process' environment that the manifest permits. */

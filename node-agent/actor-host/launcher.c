@@ -12,14 +12,19 @@
  * nobody's to read: who knows it can make keys that collide.
  *
  * And isola-pages.so is loaded into it, for more isolates to fit in it (pages.c).
+ *
+ * `actor-host --service PID ARGUMENT…` becomes a plain Node.js instead, with service.cjs loaded
+ * before the program: a service of the agent PID (docs/services.md), which ends with it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -82,6 +87,35 @@ static void preload(void)
 }
 #endif
 
+/* Becomes a service, of which argv[3] is the first argument; returns when that fails. */
+static void run_service(const char *node, int argc, char **argv)
+{
+    char pid[24];
+    char *before = isola_path_installed("service.cjs");
+    if (before == NULL || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+        fprintf(stderr, "actor-host: cannot start a service: %s\n", strerror(errno));
+        free(before);
+        return;
+    }
+    if (getppid() != atoi(argv[2])) { /* it has ended meanwhile */
+        free(before);
+        return;
+    }
+    snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+    setenv("ISOLA_PROCESS", pid, 1);
+    char **args = isola_zalloc((size_t)(argc + 2) * sizeof(*args));
+    args[0] = (char *)(uintptr_t)node;
+    args[1] = isola_format("--require=%s", before);
+    for (int i = 3; i < argc; i++)
+        args[i - 1] = argv[i];
+    execv(node, args);
+    fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node,
+            strerror(errno));
+    free(args[1]);
+    free(args);
+    free(before);
+}
+
 int main(int argc, char **argv)
 {
     const char *named = getenv("ISOLA_NODE_BINARY");
@@ -92,6 +126,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "actor-host: cannot find its own path: %s\n", strerror(errno));
         free(node);
         free(script);
+        return 1;
+    }
+    if (argc > 3 && strcmp(argv[1], "--service") == 0) {
+        run_service(node, argc, argv);
+        free(script);
+        free(node);
         return 1;
     }
     char *seed =

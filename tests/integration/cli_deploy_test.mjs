@@ -249,7 +249,7 @@ test('docs/manifest.md: its example is taken, and it has all keys', async (t) =>
   assert.equal(agent.to('deploy')[0].args[0].manifest, JSON.stringify(JSON.parse(example)));
 
   const source = fs.readFileSync(path.join(root, 'store/manifest.c'), 'utf8');
-  for (const list of ['app_keys', 'type_keys', 'later_type_keys', 'permission_keys', 'isolations', 'later_isolations', 'kinds', 'later_kinds']) {
+  for (const list of ['app_keys', 'type_keys', 'later_type_keys', 'permission_keys', 'isolations', 'kinds', 'later_kinds']) {
     const [, words] = new RegExp(` ${list}\\[\\] = \\{(.*?)NULL\\}`, 's').exec(source);
     for (const [, word] of words.matchAll(/"([^"]+)"/g)) assert.match(doc, new RegExp(`\`"?${word.replace('$', '\\$')}"?\``), `${list}: ${word}`);
   }

@@ -19,6 +19,8 @@ async function withAgent(t, methods) {
   t.after(() => agent.close());
   return agent;
 }
+/** What an agent says that has no services. */
+const service = () => ({ instances: [], unreachable: [] });
 
 const concurrency = 4;
 
@@ -234,7 +236,7 @@ test('emit and stop', { concurrency }, async (t) => {
   });
   await t.test('what the cluster has no app or type for: told, and nothing is sent', async (t) => {
     const none = failure('ENOACTOR', 'there is no app "a": deploy it first');
-    const agent = await withAgent(t, { find: () => none, actor: () => false, ps: () => ({ actors: [], total: 0, unreachable: [] }) });
+    const agent = await withAgent(t, { service, find: () => none, actor: () => false, ps: () => ({ actors: [], total: 0, unreachable: [] }) });
     for (const args of [['emit', 'a/B/c', 'reset'], ['stop', 'a/B/c'], ['ps', 'a']]) {
       const { status, stdout, stderr } = await ctl(args, { node: agent.path });
       assert.deepEqual([status, stdout, stderr], [1, '', 'ctl: ENOACTOR: there is no app "a": deploy it first\n'], args[0]);
@@ -284,7 +286,7 @@ test('emit and stop', { concurrency }, async (t) => {
   });
   await t.test('stop', async (t) => {
     let was = true;
-    const agent = await withAgent(t, { actor: () => was });
+    const agent = await withAgent(t, { service, actor: () => was });
     assert.equal((await ctl(['stop', 'a/B/c'], { node: agent.path })).stdout, 'stopped a/B/c\n');
     assert.deepEqual([agent.to('')[0].kind, agent.to('')[0].dst], [STOP, 'a/B/c']);
     was = false;

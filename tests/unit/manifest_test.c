@@ -41,6 +41,50 @@ static struct isola_manifest *parsed(const char *json)
     return m;
 }
 
+static void reads_services(void **state)
+{
+    (void)state;
+    struct isola_manifest *m = parsed(
+        "{ \"name\": \"shop\", \"actors\": {"
+        "  \"Api\": { \"module\": \"./server.js\", \"kind\": \"service\", \"args\": [\"-v\", \"\"],"
+        "    \"env\": { \"B\": \"2=3\", \"A\": \"\" }, \"envFile\": \"./.env\", \"port\": 8080,"
+        "    \"nodeArgs\": [\"--import=./a/../setup.js\", \"--conditions=dev\", \"--expose-gc\"],"
+        "    \"instances\": \"cpus\", \"stopTimeout\": \"0ms\", \"startTimeout\": \"2m\","
+        "    \"restart\": { \"max\": 1 }, \"logRate\": 5 },"
+        "  \"Job\": { \"module\": \"job.js\", \"isolation\": \"process\" } } }");
+    const struct isola_actor_type *t = &m->types[0];
+    const struct isola_manifest_service *s = t->service;
+    assert_int_equal(t->isolation, ISOLA_ISOLATION_PROCESS);
+    assert_string_equal(t->module, "server.js");
+    assert_string_equal(s->args[0], "-v");
+    assert_string_equal(s->args[1], "");
+    assert_null(s->args[2]);
+    assert_string_equal(s->env[0], "B=2=3");
+    assert_string_equal(s->env[1], "A=");
+    assert_null(s->env[2]);
+    assert_string_equal(s->env_file, ".env");
+    assert_int_equal(s->port, 8080);
+    assert_string_equal(s->node_args[0], "--import=./setup.js");
+    assert_string_equal(s->node_args[1], "--conditions=dev");
+    assert_string_equal(s->node_args[2], "--expose-gc");
+    assert_null(s->node_args[3]);
+    assert_int_equal(s->instances, 0);
+    assert_int_equal(s->stop_ms, 0);
+    assert_int_equal(s->start_ms, 120000);
+    assert_int_equal(t->life.restarts, 1);
+    assert_int_equal(t->log_rate, 5);
+    s = m->types[1].service;
+    assert_null(s->args);
+    assert_null(s->env);
+    assert_null(s->env_file);
+    assert_null(s->node_args);
+    assert_int_equal(s->instances, 1);
+    assert_int_equal(s->port, 0);
+    assert_int_equal(s->start_ms, 60000);
+    assert_int_equal(s->stop_ms, 10000);
+    isola_manifest_free(m);
+}
+
 static void reads_how_actors_live(void **state)
 {
     (void)state;
@@ -188,7 +232,10 @@ static void reads_permissions(void **state)
     "\"module\", \"isolation\", \"reentrant\", \"kind\", \"hibernateAfter\", \"restart\", "        \
     "\"strategy\", \"heap\", \"external\", \"cpu\", \"mailbox\", \"mailboxBytes\", \"message\", "  \
     "\"output\", \"asks\", \"timers\", \"subscriptions\", \"logRate\", \"sqlBytes\""
-#define APP(type)  "{\"name\": \"shop\",\n \"actors\": {\n  \"Counter\": " type "}}"
+#define APP(type) "{\"name\": \"shop\",\n \"actors\": {\n  \"Counter\": " type "}}"
+#define SERVICE(rest)                                                                              \
+    "{\"name\": \"shop\",\n \"actors\": {\n  \"Api\": {\"module\": \"s.js\", \"kind\": "           \
+    "\"service\",\n   " rest "}}}"
 #define TYPE(rest) APP("{\"module\": \"c.js\",\n   " rest "}")
 
 static const struct {
@@ -314,24 +361,67 @@ static const struct {
      "did you mean \"isolation\"?"},
     {TYPE("\"quux\": 1"),
      "isola.json:4:4: actors.Counter.quux: unknown key, not one of " TYPE_KEYS},
+    {SERVICE("\"heap\": \"64MB\""), "isola.json:4:4: actors.Api.heap: unknown key, not one of "
+                                    "\"module\", \"isolation\", \"kind\", "
+                                    "\"args\", \"env\", \"envFile\", \"nodeArgs\", \"instances\", "
+                                    "\"port\", \"restart\", \"logRate\", "
+                                    "\"stopTimeout\", \"startTimeout\""},
+    {SERVICE("\"isolation\": \"shared\""),
+     "isola.json:4:17: actors.Api.isolation: a service runs in a process of its own: leave this "
+     "out, or say \"process\"; not shared"},
+    {SERVICE("\"sandbox\": true"),
+     "isola.json:4:4: actors.Api.sandbox: not supported by this release"},
+    {SERVICE("\"instances\": 0"),
+     "isola.json:4:17: actors.Api.instances: must be a whole number from 1 to 1024, not 0"},
+    {SERVICE("\"instances\": \"all\""),
+     "isola.json:4:17: actors.Api.instances: must be a whole number from 1 to 1024, or \"cpus\", "
+     "not \"all\""},
+    {SERVICE("\"port\": 65536"),
+     "isola.json:4:12: actors.Api.port: must be a whole number from 1 to 65535, not 65536"},
+    {SERVICE("\"args\": [1]"),
+     "isola.json:4:12: actors.Api.args: must be an array of strings such as [\"--verbose\"], not "
+     "[1]"},
+    {SERVICE("\"env\": {\"A B\": \"\"}"),
+     "isola.json:4:12: actors.Api.env.\"A B\": not the name of a variable: letters, digits and "
+     "\"_\", the first no digit"},
+    {SERVICE("\"env\": {\"PORT\": \"1\"}"),
+     "isola.json:4:12: actors.Api.env.PORT: is set by Isola, from \"port\""},
+    {SERVICE("\"env\": {\"NODE_OPTIONS\": \"-r x\"}"),
+     "isola.json:4:12: actors.Api.env.NODE_OPTIONS: cannot be set: options of Node.js belong into "
+     "\"nodeArgs\""},
+    {SERVICE("\"env\": {\"A\": 1}"), "isola.json:4:17: actors.Api.env.A: must be a string, not 1"},
+    {SERVICE("\"envFile\": \"../.env\""),
+     "isola.json:4:15: actors.Api.envFile: \"../.env\" leads out of the app's directory"},
+    {SERVICE("\"nodeArgs\": [\"--import=/tmp/x.js\"]"),
+     "isola.json:4:16: actors.Api.nodeArgs: --import takes a file of the app, as in "
+     "\"--import=./setup.js\""},
+    {SERVICE("\"nodeArgs\": [\"--require=./../x.js\"]"),
+     "isola.json:4:16: actors.Api.nodeArgs: \"./../x.js\" leads out of the app's directory"},
+    {SERVICE("\"nodeArgs\": [\"--max-old-space-size\"]"),
+     "isola.json:4:16: actors.Api.nodeArgs: --max-old-space-size takes a number, as in "
+     "\"--max-old-space-size=512\""},
+    {SERVICE("\"nodeArgs\": [\"--expose-gc=1\"]"),
+     "isola.json:4:16: actors.Api.nodeArgs: --expose-gc takes no value"},
+    {SERVICE("\"stopTimeout\": 5"),
+     "isola.json:4:19: actors.Api.stopTimeout: must be a duration such as \"30s\" (ms, s, m, h, "
+     "d), from \"0ms\" to \"1h\", not 5"},
     {TYPE("\"instances\": 2"),
-     "isola.json:4:4: actors.Counter.instances: not supported by this release"},
+     "isola.json:4:4: actors.Counter.instances: is for services: say \"kind\": \"service\" too, if "
+     "this is a program"},
     {TYPE("\"isolation\": \"isolatd\""),
      "isola.json:4:17: actors.Counter.isolation: \"isolatd\" is not one of \"isolate\", "
-     "\"shared\"; did you mean \"isolate\"?"},
+     "\"shared\", \"process\"; did you mean \"isolate\"?"},
     {TYPE("\"isolation\": \"Shared\""),
      "isola.json:4:17: actors.Counter.isolation: \"Shared\" is not one of \"isolate\", "
-     "\"shared\"; did you mean \"shared\"?"},
-    {TYPE("\"isolation\": \"process\""),
-     "isola.json:4:17: actors.Counter.isolation: \"process\" is not supported by this release"},
+     "\"shared\", \"process\"; did you mean \"shared\"?"},
     {TYPE("\"isolation\": true"), "isola.json:4:17: actors.Counter.isolation: true is not one of "
-                                  "\"isolate\", \"shared\""},
+                                  "\"isolate\", \"shared\", \"process\""},
     {TYPE("\"is\\u006flation\": 1"), "isola.json:4:22: actors.Counter.isolation: 1 is not one of "
-                                     "\"isolate\", \"shared\""},
+                                     "\"isolate\", \"shared\", \"process\""},
     {TYPE("\"kind\": \"pool\""),
      "isola.json:4:12: actors.Counter.kind: \"pool\" is not supported by this release"},
     {TYPE("\"kind\": \"thing\""),
-     "isola.json:4:12: actors.Counter.kind: \"thing\" is not one of \"actor\""},
+     "isola.json:4:12: actors.Counter.kind: \"thing\" is not one of \"actor\", \"service\""},
     {TYPE("\"reentrant\": \"yes\""),
      "isola.json:4:17: actors.Counter.reentrant: must be true or false, not \"yes\""},
     {TYPE("\"mailbox\": 0"), "isola.json:4:15: actors.Counter.mailbox: must be a whole number from "
@@ -875,6 +965,7 @@ int main(void)
 #define LOAD(f) cmocka_unit_test_setup_teardown(f, make_app, remove_app)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_all_there_is),
+        cmocka_unit_test(reads_services),
         cmocka_unit_test(reads_how_actors_live),
         cmocka_unit_test(reads_sizes_and_durations),
         cmocka_unit_test(reads_permissions),

@@ -69,13 +69,14 @@ test('the parser and the schema agree', () => {
 
 test('it has each key and word the parser knows, and no other', () => {
   const { properties, definitions } = schema;
-  const type = definitions.type.properties;
+  const type = definitions.type.properties, service = definitions.service.properties;
   const known = {
     'manifest.c app_keys': [...Object.keys(properties), 'routes'], // refused by name
     'manifest.c type_keys': Object.keys(type),
     'manifest.c permission_keys': Object.keys(properties.permissions.properties),
-    'manifest.c isolations': type.isolation.enum,
-    'manifest.c kinds': type.kind.enum,
+    'manifest.c isolations': [...type.isolation.enum, service.isolation.const],
+    'manifest.c kinds': service.kind.enum,
+    'manifest_service.c keys': Object.keys(service),
     'manifest_life.c restart_keys': Object.keys(type.restart.properties),
     'manifest_life.c strategies': type.strategy.enum,
   };
@@ -107,6 +108,7 @@ test('everything says what it is, and examples and defaults are taken', () => {
   };
   check(schema, 'isola');
   check(schema.definitions.type, 'type');
+  check(schema.definitions.service, 'service');
 });
 
 test('the manifests of the project name it, and it takes them', () => {

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every service has loaded before its own code (docs/services.md), so that an unchanged Node.js program
+//
+//   - shares its port with the other instances of its node: what listens on $PORT does so with SO_REUSEPORT;
+//   - tells the agent when it listens there;
+//   - ends in order at SIGTERM, unless it takes that signal itself: it takes no new connections, answers what it has been
+//     asked, says `Connection: close` to who stays, and closes after a second what has nothing to say.
+//
+// Threads and child processes of the program load it too, as they have its options: they share the port as well, but only
+// the program itself talks to the agent.
+'use strict';
+const net = require('node:net');
+const { isMainThread } = require('node:worker_threads');
+
+const IDLE = 1000; // ms a connection without a request may stay when the program is to end
+
+const port = Number(process.env.PORT);
+const own = isMainThread && process.env.ISOLA_PROCESS === String(process.pid);
+const shared = new Set(); // servers that listen on the port
+let leaving = false;
+
+process.env.NODE_ENV ??= 'production'; // a file of variables has been read by now
+
+const tell = (what) => {
+  if (own && process.connected) process.send({ isola: what }, undefined, undefined, () => {}); // an agent that is gone has no need of it
+};
+
+// The forms that net.Server#listen takes a port in: listen(port, host, backlog, done), all but the port optional, or listen(options, done).
+const withReuse = (args) => {
+  const [first, ...rest] = args;
+  if (typeof first === 'object' && first !== null) {
+    const plain = first.fd === undefined && first.path === undefined && first._handle === undefined && first.handle === undefined;
+    return plain && Number(first.port) === port ? [{ ...first, reusePort: true }, ...rest] : undefined;
+  }
+  if ((typeof first !== 'number' && typeof first !== 'string') || first === '' || Number(first) !== port) return undefined;
+  const done = typeof rest.at(-1) === 'function' ? [rest.at(-1)] : [];
+  const host = typeof rest[0] === 'string' ? rest[0] : undefined;
+  const backlog = [rest[0], rest[1]].find((v) => typeof v === 'number');
+  return [{ port, host, backlog, reusePort: true }, ...done];
+};
+
+if (port > 0) {
+  const { listen } = net.Server.prototype;
+  net.Server.prototype.listen = function (...args) {
+    const reuse = withReuse(args);
+    if (reuse === undefined) return listen.apply(this, args);
+    this.once('listening', () => {
+      shared.add(this);
+      this.once('close', () => shared.delete(this));
+      tell('listening');
+    });
+    this.prependListener('request', (request, response) => { if (leaving) response.shouldKeepAlive = false; });
+    return listen.apply(this, reuse);
+  };
+  if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) tell('listening'); });
+}
+
+if (own) {
+  const onTerm = () => {
+    if (leaving || process.listenerCount('SIGTERM') > 1) return; // the program's own affair
+    leaving = true;
+    const end = () => {
+      process.off('SIGTERM', onTerm);
+      process.kill(process.pid, 'SIGTERM');
+    };
+    let open = shared.size;
+    if (open === 0) return end();
+    for (const server of [...shared]) {
+      // Not http.Server's own close(), which would end connections that a request may be on its way on.
+      net.Server.prototype.close.call(server, () => { if (--open === 0) end(); });
+      setTimeout(() => server.closeIdleConnections?.(), IDLE);
+    }
+  };
+  process.on('SIGTERM', onTerm);
+}
+delete process.env.ISOLA_PROCESS;

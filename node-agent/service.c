@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node-agent/service.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "node-agent/agent.h"
+#include "node-agent/service_log.h"
+#include "node-agent/service_start.h"
+
+#define SETTLE_MS   1000 /* without a port: it has begun when it lives so long */
+#define LINGER_MS   500  /* for what it has printed last, when something else has its pipes too */
+#define MESSAGE_MAX ((size_t)64 << 10)
+#define READ_SIZE   65536
+
+struct isola__program {
+    struct isola__agent *agent;
+    struct isola__service_def *def; /* counted */
+    const struct isola__program_ops *ops;
+    void *arg;
+    enum isola__program_state state;
+    char address[ISOLA_ADDRESS_MAX + 1];
+    uv_process_t process;
+    uv_pipe_t out, err, channel;
+    uv_timer_t timer; /* by state: to be ready, or to be killed */
+    unsigned handles; /* that are not closed */
+    bool alive;       /* its pid is its own */
+    bool too_late;    /* it was not ready in time */
+    struct isola__service_log log;
+    struct isola__service_stream streams[2]; /* stdout, stderr */
+    struct isola_buf message;                /* the beginning of one */
+    bool skip;                               /* the rest of one that is too long */
+    char chunk[READ_SIZE];
+    int64_t status; /* how it has ended */
+    int signal;
+    char why[400];
+};
+
+static void on_timer(uv_timer_t *timer);
+
+/* --- definitions --- */
+
+struct isola__service_def *isola__service_def_ref(struct isola__service_def *def)
+{
+    def->refs++;
+    return def;
+}
+
+void isola__service_def_unref(struct isola__service_def *def)
+{
+    if (def == NULL || --def->refs > 0)
+        return;
+    isola_manifest_free(def->manifest);
+    free(def->dir);
+    free(def);
+}
+
+/* --- its end --- */
+
+static void explain(struct isola__program *p)
+{
+    const char *said = p->log.last;
+    int sig = p->signal;
+    unsigned port = p->def->type->service->port;
+    if (p->too_late)
+        snprintf(p->why, sizeof(p->why), "it did not listen on port %u within %" PRIu64 " ms", port,
+                 p->def->type->service->start_ms);
+    else if (sig != 0)
+        snprintf(p->why, sizeof(p->why), "it was ended by signal %d (%s)", sig, strsignal(sig));
+    else
+        snprintf(p->why, sizeof(p->why), "it exited with status %" PRId64, p->status);
+    size_t n = strlen(p->why);
+    if (said[0] != '\0')
+        snprintf(p->why + n, sizeof(p->why) - n, ": %s", said);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct isola__program *p = handle->data;
+    if (--p->handles > 0)
+        return;
+    isola__service_log_end(&p->streams[0]);
+    isola__service_log_end(&p->streams[1]);
+    isola__service_log_flush(&p->log);
+    explain(p);
+    p->ops->ended(p, p->why);
+    isola__service_def_unref(p->def);
+    isola_buf_free(&p->message);
+    free(p);
+}
+
+static void close_handle(void *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, on_closed);
+}
+
+static void close_pipes(struct isola__program *p)
+{
+    close_handle(&p->out);
+    close_handle(&p->err);
+    close_handle(&p->channel);
+    close_handle(&p->timer);
+}
+
+static void set_timer(struct isola__program *p, uint64_t ms)
+{
+    if (uv_is_closing((uv_handle_t *)&p->timer))
+        return;
+    uv_update_time(&p->agent->loop);
+    int rc = uv_timer_start(&p->timer, on_timer, ms, 0);
+    ISOLA_CHECK(rc == 0);
+}
+
+/* With what it has started itself. */
+static void kill_group(const struct isola__program *p)
+{
+    (void)kill(-p->process.pid, SIGKILL);
+}
+
+static void on_exit_status(uv_process_t *process, int64_t status, int sig)
+{
+    struct isola__program *p = process->data;
+    kill_group(p);
+    p->alive = false;
+    p->status = status;
+    p->signal = sig;
+    close_handle(&p->process);
+    set_timer(p, LINGER_MS);
+    if (uv_is_closing((uv_handle_t *)&p->out) && uv_is_closing((uv_handle_t *)&p->err))
+        close_pipes(p);
+}
+
+void isola__program_stop(struct isola__program *p)
+{
+    if (p->state == ISOLA_PROGRAM_STOPPING || !p->alive)
+        return;
+    p->state = ISOLA_PROGRAM_STOPPING;
+    (void)uv_process_kill(&p->process, SIGTERM);
+    set_timer(p, p->def->type->service->stop_ms);
+}
+
+static void become_ready(struct isola__program *p)
+{
+    if (p->state != ISOLA_PROGRAM_STARTING || !p->alive)
+        return;
+    p->state = ISOLA_PROGRAM_READY;
+    uv_timer_stop(&p->timer);
+    p->ops->ready(p);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct isola__program *p = timer->data;
+    const struct isola_manifest_service *s = p->def->type->service;
+    if (!p->alive) {
+        close_pipes(p); /* something else has them open */
+    } else if (p->state == ISOLA_PROGRAM_STOPPING) {
+        if (!p->too_late)
+            isola__service_log_say(&p->log, "warn",
+                                   "it did not end within %" PRIu64
+                                   " ms of SIGTERM (\"stopTimeout\") and is killed",
+                                   s->stop_ms);
+        kill_group(p);
+    } else if (s->port != 0) {
+        p->too_late = true;
+        isola__program_stop(p);
+    } else {
+        become_ready(p);
+    }
+}
+
+/* --- what it says --- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct isola__program *p = handle->data;
+    (void)suggested;
+    *buf = uv_buf_init(p->chunk, sizeof(p->chunk));
+}
+
+static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct isola__program *p = stream->data;
+    if (n > 0) {
+        isola__service_log_read(&p->streams[stream == (uv_stream_t *)&p->err],
+                                isola_slice(buf->base, (size_t)n));
+    } else if (n < 0) {
+        close_handle(stream);
+        if (!p->alive && uv_is_closing((uv_handle_t *)&p->out) &&
+            uv_is_closing((uv_handle_t *)&p->err))
+            close_pipes(p);
+    }
+}
+
+/* A line of Node.js' channel: the JSON of what was given to process.send. */
+static void on_message(struct isola__program *p, struct isola_slice line)
+{
+    if (isola_slice_is(line, "\"ready\"")) {
+        become_ready(p);
+        return;
+    }
+    json_t *j = json_loadb((const char *)line.data, line.len, 0, NULL);
+    const char *what = json_string_value(json_object_get(j, "isola"));
+    if (what != NULL && strcmp(what, "listening") == 0)
+        become_ready(p);
+    json_decref(j);
+}
+
+static void on_channel(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct isola__program *p = stream->data;
+    if (n < 0)
+        uv_read_stop(stream);
+    for (size_t at = 0; n > 0 && at < (size_t)n;) {
+        const char *from = buf->base + at;
+        const char *end = memchr(from, '\n', (size_t)n - at);
+        size_t len = end != NULL ? (size_t)(end - from) : (size_t)n - at;
+        if (!p->skip && p->message.len + len <= MESSAGE_MAX)
+            isola_buf_append(&p->message, from, len);
+        else
+            p->skip = true;
+        at += len + (end != NULL);
+        if (end == NULL)
+            continue;
+        if (!p->skip && !p->message.failed)
+            on_message(p, isola_buf_slice(&p->message));
+        isola_buf_free(&p->message);
+        p->skip = false;
+    }
+}
+
+/* --- start --- */
+
+static int spawn(struct isola__program *p, unsigned number)
+{
+    struct isola__agent *agent = p->agent;
+    char *launcher = isola__host_executable();
+    if (launcher == NULL)
+        return uv_translate_sys_error(errno);
+    char **args = isola__service_args(p->def, launcher);
+    char **env = isola__service_env(p->def, agent->opt.socket, number);
+    uv_stdio_container_t stdio[4] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->out},
+        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->err},
+        {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE,
+         .data.stream = (uv_stream_t *)&p->channel},
+    };
+    uv_process_options_t options = {
+        .file = launcher,
+        .args = args,
+        .env = env,
+        .cwd = p->def->dir,
+        .exit_cb = on_exit_status,
+        .stdio = stdio,
+        .stdio_count = 4,
+        .flags = UV_PROCESS_DETACHED, /* a group of its own */
+    };
+    int rc = uv_spawn(&agent->loop, &p->process, &options);
+    isola__service_list_free(env);
+    isola__service_list_free(args);
+    free(launcher);
+    return rc;
+}
+
+static void on_unused_closed(uv_handle_t *handle)
+{
+    struct isola__program *p = handle->data;
+    if (--p->handles > 0)
+        return;
+    isola__service_def_unref(p->def);
+    free(p);
+}
+
+/* It has not begun: nobody hears of it. */
+static void discard(struct isola__program *p)
+{
+    uv_close((uv_handle_t *)&p->process, on_unused_closed);
+    uv_close((uv_handle_t *)&p->out, on_unused_closed);
+    uv_close((uv_handle_t *)&p->err, on_unused_closed);
+    uv_close((uv_handle_t *)&p->channel, on_unused_closed);
+    uv_close((uv_handle_t *)&p->timer, on_unused_closed);
+}
+
+static struct isola__program *make(struct isola__agent *agent, struct isola__service_def *def,
+                                   unsigned number)
+{
+    struct isola__program *p = isola_zalloc(sizeof(*p));
+    p->agent = agent;
+    p->def = isola__service_def_ref(def);
+    snprintf(p->address, sizeof(p->address), "%s/%s/%u", def->manifest->name, def->type->name,
+             number);
+    p->log = (struct isola__service_log){.logs = &agent->logs,
+                                         .node = agent->opt.name,
+                                         .address = p->address,
+                                         .rate = def->type->log_rate};
+    p->streams[0] = (struct isola__service_stream){.log = &p->log};
+    p->streams[1] = (struct isola__service_stream){.log = &p->log, .errors = true};
+    int rc = uv_pipe_init(&agent->loop, &p->out, 0);
+    rc = rc ? rc : uv_pipe_init(&agent->loop, &p->err, 0);
+    rc = rc ? rc : uv_pipe_init(&agent->loop, &p->channel, 0);
+    rc = rc ? rc : uv_timer_init(&agent->loop, &p->timer);
+    ISOLA_CHECK(rc == 0);
+    p->process.data = p->out.data = p->err.data = p->channel.data = p->timer.data = p;
+    p->handles = 5;
+    return p;
+}
+
+struct isola__program *isola__program_start(struct isola__agent *agent,
+                                            struct isola__service_def *def, unsigned number,
+                                            const struct isola__program_ops *ops, void *arg,
+                                            struct isola_err *err)
+{
+    const struct isola_manifest_service *s = def->type->service;
+    struct stat st;
+    if (def->dir == NULL) {
+        isola_fail(err, ISOLA_ENOENT, "its files are not on node %s", agent->opt.name);
+        return NULL;
+    }
+    if (stat(def->dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        isola_fail(err, ISOLA_ENOENT, "its directory %s is not on node %s", def->dir,
+                   agent->opt.name);
+        return NULL;
+    }
+    struct isola__program *p = make(agent, def, number);
+    p->ops = ops;
+    p->arg = arg;
+    int rc = spawn(p, number);
+    if (rc != 0) {
+        isola_fail(err, ISOLA_EIO, "it cannot be started: %s", uv_strerror(rc));
+        discard(p);
+        return NULL;
+    }
+    p->alive = true;
+    rc = uv_read_start((uv_stream_t *)&p->out, on_alloc, on_output);
+    rc = rc ? rc : uv_read_start((uv_stream_t *)&p->err, on_alloc, on_output);
+    rc = rc ? rc : uv_read_start((uv_stream_t *)&p->channel, on_alloc, on_channel);
+    ISOLA_CHECK(rc == 0);
+    set_timer(p, s->port != 0 ? s->start_ms : SETTLE_MS);
+    return p;
+}
+
+/* --- what there is to see --- */
+
+void *isola__program_arg(const struct isola__program *p)
+{
+    return p->arg;
+}
+
+struct isola__service_def *isola__program_def(const struct isola__program *p)
+{
+    return p->def;
+}
+
+enum isola__program_state isola__program_state(const struct isola__program *p)
+{
+    return p->state;
+}
+
+int isola__program_pid(const struct isola__program *p)
+{
+    return p->process.pid;
+}
+
+struct isola__program_use isola__program_use(const struct isola__program *p)
+{
+    struct isola__program_use use = {0};
+    char path[40], text[512];
+    unsigned long user, system;
+    long pages;
+    snprintf(path, sizeof(path), "/proc/%d/stat", p->process.pid);
+    FILE *f = p->alive ? fopen(path, "re") : NULL;
+    size_t n = f != NULL ? fread(text, 1, sizeof(text) - 1, f) : 0;
+    if (f != NULL)
+        fclose(f);
+    text[n] = '\0';
+    const char *after = strrchr(text, ')'); /* its name may have anything in it */
+    /* proc(5): state is the third field, utime the fourteenth, rss the twenty-fourth. */
+    if (after != NULL &&
+        sscanf(after + 1,
+               " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu %*s %*s %*s %*s %*s %*s %*s "
+               "%*s %ld",
+               &user, &system, &pages) == 3) {
+        use.cpu_ms = (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+        use.memory = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    }
+    return use;
+}

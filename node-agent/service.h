@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One process of a service (docs/services.md): from its start to its end.
+ *
+ * It runs as a group of processes of its own, with pipes for what it prints and a channel of
+ * Node.js (process.send) over which it says that it listens. It is ready when it listens on its
+ * port, has sent "ready", or, without a port, has lived for a second. Whoever started it hears once
+ * that it is ready, if it becomes so, and once that it has ended, after which it is gone.
+ *
+ * Its end: SIGTERM to the process, after its time SIGKILL to the whole group; what is left of the
+ * group when the process has ended is killed too. When the agent dies the system kills it.
+ */
+#ifndef ISOLA_NODE_AGENT_SERVICE_H
+#define ISOLA_NODE_AGENT_SERVICE_H
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "store/catalog.h"
+#include "store/manifest.h"
+
+struct isola__agent;
+struct isola__program;
+
+/* A type of a release that is a service, as its processes see it. Counted. */
+struct isola__service_def {
+    unsigned refs;
+    struct isola_manifest *manifest;     /* owned */
+    const struct isola_actor_type *type; /* in it */
+    char release[ISOLA_RELEASE_ID_SIZE];
+    char *dir; /* where the release's files are on this node */
+};
+LOOP_THREAD struct isola__service_def *isola__service_def_ref(struct isola__service_def *def);
+LOOP_THREAD void isola__service_def_unref(struct isola__service_def *def);
+
+struct isola__program_ops {
+    void (*ready)(struct isola__program *p);
+    /* `why` is for people. `p` is freed when this returns. */
+    void (*ended)(struct isola__program *p, const char *why);
+};
+
+enum isola__program_state { ISOLA_PROGRAM_STARTING, ISOLA_PROGRAM_READY, ISOLA_PROGRAM_STOPPING };
+
+/* What there is to see of it. */
+struct isola__program_use {
+    uint64_t memory; /* bytes that are resident; 0: not known */
+    uint64_t cpu_ms; /* CPU time it has had, all threads together */
+};
+
+/* Starts one, as number `number` of its service. NULL: it could not be, and `err` says why. */
+LOOP_THREAD struct isola__program *
+isola__program_start(struct isola__agent *agent, struct isola__service_def *def, unsigned number,
+                     const struct isola__program_ops *ops, void *arg, struct isola_err *err);
+/* Asks it to end, as often as one likes. */
+LOOP_THREAD void isola__program_stop(struct isola__program *p);
+LOOP_THREAD void *isola__program_arg(const struct isola__program *p);
+LOOP_THREAD struct isola__service_def *isola__program_def(const struct isola__program *p);
+LOOP_THREAD enum isola__program_state isola__program_state(const struct isola__program *p);
+LOOP_THREAD int isola__program_pid(const struct isola__program *p);
+LOOP_THREAD struct isola__program_use isola__program_use(const struct isola__program *p);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node-agent/service_start.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+struct list {
+    char **items;
+    size_t n, room;
+};
+
+/* Takes `item`. */
+static void add(struct list *l, char *item)
+{
+    if (l->n + 2 > l->room) {
+        l->room = 2 * l->room + 16;
+        l->items = isola_realloc(l->items, l->room * sizeof(*l->items));
+    }
+    l->items[l->n++] = item;
+    l->items[l->n] = NULL;
+}
+
+static void add_all(struct list *l, char *const *items)
+{
+    for (; items != NULL && *items != NULL; items++)
+        add(l, isola_strdup(*items));
+}
+
+/* Of a variable that is there twice the last value counts. */
+static void set(struct list *l, char *variable)
+{
+    size_t n = strcspn(variable, "=") + 1;
+    for (size_t i = 0; i < l->n; i++) {
+        if (strncmp(l->items[i], variable, n) == 0) {
+            free(l->items[i]);
+            l->items[i] = variable;
+            return;
+        }
+    }
+    add(l, variable);
+}
+
+static void inherit(struct list *l, const char *name)
+{
+    const char *value = getenv(name);
+    if (value != NULL)
+        set(l, isola_format("%s=%s", name, value));
+}
+
+char **isola__service_args(const struct isola__service_def *def, const char *launcher)
+{
+    const struct isola_manifest_service *s = def->type->service;
+    struct list l = {0};
+    add(&l, isola_strdup(launcher));
+    add(&l, isola_strdup("--service"));
+    add(&l, isola_format("%d", (int)getpid()));
+    if (s->env_file != NULL)
+        add(&l, isola_format("--env-file=%s", s->env_file));
+    add_all(&l, s->node_args);
+    add(&l, isola_format("./%s", def->type->module));
+    add_all(&l, s->args);
+    return l.items;
+}
+
+char **isola__service_env(const struct isola__service_def *def, const char *socket, unsigned number)
+{
+    const struct isola_manifest_service *s = def->type->service;
+    struct list l = {0};
+    inherit(&l, "PATH");
+    inherit(&l, "HOME");
+    inherit(&l, "TZ");
+    inherit(&l, "LANG");
+    inherit(&l, "ISOLA_NODE_BINARY"); /* of the launcher */
+    for (const char *at = def->manifest->env; at != NULL && *at != '\0';) {
+        size_t n = strcspn(at, "\n");
+        char *name = isola_strndup(at, n);
+        inherit(&l, name);
+        free(name);
+        at += n + (at[n] == '\n');
+    }
+    for (char **v = s->env; v != NULL && *v != NULL; v++)
+        set(&l, isola_strdup(*v));
+    if (s->port != 0)
+        set(&l, isola_format("PORT=%u", s->port));
+    set(&l, isola_format("ISOLA_NODE=%s", socket));
+    set(&l, isola_format("ISOLA_APP=%s", def->manifest->name));
+    set(&l, isola_format("ISOLA_TYPE=%s", def->type->name));
+    set(&l, isola_format("ISOLA_INSTANCE=%u", number));
+    set(&l, isola_strdup("NODE_CHANNEL_FD=3"));
+    return l.items;
+}
+
+void isola__service_list_free(char **list)
+{
+    for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+        free(list[i]);
+    free(list);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a service's process is started with: its arguments and its environment.
+ */
+#ifndef ISOLA_NODE_AGENT_SERVICE_START_H
+#define ISOLA_NODE_AGENT_SERVICE_START_H
+
+#include "node-agent/service.h"
+
+/* A list that ends with NULL; the caller frees it as below. */
+ANY_THREAD char **isola__service_args(const struct isola__service_def *def, const char *launcher);
+/* The same of NAME=VALUE. Of the agent's own environment there is little in it: PATH, HOME, TZ,
+ * LANG, and what the manifest's permissions name. `socket`: the agent's. */
+ANY_THREAD char **isola__service_env(const struct isola__service_def *def, const char *socket,
+                                     unsigned number);
+ANY_THREAD void isola__service_list_free(char **list);
+
+#endif

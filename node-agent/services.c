@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node-agent/services.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/msgpack.h"
+#include "node-agent/agent.h"
+#include "node-agent/service.h"
+#include "node-agent/service_log.h"
+#include "node-agent/status.h"
+
+struct place {
+    struct isola__service *service; /* counted */
+    unsigned number;
+    struct isola__program *program; /* that which serves, or is to; NULL: none now */
+    struct isola__program *next;    /* that which is to replace it */
+    unsigned programs;              /* not ended, those it had before among them */
+    bool gone;                      /* freed when the last of them has ended */
+    bool stopped;                   /* by `ctl stop` */
+    bool failed;                    /* crashed too often */
+    bool renew;                     /* to be replaced though its release is the right one */
+    uv_timer_t timer;               /* at its end it is started again */
+    uint64_t *crashes;              /* when, ms; those that count */
+    uint32_t ncrashes;
+    uint64_t restarts;
+    char failure[500];
+};
+
+struct isola__service {
+    struct isola__service *next;
+    struct isola__services *services;
+    unsigned refs; /* of the list, and of places */
+    char *app, *type;
+    struct isola__service_def *def;    /* what its places run, or are to */
+    struct isola__service_def *before; /* what they ran, until all have taken `def`; or NULL */
+    struct place **places;
+    unsigned nplaces;
+};
+
+static void roll(struct isola__service *s);
+
+/* --- what ends --- */
+
+static void service_unref(struct isola__service *s)
+{
+    if (--s->refs > 0)
+        return;
+    isola__service_def_unref(s->def);
+    isola__service_def_unref(s->before);
+    free((void *)s->places);
+    free(s->app);
+    free(s->type);
+    free(s);
+}
+
+static void on_place_closed(uv_handle_t *handle)
+{
+    struct place *place = handle->data;
+    struct isola__services *services = place->service->services;
+    service_unref(place->service);
+    free(place->crashes);
+    free(place);
+    if (--services->places == 0 && services->stopping)
+        isola__agent_services_stopped(services->agent);
+}
+
+static void check_gone(struct place *place)
+{
+    if (place->gone && place->programs == 0)
+        uv_close((uv_handle_t *)&place->timer, on_place_closed);
+}
+
+/* No longer one of its service's; it must be taken from the list. */
+static void place_end(struct place *place)
+{
+    place->gone = true;
+    uv_timer_stop(&place->timer);
+    if (place->program != NULL)
+        isola__program_stop(place->program);
+    if (place->next != NULL)
+        isola__program_stop(place->next);
+    check_gone(place);
+}
+
+static void service_end(struct isola__service *s)
+{
+    unsigned n = s->nplaces;
+    s->nplaces = 0;
+    for (unsigned i = 0; i < n; i++)
+        place_end(s->places[i]);
+    service_unref(s);
+}
+
+/* --- places --- */
+
+static const struct isola_manifest_life *life(const struct place *place)
+{
+    return &place->service->def->type->life;
+}
+
+/* A line about it, in its own log. */
+static void say(const struct place *place, const char *level, const char *what)
+{
+    struct isola__agent *agent = place->service->services->agent;
+    char address[ISOLA_ADDRESS_MAX + 1];
+    snprintf(address, sizeof(address), "%s/%s/%u", place->service->app, place->service->type,
+             place->number);
+    struct isola__service_log log = {
+        .logs = &agent->logs, .node = agent->opt.name, .address = address};
+    isola__service_log_say(&log, level, "%s", what);
+}
+
+static void forget_crashes(struct place *place)
+{
+    place->failed = false;
+    place->ncrashes = 0;
+    place->failure[0] = '\0';
+    uv_timer_stop(&place->timer);
+}
+
+/* How many there were within the window, this one among them. */
+static uint32_t count_crash(struct place *place)
+{
+    uint64_t now = isola_clock_ms();
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < place->ncrashes; i++)
+        if (now - place->crashes[i] <= life(place)->within_ms)
+            place->crashes[kept++] = place->crashes[i];
+    place->crashes = isola_realloc(place->crashes, (kept + 1) * sizeof(*place->crashes));
+    place->crashes[kept] = now;
+    return place->ncrashes = kept + 1;
+}
+
+static void on_pause_over(uv_timer_t *timer);
+
+/* It ended, or could not begin, and nobody wanted that. */
+static void crashed(struct place *place, const char *why)
+{
+    const struct isola_manifest_life *l = life(place);
+    uint32_t n = count_crash(place);
+    char text[sizeof(place->failure) + 100];
+    snprintf(place->failure, sizeof(place->failure), "%s", why);
+    if (n > l->restarts) {
+        place->failed = true;
+        snprintf(text, sizeof(text),
+                 "%s; that is %u times within %" PRIu64 " ms (\"restart\"): it has failed", why, n,
+                 l->within_ms);
+        say(place, "error", text);
+        return;
+    }
+    uint64_t pause = n < 2 ? 0 : n < 40 ? l->backoff_ms << (n - 2) : l->max_backoff_ms;
+    if (pause > l->max_backoff_ms)
+        pause = l->max_backoff_ms;
+    snprintf(text, sizeof(text), "%s; it is started again in %" PRIu64 " ms", why, pause);
+    say(place, "error", text);
+    place->restarts++;
+    uv_update_time(place->timer.loop);
+    int rc = uv_timer_start(&place->timer, on_pause_over, pause, 0);
+    ISOLA_CHECK(rc == 0);
+}
+
+/* A new release does not begin: the one before goes on, also where it had been replaced. */
+static void refuse(struct place *place, const char *why)
+{
+    struct isola__service *s = place->service;
+    char text[sizeof(place->failure)];
+    for (unsigned i = 0; i < s->nplaces; i++)
+        s->places[i]->renew = false;
+    if (s->before == NULL) {
+        snprintf(text, sizeof(text), "its replacement did not begin: %s; the one before goes on",
+                 why);
+    } else {
+        snprintf(text, sizeof(text), "release %s did not begin: %s; release %s goes on",
+                 s->def->release, why, s->before->release);
+        isola__service_def_unref(s->def);
+        s->def = s->before;
+        s->before = NULL;
+    }
+    say(place, "error", text);
+    memcpy(place->failure, text, sizeof(text));
+    roll(s);
+}
+
+static void on_ready(struct isola__program *p)
+{
+    struct place *place = isola__program_arg(p);
+    if (place->gone)
+        return;
+    place->failure[0] = '\0';
+    if (p == place->next) {
+        struct isola__program *old = place->program;
+        place->next = NULL;
+        place->program = p;
+        isola__program_stop(old);
+    }
+    roll(place->service);
+}
+
+static void on_ended(struct isola__program *p, const char *why)
+{
+    struct place *place = isola__program_arg(p);
+    place->programs--;
+    if (p == place->next) {
+        place->next = NULL;
+        if (!place->gone && !place->stopped)
+            refuse(place, why);
+    } else if (p == place->program) {
+        place->program = place->next;
+        place->next = NULL;
+        if (!place->gone && !place->stopped && place->program == NULL)
+            crashed(place, why);
+    }
+    check_gone(place);
+}
+
+static const struct isola__program_ops program_ops = {.ready = on_ready, .ended = on_ended};
+
+/* NULL: `err` says why. */
+static struct isola__program *start_program(struct place *place, struct isola_err *err)
+{
+    struct isola__service *s = place->service;
+    struct isola__program *p =
+        isola__program_start(s->services->agent, s->def, place->number, &program_ops, place, err);
+    place->programs += p != NULL;
+    return p;
+}
+
+static void start_place(struct place *place)
+{
+    struct isola_err err;
+    place->renew = false;
+    place->program = start_program(place, &err);
+    if (place->program == NULL)
+        crashed(place, err.text);
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    start_place(timer->data);
+}
+
+/* --- services --- */
+
+/* Replaces the next place that is to be, unless one is being. */
+static void roll(struct isola__service *s)
+{
+    struct place *first = NULL;
+    struct isola_err err;
+    for (unsigned i = 0; i < s->nplaces; i++) {
+        struct place *place = s->places[i];
+        if (place->next != NULL)
+            return;
+        bool other = place->program != NULL &&
+                     (place->renew || isola__program_def(place->program) != s->def);
+        if (other && !place->stopped && first == NULL)
+            first = place;
+    }
+    if (first == NULL) {
+        isola__service_def_unref(s->before);
+        s->before = NULL;
+        return;
+    }
+    first->renew = false;
+    first->next = start_program(first, &err);
+    if (first->next == NULL)
+        refuse(first, err.text);
+}
+
+static void add_place(struct isola__service *s)
+{
+    struct place *place = isola_zalloc(sizeof(*place));
+    place->service = s;
+    s->refs++;
+    s->services->places++;
+    place->number = s->nplaces;
+    int rc = uv_timer_init(&s->services->agent->loop, &place->timer);
+    ISOLA_CHECK(rc == 0);
+    place->timer.data = place;
+    s->places = isola_realloc((void *)s->places, (s->nplaces + 1) * sizeof(struct place *));
+    s->places[s->nplaces++] = place;
+}
+
+static unsigned wanted(const struct isola__service *s)
+{
+    uint32_t n = s->def->type->service->instances;
+    return n != 0 ? n : uv_available_parallelism();
+}
+
+/* Its places have another definition, or the same anew. Takes `def`. */
+static void define(struct isola__service *s, struct isola__service_def *def)
+{
+    if (s->before == NULL)
+        s->before = s->def;
+    else
+        isola__service_def_unref(s->def); /* which some had not taken yet */
+    s->def = def;
+    while (s->nplaces > wanted(s))
+        place_end(s->places[--s->nplaces]);
+    while (s->nplaces < wanted(s))
+        add_place(s);
+    for (unsigned i = 0; i < s->nplaces; i++) {
+        struct place *place = s->places[i];
+        if (place->program != NULL)
+            continue;
+        forget_crashes(place);
+        place->stopped = false;
+        start_place(place);
+    }
+    roll(s);
+}
+
+static struct isola__service *find(const struct isola__services *services, struct isola_slice app,
+                                   struct isola_slice type)
+{
+    struct isola__service *s = services->first;
+    while (s != NULL && !(isola_slice_is(app, s->app) && isola_slice_is(type, s->type)))
+        s = s->next;
+    return s;
+}
+
+static struct isola__service *add_service(struct isola__services *services, const char *app,
+                                          const char *type)
+{
+    struct isola__service **at = &services->first;
+    while (*at != NULL)
+        at = &(*at)->next;
+    struct isola__service *s = *at = isola_zalloc(sizeof(*s));
+    s->services = services;
+    s->refs = 1;
+    s->app = isola_strdup(app);
+    s->type = isola_strdup(type);
+    return s;
+}
+
+static struct isola__service_def *def_new(const struct isola_release *r, const char *type,
+                                          const char *dir)
+{
+    struct isola_err err;
+    struct isola__service_def *def = isola_zalloc(sizeof(*def));
+    def->refs = 1;
+    int rc = isola_manifest_parse(r->manifest, r->app, &def->manifest, &err);
+    ISOLA_CHECK(rc == 0); /* it was parsed a moment ago */
+    def->type = isola_manifest_type(def->manifest, isola_slice_str(type));
+    memcpy(def->release, r->id, sizeof(def->release));
+    def->dir = dir != NULL ? isola_strdup(dir) : NULL;
+    return def;
+}
+
+void isola__services_release(struct isola__services *services, const struct isola_release *r,
+                             const char *dir)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_err err;
+    if (!services->begun || services->stopping ||
+        isola_manifest_parse(r->manifest, r->app, &m, &err) != 0)
+        return; /* another version of Isola took it */
+    for (struct isola__service **at = &services->first; *at != NULL;) {
+        struct isola__service *s = *at;
+        const struct isola_actor_type *type = isola_manifest_type(m, isola_slice_str(s->type));
+        if (strcmp(s->app, r->app) != 0 || (type != NULL && type->service != NULL)) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        service_end(s);
+    }
+    for (size_t i = 0; i < m->ntypes; i++) {
+        const char *type = m->types[i].name;
+        if (m->types[i].service == NULL)
+            continue;
+        struct isola__service *s = find(services, isola_slice_str(r->app), isola_slice_str(type));
+        if (s == NULL)
+            s = add_service(services, r->app, type);
+        if (s->def == NULL || strcmp(s->def->release, r->id) != 0 || r->link != NULL)
+            define(s, def_new(r, type, dir));
+    }
+    isola_manifest_free(m);
+}
+
+static void begin_each(const struct isola_release *r, void *arg)
+{
+    isola__services_release(arg, r, r->link);
+}
+
+void isola__services_begin(struct isola__services *services, struct isola__agent *agent)
+{
+    struct isola_err err;
+    services->agent = agent;
+    services->begun = true;
+    if (isola_catalog_each(agent->catalog, begin_each, services, &err) != 0)
+        isola_log(ISOLA_LOG_ERROR, "not all services could be started: %s", err.text);
+}
+
+void isola__services_stop(struct isola__services *services)
+{
+    if (services->stopping)
+        return;
+    services->stopping = true;
+    while (services->first != NULL) {
+        struct isola__service *s = services->first;
+        services->first = s->next;
+        service_end(s);
+    }
+}
+
+bool isola__services_has(const struct isola__services *services, struct isola_slice app,
+                         struct isola_slice type)
+{
+    return find(services, app, type) != NULL;
+}
+
+/* --- what there is to see --- */
+
+static const char *state_of(const struct place *place)
+{
+    static const char *const names[] = {[ISOLA_PROGRAM_STARTING] = "starting",
+                                        [ISOLA_PROGRAM_READY] = "running",
+                                        [ISOLA_PROGRAM_STOPPING] = "stopping"};
+    return place->program != NULL ? names[isola__program_state(place->program)]
+           : place->stopped       ? "stopped"
+           : place->failed        ? "failed"
+                                  : "crashed";
+}
+
+static void row(const struct place *place, struct isola_buf *out)
+{
+    const struct isola__service *s = place->service;
+    const struct isola__program *p = place->program;
+    struct isola__program_use use = {0};
+    char address[ISOLA_ADDRESS_MAX + 1];
+    snprintf(address, sizeof(address), "%s/%s/%u", s->app, s->type, place->number);
+    const struct isola__service_def *def = p != NULL ? isola__program_def(p) : s->def;
+    if (p != NULL)
+        use = isola__program_use(p);
+    isola_mp_map(out, place->failure[0] != '\0' ? 11 : 10);
+    isola_mp_kstr(out, "address", address);
+    isola_mp_kstr(out, "isolation", "process");
+    isola_mp_kstr(out, "node", s->services->agent->opt.name);
+    isola_mp_kstr(out, "state", state_of(place));
+    isola_mp_kstr(out, "release", def->release);
+    isola_mp_cstr(out, "pid");
+    if (p != NULL)
+        isola_mp_uint(out, (uint64_t)isola__program_pid(p));
+    else
+        isola_mp_nil(out);
+    isola_mp_cstr(out, "port");
+    if (def->type->service->port != 0)
+        isola_mp_uint(out, def->type->service->port);
+    else
+        isola_mp_nil(out);
+    isola_mp_kuint(out, "memory", use.memory);
+    isola_mp_kuint(out, "cpu_ms", use.cpu_ms);
+    isola_mp_kuint(out, "restarts", place->restarts);
+    if (place->failure[0] != '\0')
+        isola_mp_kstr(out, "failure", place->failure);
+}
+
+void isola__services_ps(const struct isola__services *services, struct isola_slice app,
+                        uint64_t limit, struct isola_buf *out)
+{
+    struct isola_buf rows = {0};
+    uint64_t n = 0, total = 0;
+    for (const struct isola__service *s = services->first; s != NULL; s = s->next) {
+        if (app.data != NULL && !isola_slice_is(app, s->app))
+            continue;
+        total += s->nplaces;
+        for (unsigned i = 0; i < s->nplaces && n < limit; i++, n++)
+            row(s->places[i], &rows);
+    }
+    isola_mp_map(out, 2);
+    isola_mp_kuint(out, "total", total);
+    isola_mp_cstr(out, "actors");
+    isola_mp_array(out, n);
+    isola_buf_append(out, rows.data, rows.len);
+    out->failed = out->failed || rows.failed;
+    isola_buf_free(&rows);
+}
+
+/* --- stop and restart --- */
+
+static void stop_place(struct place *place)
+{
+    forget_crashes(place);
+    place->stopped = true;
+    if (place->program != NULL)
+        isola__program_stop(place->program);
+    if (place->next != NULL)
+        isola__program_stop(place->next);
+}
+
+static void restart_place(struct place *place)
+{
+    forget_crashes(place);
+    place->stopped = false;
+    if (place->program == NULL)
+        start_place(place);
+    else
+        place->renew = true;
+}
+
+/* The places that `of` names (app/Type, app/Type/N) here, each told to `stop` or to start anew. */
+static void apply(struct isola__services *services, struct isola_slice of, bool stop,
+                  struct isola_buf *out)
+{
+    struct isola_buf rows = {0};
+    size_t n = 0;
+    for (struct isola__service *s = services->first; s != NULL; s = s->next) {
+        char name[ISOLA_ADDRESS_MAX + 1], address[ISOLA_ADDRESS_MAX + 1];
+        snprintf(name, sizeof(name), "%s/%s", s->app, s->type);
+        for (unsigned i = 0; i < s->nplaces; i++) {
+            snprintf(address, sizeof(address), "%s/%s/%u", s->app, s->type, i);
+            if (!isola_slice_is(of, name) && !isola_slice_is(of, address))
+                continue;
+            if (stop)
+                stop_place(s->places[i]);
+            else
+                restart_place(s->places[i]);
+            n++;
+            isola_mp_map(&rows, 2);
+            isola_mp_kstr(&rows, "node", services->agent->opt.name);
+            isola_mp_kstr(&rows, "address", address);
+        }
+        roll(s);
+    }
+    isola_mp_map(out, 1);
+    isola_mp_cstr(out, "instances");
+    isola_mp_array(out, n);
+    isola_buf_append(out, rows.data, rows.len);
+    out->failed = out->failed || rows.failed;
+    isola_buf_free(&rows);
+}
+
+static void service_done(struct isola__gather *g)
+{
+    struct isola_buf out = {0};
+    isola_mp_map(&out, 2);
+    isola__gather_lists(g, "instances", &out);
+    isola__gather_unreachable(g, &out);
+    isola__reply_buf(g->from, g->id, &out);
+}
+
+static void service(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params,
+                    bool local)
+{
+    struct isola__agent *agent = from->agent;
+    struct isola_slice of, what;
+    struct isola_buf own = {0};
+    if (!isola_mp_find_str(params, "of", &of) || !isola_mp_find_str(params, "do", &what) ||
+        !(isola_slice_is(what, "stop") || isola_slice_is(what, "restart"))) {
+        isola__fail(from, m->id, ISOLA_EINVAL,
+                    "service: \"of\" is missing, or \"do\" is neither \"stop\" nor \"restart\"");
+        return;
+    }
+    apply(&agent->services, of, isola_slice_is(what, "stop"), &own);
+    struct isola__gather *g =
+        isola__gather_new(from, m->id, 1 + agent->members.count, service_done);
+    isola__gather_have(g, agent->opt.name, &own);
+    if (!local)
+        isola__gather_members(g, "service", params);
+    isola__gather_start(g);
+}
+
+void isola__service_method(struct isola__conn *from, const struct isola_msg *m,
+                           struct isola_slice params)
+{
+    service(from, m, params, false);
+}
+
+void isola__service_peer(struct isola__conn *from, const struct isola_msg *m,
+                         struct isola_slice params)
+{
+    service(from, m, params, true);
+}

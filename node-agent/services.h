@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The services of this node: for each type that is a program, so many places, each with a process
+ * (service.h) that is started, watched, started again, replaced and stopped.
+ *
+ * A place is app/Type/N. When its process ends by itself it is started again, as an actor is after
+ * a crash (`restart` in the manifest): at once the first time, then after growing pauses, and after
+ * too many crashes it has failed, until a restart or a release. Another release, or a restart,
+ * replaces one place after the other: the new process starts beside the old one, which is stopped
+ * when the new one is ready. When a new release does not become ready, its places go back to the
+ * one before.
+ *
+ * Invariant: of a service at the most one place is being replaced at a time.
+ */
+#ifndef ISOLA_NODE_AGENT_SERVICES_H
+#define ISOLA_NODE_AGENT_SERVICES_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "node-agent/conn.h"
+
+struct isola_release;
+struct isola__service;
+
+struct isola__services {
+    struct isola__agent *agent;
+    struct isola__service *first;
+    unsigned places; /* that are not freed */
+    bool begun;      /* the node is ready */
+    bool stopping;
+};
+
+/* The node is ready: starts what its current releases have. */
+LOOP_THREAD void isola__services_begin(struct isola__services *services,
+                                       struct isola__agent *agent);
+/* This release is its app's current one, its files are in `dir` (NULL: not on this node). Of what
+ * has the same content nothing changes, unless it is a link: what is there may be other than it
+ * was.
+ */
+LOOP_THREAD void isola__services_release(struct isola__services *services,
+                                         const struct isola_release *r, const char *dir);
+/* Ends all, for good; isola__agent_services_stopped is called when none is left. */
+LOOP_THREAD void isola__services_stop(struct isola__services *services);
+
+/* Is that type of that app a service here? */
+LOOP_THREAD bool isola__services_has(const struct isola__services *services, struct isola_slice app,
+                                     struct isola_slice type);
+/* Appends {actors: [row…], total}, as `ps` has them, of `app` (NULL data: all), `limit` rows at the
+ * most. */
+LOOP_THREAD void isola__services_ps(const struct isola__services *services, struct isola_slice app,
+                                    uint64_t limit, struct isola_buf *out);
+/* The method `service`, of a client and of another agent. */
+LOOP_THREAD void isola__service_method(struct isola__conn *from, const struct isola_msg *m,
+                                       struct isola_slice params);
+LOOP_THREAD void isola__service_peer(struct isola__conn *from, const struct isola_msg *m,
+                                     struct isola_slice params);
+
+#endif

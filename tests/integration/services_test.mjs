@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Services: Node.js programs that know nothing of Isola, run by a real agent (docs/services.md).
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+
+import { Cluster, cpuOf, ctl, ctlOk, ctlWhole, until, whole } from './cluster.mjs';
+
+const cluster = new Cluster();
+let east;
+before(async () => { east = await cluster.node('east'); });
+after(() => cluster.end());
+
+/** A port that nobody listens on now. */
+const freePort = () => new Promise((done) => {
+  const server = net.createServer().listen(0, () => {
+    const { port } = server.address();
+    server.close(() => done(port));
+  });
+});
+
+/** An ordinary HTTP program. */
+const web = `import http from 'node:http';
+http.createServer((request, response) => {
+  if (request.url === '/env') response.end(JSON.stringify({ env: process.env, argv: process.argv.slice(2), cwd: process.cwd(), execArgv: process.execArgv }));
+  else if (request.url === '/die') process.exit(7);
+  else response.end(String(process.pid));
+}).listen(process.env.PORT, () => console.log('listening'));`;
+
+const manifest = (name, service, rest = {}) => ({ name, actors: { Api: { module: './server.mjs', kind: 'service', ...service } }, ...rest });
+const link = (name, files) => ctl(east, '--json', 'deploy', '--link', cluster.app(name, files));
+const linked = async (name, files) => {
+  const r = await link(name, files);
+  assert.equal(r.status, 0, r.out + r.err);
+  return JSON.parse(r.out);
+};
+const rows = async (app) => (await whole(east, 'ps', { app })).actors.sort((a, b) => (a.address < b.address ? -1 : 1));
+const states = async (app) => (await rows(app)).map((r) => r.state).join(' ');
+const lines = async (address) => (await whole(east, 'logs', { address, lines: 5000 })).lines;
+const running = (app, n) => until(`${n} instances of ${app} run`, async () => {
+  const all = await rows(app);
+  return all.length === n && all.every((r) => r.state === 'running') && all;
+});
+
+/** One request on a connection of its own, or of `agent`. */
+const get = (port, path = '/', agent = false) => new Promise((done, failed) => {
+  http.get({ port, path, agent, host: '127.0.0.1' }, (response) => {
+    let text = '';
+    response.setEncoding('utf8').on('data', (part) => { text += part; }).on('end', () => done(text)).on('error', failed);
+  }).on('error', failed);
+});
+
+const gone = (pid) => until(`process ${pid} is gone`, () => {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    return true;
+  }
+});
+
+test('an unchanged HTTP program, two instances on one port', async () => {
+  const port = await freePort();
+  process.env.ISOLA_TEST_UNSEEN = 'x';
+  const said = await linked('web', {
+    'isola.json': manifest('web', {
+      port, instances: 2, args: ['--verbose', 'a b'], env: { GREETING: 'hi=there' }, envFile: './prod.env', nodeArgs: ['--max-old-space-size=64'],
+    }),
+    'server.mjs': web, 'prod.env': 'FROM_FILE=yes\nGREETING=no\nPORT=1\n',
+  });
+  assert.deepEqual(said.types, ['Api']);
+  const [zero, one] = await running('web', 2);
+  assert.deepEqual([zero.address, zero.isolation, zero.node, zero.port, zero.restarts, zero.release], ['web/Api/0', 'process', 'east', port, 0, said.release]);
+  assert.notEqual(zero.pid, one.pid);
+  assert.ok(zero.memory > 1e6, `${zero.memory}`);
+
+  const pids = new Set();
+  await until('both have answered', async () => pids.add(await get(port)).size === 2);
+  assert.deepEqual([...pids].map(Number).sort(), [zero.pid, one.pid].sort());
+
+  const { env, argv, cwd, execArgv } = JSON.parse(await get(port, '/env'));
+  assert.deepEqual(argv, ['--verbose', 'a b']);
+  assert.ok(cwd.endsWith('/apps/web'), cwd);
+  assert.ok(execArgv.includes('--max-old-space-size=64'), execArgv.join(' '));
+  const { ISOLA_INSTANCE: instance, PATH: path, HOME: home, TZ: tz, LANG: lang, ...rest } = env;
+  assert.ok(['0', '1'].includes(instance));
+  assert.deepEqual(rest, { FROM_FILE: 'yes', GREETING: 'hi=there', PORT: String(port), NODE_ENV: 'production', ISOLA_NODE: east.socket, ISOLA_APP: 'web', ISOLA_TYPE: 'Api' });
+
+  assert.ok((await lines('web/Api/0')).some((l) => l.text === 'listening' && l.level === 'info' && l.node === 'east'));
+  const table = await ctlOk(east, 'ps', 'web');
+  assert.match(table, new RegExp(`^SERVICE +NODE +PID +STATE +PORT.*\nweb/Api/0 +east +${zero.pid} +running +${port} `));
+
+  const asked = await ctl(east, 'ask', 'web/Api/0', 'hello');
+  assert.equal(asked.status, 1);
+  assert.match(asked.err, /web\/Api is a service/);
+});
+
+test('kill -9 of an instance under load: the other one goes on, and it comes back', async () => {
+  const [zero, one] = await running('web', 2);
+  let stop = false, answered = 0;
+  const failures = [];
+  const clients = Array.from({ length: 8 }, async () => {
+    while (!stop) {
+      try {
+        await get(zero.port);
+        answered++;
+      } catch (error) {
+        failures.push(error.code);
+      }
+    }
+  });
+  await until('there is load', () => answered > 100);
+  process.kill(zero.pid, 'SIGKILL');
+  const back = await until('it is back', async () => {
+    const [row] = await rows('web');
+    return row.state === 'running' && row.pid !== zero.pid && row;
+  });
+  const sofar = answered;
+  await until('there is load again', () => answered > sofar + 100);
+  stop = true;
+  await Promise.all(clients);
+  assert.ok(failures.length <= 64, `${failures.length} failed of ${answered}: only what the killed one had: ${failures}`);
+  assert.equal(back.restarts, 1);
+  assert.equal((await rows('web'))[1].pid, one.pid);
+  assert.ok((await lines('web/Api/0')).some((l) => l.level === 'error' && /ended by signal 9 .*started again in 0 ms/.test(l.text)));
+});
+
+test('a restart replaces one after the other, and no request is lost', async () => {
+  const before = await running('web', 2);
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+  let stop = false, answered = 0;
+  const failures = [];
+  const clients = Array.from({ length: 4 }, async () => {
+    while (!stop) {
+      try {
+        await get(before[0].port, '/', agent);
+        answered++;
+      } catch (error) {
+        failures.push(error.code);
+      }
+    }
+  });
+  await until('there is load', () => answered > 100);
+  assert.match(await ctlOk(east, 'restart', 'web/Api'), /^restarting web\/Api: 2 instances\n$/);
+  await until('both are others', async () => {
+    const now = await rows('web');
+    return now.every((r, i) => r.state === 'running' && r.pid !== before[i].pid);
+  });
+  const sofar = answered;
+  await until('there is load again', () => answered > sofar + 100);
+  for (const { pid } of before) await gone(pid);
+  stop = true;
+  await Promise.all(clients);
+  agent.destroy();
+  assert.deepEqual(failures, []);
+});
+
+test('stop and restart of one instance', async () => {
+  const [zero, one] = await running('web', 2);
+  assert.match(await ctlOk(east, 'stop', 'web/Api/1'), /^stopping web\/Api\/1: 1 instance\n$/);
+  await until('it is stopped', async () => await states('web') === 'running stopped');
+  await gone(one.pid);
+  assert.equal(await get(zero.port), String(zero.pid));
+  await ctlOk(east, 'restart', 'web/Api/1');
+  await running('web', 2);
+});
+
+test('deployed again, what is in the directory now runs; a type that is gone ends', async () => {
+  const [{ port }, one] = await running('web', 2);
+  await linked('web', { 'isola.json': manifest('web', { port }), 'server.mjs': web.replace('String(process.pid)', "'second'") });
+  await until('it is the second', async () => await get(port) === 'second' && (await rows('web')).length === 1);
+  await gone(one.pid);
+  await linked('web', { 'isola.json': { name: 'web', actors: { Actor: { module: './actor.js' } } }, 'actor.js': 'export default (self) => { self.on("hi", () => "hi"); };' });
+  await until('no service is left', async () => (await rows('web')).length === 0);
+  await assert.rejects(get(port), { code: 'ECONNREFUSED' });
+});
+
+test('a release that does not begin: the one before goes on', async () => {
+  const port = await freePort();
+  await linked('bad', { 'isola.json': manifest('bad', { port, instances: 2 }), 'server.mjs': web });
+  const good = await running('bad', 2);
+  await linked('bad', { 'isola.json': manifest('bad', { port, instances: 2, args: ['new'] }), 'server.mjs': `throw new TypeError('no good');` });
+  const row = await until('it was refused', async () => (await rows('bad')).find((r) => r.failure !== undefined));
+  assert.match(row.failure, new RegExp(`^release \\w+ did not begin: it exited with status 1: TypeError: no good; release ${good[0].release} goes on$`));
+  assert.deepEqual((await rows('bad')).map((r) => r.pid), good.map((r) => r.pid));
+  assert.ok((await get(port)).length > 0);
+});
+
+test('a program that does not stop on SIGTERM is killed, with what it has started', async () => {
+  await linked('stubborn', {
+    'isola.json': manifest('stubborn', { stopTimeout: '200ms' }),
+    'server.mjs': `import { spawn } from 'node:child_process';
+process.on('SIGTERM', () => console.error('no'));
+const child = spawn('sleep', ['1000'], { stdio: 'inherit' });
+console.log('child ' + child.pid);
+process.send('ready');
+setInterval(() => {}, 1000);`,
+  });
+  const [{ pid }] = await running('stubborn', 1);
+  const child = await until('it has a child', async () => (await lines('stubborn/Api/0')).find((l) => l.text.startsWith('child ')));
+  await ctlOk(east, 'stop', 'stubborn/Api');
+  await until('it is stopped', async () => await states('stubborn') === 'stopped');
+  await gone(pid);
+  await gone(+child.text.slice(6));
+  const said = (await lines('stubborn/Api/0')).map((l) => `${l.level} ${l.text}`);
+  assert.ok(said.includes('warn no'), said.join('\n'));
+  assert.ok(said.some((l) => /^warn it did not end within 200 ms of SIGTERM \("stopTimeout"\) and is killed$/.test(l)), said.join('\n'));
+});
+
+test('a program that takes SIGTERM itself ends as it wants', async () => {
+  await linked('polite', {
+    'isola.json': manifest('polite'),
+    'server.mjs': `process.once('SIGTERM', () => { console.log('bye'); process.exit(0); }); setInterval(() => {}, 1000);`,
+  });
+  await running('polite', 1);
+  await ctlOk(east, 'stop', 'polite/Api');
+  await until('it is stopped', async () => await states('polite') === 'stopped');
+  assert.ok((await lines('polite/Api/0')).some((l) => l.text === 'bye'));
+});
+
+test('a program that crashes at once has failed after its restarts', async () => {
+  await linked('crash', {
+    'isola.json': manifest('crash', { restart: { max: 2, within: '1m', backoff: '1ms' } }),
+    'server.mjs': `import './missing.mjs';`,
+  });
+  const [row] = await until('it has failed', async () => await states('crash') === 'failed' && rows('crash'));
+  assert.match(row.failure, /^it exited with status 1: Error \[ERR_MODULE_NOT_FOUND\]: Cannot find module .*missing\.mjs/);
+  assert.deepEqual([row.pid, row.restarts], [null, 2]);
+  assert.match(await ctlOk(east, 'ps', 'crash'), /crash\/Api\/0 it exited with status 1: Error/);
+  assert.ok((await lines('crash/Api/0')).some((l) => /that is 3 times within 60000 ms \("restart"\): it has failed$/.test(l.text)));
+  // What is mended begins again.
+  await linked('crash', { 'isola.json': manifest('crash'), 'server.mjs': 'setInterval(() => {}, 1000);' });
+  const [mended] = await running('crash', 1);
+  assert.equal(mended.failure, undefined);
+});
+
+test('a port that is taken', async () => {
+  const other = net.createServer().listen(0);
+  const { port } = other.address();
+  await linked('taken', { 'isola.json': manifest('taken', { port, restart: { max: 1, within: '1m', backoff: '1ms' } }), 'server.mjs': web });
+  const [row] = await until('it has failed', async () => await states('taken') === 'failed' && rows('taken'));
+  assert.match(row.failure, new RegExp(`^it exited with status 1: Error: listen EADDRINUSE: address already in use :::${port}$`));
+  await new Promise((done) => other.close(done));
+  await ctlOk(east, 'restart', 'taken/Api/0');
+  await running('taken', 1);
+});
+
+test('a program that never listens on its port has failed', async () => {
+  const port = await freePort();
+  await linked('mute', { 'isola.json': manifest('mute', { port, startTimeout: '300ms', restart: { max: 0 } }), 'server.mjs': 'setInterval(() => {}, 1000);' });
+  const [row] = await until('it has failed', async () => await states('mute') === 'failed' && rows('mute'));
+  assert.match(row.failure, new RegExp(`^it did not listen on port ${port} within 300 ms`));
+});
+
+test('what it prints: levels, long lines, what is no UTF-8, a last line without an end', async () => {
+  await linked('prints', {
+    'isola.json': manifest('prints', { restart: { max: 0 } }),
+    'server.mjs': `console.log('plain');
+console.error('bad news');
+console.log(JSON.stringify({ level: 50, msg: 'pino' }));
+console.log(JSON.stringify({ level: 'debug', message: 'winston' }));
+console.error(JSON.stringify({ severity: 'INFO', message: 'cloud' }));
+console.log('long ' + 'x'.repeat(100_000));
+process.stdout.write(Buffer.from([0x61, 0xff, 0x62, 10]));
+process.stdout.write('no end');`,
+  });
+  await until('it has ended', async () => await states('prints') === 'failed');
+  const said = (await lines('prints/Api/0')).map((l) => `${l.level} ${l.text.slice(0, 60)}`);
+  for (const line of ['info plain', 'warn bad news', 'error {"level":50,"msg":"pino"}', 'debug {"level":"debug","message":"winston"}',
+    'info {"severity":"INFO","message":"cloud"}', `info long ${'x'.repeat(55)}`, 'info a\ufffdb', 'info no end'])
+    assert.ok(said.includes(line), `${line}\n${said.join('\n')}`);
+  assert.equal((await lines('prints/Api/0')).find((l) => l.text.startsWith('long')).text.length, 32 * 1024 - 4);
+});
+
+test('a flood of lines is cut to its rate, and the agent goes on', async () => {
+  await linked('flood', {
+    'isola.json': manifest('flood', { logRate: 50 }),
+    'server.mjs': `const lines = ('x'.repeat(200) + '\\n').repeat(300); (function go() { process.stdout.write(lines, go); })();`,
+  });
+  await until('it was cut', async () => (await lines('flood/Api/0')).some((l) => /^it prints more than 50 lines a second: the rest is dropped \(limit "logRate"\)$/.test(l.text)));
+  await until('it is counted', async () => (await lines('flood/Api/0')).some((l) => /^\d+ lines were dropped/.test(l.text)));
+  await ctlOk(east, 'stop', 'flood/Api');
+  await until('it is stopped', async () => await states('flood') === 'stopped');
+});
+
+test('services end with their agent, however it ends, and come back with the next', async () => {
+  const port = await freePort();
+  const west = await cluster.node('west', undefined, ['--threads', '1']);
+  await ctlOk(west, 'deploy', '--link', cluster.app('again', { 'isola.json': manifest('again', { port, instances: 2 }), 'server.mjs': web }));
+  const at = async (agent) => (await whole(agent, 'ps', {})).actors;
+  const up = (agent) => until('both run', async () => {
+    const all = await at(agent);
+    return all.length === 2 && all.every((r) => r.state === 'running') && all;
+  });
+  const first = await up(west);
+  const ended = new Promise((done) => west.child.once('exit', done));
+  west.child.kill('SIGKILL');
+  await ended;
+  for (const { pid } of first) await gone(pid);
+  cluster.agents.splice(cluster.agents.indexOf(west), 1);
+  const again = await cluster.node('west', undefined, ['--threads', '1']);
+  const second = await up(again);
+  assert.ok(second.every((r) => !first.some((f) => f.pid === r.pid)));
+  assert.equal(await again.stop(), undefined);
+  for (const { pid } of second) await gone(pid);
+});
+
+test('what is refused', async () => {
+  const app = cluster.app('refused', { 'isola.json': manifest('refused', {}), 'server.mjs': web });
+  const without = await ctl(east, 'deploy', app);
+  assert.equal(without.status, 1);
+  assert.match(without.err, /refused has a service, Api, whose files no node has: deploy it with --link/);
+  const none = await ctl(east, 'restart', 'refused/Api');
+  assert.equal(none.status, 1);
+  assert.match(none.err, /ENOACTOR/);
+  const missing = cluster.app('refused', { 'isola.json': manifest('refused', { envFile: './.env' }), 'server.mjs': web });
+  const env = await ctl(east, 'deploy', '--link', missing);
+  assert.match(env.err, /isola\.json:1:\d+: actors\.Api\.envFile: there is no file "\.env" in /);
+});
