@@ -430,6 +430,18 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_FORCE,
      .run = isola__run_remove},
+    {.name = "completion",
+     .synopsis = "SHELL",
+     .summary = "print a script that completes ctl's words",
+     .about = "Prints what makes a shell, bash, zsh or fish, complete ctl's commands and options,\n"
+              "addresses of actors, apps and nodes, and files. An installed Isola has it where\n"
+              "shells look for such scripts.\n",
+     .examples = "  source <(ctl completion bash)      # in ~/.bashrc\n"
+                 "  source <(ctl completion zsh)       # in ~/.zshrc, after compinit\n"
+                 "  ctl completion fish | source       # in ~/.config/fish/config.fish\n",
+     .min = 1,
+     .max = 1,
+     .run = isola__run_completion},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -467,18 +479,25 @@ static size_t width_of(const struct isola__command *c)
     return strlen(c->name) + 1 + isola__text_width(isola_slice_str(c->synopsis));
 }
 
+void isola__command_options(const struct isola__command *command, struct isola_buf *out)
+{
+    if (command == NULL)
+        isola_buf_puts(out, general_options);
+    else if (command->own_options != NULL)
+        isola_buf_puts(out, command->own_options);
+    if (command != NULL && command->wait_ms != NULL)
+        isola_buf_printf(out, "  --timeout MS     how long to wait for the answer (default %s)\n",
+                         command->wait_ms);
+}
+
 static void about_command(const struct isola__command *c, struct isola_buf *out)
 {
-    isola_buf_printf(out, "Usage: ctl %s%s%s [OPTION…]\n\n%s\n", c->name,
-                     *c->synopsis != '\0' ? " " : "", c->synopsis, c->about);
-    if (c->own_options != NULL || c->wait_ms != NULL)
-        isola_buf_printf(out, "Options:\n%s", c->own_options != NULL ? c->own_options : "");
-    if (c->wait_ms != NULL)
-        isola_buf_printf(out, "  --timeout MS     how long to wait for the answer (default %s)\n",
-                         c->wait_ms);
-    isola_buf_printf(out, "%sExamples:\n%s\n%s",
-                     c->own_options != NULL || c->wait_ms != NULL ? "\n" : "", c->examples,
-                     general_options);
+    bool options = c->own_options != NULL || c->wait_ms != NULL;
+    isola_buf_printf(out, "Usage: ctl %s%s%s [OPTION…]\n\n%s\n%s", c->name,
+                     *c->synopsis != '\0' ? " " : "", c->synopsis, c->about,
+                     options ? "Options:\n" : "");
+    isola__command_options(c, out);
+    isola_buf_printf(out, "%sExamples:\n%s\n%s", options ? "\n" : "", c->examples, general_options);
 }
 
 void isola__command_help(const struct isola__command *command, struct isola_buf *out)

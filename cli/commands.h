@@ -27,6 +27,9 @@ struct isola__command {
 ANY_THREAD const struct isola__command *isola__command_find(const char *name);
 /* Fills `names`, "help" among them; returns how many. */
 ANY_THREAD size_t isola__command_names(const char **names, size_t room);
+/* Appends the lines of the help that say which options there are: of `command`, or, when NULL, of
+ * all commands. */
+ANY_THREAD void isola__command_options(const struct isola__command *command, struct isola_buf *out);
 /* Appends the help of `command`, or of ctl when NULL. */
 ANY_THREAD void isola__command_help(const struct isola__command *command, struct isola_buf *out);
 
@@ -58,5 +61,6 @@ void isola__run_restore(struct isola__cli *cli);
 void isola__run_init(struct isola__cli *cli);
 void isola__run_token(struct isola__cli *cli);
 void isola__run_remove(struct isola__cli *cli);
+void isola__run_completion(struct isola__cli *cli);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/complete.h"
 
 static bool colour_wanted(void)
 {
@@ -70,7 +71,9 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a reader or an agent that goes away is an error code */
     cli.colour = colour_wanted();
     cli.width = terminal_width();
-    if (isola__options_parse(argc, argv, &cli.options, &err) != 0)
+    if (argc > 1 && strcmp(argv[1], "__complete") == 0)
+        isola__complete(&cli, argc - 2, argv + 2);
+    else if (isola__options_parse(argc, argv, &cli.options, &err) != 0)
         isola__fail_usage(&cli, "%s", err.text);
     else if (cli.options.help || cli.options.version)
         print_about(&cli);

@@ -4,6 +4,7 @@
 #   lib/isola/            actor-host, the addon and what it loads, node (the pinned Node.js), esbuild, client (the package `isola`), templates (`ctl new`),
 #                         isola.schema.json
 #   share/man/            ctl(1), node-agent(8), isola.json(5), made of what the programs say themselves
+#   share/                completion of ctl's words, where bash, zsh and fish look for it
 #   share/doc/isola/      documentation, examples, licences
 #
 # Programs find lib/isola from where they are themselves (isola_path_installed in base/path.h), so the prefix may be any, and may change. Licences:
@@ -46,4 +47,18 @@ install(CODE "
   execute_process(COMMAND ${ISOLA_NODE_DIR}/bin/node ${CMAKE_CURRENT_LIST_DIR}/man.mjs $<TARGET_FILE:ctl> $<TARGET_FILE:node-agent>
     ${CMAKE_SOURCE_DIR}/docs/manifest.md ${CMAKE_BINARY_DIR}/package/man COMMAND_ERROR_IS_FATAL ANY)
   file(INSTALL ${CMAKE_BINARY_DIR}/package/man DESTINATION \"\${CMAKE_INSTALL_PREFIX}/share\")
+")
+
+# So do the shells' scripts.
+install(CODE "
+  foreach(to bash:bash-completion/completions/ctl zsh:zsh/site-functions/_ctl fish:fish/vendor_completions.d/ctl.fish)
+    string(REPLACE : \";\" to \${to})
+    list(GET to 0 shell)
+    list(GET to 1 path)
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/package/\${shell})
+    cmake_path(GET path FILENAME name)
+    cmake_path(GET path PARENT_PATH folder)
+    execute_process(COMMAND $<TARGET_FILE:ctl> completion \${shell} OUTPUT_FILE ${CMAKE_BINARY_DIR}/package/\${shell}/\${name} COMMAND_ERROR_IS_FATAL ANY)
+    file(INSTALL ${CMAKE_BINARY_DIR}/package/\${shell}/\${name} DESTINATION \"\${CMAKE_INSTALL_PREFIX}/share/\${folder}\")
+  endforeach()
 ")

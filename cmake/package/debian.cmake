@@ -11,6 +11,9 @@ file(MAKE_DIRECTORY ${top}/lib/systemd)
 file(RENAME ${top}/usr/lib/systemd/system ${top}/lib/systemd/system)
 file(REMOVE_RECURSE ${top}/usr/lib/systemd)
 
+# And zsh's functions of packages here.
+file(RENAME ${top}/usr/share/zsh/site-functions ${top}/usr/share/zsh/vendor-completions)
+
 # One file for all licences.
 file(READ ${here}/copyright copyright)
 file(READ ${doc}/LICENSE.node node)

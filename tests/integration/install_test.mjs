@@ -30,6 +30,7 @@ test('what is installed runs from where it is, moved or not, and goes again', as
   const installed = filesOf(dest);
   for (const file of installed) assert.ok(file.startsWith(dest + prefix), file);
   for (const file of ['bin/ctl', 'bin/node-agent', 'lib/isola/actor-host', 'lib/isola/node', 'lib/isola/esbuild']) assert.ok(statSync(join(dest + prefix, file)).mode & 0o111, file);
+  for (const file of ['bash-completion/completions/ctl', 'zsh/site-functions/_ctl', 'fish/vendor_completions.d/ctl.fish']) assert.match(readFileSync(join(dest + prefix, 'share', file), 'utf8'), / __complete /, file);
   assert.ok(installed.every((file) => !file.includes('node_modules')), 'what only tests need is not installed');
 
   await t.test('the unit is one, and leaves little open', (t) => {
