@@ -3,7 +3,8 @@
  * `ctl new TEMPLATE [DIR]`: an app to begin with, copied from a template that comes with the
  * program. A template is a directory of text files; the "description" of its package.json is its
  * line in the list. In each file {{name}} becomes the app's name, {{schema}} the path of the JSON
- * Schema of isola.json and {{client}} that of the package `isola`.
+ * Schema of isola.json and {{client}} that of the package `isola`; a file called gitignore
+ * becomes .gitignore, which packages of programs do not have.
  *
  * Failure modes: no such template (wrong usage, the nearest is suggested), a DIR that has something
  * in it, one that cannot be made or written to. Whatever was made until then is removed.
@@ -194,7 +195,8 @@ static int copy_dir(struct made *m, const char *from, const char *to)
     for (ssize_t i = 0; i < n && rc == 0; i++) {
         struct stat st;
         char *source = isola_format("%s/%s", from, names[i]);
-        char *target = isola_format("%s/%s", to, names[i]);
+        bool hidden = strcmp(names[i], "gitignore") == 0;
+        char *target = isola_format("%s/%s%s", to, hidden ? "." : "", names[i]);
         if (stat(source, &st) != 0) {
             rc = fail_path(m, "read", source);
         } else if (!S_ISDIR(st.st_mode)) {

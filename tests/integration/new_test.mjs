@@ -63,7 +63,7 @@ test('a directory that is there and empty, and names', async (t) => {
   assert.deepEqual([made.status, made.stderr], [0, '']);
   const { files, ...rest } = JSON.parse(made.stdout);
   assert.deepEqual(rest, { template: 'counter', app: 'my-shop', dir: './/My "Shop"' });
-  assert.deepEqual(files, readdirSync(join(dir, 'My "Shop"')).sort());
+  assert.deepEqual(files.sort(), readdirSync(join(dir, 'My "Shop"')).sort());
   assert.equal(JSON.parse(readFileSync(join(dir, 'My "Shop"/package.json'), 'utf8')).name, 'my-shop');
   const here = join(dir, 'here');
   mkdirSync(here);
