@@ -217,6 +217,19 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_SECONDS | ISOLA__OPT_CHECK | ISOLA__OPT_TOP,
      .run = isola__run_store},
+    {.name = "cache",
+     .synopsis = "",
+     .summary = "see what a node keeps of the files of releases, and prune it",
+     .about = "Says how many pieces of files the node's package cache has, each once however\n"
+              "many apps and releases have it. What no release has any more goes by itself when\n"
+              "it is an hour old.\n",
+     .own_options = "  --prune          drop it now; a deploy that is under way may have to be\n"
+                    "                   repeated\n",
+     .wait_ms = "120000",
+     .examples = "  ctl cache\n"
+                 "  ctl --node /srv/west/agent.sock cache --prune\n",
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_PRUNE,
+     .run = isola__run_cache},
     {.name = "backup",
      .synopsis = "DIR",
      .summary = "copy what a node keeps on disk, while it runs",

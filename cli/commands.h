@@ -54,6 +54,7 @@ void isola__run_heap(struct isola__cli *cli);
 void isola__run_links(struct isola__cli *cli);
 void isola__run_store(struct isola__cli *cli);
 void isola__run_backup(struct isola__cli *cli);
+void isola__run_cache(struct isola__cli *cli);
 void isola__run_history(struct isola__cli *cli);
 void isola__run_timers(struct isola__cli *cli);
 void isola__run_restore_actor(struct isola__cli *cli); /* of restore, with --at */

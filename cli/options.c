@@ -46,6 +46,7 @@ enum {
     LONG_DATA,
     LONG_AT,
     LONG_DRY_RUN,
+    LONG_PRUNE,
     LONG_UTC,
     LONG_LEVEL,
     LONG_SINCE,
@@ -74,6 +75,7 @@ static const struct option longs[] = {
     {"data", required_argument, NULL, LONG_DATA},
     {"at", required_argument, NULL, LONG_AT},
     {"dry-run", no_argument, NULL, LONG_DRY_RUN},
+    {"prune", no_argument, NULL, LONG_PRUNE},
     {"utc", no_argument, NULL, LONG_UTC},
     {"level", required_argument, NULL, LONG_LEVEL},
     {"since", required_argument, NULL, LONG_SINCE},
@@ -235,6 +237,10 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->dry_run = true;
         seen->bits |= ISOLA__OPT_DRY_RUN;
         return 0;
+    case LONG_PRUNE:
+        o->prune = true;
+        seen->bits |= ISOLA__OPT_PRUNE;
+        return 0;
     case LONG_UTC:
         o->utc = true;
         seen->bits |= ISOLA__OPT_UTC;
@@ -365,6 +371,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_DATA    ? "--data"
            : bit == ISOLA__OPT_AT      ? "--at"
            : bit == ISOLA__OPT_DRY_RUN ? "--dry-run"
+           : bit == ISOLA__OPT_PRUNE   ? "--prune"
            : bit == ISOLA__OPT_UTC     ? "--utc"
            : bit == ISOLA__OPT_LEVEL   ? "--level"
            : bit == ISOLA__OPT_SINCE   ? "--since"

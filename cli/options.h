@@ -33,7 +33,8 @@ enum isola__option {
     ISOLA__OPT_FROM = 524288,
     ISOLA__OPT_MESSAGE = 1048576,
     ISOLA__OPT_LINK = 2097152,
-    ISOLA__OPT_END = 4194304, /* behind the last */
+    ISOLA__OPT_PRUNE = 4194304,
+    ISOLA__OPT_END = 8388608, /* behind the last */
 };
 
 struct isola__command;
@@ -41,7 +42,7 @@ struct isola__command;
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
-    bool json, help, version, follow, force, durable, check, dry_run, utc, link;
+    bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;

@@ -361,6 +361,7 @@ static void hello(struct isola__conn *from, const struct isola_msg *m, struct is
 static const struct isola__method methods[] = {
     {"hello", hello},
     {"deploy", isola__deploy},
+    {"cache", isola__cache},
     {"missing", isola__missing},
     {"pieces", isola__pieces},
     {"rollback", isola__rollback},

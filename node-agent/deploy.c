@@ -250,7 +250,7 @@ static void offered(struct isola__ask *ask, const struct isola_msg *answer)
         return;
     }
     struct isola_buf params = {0};
-    isola__release_to_member(d->release, &params);
+    isola__release_params(d->release, &params);
     part->ask = (struct isola__ask){.cb = prepared};
     isola__ask(conn, &part->ask, "prepare", isola_buf_slice(&params), prepare_limit(d));
     isola_buf_free(&params);
@@ -287,7 +287,7 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
     if (d->note != NULL)
         brief_params(d->release, &params);
     else
-        isola__release_to_member(d->release, &params);
+        isola__release_params(d->release, &params);
     begin_parts(d);
     ask_members(d, "prepare", &params, prepare_limit(d), d->note != NULL ? offered : prepared);
     if (--d->outstanding == 0)

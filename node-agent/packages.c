@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
 
@@ -12,6 +14,7 @@
 #define ANSWER_BYTES   ((size_t)8 << 20) /* of pieces in an answer to another agent */
 #define ASKED_MAX      4096u             /* pieces an agent asks for at once */
 #define PIECE_LIMIT_MS 60000
+#define GRACE_MS       3600000 /* how old pieces are, at the least, that are dropped */
 
 int isola__packages_open(struct isola__packages *p, struct isola__agent *agent,
                          struct isola_err *err)
@@ -203,6 +206,139 @@ void isola__piece(struct isola__conn *from, const struct isola_msg *m, struct is
                     ISOLA_HASH_SIZE, ASKED_MAX);
     else
         take(from, m, hashes, false, give_pieces);
+}
+
+/* --- what is in it, and what is in it for nothing --- */
+
+/* The trees of all releases, as bytes one after the other, each behind its length. */
+struct survey {
+    struct isola__package_job job; /* first */
+    struct isola__conn *from;      /* counted; NULL: nobody wants to hear of it */
+    uint64_t id;
+    bool prune;
+    int64_t before; /* what is dropped is older, ms since 1970 */
+    struct isola_buf trees;
+    struct isola_cache_counts all, used, gone;
+};
+
+static void add_tree(struct isola_slice files, void *arg)
+{
+    struct survey *s = arg;
+    isola_mp_bin(&s->trees, files);
+}
+
+static void look_through(struct survey *s, const struct isola_tree *const *trees, size_t n)
+{
+    struct isola_cache *cache = s->job.packages->cache;
+    struct isola_err *err = &s->job.err;
+    int code = 0;
+    if (s->prune)
+        code = isola_cache_collect(cache, trees, n, s->before, &s->gone, err);
+    if (code == 0 && s->from != NULL)
+        code = isola_cache_count(cache, trees, n, &s->all, &s->used, err);
+    ISOLA_CHECK(code == err->code);
+}
+
+static void survey(struct isola__package_job *job)
+{
+    struct survey *s = (struct survey *)job;
+    struct isola_mp_reader r = isola_mp_reader(isola_buf_slice(&s->trees));
+    struct isola_mp_item bytes;
+    size_t n = 0, room = 0;
+    struct isola_tree *trees = NULL;
+    while (job->err.code == 0 && isola_mp_take(&r, ISOLA_MP_BIN, &bytes)) {
+        if (n == room)
+            trees = isola_realloc(trees, (room = 2 * room + 8) * sizeof(*trees));
+        if (isola_tree_decode(bytes.bytes, &trees[n], &job->err) == 0)
+            n++;
+    }
+    const struct isola_tree **all = isola_alloc((n + 1) * sizeof(*all));
+    for (size_t i = 0; i < n; i++)
+        all[i] = &trees[i];
+    if (job->err.code == 0)
+        look_through(s, all, n);
+    for (size_t i = 0; i < n; i++)
+        isola_tree_free(&trees[i]);
+    free(trees);
+    free(all);
+}
+
+static void put_counts(struct isola_buf *out, const char *name, struct isola_cache_counts c)
+{
+    isola_mp_cstr(out, name);
+    isola_mp_map(out, 2);
+    isola_mp_kuint(out, "pieces", c.pieces);
+    isola_mp_kuint(out, "bytes", c.bytes);
+}
+
+static void surveyed(struct isola__package_job *job)
+{
+    struct survey *s = (struct survey *)job;
+    struct isola_buf out = {0};
+    if (s->from == NULL && job->err.code != 0)
+        isola_log(ISOLA_LOG_WARN, "files that no release has any more are still in the cache: %s",
+                  job->err.text);
+    if (s->prune)
+        job->packages->collecting = false;
+    if (s->from != NULL && job->err.code != 0) {
+        isola__fail(s->from, s->id, job->err.code, "%s", job->err.text);
+    } else if (s->from != NULL) {
+        isola_mp_map(&out, 4);
+        isola_mp_kstr(&out, "node", job->packages->agent->opt.name);
+        put_counts(&out, "all", s->all);
+        put_counts(&out, "used", s->used);
+        put_counts(&out, "gone", s->gone);
+        isola__reply_buf(s->from, s->id, &out);
+    }
+    if (s->from != NULL)
+        isola__conn_unref(s->from);
+    isola_buf_free(&s->trees);
+    free(s);
+}
+
+static int begin_survey(struct isola__packages *p, struct isola__conn *from, uint64_t id,
+                        bool prune, struct isola_err *err)
+{
+    struct survey *s = isola_zalloc(sizeof(*s));
+    int code = isola_catalog_files(p->agent->catalog, add_tree, s, err);
+    if (code == 0 && s->trees.failed)
+        code = isola_fail(err, ISOLA_ENOMEM, "out of memory for the lists of files");
+    if (code != 0) {
+        isola_buf_free(&s->trees);
+        free(s);
+        return code;
+    }
+    s->from = from;
+    if (from != NULL)
+        isola__conn_ref(from);
+    s->id = id;
+    s->prune = prune;
+    s->before = isola_clock_wall_ms() + (from != NULL ? 1 : -GRACE_MS);
+    p->collecting |= prune;
+    s->job.run = survey;
+    s->job.done = surveyed;
+    start(p, &s->job);
+    return 0;
+}
+
+void isola__packages_collect(struct isola__packages *p)
+{
+    struct isola_err err;
+    if (!p->collecting && begin_survey(p, NULL, 0, true, &err) != 0)
+        isola_log(ISOLA_LOG_WARN, "files that no release has any more are still in the cache: %s",
+                  err.text);
+}
+
+void isola__cache(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__packages *p = &from->agent->packages;
+    struct isola_err err;
+    bool prune = false;
+    (void)isola_mp_find_bool(params, "prune", &prune);
+    if (prune && p->collecting)
+        isola__fail(from, m->id, ISOLA_EBUSY, "that is being done already");
+    else if (begin_survey(p, from, m->id, prune, &err) != 0)
+        isola__fail(from, m->id, err.code, "%s", err.text);
 }
 
 /* --- pulling --- */

@@ -22,7 +22,8 @@
 struct isola__packages {
     struct isola__agent *agent;
     struct isola_cache *cache;
-    unsigned jobs; /* of clients, under way */
+    unsigned jobs;   /* of clients, under way */
+    bool collecting; /* what no release has is being dropped */
 };
 
 /* Opens the cache. */
@@ -60,7 +61,15 @@ struct isola__pull {
 LOOP_THREAD void isola__packages_pull(struct isola__packages *p, struct isola__pull *pull,
                                       struct isola_slice files, struct isola__conn *from);
 
-/* Methods of a client: which of these pieces are not here; here they are. */
+/* Drops what none of the releases of this node has, but for what has come lately: it may be of a
+ * deploy that is under way. Says nothing. */
+LOOP_THREAD void isola__packages_collect(struct isola__packages *p);
+
+/* Methods of a client: what is in the cache, and with `prune` dropping what nobody has, however new
+ * it is: a deploy that is under way may have to be repeated. */
+LOOP_THREAD void isola__cache(struct isola__conn *from, const struct isola_msg *m,
+                              struct isola_slice params);
+/* Which of these pieces are not here; here they are. */
 LOOP_THREAD void isola__missing(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);
 LOOP_THREAD void isola__pieces(struct isola__conn *from, const struct isola_msg *m,

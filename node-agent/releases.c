@@ -221,6 +221,8 @@ int isola__releases_put(struct isola__releases *releases, const struct isola_rel
         index_add(releases, r);
         isola__services_release(&releases->agent->services, r, r->link);
     }
+    if (rc == 0 && r->files.len > 0)
+        isola__packages_collect(&releases->agent->packages); /* an old release may have gone */
     return rc;
 }
 
@@ -242,7 +244,7 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 
 static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
-    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL));
+    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL) + (r->files.len > 0));
     if (r->link != NULL)
         isola_mp_kstr(out, "link", r->link);
     isola_mp_kstr(out, "app", r->app);
@@ -251,23 +253,12 @@ static void release_params(const struct isola_release *r, size_t more, struct is
     isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
     isola_release_put_note(r, out);
     isola_release_put_content(r, out);
+    isola_release_put_files(r, out);
 }
 
 void isola__release_params(const struct isola_release *r, struct isola_buf *out)
 {
     release_params(r, 0, out);
-}
-
-/* With its files, and room for `more` pairs. */
-static void to_member(const struct isola_release *r, size_t more, struct isola_buf *out)
-{
-    release_params(r, (r->files.len > 0) + more, out);
-    isola_release_put_files(r, out);
-}
-
-void isola__release_to_member(const struct isola_release *r, struct isola_buf *out)
-{
-    to_member(r, 0, out);
 }
 
 /* --- what is prepared of them --- */
@@ -551,7 +542,7 @@ static int append_release(struct isola__agent *agent, const char *app, const cha
     if (rc == 0 && id == NULL)
         rc = isola_catalog_deploys(agent->catalog, app, &deploys, err);
     if (rc == 0) {
-        to_member(r, id == NULL, out);
+        release_params(r, id == NULL, out);
         if (id == NULL) {
             isola_mp_cstr(out, "deploys");
             isola_deploys_write(&deploys, out);

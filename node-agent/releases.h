@@ -97,10 +97,8 @@ LOOP_THREAD bool isola__releases_lacks(struct isola__releases *releases,
 /* Fetches what live members have newer, until nothing is left. */
 LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
 
-/* The parameters of `check`, `release`: the release with its id, as an actor-host needs it. */
+/* The parameters of `check`, `release`, `prepare`: the release with its id, all of it. */
 ANY_THREAD void isola__release_params(const struct isola_release *r, struct isola_buf *out);
-/* Those of `prepare`, and the result of `fetch`: all of it. */
-ANY_THREAD void isola__release_to_member(const struct isola_release *r, struct isola_buf *out);
 
 /* The method `find`, of a client. */
 LOOP_THREAD void isola__find(struct isola__conn *from, const struct isola_msg *m,

@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/msgpack.h"
 #include "store/deploys.h"
 #include "store/sqlite.h"
 
@@ -50,6 +51,7 @@ enum statement {
     MOVE,
     CURRENT,
     EACH,
+    CONTENTS,
     REVISION,
     FORGET,
     IS_CURRENT,
@@ -80,6 +82,7 @@ static const char *const sql[STATEMENTS] = {
              " revision = excluded.revision, deployed_ms = excluded.deployed_ms",
     [CURRENT] = CURRENT_ROWS " WHERE c.app = ?1",
     [EACH] = CURRENT_ROWS " ORDER BY c.app",
+    [CONTENTS] = "SELECT content FROM release",
     [REVISION] = "SELECT coalesce(max(revision), 0) FROM current",
     [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
     [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
@@ -406,6 +409,20 @@ int isola_catalog_each(struct isola_catalog *c,
     }
     if (code == 0 && rc != SQLITE_DONE)
         code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    return code;
+}
+
+int isola_catalog_files(struct isola_catalog *c, void (*each)(struct isola_slice files, void *arg),
+                        void *arg, struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[CONTENTS];
+    struct isola_slice files;
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        if (isola_mp_find_bin(isola__column(stmt, 0), "files", &files))
+            each(files, arg);
+    int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&c->db, rc, "read", err);
     sqlite3_reset(stmt);
     return code;
 }

@@ -106,6 +106,11 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_learn(struct isola_catalog *c, cons
 POOL_THREAD ISOLA_MUST_USE int
 isola_catalog_each(struct isola_catalog *c, void (*each)(const struct isola_release *r, void *arg),
                    void *arg, struct isola_err *err);
+/* Calls `each` for the files (a tree's bytes, borrowed for the call) of every release there is,
+ * current or not, that has some. `each` must not use the catalog. */
+POOL_THREAD ISOLA_MUST_USE int
+isola_catalog_files(struct isola_catalog *c, void (*each)(struct isola_slice files, void *arg),
+                    void *arg, struct isola_err *err);
 /* Keeps what was prepared of a type's module in its release, good for whoever has the same `key`,
  * in place of what was kept of it before; it goes when another release of the app becomes current.
  * ISOLA_ENOENT when the release is not current. */
