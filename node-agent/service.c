@@ -12,10 +12,12 @@
 
 #include "base/check.h"
 #include "node-agent/agent.h"
+#include "node-agent/service_health.h"
 #include "node-agent/service_log.h"
 #include "node-agent/service_start.h"
 
 #define SETTLE_MS   1000 /* without a port: it has begun when it lives so long */
+#define EAGER_MS    100  /* between two looks at its health before it was well once */
 #define LINGER_MS   500  /* for what it has printed last, when something else has its pipes too */
 #define MESSAGE_MAX ((size_t)64 << 10)
 #define READ_SIZE   65536
@@ -29,10 +31,16 @@ struct isola__program {
     char address[ISOLA_ADDRESS_MAX + 1];
     uv_process_t process;
     uv_pipe_t out, err, channel;
-    uv_timer_t timer; /* by state: to be ready, or to be killed */
-    unsigned handles; /* that are not closed */
-    bool alive;       /* its pid is its own */
-    bool too_late;    /* it was not ready in time */
+    uv_timer_t timer;           /* by state: to be ready, or to be killed */
+    uv_timer_t pulse;           /* the next look at its health */
+    struct isola__health *look; /* under way, or NULL */
+    unsigned health_port;       /* where it is asked; 0: it does not listen yet */
+    uint32_t unwell;            /* looks in a row that were not well */
+    char illness[100];          /* of the last */
+    unsigned handles;           /* that are not closed */
+    bool alive;                 /* its pid is its own */
+    bool too_late;              /* it was not ready in time */
+    bool ill;                   /* it was ended for its health */
     struct isola__service_log log;
     struct isola__service_stream streams[2]; /* stdout, stderr */
     struct isola_buf message;                /* the beginning of one */
@@ -69,7 +77,13 @@ static void explain(struct isola__program *p)
     const char *said = p->log.last;
     int sig = p->signal;
     unsigned port = p->def->type->service->port;
-    if (p->too_late)
+    if (p->ill)
+        snprintf(p->why, sizeof(p->why), "it was not well %u times in a row (\"health\"): %s",
+                 p->unwell, p->illness);
+    else if (p->too_late && p->illness[0] != '\0')
+        snprintf(p->why, sizeof(p->why), "it was not well within %" PRIu64 " ms (\"health\"): %s",
+                 p->def->type->service->start_ms, p->illness);
+    else if (p->too_late)
         snprintf(p->why, sizeof(p->why), "it did not listen on port %u within %" PRIu64 " ms", port,
                  p->def->type->service->start_ms);
     else if (sig != 0)
@@ -108,6 +122,7 @@ static void close_pipes(struct isola__program *p)
     close_handle(&p->err);
     close_handle(&p->channel);
     close_handle(&p->timer);
+    close_handle(&p->pulse);
 }
 
 static void set_timer(struct isola__program *p, uint64_t ms)
@@ -125,11 +140,20 @@ static void kill_group(const struct isola__program *p)
     (void)kill(-p->process.pid, SIGKILL);
 }
 
+static void stop_looking(struct isola__program *p)
+{
+    uv_timer_stop(&p->pulse);
+    if (p->look != NULL)
+        isola__health_cancel(p->look);
+    p->look = NULL;
+}
+
 static void on_exit_status(uv_process_t *process, int64_t status, int sig)
 {
     struct isola__program *p = process->data;
     kill_group(p);
     p->alive = false;
+    stop_looking(p);
     p->status = status;
     p->signal = sig;
     close_handle(&p->process);
@@ -143,6 +167,7 @@ void isola__program_stop(struct isola__program *p)
     if (p->state == ISOLA_PROGRAM_STOPPING || !p->alive)
         return;
     p->state = ISOLA_PROGRAM_STOPPING;
+    stop_looking(p);
     (void)uv_process_kill(&p->process, SIGTERM);
     set_timer(p, p->def->type->service->stop_ms);
 }
@@ -163,7 +188,7 @@ static void on_timer(uv_timer_t *timer)
     if (!p->alive) {
         close_pipes(p); /* something else has them open */
     } else if (p->state == ISOLA_PROGRAM_STOPPING) {
-        if (!p->too_late)
+        if (!p->too_late && !p->ill)
             isola__service_log_say(&p->log, "warn",
                                    "it did not end within %" PRIu64
                                    " ms of SIGTERM (\"stopTimeout\") and is killed",
@@ -174,6 +199,60 @@ static void on_timer(uv_timer_t *timer)
         isola__program_stop(p);
     } else {
         become_ready(p);
+    }
+}
+
+/* --- whether it is well --- */
+
+static void on_pulse(uv_timer_t *timer);
+
+static void look_again(struct isola__program *p, uint64_t ms)
+{
+    uv_update_time(&p->agent->loop);
+    int rc = uv_timer_start(&p->pulse, on_pulse, ms, 0);
+    ISOLA_CHECK(rc == 0);
+}
+
+static void on_looked(void *arg, const char *why)
+{
+    struct isola__program *p = arg;
+    const struct isola_manifest_service *s = p->def->type->service;
+    p->look = NULL;
+    if (why == NULL) {
+        p->unwell = 0;
+        p->illness[0] = '\0';
+        become_ready(p);
+    } else {
+        p->unwell++;
+        snprintf(p->illness, sizeof(p->illness), "GET %.50s: %.40s", s->health_path, why);
+    }
+    if (p->state == ISOLA_PROGRAM_STARTING) {
+        look_again(p, EAGER_MS);
+    } else if (p->state == ISOLA_PROGRAM_READY && p->unwell >= s->health_failures) {
+        p->ill = true;
+        isola__program_stop(p);
+    } else if (p->state == ISOLA_PROGRAM_READY) {
+        look_again(p, s->health_every_ms);
+    }
+}
+
+static void on_pulse(uv_timer_t *timer)
+{
+    struct isola__program *p = timer->data;
+    const struct isola_manifest_service *s = p->def->type->service;
+    p->look = isola__health_look(&p->agent->loop, p->health_port, s->health_path,
+                                 s->health_timeout_ms, on_looked, p);
+}
+
+/* It listens; `port` is its own, where no other instance answers, or 0. */
+static void on_listening(struct isola__program *p, unsigned port)
+{
+    const struct isola_manifest_service *s = p->def->type->service;
+    if (s->health_path == NULL) {
+        become_ready(p);
+    } else if (p->health_port == 0 && p->alive && p->state == ISOLA_PROGRAM_STARTING) {
+        p->health_port = port != 0 ? port : s->port;
+        look_again(p, 0);
     }
 }
 
@@ -204,13 +283,14 @@ static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 static void on_message(struct isola__program *p, struct isola_slice line)
 {
     if (isola_slice_is(line, "\"ready\"")) {
-        become_ready(p);
+        on_listening(p, 0);
         return;
     }
     json_t *j = json_loadb((const char *)line.data, line.len, 0, NULL);
     const char *what = json_string_value(json_object_get(j, "isola"));
+    json_int_t port = json_integer_value(json_object_get(j, "port"));
     if (what != NULL && strcmp(what, "listening") == 0)
-        become_ready(p);
+        on_listening(p, port > 0 && port < 65536 ? (unsigned)port : 0);
     json_decref(j);
 }
 
@@ -288,6 +368,7 @@ static void discard(struct isola__program *p)
     uv_close((uv_handle_t *)&p->err, on_unused_closed);
     uv_close((uv_handle_t *)&p->channel, on_unused_closed);
     uv_close((uv_handle_t *)&p->timer, on_unused_closed);
+    uv_close((uv_handle_t *)&p->pulse, on_unused_closed);
 }
 
 static struct isola__program *make(struct isola__agent *agent, struct isola__service_def *def,
@@ -308,9 +389,11 @@ static struct isola__program *make(struct isola__agent *agent, struct isola__ser
     rc = rc ? rc : uv_pipe_init(&agent->loop, &p->err, 0);
     rc = rc ? rc : uv_pipe_init(&agent->loop, &p->channel, 0);
     rc = rc ? rc : uv_timer_init(&agent->loop, &p->timer);
+    rc = rc ? rc : uv_timer_init(&agent->loop, &p->pulse);
     ISOLA_CHECK(rc == 0);
     p->process.data = p->out.data = p->err.data = p->channel.data = p->timer.data = p;
-    p->handles = 5;
+    p->pulse.data = p;
+    p->handles = 6;
     return p;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/path.h"
 
 struct list {
     char **items;
@@ -49,6 +50,20 @@ static void inherit(struct list *l, const char *name)
         set(l, isola_format("%s=%s", name, value));
 }
 
+/* Node.js' permission model: the app's own files can be read, and the network used if it is to
+ * serve, or the app may. */
+static void add_sandbox(struct list *l, const struct isola__service_def *def)
+{
+    char *before = isola_path_installed("service.cjs");
+    add(l, isola_strdup("--permission"));
+    add(l, isola_format("--allow-fs-read=%s", def->dir));
+    if (before != NULL)
+        add(l, isola_format("--allow-fs-read=%s", before));
+    if (def->type->service->port != 0 || def->manifest->net != NULL)
+        add(l, isola_strdup("--allow-net"));
+    free(before);
+}
+
 char **isola__service_args(const struct isola__service_def *def, const char *launcher)
 {
     const struct isola_manifest_service *s = def->type->service;
@@ -58,6 +73,8 @@ char **isola__service_args(const struct isola__service_def *def, const char *lau
     add(&l, isola_format("%d", (int)getpid()));
     if (s->env_file != NULL)
         add(&l, isola_format("--env-file=%s", s->env_file));
+    if (s->sandbox)
+        add_sandbox(&l, def);
     add_all(&l, s->node_args);
     add(&l, isola_format("./%s", def->type->module));
     add_all(&l, s->args);
@@ -88,6 +105,8 @@ char **isola__service_env(const struct isola__service_def *def, const char *sock
     set(&l, isola_format("ISOLA_APP=%s", def->manifest->name));
     set(&l, isola_format("ISOLA_TYPE=%s", def->type->name));
     set(&l, isola_format("ISOLA_INSTANCE=%u", number));
+    if (s->health_path != NULL)
+        set(&l, isola_strdup("ISOLA_HEALTH=1")); /* for what is loaded before the program */
     set(&l, isola_strdup("NODE_CHANNEL_FD=3"));
     return l.items;
 }

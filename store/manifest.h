@@ -40,7 +40,11 @@ struct isola_manifest_service {
     uint32_t instances; /* on each node; 0: one for each processor */
     uint32_t port;      /* 0: none */
     uint64_t start_ms;  /* to be ready in, with a port; default 60 s */
-    uint64_t stop_ms;   /* from SIGTERM to SIGKILL; default 10 s */
+    char *health_path;  /* asked whether it is well, "/…"; NULL: it is not asked */
+    uint64_t health_every_ms, health_timeout_ms; /* default 5 s, 2 s */
+    uint32_t health_failures;                    /* in a row end it; default 3 */
+    bool sandbox;                                /* under the permission model of Node.js */
+    uint64_t stop_ms;                            /* from SIGTERM to SIGKILL; default 10 s */
 };
 #define ISOLA_MANIFEST_INSTANCES 1024
 

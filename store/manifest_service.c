@@ -13,11 +13,12 @@
 #define LIST_MAX 256
 #define TEXT_MAX 32768u
 
-static const char *const keys[] = {"module",  "isolation",   "kind",         "args", "env",
-                                   "envFile", "nodeArgs",    "instances",    "port", "restart",
-                                   "logRate", "stopTimeout", "startTimeout", NULL};
-static const char *const later_keys[] = {"memory", "cpus",     "sandbox", "health",
-                                         "labels", "replicas", NULL};
+static const char *const keys[] = {"module",       "isolation", "kind",     "args",
+                                   "env",          "envFile",   "nodeArgs", "instances",
+                                   "port",         "restart",   "logRate",  "stopTimeout",
+                                   "startTimeout", "health",    "sandbox",  NULL};
+static const char *const health_keys[] = {"path", "every", "timeout", "failures", NULL};
+static const char *const later_keys[] = {"memory", "cpus", "labels", "replicas", NULL};
 
 static int fail_type(struct isola__manifest_reader *r, const json_t *v, const char *what)
 {
@@ -232,6 +233,39 @@ static int read_env_file(struct isola__manifest_reader *r, const json_t *v, char
     return v != NULL ? isola__manifest_module(r, v, out) : 0;
 }
 
+static int read_health_path(struct isola__manifest_reader *r, const json_t *v, char **out)
+{
+    const char *path = json_string_value(v);
+    size_t n = 0;
+    while (path != NULL && path[n] > ' ' && path[n] < 127)
+        n++;
+    if (path == NULL || path[0] != '/' || path[n] != '\0' || n > 1024)
+        return fail_type(r, v, "a path such as \"/healthz\"");
+    *out = isola_strdup(path);
+    return 0;
+}
+
+static int read_health(struct isola__manifest_reader *r, const json_t *object,
+                       struct isola_manifest_service *s)
+{
+    if (object == NULL)
+        return 0;
+    if (!json_is_object(object))
+        return fail_type(r, object, "an object such as {\"path\": \"/healthz\"}");
+    int code = isola__manifest_keys(r, object, health_keys, NULL);
+    if (code != 0)
+        return code;
+    if (s->port == 0)
+        return isola__manifest_fail(r, "is asked on the program's port: give it a \"port\"");
+    if (json_object_get(object, "path") == NULL)
+        return isola__manifest_fail(r, "\"path\" is missing: what is asked, such as \"/healthz\"");
+    FIELD(read_health_path(r, v, &s->health_path), "path");
+    FIELD(isola__manifest_duration(r, v, "100ms", "1h", &s->health_every_ms), "every");
+    FIELD(isola__manifest_duration(r, v, "10ms", "1h", &s->health_timeout_ms), "timeout");
+    FIELD(isola__manifest_count(r, v, 1, 1000, &s->health_failures), "failures");
+    return 0;
+}
+
 int isola__manifest_service(struct isola__manifest_reader *r, const json_t *object,
                             struct isola_manifest_service **out)
 {
@@ -242,6 +276,9 @@ int isola__manifest_service(struct isola__manifest_reader *r, const json_t *obje
     s->instances = 1;
     s->start_ms = 60000;
     s->stop_ms = 10000;
+    s->health_every_ms = 5000;
+    s->health_timeout_ms = 2000;
+    s->health_failures = 3;
     FIELD(read_args(r, v, &s->args), "args");
     FIELD(read_env(r, v, &s->env), "env");
     FIELD(read_env_file(r, v, &s->env_file), "envFile");
@@ -250,6 +287,8 @@ int isola__manifest_service(struct isola__manifest_reader *r, const json_t *obje
     FIELD(isola__manifest_count(r, v, 1, 65535, &s->port), "port");
     FIELD(isola__manifest_duration(r, v, "100ms", "1h", &s->start_ms), "startTimeout");
     FIELD(isola__manifest_duration(r, v, "0ms", "1h", &s->stop_ms), "stopTimeout");
+    FIELD(read_health(r, v, s), "health");
+    FIELD(isola__manifest_bool(r, v, &s->sandbox), "sandbox");
     return 0;
 }
 
@@ -276,5 +315,6 @@ void isola__manifest_service_free(struct isola_manifest_service *s)
     free_list(s->env);
     free_list(s->node_args);
     free(s->env_file);
+    free(s->health_path);
     free(s);
 }

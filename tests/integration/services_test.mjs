@@ -254,6 +254,54 @@ test('a program that never listens on its port has failed', async () => {
   assert.match(row.failure, new RegExp(`^it did not listen on port ${port} within 300 ms`));
 });
 
+test('health: not ready before it is well, started again when it is not, each instance for itself', async () => {
+  const port = await freePort();
+  await linked('health', {
+    'isola.json': manifest('health', { port, instances: 2, health: { path: '/healthz', every: '100ms', timeout: '5s', failures: 2 } }),
+    'server.mjs': `import http from 'node:http';
+let asked = 0, well = true;
+http.createServer((request, response) => {
+  if (request.url === '/healthz') response.writeHead(++asked > 3 && well ? 204 : 503).end();
+  else if (request.url === '/sicken') { well = false; response.end(String(process.pid)); }
+  else response.end(String(asked));
+}).listen(process.env.PORT);`,
+  });
+  const before = await running('health', 2);
+  assert.ok(+await get(port) > 3);
+  const ill = +await get(port, '/sicken');
+  const mended = await until('it was started again', async () => (await rows('health')).find((r) => r.restarts === 1 && r.state === 'running'));
+  const at = before.findIndex((r) => r.pid === ill);
+  assert.equal(mended.address, `health/Api/${at}`);
+  await gone(ill);
+  assert.deepEqual((await rows('health')).filter((r) => r.restarts === 0).map((r) => r.pid), [before[1 - at].pid]);
+  const said = (await lines(mended.address)).map((l) => l.text);
+  assert.ok(said.some((l) => /^it was not well 2 times in a row \("health"\): GET \/healthz: status 503; it is started again in 0 ms$/.test(l)), said.join('\n'));
+});
+
+test('health: one that never is well has failed', async () => {
+  const port = await freePort();
+  await linked('unwell', {
+    'isola.json': manifest('unwell', { port, startTimeout: '500ms', restart: { max: 0 }, health: { path: '/healthz' } }),
+    'server.mjs': `import net from 'node:net'; net.createServer((s) => s.end('hello, this is no HTTP')).listen({ port: +process.env.PORT });`,
+  });
+  const [row] = await until('it has failed', async () => await states('unwell') === 'failed' && rows('unwell'));
+  assert.equal(row.failure, 'it was not well within 500 ms ("health"): GET /healthz: an answer that is not HTTP');
+});
+
+test('sandbox: the files of the app, its port, and no more', async () => {
+  const port = await freePort();
+  await linked('sandbox', {
+    'isola.json': manifest('sandbox', { port, sandbox: true }),
+    'server.mjs': `import http from 'node:http'; import fs from 'node:fs'; import { execSync } from 'node:child_process'; import './more.mjs';
+const attempt = (what) => { try { what(); return 'done'; } catch (error) { return error.code; } };
+http.createServer((request, response) => response.end(JSON.stringify([attempt(() => fs.readFileSync('./server.mjs')), attempt(() => fs.readFileSync('/etc/passwd')),
+  attempt(() => fs.writeFileSync('./x', '')), attempt(() => execSync('true'))]))).listen(process.env.PORT);`,
+    'more.mjs': '',
+  });
+  await running('sandbox', 1);
+  assert.deepEqual(JSON.parse(await get(port)), ['done', 'ERR_ACCESS_DENIED', 'ERR_ACCESS_DENIED', 'ERR_ACCESS_DENIED']);
+});
+
 test('what it prints: levels, long lines, what is no UTF-8, a last line without an end', async () => {
   await linked('prints', {
     'isola.json': manifest('prints', { restart: { max: 0 } }),

@@ -50,7 +50,9 @@ static void reads_services(void **state)
         "    \"env\": { \"B\": \"2=3\", \"A\": \"\" }, \"envFile\": \"./.env\", \"port\": 8080,"
         "    \"nodeArgs\": [\"--import=./a/../setup.js\", \"--conditions=dev\", \"--expose-gc\"],"
         "    \"instances\": \"cpus\", \"stopTimeout\": \"0ms\", \"startTimeout\": \"2m\","
-        "    \"restart\": { \"max\": 1 }, \"logRate\": 5 },"
+        "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true,"
+        "    \"health\": { \"path\": \"/healthz?a=1\", \"every\": \"1s\", \"timeout\": \"10ms\", "
+        "\"failures\": 2 } },"
         "  \"Job\": { \"module\": \"job.js\", \"isolation\": \"process\" } } }");
     const struct isola_actor_type *t = &m->types[0];
     const struct isola_manifest_service *s = t->service;
@@ -73,11 +75,18 @@ static void reads_services(void **state)
     assert_int_equal(s->start_ms, 120000);
     assert_int_equal(t->life.restarts, 1);
     assert_int_equal(t->log_rate, 5);
+    assert_true(s->sandbox);
+    assert_string_equal(s->health_path, "/healthz?a=1");
+    assert_int_equal(s->health_every_ms, 1000);
+    assert_int_equal(s->health_timeout_ms, 10);
+    assert_int_equal(s->health_failures, 2);
     s = m->types[1].service;
     assert_null(s->args);
     assert_null(s->env);
     assert_null(s->env_file);
     assert_null(s->node_args);
+    assert_null(s->health_path);
+    assert_false(s->sandbox);
     assert_int_equal(s->instances, 1);
     assert_int_equal(s->port, 0);
     assert_int_equal(s->start_ms, 60000);
@@ -365,12 +374,23 @@ static const struct {
                                     "\"module\", \"isolation\", \"kind\", "
                                     "\"args\", \"env\", \"envFile\", \"nodeArgs\", \"instances\", "
                                     "\"port\", \"restart\", \"logRate\", "
-                                    "\"stopTimeout\", \"startTimeout\""},
+                                    "\"stopTimeout\", \"startTimeout\", \"health\", \"sandbox\""},
     {SERVICE("\"isolation\": \"shared\""),
      "isola.json:4:17: actors.Api.isolation: a service runs in a process of its own: leave this "
      "out, or say \"process\"; not shared"},
-    {SERVICE("\"sandbox\": true"),
-     "isola.json:4:4: actors.Api.sandbox: not supported by this release"},
+    {SERVICE("\"memory\": \"1GB\""),
+     "isola.json:4:4: actors.Api.memory: not supported by this release"},
+    {SERVICE("\"sandbox\": 1"),
+     "isola.json:4:15: actors.Api.sandbox: must be true or false, not 1"},
+    {SERVICE("\"health\": {\"path\": \"/\"}"),
+     "isola.json:4:14: actors.Api.health: is asked on the program's port: give it a \"port\""},
+    {SERVICE("\"port\": 1, \"health\": {}"),
+     "isola.json:4:25: actors.Api.health: \"path\" is missing: what "
+     "is asked, such as \"/healthz\""},
+    {SERVICE("\"port\": 1, \"health\": {\"path\": \"/a b\"}"),
+     "isola.json:4:34: actors.Api.health.path: must be a path such as \"/healthz\", not \"/a b\""},
+    {SERVICE("\"port\": 1, \"health\": {\"path\": \"/\", \"failures\": 0}"),
+     "isola.json:4:51: actors.Api.health.failures: must be a whole number from 1 to 1000, not 0"},
     {SERVICE("\"instances\": 0"),
      "isola.json:4:17: actors.Api.instances: must be a whole number from 1 to 1024, not 0"},
     {SERVICE("\"instances\": \"all\""),

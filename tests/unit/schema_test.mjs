@@ -77,6 +77,7 @@ test('it has each key and word the parser knows, and no other', () => {
     'manifest.c isolations': [...type.isolation.enum, service.isolation.const],
     'manifest.c kinds': service.kind.enum,
     'manifest_service.c keys': Object.keys(service),
+    'manifest_service.c health_keys': Object.keys(service.health.properties),
     'manifest_life.c restart_keys': Object.keys(type.restart.properties),
     'manifest_life.c strategies': type.strategy.enum,
   };

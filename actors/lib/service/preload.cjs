@@ -17,13 +17,25 @@ const IDLE = 1000; // ms a connection without a request may stay when the progra
 
 const port = Number(process.env.PORT);
 const own = isMainThread && process.env.ISOLA_PROCESS === String(process.pid);
+const asked = process.env.ISOLA_HEALTH !== undefined; // the agent looks how it is
+const { listen } = net.Server.prototype;
 const shared = new Set(); // servers that listen on the port
 let leaving = false;
 
 process.env.NODE_ENV ??= 'production'; // a file of variables has been read by now
 
-const tell = (what) => {
-  if (own && process.connected) process.send({ isola: what }, undefined, undefined, () => {}); // an agent that is gone has no need of it
+const tell = (what, at) => {
+  if (own && process.connected) process.send({ isola: what, port: at }, undefined, undefined, () => {}); // an agent that is gone has no need of it
+};
+
+// The agent asks for the health of this very process, not of one of those that share its port: so there is a port of this machine where the same
+// server answers alone.
+const alone = (server) => {
+  const gate = net.createServer((socket) => server.emit('connection', socket));
+  server.once('close', () => gate.close());
+  gate.on('error', () => tell('listening')); // the shared port has to do
+  listen.call(gate, 0, '127.0.0.1', () => tell('listening', gate.address().port));
+  gate.unref();
 };
 
 // The forms that net.Server#listen takes a port in: listen(port, host, backlog, done), all but the port optional, or listen(options, done).
@@ -41,14 +53,14 @@ const withReuse = (args) => {
 };
 
 if (port > 0) {
-  const { listen } = net.Server.prototype;
   net.Server.prototype.listen = function (...args) {
     const reuse = withReuse(args);
     if (reuse === undefined) return listen.apply(this, args);
     this.once('listening', () => {
       shared.add(this);
       this.once('close', () => shared.delete(this));
-      tell('listening');
+      if (asked && own) alone(this);
+      else tell('listening');
     });
     this.prependListener('request', (request, response) => { if (leaving) response.shouldKeepAlive = false; });
     return listen.apply(this, reuse);
@@ -75,3 +87,4 @@ if (own) {
   process.on('SIGTERM', onTerm);
 }
 delete process.env.ISOLA_PROCESS;
+delete process.env.ISOLA_HEALTH;
