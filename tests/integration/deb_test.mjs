@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The Debian package: what is in it, lintian's opinion where there is one, and, as root, its life on a machine: installed, run as its unit says,
+// The Debian package: what is in it, and, as root, its life on a machine: installed, run as its unit says,
 // removed, purged. That machine is this one seen through an overlay in a mount namespace of its own: nothing of it stays.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -15,7 +15,7 @@ const build = resolve(bin, '..');
 const dir = mkdtempSync(join(tmpdir(), 'isola-deb-'));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
-const run = (program, ...args) => spawnSync(program, args, { encoding: 'utf8', timeout: PROGRAM, maxBuffer: 64 << 20 });
+const run = (program, ...args) => spawnSync(program, args, { encoding: 'utf8', timeout: 2 * PROGRAM, maxBuffer: 64 << 20 });
 function ok(program, ...args) {
   const r = run(program, ...args);
   assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.error ?? ''}${r.stdout}${r.stderr}`);
@@ -37,14 +37,10 @@ test('what is in the package', { skip: missing }, () => {
   assert.ok(files.every(([mode, owner]) => owner === 'root/root' && !/^.....w|^........w/.test(mode)), 'root\'s alone to write');
 });
 
-test('lintian', { skip: missing || (run('lintian', '--version').error ? 'there is no lintian' : false) }, () => {
-  const r = run('lintian', '--no-cfg', '--fail-on', 'error,warning', '--suppress-tags', 'uses-no-compression-for-data-tarball', deb);
-  assert.equal(r.status, 0, r.stdout + r.stderr);
-});
-
 // What the machine does, as a shell would: `say` marks what was asserted.
 const script = (unit) => `set -eu
 fail() { echo "failed: $*" >&2; exit 1; }
+dpkg() { command dpkg --force-unsafe-io --no-triggers "$@"; } # not for a disk that loses power, nor the whole machine's man pages
 getent passwd isola && fail "the user is there before"
 dpkg -i /package.deb
 [ "$(getent passwd isola | cut -d: -f6,7)" = /var/lib/isola:/usr/sbin/nologin ] || fail "the user"
