@@ -10,7 +10,8 @@ static const struct isola__command commands[] = {
      .about = "Reads isola.json (or the \"isola\" key of package.json) in DIR, bundles the\n"
               "modules of its actor types with esbuild, and hands them to the cluster, which\n"
               "takes all of them or none. Files called NAME.actor.js or .ts are actors without\n"
-              "being listed; with those alone no manifest is needed.\n",
+              "being listed. With those, or with a \"start\" or \"main\" in package.json, which\n"
+              "is a service, no manifest is needed.\n",
      .own_options =
          "  --link           run its services in DIR itself, for development: they start\n"
          "                   anew when it is deployed again. DIR is on the node's machine\n"

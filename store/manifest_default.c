@@ -65,11 +65,15 @@ int isola__manifest_default(const char *dir, struct isola__manifest_reader *r,
     json_t *app = json_object(), *actors = json_object();
     const json_t *package_name = json_object_get(package, "name");
     int rc = isola__manifest_find(dir, actors, r->err);
+    if (rc == 0)
+        rc = isola__manifest_program(dir, package, actors, r->err);
     if (rc == 0 && json_object_size(actors) == 0)
         rc = isola_fail(r->err, ISOLA_ENOENT,
                         "there is nothing to run in %s: it has no isola.json, no package.json with "
-                        "an \"isola\" key, and no file called NAME.actor.js (or .mjs, .cjs, .ts, "
-                        ".mts), which would be an actor; `ctl new` makes an app to begin with",
+                        "an \"isola\" key, no file called NAME.actor.js (or .mjs, .cjs, .ts, "
+                        ".mts), which would be an actor, and no package.json whose \"start\" is "
+                        "`node FILE` or that has a \"main\", which would be a service; `ctl new` "
+                        "makes an app to begin with",
                         dir);
     if (rc == 0)
         rc = package_name != NULL ? isola__manifest_package_name(r, package_name, &name)

@@ -31,6 +31,12 @@ POOL_THREAD ISOLA_MUST_USE int isola__manifest_default(const char *dir,
                                                        const json_t *package,
                                                        struct isola_buf *text);
 
+/* Adds to `actors` the program of an ordinary Node.js project, the service Server: "start" of the
+ * package's "scripts" when that is `node FILE`, else "main", when that file is there; with port
+ * 3000 unless "start" sets PORT. `package` may be NULL. */
+POOL_THREAD ISOLA_MUST_USE int isola__manifest_program(const char *dir, const json_t *package,
+                                                       json_t *actors, struct isola_err *err);
+
 /* The name of an app by that of its package; the reader stands at the package. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_package_name(struct isola__manifest_reader *r,
                                                            const json_t *name, char **out);

@@ -748,16 +748,20 @@ static void loads_package_json(void **state)
 static void says_when_there_is_no_manifest(void **state)
 {
     (void)state;
-    char hint[400];
-    snprintf(hint, sizeof(hint),
-             "there is nothing to run in %s: it has no isola.json, no package.json with an "
-             "\"isola\" key, and no file called NAME.actor.js (or .mjs, .cjs, .ts, .mts), which "
-             "would be an actor; `ctl new` makes an app to begin with",
-             dir);
+    char hint[600];
+    snprintf(
+        hint, sizeof(hint),
+        "there is nothing to run in %s: it has no isola.json, no package.json with an \"isola\" "
+        "key, no file called NAME.actor.js (or .mjs, .cjs, .ts, .mts), which would be an "
+        "actor, and no package.json whose \"start\" is `node FILE` or that has a \"main\", "
+        "which would be a service; `ctl new` makes an app to begin with",
+        dir);
     not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "{\"name\": \"shop\"}");
     not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "[]");
+    not_loaded(ISOLA_ENOENT, "%s", hint);
+    write_file("package.json", "{\"main\": \"none.js\", \"scripts\": {\"start\": \"next start\"}}");
     not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "{");
     not_loaded(ISOLA_EMANIFEST,
@@ -833,6 +837,85 @@ static void finds_actors_by_their_names(void **state)
            "\"Just\":{\"module\":\"1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/just.actor.js\"},"
            "\"Counter\":{\"module\":\"counter.actor.js\"},"
            "\"Link\":{\"module\":\"link.actor.js\"}}}");
+}
+
+#define SERVER(rest) "{\"name\":\"app\",\"actors\":{\"Server\":{" rest "}}}"
+static void takes_the_program_of_a_package(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *package;
+        const char *made;
+    } rows[] = {
+        {"\"main\": \"./lib/../server.js\"",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server\"",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"lib\"",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node lib\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"scripts\": {\"start\": \" PORT=8080 LOG=all node --env-file=.env "
+         "--no-warnings ./server.js  --verbose -x 5 \"}",
+         SERVER(
+             "\"module\":\"server.js\",\"kind\":\"service\",\"port\":8080,\"envFile\":\".env\","
+             "\"env\":{\"LOG\":\"all\"},\"nodeArgs\":[\"--no-warnings\"],\"args\":[\"--verbose\","
+             "\"-x\",\"5\"]")},
+        /* of what a shell would have to do nothing is taken: it is "main" then */
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"npm run build && node lib\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"nodemon lib\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node none.js\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": 5}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+    };
+    static const char *const none[] = {
+        "\"main\": 5",
+        "\"main\": \"\"",
+        "\"main\": \"../x.js\"",
+        "\"main\": \"lib.js\"",
+        "\"main\": \"/etc/passwd\"",
+        "\"scripts\": {\"start\": \"node /etc/passwd\"}",
+        "\"scripts\": 5",
+        "\"scripts\": {\"start\": \"\"}",
+    };
+    touch("server.js");
+    touch("lib/index.js");
+    touch(".env");
+    touch("../x.js");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char json[400];
+        snprintf(json, sizeof(json), "{\"name\": \"app\", %s}", rows[i].package);
+        write_file("package.json", json);
+        loaded(rows[i].made);
+    }
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        struct isola_manifest *m = NULL;
+        char json[400];
+        snprintf(json, sizeof(json), "{\"name\": \"app\", %s}", none[i]);
+        write_file("package.json", json);
+        assert_int_equal(isola_manifest_load(dir, &m, NULL, NULL), ISOLA_ENOENT);
+    }
+    write_file("package.json",
+               "{\"name\": \"app\", \"scripts\": {\"start\": \"node --inspect server.js\"}}");
+    struct isola_manifest *m = NULL;
+    struct isola_err err = {0};
+    assert_int_equal(isola_manifest_load(dir, &m, NULL, &err), ISOLA_EMANIFEST);
+    assert_non_null(strstr(err.text, "actors.Server.nodeArgs: "));
+    /* beside actors, whose names go before */
+    write_file("package.json", "{\"name\": \"app\", \"main\": \"server.js\"}");
+    touch("server.actor.js");
+    loaded("{\"name\":\"app\",\"actors\":{\"Server\":{\"module\":\"server.actor.js\"},\"Program\":{"
+           "\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000}}}");
+    touch("program.actor.js");
+    not_loaded(
+        ISOLA_EMANIFEST,
+        "the program of package.json would be the type \"Program\", which an actor is: write "
+        "an isola.json that lists it under another name");
 }
 
 static void adds_what_is_found_to_what_is_listed(void **state)
@@ -996,6 +1079,7 @@ int main(void)
         LOAD(loads_package_json),
         LOAD(says_when_there_is_no_manifest),
         LOAD(finds_actors_by_their_names),
+        LOAD(takes_the_program_of_a_package),
         LOAD(adds_what_is_found_to_what_is_listed),
         LOAD(says_of_which_files_no_actors_can_be_made),
         LOAD(checks_the_modules_of_an_app),

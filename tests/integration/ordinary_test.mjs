@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An ordinary Node.js project, which has never heard of Isola: deployed as it is, without a manifest.
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+
+import { Cluster, ctl, ctlOk, until } from './cluster.mjs';
+
+const cluster = new Cluster();
+let east;
+before(async () => { east = await cluster.node('east'); });
+after(() => cluster.end());
+
+const freePort = () => new Promise((done) => {
+  const server = net.createServer().listen(0, () => {
+    const { port } = server.address();
+    server.close(() => done(port));
+  });
+});
+const server = (word) => `require('node:http').createServer((request, response) => response.end(\`${word} \${process.env.GREETING} \${process.argv[2]}\`)).listen(process.env.PORT || 3000);\n`;
+
+test('"start" of package.json is a service, beside an actor by its name; another release replaces it', async () => {
+  const port = await freePort();
+  const project = (word) => ({
+    'package.json': { name: '@acme/Ordinary.app', version: '1.0.0', main: 'index.js', scripts: { start: `PORT=${port} GREETING=hello node lib/server --loud` } },
+    'lib/server.js': server(word),
+    'lib/hits.actor.js': "export default (self) => self.on('hit', () => (self.state.n = (self.state.n ?? 0) + 1));\n",
+  });
+  const deploy = async (word) => {
+    const r = await ctl(east, '--json', 'deploy', '--link', cluster.app('ordinary', project(word)));
+    assert.equal(r.status, 0, r.out + r.err);
+    return JSON.parse(r.out);
+  };
+  const answers = (text) => until(text, async () => (await fetch(`http://127.0.0.1:${port}/`).then((r) => r.text(), () => '')) === text);
+  const { app, types } = await deploy('one');
+  assert.equal(app, 'acme-ordinary-app');
+  assert.deepEqual(types, ['Hits', 'Server']);
+  await answers('one hello --loud');
+  assert.equal(await east.client.actor('acme-ordinary-app/Hits', 'a').ask('hit'), 1);
+  await deploy('two');
+  await answers('two hello --loud');
+  assert.equal(await east.client.actor('acme-ordinary-app/Hits', 'a').ask('hit'), 2);
+  assert.match(await ctlOk(east, 'ps', 'acme-ordinary-app'), new RegExp(`^acme-ordinary-app/Server/0 .* ${port} `, 'm'));
+});
