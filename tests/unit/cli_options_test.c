@@ -125,7 +125,9 @@ static void every_command_has_help_with_examples(void **state)
         const struct isola__command *command = isola__command_find(names[i]);
         struct isola_buf out = {0};
         isola__command_help(command, &out);
-        assert_non_null(strstr(isola_buf_cstr(&out), "Examples:\n  ctl "));
+        const char *examples = strstr(isola_buf_cstr(&out), "Examples:\n  ");
+        assert_non_null(examples);
+        assert_non_null(strstr(examples, "ctl "));
         for (char *line = strtok((char *)out.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
             if (isola__text_width(isola_slice_str(line)) > 80)
                 fail_msg("wider than a terminal: %s", line);
