@@ -220,7 +220,7 @@ static const struct isola__command commands[] = {
      .run = isola__run_store},
     {.name = "cache",
      .synopsis = "",
-     .summary = "see what a node keeps of the files of releases, and prune it",
+     .summary = "see what a node keeps of releases' files",
      .about = "Says how many pieces of files the node's package cache has, each once however\n"
               "many apps and releases have it. What no release has any more goes by itself when\n"
               "it is an hour old.\n",
@@ -447,8 +447,8 @@ static const struct isola__command commands[] = {
     {.name = "completion",
      .synopsis = "SHELL",
      .summary = "print a script that completes ctl's words",
-     .about = "Prints what makes a shell, bash, zsh or fish, complete ctl's commands and options,\n"
-              "addresses of actors, apps and nodes, and files. An installed Isola has it where\n"
+     .about = "Prints what makes a shell, bash, zsh or fish, complete ctl's commands, options,\n"
+              "addresses of actors, apps, nodes and files. An installed Isola has it where\n"
               "shells look for such scripts.\n",
      .examples = "  source <(ctl completion bash)      # in ~/.bashrc\n"
                  "  source <(ctl completion zsh)       # in ~/.zshrc, after compinit\n"
