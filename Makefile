@@ -38,6 +38,7 @@ uninstall:
 
 # build/isola_VERSION_ARCH.deb, and lintian's opinion of it, which takes a minute, where there is one.
 deb: build
+	@scripts/setup.sh deb
 	@cpack --config build/CPackConfig.cmake -B build/package >build/package.log 2>&1 || { cat build/package.log; exit 1; }
 	@mv build/package/*.deb build/ && ls build/*.deb
 	@if command -v lintian >/dev/null; then lintian --no-cfg --fail-on error,warning build/isola_*.deb; else echo 'there is no lintian to look at it'; fi

@@ -4,6 +4,7 @@
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
 # `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd and Moleculer into tests/bench/peers.
+# `setup.sh deb` installs what finds out what the Debian package depends on.
 # `setup.sh fuzz` installs clang, too, whose libFuzzer drives `make fuzz`.
 #
 # Happy path: everything is there, one dpkg-query and one checksum say so, nothing is printed.
@@ -40,6 +41,10 @@ libmsgpack-dev      a second opinion on msgpack in the tests
 END
     [ "$what" != bench ] || cat <<END
 erlang-base         a peer of the benchmarks (make bench)
+END
+    [ "$what" != deb ] || cat <<END
+file                tells programs and libraries from other files (make deb)
+dpkg-dev            finds the packages that they need (make deb)
 END
     [ "$what" != fuzz ] || cat <<END
 clang-16            a compiler with libFuzzer that knows the C++ of V8's headers (make fuzz)

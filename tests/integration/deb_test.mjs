@@ -21,7 +21,8 @@ function ok(program, ...args) {
   assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.error ?? ''}${r.stdout}${r.stderr}`);
   return r.stdout;
 }
-const missing = run('dpkg-deb', '--version').error || run('cpack', '--version').error ? 'there is no dpkg-deb or no cpack' : sanitized && 'sanitizers\' libraries belong to no package';
+const lacking = ['dpkg-deb', 'dpkg-shlibdeps', 'cpack', 'file'].filter((program) => run(program, '--version').error);
+const missing = lacking.length > 0 ? `there is no ${lacking.join(', no ')}` : sanitized && 'sanitizers\' libraries belong to no package';
 
 let deb;
 test('what is in the package', { skip: missing }, () => {
