@@ -271,6 +271,7 @@ size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limi
                 .mailbox = atomic_load(&a->mailbox),
                 .turns = atomic_load(&a->turns),
                 .heap = atomic_load(&a->realm->heap_used),
+                .cpu_ns = atomic_load(&a->cpu_ns),
             };
             info.timers = isola__schedule_told(a, &info.next_timer);
             if (atomic_load(&a->state) == ISOLA_ACTOR_FAILED)

@@ -356,6 +356,7 @@ struct isola_host_info {
     struct isola_slice failure; /* why it has failed: "could not start: …"; empty: it has not */
     unsigned thread;
     uint64_t mailbox, turns, heap;
+    uint64_t cpu_ns;     /* of its scripts since it is live, by samples some ms apart */
     size_t timers;       /* of self.schedule */
     uint64_t next_timer; /* when the first of them is due, ms since 1970; 0: there is none, or it is
                             being carried out */

@@ -571,6 +571,7 @@ struct isola_actor {
     atomic_size_t mail_bytes;      /* of large mails in its mailbox and turns */
     atomic_bool paced;             /* its mailbox is crowded (pace.c) */
     size_t effect_bytes;           /* of its effects since the last settle */
+    atomic_ullong cpu_ns;          /* of its scripts, as far as the watchdog has seen */
     uint32_t nasks, ntimers, nsubs;
     uint32_t log_count, log_dropped; /* lines of the second `log_second` */
     uint64_t log_second;

@@ -119,6 +119,8 @@ static void charge_batch(struct isola_batch *b)
             t = item->actor->running;
         if (t != NULL)
             t->cpu_ns += item->charged;
+        if (item->charged > 0 && item->actor != NULL)
+            atomic_fetch_add_explicit(&item->actor->cpu_ns, item->charged, memory_order_relaxed);
         item->charged = 0;
     }
 }
@@ -129,9 +131,13 @@ void isola__limits_leave(void *arg)
     struct isola_watched w = isola__watch_leave();
     if (r->entered.batch && w.cpu_ns != 0)
         charge_batch(&r->batch);
-    if (w.cpu_ns == 0 || r->entered.turn == 0)
+    if (w.cpu_ns == 0 || r->entered.batch)
         return;
     struct isola_actor *a = isola__realm_actor(r, r->entered.actor);
+    if (a != NULL)
+        atomic_fetch_add_explicit(&a->cpu_ns, w.cpu_ns, memory_order_relaxed);
+    if (r->entered.turn == 0)
+        return;
     struct isola_turn *t = a != NULL ? isola__turn_find(a, r->entered.turn) : NULL;
     if (t != NULL)
         t->cpu_ns += w.cpu_ns;

@@ -155,6 +155,27 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_LINES,
      .run = isola__run_ps},
+    {.name = "top",
+     .synopsis = "[APP]",
+     .summary = "watch what nodes and actors are at",
+     .about = "Shows, anew every two seconds, the nodes and the actors that use most: CPU time\n"
+              "(percent of one processor), messages handled a second, messages that wait, and\n"
+              "heap. Keys: c, m, b, h and a sort by these and by address, r turns that round, t\n"
+              "adds actors up by type, f goes through the apps, p pauses, q ends. When it is no\n"
+              "terminal, with --once and with --json: one picture, of the second it looks.\n",
+     .own_options = "  --once           one picture, and the end\n"
+                    "  --sort KEY       cpu (default), messages, mailbox, heap, address\n"
+                    "  --types          actors added up by type; heap is then the largest\n"
+                    "  --top N          how many in one picture (default 20)\n"
+                    "  --seconds N      between pictures, 1 to 600 (default 2, of one 1)\n",
+     .wait_ms = "5000",
+     .examples = "  ctl top\n"
+                 "  ctl top shop --sort mailbox\n"
+                 "  ctl --json top --types --seconds 10 | jq '.types[] | {type, cpu}'\n",
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_ONCE | ISOLA__OPT_SORT | ISOLA__OPT_TYPES |
+                ISOLA__OPT_TOP | ISOLA__OPT_SECONDS,
+     .run = isola__run_top},
     {.name = "timers",
      .synopsis = "[ADDRESS or APP]",
      .summary = "list durable timers, the next one first",

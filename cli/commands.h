@@ -46,6 +46,7 @@ void isola__run_on(struct isola__cli *cli);
 void isola__run_stop(struct isola__cli *cli);
 void isola__run_restart(struct isola__cli *cli);
 void isola__run_ps(struct isola__cli *cli);
+void isola__run_top(struct isola__cli *cli);
 void isola__run_nodes(struct isola__cli *cli);
 void isola__run_logs(struct isola__cli *cli);
 void isola__run_dead_letters(struct isola__cli *cli);

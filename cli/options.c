@@ -52,7 +52,10 @@ enum {
     LONG_SINCE,
     LONG_GREP,
     LONG_FROM,
-    LONG_LINK
+    LONG_LINK,
+    LONG_ONCE,
+    LONG_SORT,
+    LONG_TYPES
 };
 
 static const struct option longs[] = {
@@ -83,6 +86,9 @@ static const struct option longs[] = {
     {"from", required_argument, NULL, LONG_FROM},
     {"message", required_argument, NULL, 'm'},
     {"link", no_argument, NULL, LONG_LINK},
+    {"once", no_argument, NULL, LONG_ONCE},
+    {"sort", required_argument, NULL, LONG_SORT},
+    {"types", no_argument, NULL, LONG_TYPES},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -148,17 +154,24 @@ static int unknown_option(const char *arg, struct isola_err *err)
                       arg);
 }
 
-static int level(const char *text, struct isola_err *err)
+/* One of `n` words. */
+static int choice(const char *option, const char *text, const char *const *words, size_t n,
+                  struct isola_err *err)
 {
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    const size_t n = sizeof(levels) / sizeof(levels[0]);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(text, levels[i]) == 0)
+    char all[100] = "";
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(text, words[i]) == 0)
             return 0;
-    const char *near = isola__text_nearest(text, levels, n);
-    return isola_fail(err, ISOLA_EINVAL,
-                      "option '--level' needs debug, info, warn or error, not '%.60s'%s%s%s", text,
-                      near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+        size_t len = strlen(all);
+        snprintf(all + len, sizeof(all) - len, "%s%s",
+                 i == 0       ? ""
+                 : i + 1 == n ? " or "
+                              : ", ",
+                 words[i]);
+    }
+    const char *near = isola__text_nearest(text, words, n);
+    return isola_fail(err, ISOLA_EINVAL, "option '%s' needs %s, not '%.60s'%s%s%s", option, all,
+                      text, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                       near != NULL ? "'?" : "");
 }
 
@@ -184,6 +197,9 @@ static int refused(char **argv, struct isola_err *err)
                           arg);
     return unknown_option(arg, err);
 }
+
+static const char *const levels[] = {"debug", "info", "warn", "error"};
+const char *const isola__sorts[ISOLA__SORTS] = {"cpu", "messages", "mailbox", "heap", "address"};
 
 static int take(int c, struct isola__options *o, struct seen *seen, struct isola_err *err)
 {
@@ -248,7 +264,19 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
     case LONG_LEVEL:
         o->level = optarg;
         seen->bits |= ISOLA__OPT_LEVEL;
-        return level(optarg, err);
+        return choice("--level", optarg, levels, sizeof(levels) / sizeof(levels[0]), err);
+    case LONG_SORT:
+        o->sort = optarg;
+        seen->bits |= ISOLA__OPT_SORT;
+        return choice("--sort", optarg, isola__sorts, ISOLA__SORTS, err);
+    case LONG_ONCE:
+        o->once = true;
+        seen->bits |= ISOLA__OPT_ONCE;
+        return 0;
+    case LONG_TYPES:
+        o->types = true;
+        seen->bits |= ISOLA__OPT_TYPES;
+        return 0;
     case LONG_SINCE:
         o->since = optarg;
         seen->bits |= ISOLA__OPT_SINCE;
@@ -379,6 +407,9 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_FROM    ? "--from"
            : bit == ISOLA__OPT_MESSAGE ? "--message"
            : bit == ISOLA__OPT_LINK    ? "--link"
+           : bit == ISOLA__OPT_ONCE    ? "--once"
+           : bit == ISOLA__OPT_SORT    ? "--sort"
+           : bit == ISOLA__OPT_TYPES   ? "--types"
                                        : "--lines";
 }
 

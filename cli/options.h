@@ -34,15 +34,22 @@ enum isola__option {
     ISOLA__OPT_MESSAGE = 1048576,
     ISOLA__OPT_LINK = 2097152,
     ISOLA__OPT_PRUNE = 4194304,
-    ISOLA__OPT_END = 8388608, /* behind the last */
+    ISOLA__OPT_ONCE = 8388608,
+    ISOLA__OPT_SORT = 16777216,
+    ISOLA__OPT_TYPES = 33554432,
+    ISOLA__OPT_END = 67108864, /* behind the last */
 };
 
 struct isola__command;
 
+/* What --sort can be. */
+#define ISOLA__SORTS 5
+extern const char *const isola__sorts[ISOLA__SORTS];
+
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
-    bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune;
+    bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune, once, types;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;
@@ -60,6 +67,7 @@ struct isola__options {
     const char *grep;    /* or NULL */
     const char *from;    /* a node's name, or NULL */
     const char *message; /* or NULL */
+    const char *sort;    /* one of isola__sorts, or NULL */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };

@@ -174,8 +174,9 @@ static void ps_done(struct isola__gather *g)
     if (n > PS_MAX)
         n = PS_MAX;
     struct isola_buf out = {0};
-    isola_mp_map(&out, 3);
+    isola_mp_map(&out, 4);
     isola_mp_kuint(&out, "total", total);
+    isola__gather_lists(g, "hosts", &out);
     isola_mp_cstr(&out, "actors");
     isola_mp_array(&out, n);
     for (size_t i = 0; i < g->nparts && n > 0; i++) {

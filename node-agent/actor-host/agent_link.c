@@ -3,9 +3,11 @@
  * The link to our agent: descriptor 3. What the agent asks of this process, and the messages it
  * passes on from its clients. When it ends, so does the actor-host: an agent starts a new one.
  */
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "actors/v8/realm.h"
@@ -207,7 +209,7 @@ static void list_actor(const struct isola_host_info *info, void *arg)
     const char *from;
     uint64_t bytes, total;
     bool coming = claims_coming(l->app, info->address, &from, &bytes, &total);
-    isola_mp_map(b, 10 + coming + (info->next_timer != 0) + (info->start != NULL) +
+    isola_mp_map(b, 11 + coming + (info->next_timer != 0) + (info->start != NULL) +
                         (info->start != NULL && info->why[0] != '\0') + (info->failure.len > 0));
     isola_mp_cstr(b, "address");
     isola_mp_str(b, info->address);
@@ -218,6 +220,7 @@ static void list_actor(const struct isola_host_info *info, void *arg)
     isola_mp_kuint(b, "mailbox", info->mailbox);
     isola_mp_kuint(b, "turns", info->turns);
     isola_mp_kuint(b, "heap", info->heap);
+    isola_mp_kuint(b, "cpu_us", info->cpu_ns / 1000);
     isola_mp_kstr(b, "release", info->release);
     isola_mp_kuint(b, "timers", info->timers);
     if (info->next_timer != 0)
@@ -240,6 +243,27 @@ static void list_actor(const struct isola_host_info *info, void *arg)
     l->n++;
 }
 
+/* Of the process: CPU time, all its threads together, and memory. */
+static void list_process(struct app *app, struct isola_buf *out)
+{
+    struct rusage used = {0};
+    uint64_t pages = 0;
+    (void)getrusage(RUSAGE_SELF, &used);
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL || fscanf(f, "%*s %" SCNu64, &pages) != 1)
+        pages = 0;
+    if (f != NULL)
+        fclose(f);
+    isola_mp_cstr(out, "hosts");
+    isola_mp_array(out, 1);
+    isola_mp_map(out, 3);
+    isola_mp_kstr(out, "node", app->options.node);
+    isola_mp_kuint(out, "cpu_us",
+                   (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000u +
+                       (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec));
+    isola_mp_kuint(out, "memory", pages * (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
 static void on_ps(struct app *app, const struct isola_msg *m, struct isola_slice params)
 {
     struct listing l = {.app = app};
@@ -250,8 +274,9 @@ static void on_ps(struct app *app, const struct isola_msg *m, struct isola_slice
     size_t total =
         isola_host_each(app->host, only, limit < PS_MAX ? limit : PS_MAX, list_actor, &l);
     struct isola_buf out = {0};
-    isola_mp_map(&out, 2);
+    isola_mp_map(&out, 3);
     isola_mp_kuint(&out, "total", total);
+    list_process(app, &out);
     isola_mp_cstr(&out, "actors");
     isola_mp_array(&out, l.n);
     isola_buf_append(&out, l.actors.data, l.actors.len);
