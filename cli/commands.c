@@ -471,9 +471,9 @@ static const struct isola__command commands[] = {
      .about = "Prints what makes a shell, bash, zsh or fish, complete ctl's commands, options,\n"
               "addresses of actors, apps, nodes and files. An installed Isola has it where\n"
               "shells look for such scripts.\n",
-     .examples = "  source <(ctl completion bash)      # in ~/.bashrc\n"
-                 "  source <(ctl completion zsh)       # in ~/.zshrc, after compinit\n"
-                 "  ctl completion fish | source       # in ~/.config/fish/config.fish\n",
+     .examples = "  ctl completion fish | source       # in ~/.config/fish/config.fish\n"
+                 "  source <(ctl completion bash)      # in ~/.bashrc\n"
+                 "  source <(ctl completion zsh)       # in ~/.zshrc, after compinit\n",
      .min = 1,
      .max = 1,
      .run = isola__run_completion},

@@ -14,15 +14,21 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/msgpack.h"
 #include "cli/bundle.h"
 #include "cli/call.h"
+#include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/files.h"
 #include "cli/npm.h"
+#include "cli/table.h"
 #include "cli/text.h"
 #include "transport/link.h"
 
 /* The actor-host loads each module before the agents agree. */
 #define DEPLOY_MS 120000u
+/* The same, and nodes pull files from each other before. */
+#define FILES_MS 900000u
 /* Of a frame, for the envelope around the release. */
 #define ENVELOPE_ROOM 4096u
 
@@ -55,13 +61,14 @@ int isola__deploy_note(struct isola__cli *cli, struct isola_release *r, struct i
 /* The release as `deploy` takes it. */
 static int encode(struct isola__cli *cli, const struct isola_manifest *m,
                   const struct isola_buf *text, const struct isola__bundles *bundles, char *link,
-                  struct isola_buf *out, struct isola_err *err)
+                  const struct isola__files *files, struct isola_buf *out, struct isola_err *err)
 {
     struct isola_release release = {.app = m->name,
                                     .manifest = isola_buf_slice(text),
                                     .nbundles = bundles->n,
                                     .bundles = bundles->bundles,
-                                    .link = link};
+                                    .link = link,
+                                    .files = isola_buf_slice(&files->bytes)};
     int rc = isola__deploy_note(cli, &release, err);
     if (rc != 0)
         return rc;
@@ -73,8 +80,8 @@ static int encode(struct isola__cli *cli, const struct isola_manifest *m,
         return isola_fail(err, ISOLA_ENOMEM, "out of memory for the release");
     if (out->len > ISOLA_FRAME_MAX - ENVELOPE_ROOM)
         return isola_fail(err, ISOLA_ETOOBIG,
-                          "the bundles and source maps of %s have %.1f MB together; a deploy may "
-                          "have %u MB",
+                          "the bundles, source maps and lists of files of %s have %.1f MB "
+                          "together; a deploy may have %u MB",
                           m->name, (double)out->len / (1 << 20), ISOLA_FRAME_MAX >> 20);
     return 0;
 }
@@ -101,8 +108,27 @@ void isola__deploy_nodes(const json_t *result, struct isola_buf *out)
         list(out, "  later  ", later, " (not there now; gets the release when it is back)");
 }
 
-static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
+/* What went where, of an app with files. */
+static void print_files(const struct isola__files *files, const struct isola__files_sent *sent,
+                        struct isola_buf *out)
 {
+    char bytes[ISOLA__HUMAN_SIZE];
+    isola_buf_printf(out, "  files  %zu", files->tree.n);
+    isola__human_bytes(sent->bytes, bytes);
+    if (sent->pieces == 0)
+        isola_buf_puts(out, ", none of them sent: all are there\n");
+    else
+        isola_buf_printf(out, ", of which %zu %s sent: %s\n", sent->files,
+                         sent->files == 1 ? "was" : "were", bytes);
+}
+
+static void print_result(struct isola__cli *cli, json_t *result, const struct isola__files *files,
+                         const struct isola__files_sent *sent, uint64_t ms)
+{
+    if (files->tree.n > 0)
+        json_object_set_new(result, "files",
+                            json_pack("{s:I, s:I, s:I}", "all", (json_int_t)files->tree.n, "sent",
+                                      (json_int_t)sent->files, "bytes", (json_int_t)sent->bytes));
     if (cli->options.json) {
         json_object_set_new(result, "ms", json_integer((json_int_t)ms));
         isola__out_json(cli, result, false);
@@ -118,6 +144,8 @@ static void print_result(struct isola__cli *cli, json_t *result, uint64_t ms)
     isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
     list(&out, "  types  ", json_object_get(result, "types"), "");
     isola__deploy_nodes(result, &out);
+    if (files->tree.n > 0)
+        print_files(files, sent, &out);
     isola__out(cli, &out);
 }
 
@@ -148,6 +176,62 @@ static int bundle(struct isola__cli *cli, const char *dir, const struct isola_ma
     return isola__bundle(dir, m, out, err);
 }
 
+/* What services run: the app's files, and the packages they need. */
+static int collect_files(struct isola__cli *cli, const char *dir, struct isola__npm *npm,
+                         struct isola__files *out, struct isola_err *err)
+{
+    int code = npm->modules == NULL ? isola__npm(dir, say, cli, npm, err) : 0;
+    if (code == 0 && npm->modules == NULL)
+        code = isola__npm_check(dir, err);
+    return code == 0 ? isola__files_collect(dir, npm->modules, out, err) : code;
+}
+
+static bool has_services(const struct isola_manifest *m)
+{
+    bool has = false;
+    for (size_t i = 0; i < m->ntypes; i++)
+        has = has || m->types[i].service != NULL;
+    return has;
+}
+
+static bool lacks_pieces(const struct isola_msg *answer)
+{
+    struct isola_slice value;
+    struct isola_mp_error e;
+    return answer->kind == ISOLA_MSG_FAIL && isola_mp_at(answer->args, 0, &value) &&
+           isola_mp_read_error(value, &e) && e.code == ISOLA_ENOENT;
+}
+
+/* Deploys; what it lacks of the files the agent gets when it says so. NULL: it failed, and that has
+ * been told. Frees the release. */
+static json_t *send_release(struct isola__cli *cli, struct isola_buf *release,
+                            const struct isola__files *files, struct isola__files_sent *sent)
+{
+    struct isola__client *client = NULL;
+    struct isola_msg *answer = NULL;
+    struct isola_err err;
+    uint32_t ms = isola__wait_ms(cli, files->tree.n > 0 ? FILES_MS : DEPLOY_MS);
+    int code = isola__client_open(cli->socket, &client, &err);
+    if (code == 0)
+        code = isola__client_call(client, "deploy", isola_buf_slice(release), ms, &answer, &err);
+    if (code == 0 && files->tree.n > 0 && lacks_pieces(answer)) {
+        free(answer);
+        answer = NULL;
+        code = isola__files_send(files, client, sent, &err);
+        if (code == 0)
+            code =
+                isola__client_call(client, "deploy", isola_buf_slice(release), ms, &answer, &err);
+    }
+    if (code != 0)
+        isola__fail(cli, &err);
+    json_t *result = code == 0 ? isola__result(cli, answer, NULL) : NULL;
+    if (client != NULL)
+        isola__client_close(client);
+    free(answer);
+    isola_buf_free(release);
+    return result;
+}
+
 void isola__run_deploy(struct isola__cli *cli)
 {
     const char *dir = cli->options.operands[0];
@@ -155,6 +239,8 @@ void isola__run_deploy(struct isola__cli *cli)
     struct isola_buf text = {0}, release = {0};
     struct isola__bundles bundles = {0};
     struct isola__npm npm = {0};
+    struct isola__files files = {0};
+    struct isola__files_sent sent = {0};
     struct isola_err err;
     struct stat st;
     uint64_t start = isola_clock_ms();
@@ -170,15 +256,18 @@ void isola__run_deploy(struct isola__cli *cli)
         rc = isola_fail(&err, ISOLA_EIO, "cannot use %.300s: %s", dir, strerror(errno));
     if (rc == 0)
         rc = bundle(cli, dir, manifest, &npm, &bundles, &err);
+    if (rc == 0 && link == NULL && has_services(manifest))
+        rc = collect_files(cli, dir, &npm, &files, &err);
     if (rc == 0)
-        rc = encode(cli, manifest, &text, &bundles, link, &release, &err);
-    json_t *result = rc == 0 ? isola__call(cli, "deploy", &release, DEPLOY_MS, NULL) : NULL;
+        rc = encode(cli, manifest, &text, &bundles, link, &files, &release, &err);
     if (rc != 0)
         isola__fail(cli, &err);
+    json_t *result = rc == 0 ? send_release(cli, &release, &files, &sent) : NULL;
     if (result != NULL)
-        print_result(cli, result, isola_clock_ms() - start);
+        print_result(cli, result, &files, &sent, isola_clock_ms() - start);
     json_decref(result);
     free(link);
+    isola__files_free(&files);
     isola_buf_free(&release);
     isola__bundles_free(&bundles);
     isola__npm_free(&npm);

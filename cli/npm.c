@@ -61,6 +61,26 @@ static bool is_dir(const char *dir, const char *name)
     return is;
 }
 
+/* Of those that are installed, is any missing? */
+static int check_installed(const char *dir, const json_t *dependencies, struct isola_err *err)
+{
+    const char *name;
+    json_t *version;
+    json_object_foreach((json_t *)dependencies, name, version)
+    {
+        char *path = isola_format("node_modules/%s", name);
+        bool there = is_dir(dir, path);
+        free(path);
+        if (!there)
+            return isola_fail(
+                err, ISOLA_EMODULE,
+                "the package \"%.200s\" is not installed; run `npm install` in %s, or "
+                "remove its node_modules and let ctl fetch what it needs",
+                name, dir);
+    }
+    return 0;
+}
+
 /* --- fetching --- */
 
 static void name_of(const char *dir, char hex[33])
@@ -206,5 +226,20 @@ out:
     isola_buf_free(&lock);
     if (code != 0)
         isola__npm_free(out);
+    return code;
+}
+
+int isola__npm_check(const char *dir, struct isola_err *err)
+{
+    struct isola_buf text = {0};
+    json_t *package = read_input(dir, "package.json", &text)
+                          ? json_loadb((const char *)text.data, text.len, 0, NULL)
+                          : NULL;
+    const json_t *dependencies = json_object_get(package, "dependencies");
+    int code = json_object_size(dependencies) > 0 && is_dir(dir, "node_modules")
+                   ? check_installed(dir, dependencies, err)
+                   : 0;
+    json_decref(package);
+    isola_buf_free(&text);
     return code;
 }

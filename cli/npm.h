@@ -26,6 +26,9 @@ struct isola__npm {
  * begins. */
 LOOP_THREAD ISOLA_MUST_USE int isola__npm(const char *dir, void (*say)(void *arg, const char *what),
                                           void *arg, struct isola__npm *out, struct isola_err *err);
+/* For what no bundler looks through: ISOLA_EMODULE when packages are installed in `dir`, and one
+ * that its package.json depends on is not. */
+LOOP_THREAD ISOLA_MUST_USE int isola__npm_check(const char *dir, struct isola_err *err);
 ANY_THREAD void isola__npm_free(struct isola__npm *n);
 
 #endif

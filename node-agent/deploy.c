@@ -317,8 +317,7 @@ static int check_link(struct isola__deploy *d, struct isola_err *err)
     int rc = isola_manifest_parse(r->manifest, r->app, &m, err);
     for (size_t i = 0; rc == 0 && i < m->ntypes; i++)
         if (m->types[i].service != NULL && r->link == NULL && r->files.len == 0)
-            rc = isola_fail(err, ISOLA_EINVAL,
-                            "%s has a service, %s, whose files no node has: deploy it with --link",
+            rc = isola_fail(err, ISOLA_EINVAL, "%s has a service, %s, and comes without files",
                             r->app, m->types[i].name);
     isola_manifest_free(m);
     if (rc != 0 || r->link == NULL)

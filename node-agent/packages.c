@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/packages.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -459,4 +462,112 @@ void isola__packages_pull(struct isola__packages *p, struct isola__pull *pull,
     pull->job.run = find_lacks;
     pull->job.done = found_lacks;
     start(p, &pull->job);
+}
+
+/* --- directories --- */
+
+static char *apps_dir(const struct isola__packages *p, const char *app)
+{
+    return isola_format("%s/apps/%s", p->agent->opt.data, app);
+}
+
+/* `path` up to its last name: mkdir -p. */
+static int make_parent(const char *path, struct isola_err *err)
+{
+    char *copy = isola_strdup(path);
+    int code = 0;
+    for (char *at = strchr(copy + 1, '/'); code == 0 && at != NULL; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+            code = isola_fail(err, ISOLA_EIO, "cannot make %.400s: %s", copy, strerror(errno));
+        *at = '/';
+    }
+    free(copy);
+    return code;
+}
+
+static void unpack_files(struct isola__package_job *job)
+{
+    struct isola__unpack *u =
+        (struct isola__unpack *)(void *)((char *)job - offsetof(struct isola__unpack, job));
+    struct isola_tree tree;
+    if (isola_tree_decode(isola_buf_slice(&u->files), &tree, &job->err) != 0)
+        return;
+    int code = make_parent(u->dir, &job->err);
+    if (code == 0)
+        code = isola_cache_unpack(job->packages->cache, &tree, u->dir, &job->err);
+    if (code == ISOLA_EEXIST)
+        job->err.code = 0;
+    isola_tree_free(&tree);
+}
+
+static void unpacked(struct isola__package_job *job)
+{
+    struct isola__unpack *u =
+        (struct isola__unpack *)(void *)((char *)job - offsetof(struct isola__unpack, job));
+    char *dir = u->dir;
+    isola_buf_free(&u->files);
+    u->err = job->err;
+    u->cb(u);
+    free(dir);
+}
+
+void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unpack,
+                            const struct isola_release *r)
+{
+    char *apps = apps_dir(p, r->app);
+    unpack->dir = isola_format("%s/%s", apps, r->id);
+    free(apps);
+    isola_buf_append(&unpack->files, r->files.data, r->files.len);
+    unpack->job.run = unpack_files;
+    unpack->job.done = unpacked;
+    start(p, &unpack->job);
+}
+
+struct sweep {
+    struct isola__package_job job; /* first */
+    char *dir;
+    char (*keep)[ISOLA_RELEASE_ID_SIZE];
+    size_t n;
+};
+
+static void sweep(struct isola__package_job *job)
+{
+    struct sweep *s = (struct sweep *)job;
+    DIR *d = opendir(s->dir);
+    struct isola_err ignored;
+    struct dirent *e;
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        bool kept = e->d_name[0] == '.';
+        for (size_t i = 0; !kept && i < s->n; i++)
+            kept = strncmp(e->d_name, s->keep[i], ISOLA_RELEASE_ID_SIZE - 1) == 0;
+        char *path = isola_format("%s/%s", s->dir, e->d_name);
+        if (!kept)
+            (void)isola_cache_remove_dir(path, &ignored); /* or the next time */
+        free(path);
+    }
+    if (d != NULL)
+        closedir(d);
+}
+
+static void swept(struct isola__package_job *job)
+{
+    struct sweep *s = (struct sweep *)job;
+    free(s->dir);
+    free(s->keep);
+    free(s);
+}
+
+void isola__packages_sweep(struct isola__packages *p, const char *app,
+                           const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n)
+{
+    struct sweep *s = isola_zalloc(sizeof(*s));
+    s->dir = apps_dir(p, app);
+    s->n = n;
+    s->keep = isola_alloc((n > 0 ? n : 1) * sizeof(*s->keep));
+    if (n > 0)
+        memcpy(s->keep, keep, n * sizeof(*keep));
+    s->job.run = sweep;
+    s->job.done = swept;
+    start(p, &s->job);
 }

@@ -61,6 +61,24 @@ struct isola__pull {
 LOOP_THREAD void isola__packages_pull(struct isola__packages *p, struct isola__pull *pull,
                                       struct isola_slice files, struct isola__conn *from);
 
+/* The files of a release in a directory of this node, for its services. Embed it; zero it. */
+struct isola__unpack {
+    void (*cb)(struct isola__unpack *unpack); /* once, not from within isola__packages_unpack */
+    struct isola_err err;                     /* code 0: they are in `dir` */
+    char *dir;                                /* owned; freed after the callback */
+    /* --- */
+    struct isola__package_job job;
+    struct isola_buf files;
+};
+/* Writes them into DATA/apps/APP/ID, unless they are there. ISOLA_ENOENT: a piece is missing;
+ * ISOLA_EIO, ISOLA_EPERM. */
+LOOP_THREAD void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unpack,
+                                        const struct isola_release *r);
+/* Removes the directories of an app's releases but those of these ids (`n` of them). Says nothing.
+ */
+LOOP_THREAD void isola__packages_sweep(struct isola__packages *p, const char *app,
+                                       const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n);
+
 /* Drops what none of the releases of this node has, but for what has come lately: it may be of a
  * deploy that is under way. Says nothing. */
 LOOP_THREAD void isola__packages_collect(struct isola__packages *p);

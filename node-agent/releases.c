@@ -219,7 +219,7 @@ int isola__releases_put(struct isola__releases *releases, const struct isola_rel
     int rc = isola_catalog_put(releases->agent->catalog, r, err);
     if (rc == 0) {
         index_add(releases, r);
-        isola__services_release(&releases->agent->services, r, r->link);
+        isola__services_release(&releases->agent->services, r);
     }
     if (rc == 0 && r->files.len > 0)
         isola__packages_collect(&releases->agent->packages); /* an old release may have gone */

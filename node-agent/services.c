@@ -352,13 +352,13 @@ static struct isola__service_def *def_new(const struct isola_release *r, const c
     return def;
 }
 
-void isola__services_release(struct isola__services *services, const struct isola_release *r,
-                             const char *dir)
+/* Its files are in `dir`; NULL: it has none. */
+static void release(struct isola__services *services, const struct isola_release *r,
+                    const char *dir)
 {
     struct isola_manifest *m = NULL;
     struct isola_err err;
-    if (!services->begun || services->stopping ||
-        isola_manifest_parse(r->manifest, r->app, &m, &err) != 0)
+    if (services->stopping || isola_manifest_parse(r->manifest, r->app, &m, &err) != 0)
         return; /* another version of Isola took it */
     for (struct isola__service **at = &services->first; *at != NULL;) {
         struct isola__service *s = *at;
@@ -383,9 +383,74 @@ void isola__services_release(struct isola__services *services, const struct isol
     isola_manifest_free(m);
 }
 
+/* --- files --- */
+
+/* A release whose files are being unpacked. */
+struct unpacking {
+    struct isola__unpack unpack; /* first */
+    struct isola__services *services;
+    struct isola_release release; /* app, id, manifest: owned */
+    struct isola_buf manifest;
+};
+
+/* Removes what was unpacked of an app but for the release that is to run, and those that do. */
+static void sweep(struct isola__services *services, const struct isola_release *r)
+{
+    char(*keep)[ISOLA_RELEASE_ID_SIZE] = isola_alloc(sizeof(*keep));
+    size_t n = 1;
+    memcpy(keep[0], r->id, sizeof(keep[0]));
+    for (const struct isola__service *s = services->first; s != NULL; s = s->next) {
+        const struct isola__service_def *defs[] = {s->def, s->before};
+        for (size_t i = 0; strcmp(s->app, r->app) == 0 && i < 2; i++)
+            if (defs[i] != NULL) {
+                keep = isola_realloc(keep, (n + 1) * sizeof(*keep));
+                memcpy(keep[n++], defs[i]->release, sizeof(keep[0]));
+            }
+    }
+    isola__packages_sweep(&services->agent->packages, r->app,
+                          (const char(*)[ISOLA_RELEASE_ID_SIZE])keep, n);
+    free(keep);
+}
+
+static void unpacked(struct isola__unpack *unpack)
+{
+    struct unpacking *u = (struct unpacking *)unpack;
+    const struct isola_release *r = &u->release;
+    const struct isola__current *current =
+        isola__releases_current(&u->services->agent->releases, r->app);
+    if (unpack->err.code != 0) {
+        isola_log(ISOLA_LOG_ERROR, "the services of release %s of %s cannot be started: %s", r->id,
+                  r->app, unpack->err.text);
+    } else if (current != NULL && strcmp(current->id, r->id) == 0 && !u->services->stopping) {
+        sweep(u->services, r);
+        release(u->services, r, unpack->dir);
+    }
+    isola_buf_free(&u->manifest);
+    free(u->release.app);
+    free(u);
+}
+
+void isola__services_release(struct isola__services *services, const struct isola_release *r)
+{
+    if (!services->begun || services->stopping)
+        return;
+    if (r->link != NULL || r->files.len == 0) {
+        release(services, r, r->link);
+        return;
+    }
+    struct unpacking *u = isola_zalloc(sizeof(*u));
+    u->unpack.cb = unpacked;
+    u->services = services;
+    isola_buf_append(&u->manifest, r->manifest.data, r->manifest.len);
+    u->release.app = isola_strdup(r->app);
+    memcpy(u->release.id, r->id, sizeof(u->release.id));
+    u->release.manifest = isola_buf_slice(&u->manifest);
+    isola__packages_unpack(&services->agent->packages, &u->unpack, r);
+}
+
 static void begin_each(const struct isola_release *r, void *arg)
 {
-    isola__services_release(arg, r, r->link);
+    isola__services_release(arg, r);
 }
 
 void isola__services_begin(struct isola__services *services, struct isola__agent *agent)

@@ -35,12 +35,11 @@ struct isola__services {
 /* The node is ready: starts what its current releases have. */
 LOOP_THREAD void isola__services_begin(struct isola__services *services,
                                        struct isola__agent *agent);
-/* This release is its app's current one, its files are in `dir` (NULL: not on this node). Of what
- * has the same content nothing changes, unless it is a link: what is there may be other than it
- * was.
- */
+/* This release is its app's current one: its services run, in the directory that it is a link to,
+ * or in one into which its files are unpacked first. Of what has the same content nothing changes,
+ * unless it is a link: what is there may be other than it was. */
 LOOP_THREAD void isola__services_release(struct isola__services *services,
-                                         const struct isola_release *r, const char *dir);
+                                         const struct isola_release *r);
 /* Ends all, for good; isola__agent_services_stopped is called when none is left. */
 LOOP_THREAD void isola__services_stop(struct isola__services *services);
 

@@ -356,10 +356,8 @@ test('services end with their agent, however it ends, and come back with the nex
 });
 
 test('what is refused', async () => {
-  const app = cluster.app('refused', { 'isola.json': manifest('refused', {}), 'server.mjs': web });
-  const without = await ctl(east, 'deploy', app);
-  assert.equal(without.status, 1);
-  assert.match(without.err, /refused has a service, Api, whose files no node has: deploy it with --link/);
+  const release = { app: 'refused', manifest: JSON.stringify(manifest('refused', {})), bundles: [] };
+  await assert.rejects(east.client.call('deploy', release), { code: 'EINVAL', message: /refused has a service, Api, and comes without files/ });
   const none = await ctl(east, 'restart', 'refused/Api');
   assert.equal(none.status, 1);
   assert.match(none.err, /ENOACTOR/);

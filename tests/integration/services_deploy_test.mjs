@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `ctl deploy` of a Node.js program to a cluster: its files and packages come to each node, are sent once, and a release replaces another
+// while clients ask.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import { dirname, join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { Cluster, ctl, ctlOk, killNode, until, whole } from './cluster.mjs';
+
+const cluster = new Cluster();
+let east, west, port;
+before(async () => {
+  east = await cluster.node('east');
+  west = await cluster.node('west', east);
+  port = await new Promise((done) => {
+    const server = net.createServer().listen(0, () => {
+      const free = server.address().port;
+      server.close(() => done(free));
+    });
+  });
+});
+after(() => cluster.end());
+
+const files = (version) => ({
+  'isola.json': { name: 'api', actors: { Api: { module: './src/server.js', kind: 'service', port, instances: 2 } } },
+  'package.json': { name: 'api', dependencies: { greet: '^1.0.0' } },
+  'src/server.js': `const http = require('node:http'), fs = require('node:fs'), path = require('node:path');
+const { version } = require('./version');
+http.createServer((request, response) => response.end(JSON.stringify({ version, greet: require('greet'), pid: process.pid, dir: path.basename(process.cwd()),
+  linked: fs.readFileSync('data/link.txt', 'utf8') }))).listen(process.env.PORT);`,
+  'src/version.js': `exports.version = ${version};`,
+  'data/real.txt': 'behind a link',
+  'node_modules/greet/package.json': { name: 'greet', version: '1.0.0', main: 'main.js' },
+  'node_modules/greet/main.js': "module.exports = 'hello from a package';",
+  'node_modules/.package-lock.json': { packages: { 'node_modules/greet': {}, 'node_modules/tool': { dev: true } } },
+  'node_modules/tool/main.js': 'for development',
+  '.git/HEAD': 'not of the app',
+});
+
+function write(version, overrides = {}) {
+  const dir = cluster.app('api', { ...files(version), ...overrides });
+  symlinkSync('real.txt', join(dir, 'data/link.txt'));
+  return dir;
+}
+const deploy = async (agent, dir) => JSON.parse(await ctlOk(agent, '--json', 'deploy', dir));
+const get = () => new Promise((done, failed) => {
+  http.get({ port, host: '127.0.0.1', agent: false }, (response) => {
+    let text = '';
+    response.setEncoding('utf8').on('data', (part) => { text += part; }).on('end', () => done(JSON.parse(text))).on('error', failed);
+  }).on('error', failed);
+});
+const rows = async () => (await whole(east, 'ps', { app: 'api' })).actors;
+const runs = (release, n) => until(`${n} instances run ${release}`, async () => {
+  const all = await rows();
+  return all.length === n && all.every((r) => r.state === 'running' && r.release === release);
+});
+const unpacked = (agent) => readdirSync(join(cluster.dir, agent.name, 'apps', 'api'));
+
+let first, second;
+test('each node has the files, without what is no part of the app, and runs them', async () => {
+  const deployed = await deploy(east, write(1));
+  first = deployed.release;
+  assert.equal(deployed.files.all, 9);
+  assert.equal(deployed.files.sent, 8);
+  await runs(first, 4);
+  assert.deepEqual((await rows()).map((r) => r.node).sort(), ['east', 'east', 'west', 'west']);
+  const { version, greet, dir, linked } = await get();
+  assert.deepEqual([version, greet, dir, linked], [1, 'hello from a package', first, 'behind a link']);
+  for (const agent of [east, west]) {
+    const at = join(cluster.dir, agent.name, 'apps', 'api', first);
+    assert.equal(existsSync(join(at, 'src/server.js')), true);
+    for (const name of ['.git', 'node_modules/tool']) assert.equal(existsSync(join(at, name)), false, name);
+  }
+});
+
+test('what has not changed is not sent', async () => {
+  const again = await deploy(west, write(1));
+  assert.deepEqual([again.release, again.unchanged, again.files], [first, true, { all: 9, sent: 0, bytes: 0 }]);
+});
+
+test('one file that has changed is, and the release replaces the other with no request lost', async () => {
+  let asking = true, asked = 0;
+  const seen = new Set(), failures = [];
+  const clients = Array.from({ length: 4 }, async () => {
+    while (asking) {
+      asked++;
+      await get().then((answer) => seen.add(answer.version), (error) => failures.push(error.message));
+    }
+  });
+  await until('clients ask', () => asked > 50);
+  const deployed = await deploy(east, write(2));
+  second = deployed.release;
+  assert.deepEqual([deployed.unchanged, deployed.files.sent], [false, 1]);
+  await runs(second, 4);
+  await until('the old ones are gone', async () => (await get()).version === 2 && seen.has(2));
+  asking = false;
+  await Promise.all(clients);
+  assert.deepEqual(failures, []);
+  assert.deepEqual([...seen].sort(), [1, 2]);
+});
+
+test('a roll-back runs what ran before', async () => {
+  await ctlOk(east, 'rollback', 'api');
+  await runs(first, 4);
+  assert.equal((await get()).version, 1);
+});
+
+test('a node that was away takes the files when it is back, and drops what it needs no more', async () => {
+  await killNode(cluster, west);
+  const third = (await deploy(east, write(3))).release;
+  await runs(third, 2);
+  west = await cluster.node('west');
+  await runs(third, 4);
+  const fourth = (await deploy(east, write(4))).release;
+  await runs(fourth, 4);
+  for (const agent of [east, west]) await until('old directories are gone', () => unpacked(agent).every((id) => id === third || id === fourth));
+});
+
+test('bad apps are refused before anything is sent', async () => {
+  const before = (await rows()).map((r) => r.release);
+  const dir = write(5, { 'node_modules/greet/package.json': { name: 'greet', main: 'main.js' }, 'package.json': { name: 'api', dependencies: { greet: '1', missing: '1' } } });
+  const missing = await ctl(east, 'deploy', dir);
+  assert.deepEqual([missing.status, /the package "missing" is not installed; run `npm install` in .*, or remove its node_modules/.test(missing.err)], [1, true], missing.err);
+  const out = write(6);
+  symlinkSync('../../../etc/passwd', join(out, 'out'));
+  const led = await ctl(east, 'deploy', out);
+  assert.deepEqual([led.status, led.err], [1, 'ctl: the link out leads out of the app: to ../../../etc/passwd\n']);
+  const gone = await ctl(east, 'deploy', write(7, { 'isola.json': { name: 'api', actors: { Api: { module: './nowhere.js', kind: 'service', port } } } }));
+  assert.deepEqual([gone.status, /nowhere\.js/.test(gone.err)], [1, true], gone.err);
+  assert.deepEqual((await rows()).map((r) => r.release), before);
+});
+
+test('a large file arrives as it was', async () => {
+  const dir = write(8, { 'src/server.js': `const http = require('node:http'), { createHash } = require('node:crypto'), fs = require('node:fs');
+http.createServer((q, s) => s.end(JSON.stringify({ hash: createHash('sha256').update(fs.readFileSync('data/large')).digest('hex') }))).listen(process.env.PORT);` });
+  const { createHash, randomBytes } = await import('node:crypto');
+  const bytes = randomBytes(10_000_000);
+  mkdirSync(dirname(join(dir, 'data/large')), { recursive: true });
+  writeFileSync(join(dir, 'data/large'), bytes);
+  const { release } = await deploy(east, dir);
+  await runs(release, 4);
+  assert.equal((await get()).hash, createHash('sha256').update(bytes).digest('hex'));
+});
