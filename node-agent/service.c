@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -35,6 +37,8 @@ struct isola__program {
     uv_timer_t pulse;           /* the next look at its health */
     struct isola__health *look; /* under way, or NULL */
     unsigned health_port;       /* where it is asked; 0: it does not listen yet */
+    int listens;                /* a duplicate of its socket that does, or -1 */
+    char *listens_at;           /* as it says it itself */
     uint32_t unwell;            /* looks in a row that were not well */
     char illness[100];          /* of the last */
     unsigned handles;           /* that are not closed */
@@ -105,6 +109,9 @@ static void on_closed(uv_handle_t *handle)
     isola__service_log_flush(&p->log);
     explain(p);
     p->ops->ended(p, p->why);
+    if (p->listens >= 0)
+        close(p->listens);
+    free(p->listens_at);
     isola__service_def_unref(p->def);
     isola_buf_free(&p->message);
     free(p);
@@ -279,6 +286,22 @@ static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
+/* Has its listening socket too, for who replaces it. Where that is not allowed, that one makes a
+ * socket of its own, and what waits in the queue of this one is lost with it. */
+static void take_socket(struct isola__program *p, const json_t *fd, const json_t *address)
+{
+    if (p->listens >= 0 || !p->alive || !json_is_integer(fd) || json_integer_value(fd) < 0 ||
+        json_integer_value(fd) > INT_MAX || !json_is_string(address))
+        return;
+    int process = (int)syscall(SYS_pidfd_open, p->process.pid, 0);
+    if (process < 0)
+        return;
+    p->listens = (int)syscall(SYS_pidfd_getfd, process, (int)json_integer_value(fd), 0);
+    close(process);
+    if (p->listens >= 0)
+        p->listens_at = isola_strdup(json_string_value(address));
+}
+
 /* A line of Node.js' channel: the JSON of what was given to process.send. */
 static void on_message(struct isola__program *p, struct isola_slice line)
 {
@@ -289,8 +312,10 @@ static void on_message(struct isola__program *p, struct isola_slice line)
     json_t *j = json_loadb((const char *)line.data, line.len, 0, NULL);
     const char *what = json_string_value(json_object_get(j, "isola"));
     json_int_t port = json_integer_value(json_object_get(j, "port"));
-    if (what != NULL && strcmp(what, "listening") == 0)
+    if (what != NULL && strcmp(what, "listening") == 0) {
+        take_socket(p, json_object_get(j, "fd"), json_object_get(j, "address"));
         on_listening(p, port > 0 && port < 65536 ? (unsigned)port : 0);
+    }
     json_decref(j);
 }
 
@@ -319,20 +344,24 @@ static void on_channel(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 /* --- start --- */
 
-static int spawn(struct isola__program *p, unsigned number)
+static int spawn(struct isola__program *p, unsigned number, const struct isola__program *before)
 {
     struct isola__agent *agent = p->agent;
     char *launcher = isola__host_executable();
     if (launcher == NULL)
         return uv_translate_sys_error(errno);
     char **args = isola__service_args(p->def, launcher);
-    char **env = isola__service_env(p->def, agent->opt.socket, number);
-    uv_stdio_container_t stdio[4] = {
+    bool given = before != NULL && before->listens >= 0 &&
+                 before->def->type->service->port == p->def->type->service->port;
+    char **env =
+        isola__service_env(p->def, agent->opt.socket, number, given ? before->listens_at : NULL);
+    uv_stdio_container_t stdio[5] = {
         {.flags = UV_IGNORE},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->out},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->err},
         {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE,
          .data.stream = (uv_stream_t *)&p->channel},
+        {.flags = UV_INHERIT_FD, .data.fd = given ? before->listens : -1},
     };
     uv_process_options_t options = {
         .file = launcher,
@@ -341,7 +370,7 @@ static int spawn(struct isola__program *p, unsigned number)
         .cwd = p->def->dir,
         .exit_cb = on_exit_status,
         .stdio = stdio,
-        .stdio_count = 4,
+        .stdio_count = given ? 5 : 4,
         .flags = UV_PROCESS_DETACHED, /* a group of its own */
     };
     int rc = uv_spawn(&agent->loop, &p->process, &options);
@@ -394,11 +423,13 @@ static struct isola__program *make(struct isola__agent *agent, struct isola__ser
     p->process.data = p->out.data = p->err.data = p->channel.data = p->timer.data = p;
     p->pulse.data = p;
     p->handles = 6;
+    p->listens = -1;
     return p;
 }
 
 struct isola__program *isola__program_start(struct isola__agent *agent,
                                             struct isola__service_def *def, unsigned number,
+                                            const struct isola__program *before,
                                             const struct isola__program_ops *ops, void *arg,
                                             struct isola_err *err)
 {
@@ -416,7 +447,7 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
     struct isola__program *p = make(agent, def, number);
     p->ops = ops;
     p->arg = arg;
-    int rc = spawn(p, number);
+    int rc = spawn(p, number, before);
     if (rc != 0) {
         isola_fail(err, ISOLA_EIO, "it cannot be started: %s", uv_strerror(rc));
         discard(p);

@@ -47,10 +47,13 @@ struct isola__program_use {
     uint64_t cpu_ms; /* CPU time it has had, all threads together */
 };
 
-/* Starts one, as number `number` of its service. NULL: it could not be, and `err` says why. */
+/* Starts one, as number `number` of its service, to take the place of `before` if that is not NULL:
+ * it is given the socket that listens there, so that nothing is lost that waits in its queue. NULL:
+ * it could not be started, and `err` says why. */
 LOOP_THREAD struct isola__program *
 isola__program_start(struct isola__agent *agent, struct isola__service_def *def, unsigned number,
-                     const struct isola__program_ops *ops, void *arg, struct isola_err *err);
+                     const struct isola__program *before, const struct isola__program_ops *ops,
+                     void *arg, struct isola_err *err);
 /* Asks it to end, as often as one likes. */
 LOOP_THREAD void isola__program_stop(struct isola__program *p);
 LOOP_THREAD void *isola__program_arg(const struct isola__program *p);

@@ -81,7 +81,8 @@ char **isola__service_args(const struct isola__service_def *def, const char *lau
     return l.items;
 }
 
-char **isola__service_env(const struct isola__service_def *def, const char *socket, unsigned number)
+char **isola__service_env(const struct isola__service_def *def, const char *socket, unsigned number,
+                          const char *listen)
 {
     const struct isola_manifest_service *s = def->type->service;
     struct list l = {0};
@@ -107,6 +108,8 @@ char **isola__service_env(const struct isola__service_def *def, const char *sock
     set(&l, isola_format("ISOLA_INSTANCE=%u", number));
     if (s->health_path != NULL)
         set(&l, isola_strdup("ISOLA_HEALTH=1")); /* for what is loaded before the program */
+    if (listen != NULL)
+        set(&l, isola_format("ISOLA_LISTEN=%s", listen));
     set(&l, isola_strdup("NODE_CHANNEL_FD=3"));
     return l.items;
 }

@@ -10,9 +10,10 @@
 /* A list that ends with NULL; the caller frees it as below. */
 ANY_THREAD char **isola__service_args(const struct isola__service_def *def, const char *launcher);
 /* The same of NAME=VALUE. Of the agent's own environment there is little in it: PATH, HOME, TZ,
- * LANG, and what the manifest's permissions name. `socket`: the agent's. */
+ * LANG, and what the manifest's permissions name. `socket`: the agent's.
+ * `listen`: the address of the socket that it is given as descriptor 4, or NULL. */
 ANY_THREAD char **isola__service_env(const struct isola__service_def *def, const char *socket,
-                                     unsigned number);
+                                     unsigned number, const char *listen);
 ANY_THREAD void isola__service_list_free(char **list);
 
 #endif

@@ -225,8 +225,8 @@ static const struct isola__program_ops program_ops = {.ready = on_ready, .ended 
 static struct isola__program *start_program(struct place *place, struct isola_err *err)
 {
     struct isola__service *s = place->service;
-    struct isola__program *p =
-        isola__program_start(s->services->agent, s->def, place->number, &program_ops, place, err);
+    struct isola__program *p = isola__program_start(s->services->agent, s->def, place->number,
+                                                    place->program, &program_ops, place, err);
     place->programs += p != NULL;
     return p;
 }

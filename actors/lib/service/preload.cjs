@@ -10,6 +10,7 @@
 // Threads and child processes of the program load it too, as they have its options: they share the port as well, but only
 // the program itself talks to the agent.
 'use strict';
+const { closeSync } = require('node:fs');
 const net = require('node:net');
 const { isMainThread } = require('node:worker_threads');
 
@@ -24,17 +25,31 @@ let leaving = false;
 
 process.env.NODE_ENV ??= 'production'; // a file of variables has been read by now
 
-const tell = (what, at) => {
-  if (own && process.connected) process.send({ isola: what, port: at }, undefined, undefined, () => {}); // an agent that is gone has no need of it
+const tell = (more) => {
+  if (own && process.connected) process.send({ isola: 'listening', ...more }, undefined, undefined, () => {}); // an agent that is gone has no need of it
+};
+
+// The socket of the process that this one replaces, if there is one: who takes it over has what waits in its queue, which would be lost with it. It is
+// of use for the same address alone; else it is closed, so that nobody waits there for ever.
+let given = own ? process.env.ISOLA_LISTEN : undefined;
+const GIVEN_FD = 4;
+const addressOf = ({ host, ipv6Only }) => JSON.stringify([host ?? null, ipv6Only ?? false]);
+const taken = (options) => {
+  if (given === undefined) return options;
+  const same = given === addressOf(options);
+  given = undefined;
+  if (same) return { fd: GIVEN_FD, backlog: options.backlog };
+  closeSync(GIVEN_FD);
+  return options;
 };
 
 // The agent asks for the health of this very process, not of one of those that share its port: so there is a port of this machine where the same
 // server answers alone.
-const alone = (server) => {
+const alone = (server, more) => {
   const gate = net.createServer((socket) => server.emit('connection', socket));
   server.once('close', () => gate.close());
-  gate.on('error', () => tell('listening')); // the shared port has to do
-  listen.call(gate, 0, '127.0.0.1', () => tell('listening', gate.address().port));
+  gate.on('error', () => tell(more)); // the shared port has to do
+  listen.call(gate, 0, '127.0.0.1', () => tell({ ...more, port: gate.address().port }));
   gate.unref();
 };
 
@@ -59,13 +74,14 @@ if (port > 0) {
     this.once('listening', () => {
       shared.add(this);
       this.once('close', () => shared.delete(this));
-      if (asked && own) alone(this);
-      else tell('listening');
+      const more = { fd: this._handle.fd, address: addressOf(reuse[0]) };
+      if (asked && own) alone(this, more);
+      else tell(more);
     });
     this.prependListener('request', (request, response) => { if (leaving) response.shouldKeepAlive = false; });
-    return listen.apply(this, reuse);
+    return listen.call(this, taken(reuse[0]), ...reuse.slice(1));
   };
-  if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) tell('listening'); });
+  if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) tell({}); });
 }
 
 if (own) {
@@ -88,3 +104,4 @@ if (own) {
 }
 delete process.env.ISOLA_PROCESS;
 delete process.env.ISOLA_HEALTH;
+delete process.env.ISOLA_LISTEN;
