@@ -28,7 +28,7 @@ test('"start" of package.json is a service, beside an actor by its name; another
     'lib/hits.actor.js': "export default (self) => self.on('hit', () => (self.state.n = (self.state.n ?? 0) + 1));\n",
   });
   const deploy = async (word) => {
-    const r = await ctl(east, '--json', 'deploy', '--link', cluster.app('ordinary', project(word)));
+    const r = await ctl(east, '--json', 'deploy', cluster.app('ordinary', project(word)));
     assert.equal(r.status, 0, r.out + r.err);
     return JSON.parse(r.out);
   };
