@@ -227,7 +227,10 @@ static void start_log(struct dev *d)
 
 static void start_deploy(struct dev *d)
 {
-    const char *const argv[] = {SELF, "--json", "--node", d->socket, "deploy", d->dir, NULL};
+    /* services run where their files are edited; another agent may be on another machine */
+    const char *const argv[] = {
+        SELF, "--json", "--node", d->socket, "deploy", d->dir, d->data != NULL ? "--link" : NULL,
+        NULL};
     if (d->stopping || d->deploy.pid != 0 || d->change_ms == 0 ||
         (d->data != NULL && d->ready_ms == 0))
         return;

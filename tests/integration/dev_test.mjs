@@ -108,7 +108,7 @@ test('deploys what is saved, and keeps what actors keep', async (t) => {
   });
   await t.test('directories that are new', async () => {
     write(dir, 'new/deep/step.js', 'export const step = 1000;\n');
-    await dev.says(/shop is unchanged/);
+    await dev.says(/deployed shop/);
     replace(dir, 'counter.js', files['counter.js'].replace('./lib/', './new/deep/'));
     await dev.says(/deployed shop/);
     write(dir, 'new/deep/step.js', 'export const step = 2000;\n');
@@ -152,9 +152,28 @@ test('what is not the app is not watched', async (t) => {
   write(dir, '.counter.js.swp', '1');
   write(dir, 'counter.js~', '1');
   write(dir, 'last.js', '1'); // an event after all of theirs
-  const [text] = await dev.says(/[^]*is unchanged.*\n/);
+  const [text] = await dev.says(/[^]*deployed shop.*\n/);
   assert.equal(text.match(/unchanged|deployed/g).length, 1);
   assert.equal(fs.readFileSync(path.join(dir, '.isola/.gitignore'), 'utf8'), '*\n');
+  await dev.stop();
+});
+
+test('a service starts anew at each save', async (t) => {
+  const dir = app(t);
+  const server = (text) => `import http from 'node:http';
+const server = http.createServer((req, res) => res.end(${JSON.stringify(text)}));
+server.listen(process.env.PORT, () => console.log('serves ${text} at', server.address().port));
+process.on('SIGTERM', () => server.close());
+`;
+  write(dir, 'package.json', '{ "type": "module" }');
+  write(dir, 'server.js', server('one'));
+  write(dir, 'isola.json', '{ "name": "shop", "actors": { "Web": { "module": "./server.js", "kind": "service" } } }');
+  const dev = await started(t, dir);
+  const [, first] = await dev.says(/serves one at (\d+)/);
+  assert.equal(await (await fetch(`http://127.0.0.1:${first}`)).text(), 'one');
+  write(dir, 'server.js', server('two'));
+  const [, second] = await dev.says(/serves two at (\d+)/);
+  assert.equal(await (await fetch(`http://127.0.0.1:${second}`)).text(), 'two');
   await dev.stop();
 });
 
@@ -174,7 +193,7 @@ test('an agent that dies is started again, and none outlives ctl', async (t) => 
   const [agent] = await pids(dev);
   process.kill(agent, 'SIGKILL');
   await dev.says(/ctl: the agent was killed by signal 9, and is started again/);
-  await dev.says(/shop is unchanged/);
+  await dev.says(/deployed shop/);
   assert.equal(await dev.ask('add'), '2');
   await dev.ask('say', '"still here"');
   await dev.says(/still here/);
