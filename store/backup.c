@@ -187,16 +187,20 @@ static int open_sources(struct work *w, struct isola_err *err)
     unsigned groups = isola__state_groups(w->s);
     const char *root = isola__state_root(w->s, &lock)->path;
     const char *end = strrchr(root, '/');
-    char *catalog =
-        isola_format("%.*s" ISOLA__CATALOG_FILE, end != NULL ? (int)(end + 1 - root) : 0, root);
+    static const char *const others[] = {ISOLA__CATALOG_FILE, ISOLA__CACHE_FILE};
     int code = 0;
-    w->sources = isola_zalloc((groups + 2) * sizeof(*w->sources));
+    w->sources = isola_zalloc((groups + 3) * sizeof(*w->sources));
     w->sources[w->n++].path = isola_strdup(root);
     for (unsigned i = 0; i < groups; i++)
         w->sources[w->n++].path = isola_strdup(isola__state_path(w->s, i));
-    if (stat(catalog, &st) == 0)
-        w->sources[w->n++].path = isola_strdup(catalog);
-    free(catalog);
+    for (size_t i = 0; i < 2; i++) {
+        char *path =
+            isola_format("%.*s%s", end != NULL ? (int)(end + 1 - root) : 0, root, others[i]);
+        if (stat(path, &st) == 0)
+            w->sources[w->n++].path = path;
+        else
+            free(path);
+    }
     for (unsigned i = 1; i < w->n && code == 0; i++)
         code = isola__db_join(&w->sources[i].db, w->sources[i].path, err);
     return code;

@@ -54,11 +54,16 @@ static int no_backup(struct restore *r, const char *why)
 
 /* --- what the backup says of itself --- */
 
-/* state.db, state-0.db … of so many groups, catalog.db; nothing else is ever written. */
+static bool is_of_releases(const char *name)
+{
+    return strcmp(name, ISOLA__CATALOG_FILE) == 0 || strcmp(name, ISOLA__CACHE_FILE) == 0;
+}
+
+/* state.db, state-0.db … of so many groups, catalog.db, cache.db; nothing else is ever written. */
 static bool known_name(const char *name, unsigned groups)
 {
     char each[24];
-    if (strcmp(name, ISOLA__STATE_FILE) == 0 || strcmp(name, ISOLA__CATALOG_FILE) == 0)
+    if (strcmp(name, ISOLA__STATE_FILE) == 0 || is_of_releases(name))
         return true;
     for (unsigned i = 0; i < groups; i++) {
         snprintf(each, sizeof(each), "state-%u.db", i);
@@ -72,7 +77,7 @@ static int take_files(struct restore *r, const json_t *list)
 {
     size_t i;
     json_t *each;
-    bool catalog = false;
+    unsigned releases = 0;
     r->files = isola_zalloc((json_array_size(list) + 1) * sizeof(*r->files));
     json_array_foreach(list, i, each)
     {
@@ -86,13 +91,13 @@ static int take_files(struct restore *r, const json_t *list)
         for (unsigned k = 0; k < r->n; k++)
             if (strcmp(r->files[k].name, name) == 0)
                 return no_backup(r, "a file is named twice");
-        catalog = catalog || strcmp(name, ISOLA__CATALOG_FILE) == 0;
+        releases += is_of_releases(name);
         snprintf(f->name, sizeof(f->name), "%s", name);
         snprintf(f->digest, sizeof(f->digest), "%s", digest);
         f->bytes = (uint64_t)bytes;
         r->n++;
     }
-    return r->n == 1 + r->groups + catalog ? 0 : no_backup(r, "files of the store are missing");
+    return r->n == 1 + r->groups + releases ? 0 : no_backup(r, "files of the store are missing");
 }
 
 static int take_about(struct restore *r, const json_t *about)
@@ -207,18 +212,19 @@ static bool is_there(const char *dir, const char *name)
     return there;
 }
 
-/* Calls for each file of a store, and of a catalog, that is in the directory. */
+/* Calls for each file of a store, of a catalog and of a package cache that is in the directory. */
 static int each_old(struct restore *r, int (*fn)(struct restore *r, const char *name))
 {
     static const char *const endings[] = {"", "-wal", "-shm", "-journal", "-log1", "-log2"};
     int code = 0;
-    for (int i = -2; i < ISOLA__GROUPS_MAX; i++)
+    for (int i = -3; i < ISOLA__GROUPS_MAX; i++)
         for (size_t k = 0; k < sizeof(endings) / sizeof(endings[0]) && code == 0; k++) {
             char name[40], number[24];
             snprintf(number, sizeof(number), "state-%d.db", i);
             snprintf(name, sizeof(name), "%s%s",
-                     i == -2   ? ISOLA__STATE_FILE
-                     : i == -1 ? ISOLA__CATALOG_FILE
+                     i == -3   ? ISOLA__STATE_FILE
+                     : i == -2 ? ISOLA__CATALOG_FILE
+                     : i == -1 ? ISOLA__CACHE_FILE
                                : number,
                      endings[k]);
             if (is_there(r->data, name))

@@ -242,11 +242,15 @@ static void survey_root(struct survey *v, struct isola_state *s)
     pthread_mutex_unlock(lock);
 }
 
-/* The catalog is the agent's, in the same directory. */
-static char *catalog_path(const char *root)
+/* A file of the agent's, in the same directory. */
+static void survey_beside(struct survey *v, const char *root, const char *name)
 {
+    struct stat st;
     const char *end = strrchr(root, '/');
-    return isola_format("%.*s" ISOLA__CATALOG_FILE, end != NULL ? (int)(end + 1 - root) : 0, root);
+    char *path = isola_format("%.*s%s", end != NULL ? (int)(end + 1 - root) : 0, root, name);
+    if (stat(path, &st) == 0)
+        survey_file(v, path, false);
+    free(path);
 }
 
 void isola_state_survey(struct isola_state *s, const struct isola_survey_options *options,
@@ -255,10 +259,9 @@ void isola_state_survey(struct isola_state *s, const struct isola_survey_options
     pthread_mutex_t *lock;
     unsigned n = isola__state_groups(s);
     struct survey v = {.options = options, .out = out};
-    struct stat st;
     ISOLA_CHECK(options->top <= ISOLA_SURVEY_TOP_MAX);
     *out = (struct isola_survey){0};
-    out->files = isola_zalloc((n + 2) * sizeof(*out->files));
+    out->files = isola_zalloc((n + 3) * sizeof(*out->files));
     out->largest = isola_zalloc((options->top + 1) * sizeof(*out->largest));
     isola__state_waiting(s, &out->journal, &out->journal_bytes);
     out->history = isola__state_history_limits(s)->ms > 0;
@@ -270,10 +273,9 @@ void isola_state_survey(struct isola_state *s, const struct isola_survey_options
         survey_file(&v, isola__state_path(s, i), true);
         out->cut = out->cut || cut;
     }
-    char *catalog = catalog_path(isola__state_root(s, &lock)->path);
-    if (stat(catalog, &st) == 0)
-        survey_file(&v, catalog, false);
-    free(catalog);
+    const char *root = isola__state_root(s, &lock)->path;
+    survey_beside(&v, root, ISOLA__CATALOG_FILE);
+    survey_beside(&v, root, ISOLA__CACHE_FILE);
 }
 
 void isola_survey_free(struct isola_survey *survey)
