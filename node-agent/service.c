@@ -99,6 +99,16 @@ static void explain(struct isola__program *p)
         snprintf(p->why + n, sizeof(p->why) - n, ": %s", said);
 }
 
+/* It is to end: who replaces it has been given the socket, and else nobody is to wait there. */
+static void drop_socket(struct isola__program *p)
+{
+    if (p->listens >= 0)
+        close(p->listens);
+    p->listens = -1;
+    free(p->listens_at);
+    p->listens_at = NULL;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct isola__program *p = handle->data;
@@ -109,9 +119,7 @@ static void on_closed(uv_handle_t *handle)
     isola__service_log_flush(&p->log);
     explain(p);
     p->ops->ended(p, p->why);
-    if (p->listens >= 0)
-        close(p->listens);
-    free(p->listens_at);
+    drop_socket(p);
     isola__service_def_unref(p->def);
     isola_buf_free(&p->message);
     free(p);
@@ -161,6 +169,7 @@ static void on_exit_status(uv_process_t *process, int64_t status, int sig)
     kill_group(p);
     p->alive = false;
     stop_looking(p);
+    drop_socket(p);
     p->status = status;
     p->signal = sig;
     close_handle(&p->process);
@@ -175,6 +184,7 @@ void isola__program_stop(struct isola__program *p)
         return;
     p->state = ISOLA_PROGRAM_STOPPING;
     stop_looking(p);
+    drop_socket(p);
     (void)uv_process_kill(&p->process, SIGTERM);
     set_timer(p, p->def->type->service->stop_ms);
 }
@@ -290,8 +300,9 @@ static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
  * socket of its own, and what waits in the queue of this one is lost with it. */
 static void take_socket(struct isola__program *p, const json_t *fd, const json_t *address)
 {
-    if (p->listens >= 0 || !p->alive || !json_is_integer(fd) || json_integer_value(fd) < 0 ||
-        json_integer_value(fd) > INT_MAX || !json_is_string(address))
+    if (p->listens >= 0 || !p->alive || p->state == ISOLA_PROGRAM_STOPPING ||
+        !json_is_integer(fd) || json_integer_value(fd) < 0 || json_integer_value(fd) > INT_MAX ||
+        !json_is_string(address))
         return;
     int process = (int)syscall(SYS_pidfd_open, p->process.pid, 0);
     if (process < 0)
