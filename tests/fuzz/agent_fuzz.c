@@ -292,6 +292,7 @@ static struct isola__agent *agent_new(const char *dir)
     free(path);
     ISOLA_CHECK(isola__releases_open(&agent->releases, agent, &err) == 0);
     ISOLA_CHECK(isola__logs_open(&agent->logs, agent, &err) == 0);
+    isola__notify_open(&agent->notify, agent);
     isola__asks_init(&agent->asks, &agent->loop);
     agent->clients.agent = agent;
     isola__members_init(&agent->members, agent);
