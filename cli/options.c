@@ -445,7 +445,7 @@ int isola__options_parse(int argc, char **argv, struct isola__options *out, stru
     if (rc != 0)
         return rc;
     char **rest = out->operands;
-    if (out->noperands > 0 && strcmp(rest[0], "help") == 0) {
+    while (out->noperands > 0 && strcmp(rest[0], "help") == 0) {
         out->help = true;
         out->noperands--;
         memmove(rest, rest + 1, (out->noperands + 1) * sizeof(*rest));

@@ -31,6 +31,7 @@ test('help and version', { concurrency }, async (t) => {
     assert.equal(stderr, '');
     for (const name of ['deploy', 'ask', 'emit', 'on', 'ps', 'nodes', 'logs', 'stop'])
       assert.match(stdout, new RegExp(`^  ${name} `, 'm'));
+    for (const args of [['help'], ['help', 'help'], ['help', '--help']]) assert.deepEqual(await ctl(args), { status, stdout, stderr });
   });
   await t.test('help of a command has examples', async () => {
     for (const args of [['help', 'ask'], ['ask', '--help'], ['--help', 'ask'], ['ask', 'a', '-h']]) {
