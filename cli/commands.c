@@ -91,6 +91,23 @@ static const struct isola__command commands[] = {
      .max = 3,
      .options = ISOLA__OPT_TIMEOUT,
      .run = isola__run_diff},
+    {.name = "trust",
+     .synopsis = "[VERB [NAME [KEY]]]",
+     .summary = "say who may deploy",
+     .about = "Lists who may deploy, or changes it: VERB is list, add, remove or init. While\n"
+              "nobody is listed, anyone may who can reach an agent; from the first one on,\n"
+              "nodes take only releases that one of them has signed. \"init\" makes a key to\n"
+              "sign with and prints its public half, which is the KEY of \"add\", or a file\n"
+              "with it; without KEY one's own is added. The key is $ISOLA_KEY, or\n"
+              "~/.config/isola/key; \"ctl deploy\" signs with it.\n",
+     .own_options = "  --app APP        add, remove: for this app alone\n",
+     .wait_ms = "10000",
+     .examples = "  ctl trust add ada                # myself\n"
+                 "  ctl trust add bob bob.key --app shop\n"
+                 "  ctl trust remove bob\n",
+     .max = 3,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_APP,
+     .run = isola__run_trust},
     {.name = "ask",
      .synopsis = "ADDRESS EVENT [JSON…]",
      .summary = "send an event to an actor and print its reply",

@@ -73,6 +73,11 @@ static int encode(struct isola__cli *cli, const struct isola_manifest *m,
     if (rc != 0)
         return rc;
     isola_release_identify(&release);
+    if ((rc = isola__deploy_sign(&release, err)) != 0) {
+        free(release.by);
+        free(release.message);
+        return rc;
+    }
     isola_release_encode(&release, out);
     free(release.by);
     free(release.message);
@@ -146,6 +151,9 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola__deploy_nodes(result, &out);
     if (files->tree.n > 0)
         print_files(files, sent, &out);
+    if (json_is_false(json_object_get(result, "restricted")))
+        isola_buf_puts(&out, "  anyone who reaches an agent may deploy; 'ctl trust add NAME' "
+                             "restricts it to who signs\n");
     isola__out(cli, &out);
 }
 

@@ -12,6 +12,9 @@
  * free. ISOLA_EINVAL: the message is too long, or not UTF-8. */
 LOOP_THREAD ISOLA_MUST_USE int isola__deploy_note(struct isola__cli *cli, struct isola_release *r,
                                                   struct isola_err *err);
+/* Signs it with one's own key; leaves it unsigned when there is none. ISOLA_EIO, ISOLA_EPERM: the
+ * key cannot be used. */
+POOL_THREAD ISOLA_MUST_USE int isola__deploy_sign(struct isola_release *r, struct isola_err *err);
 /* Appends lines with the nodes that have the release, and those that get it later. */
 ANY_THREAD void isola__deploy_nodes(const json_t *result, struct isola_buf *out);
 

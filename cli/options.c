@@ -47,6 +47,7 @@ enum {
     LONG_AT,
     LONG_DRY_RUN,
     LONG_PRUNE,
+    LONG_APP,
     LONG_UTC,
     LONG_LEVEL,
     LONG_SINCE,
@@ -89,6 +90,7 @@ static const struct option longs[] = {
     {"once", no_argument, NULL, LONG_ONCE},
     {"sort", required_argument, NULL, LONG_SORT},
     {"types", no_argument, NULL, LONG_TYPES},
+    {"app", required_argument, NULL, LONG_APP},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -289,6 +291,10 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->from = optarg;
         seen->bits |= ISOLA__OPT_FROM;
         return some_text("--from", optarg, MAX_TEXT, err);
+    case LONG_APP:
+        o->app = optarg;
+        seen->bits |= ISOLA__OPT_APP;
+        return 0;
     case 'm':
         o->message = optarg;
         seen->bits |= ISOLA__OPT_MESSAGE;
@@ -374,7 +380,7 @@ static int scan(int argc, char **argv, struct isola__options *o, struct seen *se
 
 static int unknown_command(const char *name, struct isola_err *err)
 {
-    const char *names[40];
+    const char *names[64];
     size_t n = isola__command_names(names, sizeof(names) / sizeof(names[0]));
     const char *near = isola__text_nearest(name, names, n);
     if (near != NULL)
@@ -410,6 +416,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_ONCE    ? "--once"
            : bit == ISOLA__OPT_SORT    ? "--sort"
            : bit == ISOLA__OPT_TYPES   ? "--types"
+           : bit == ISOLA__OPT_APP     ? "--app"
                                        : "--lines";
 }
 

@@ -37,7 +37,8 @@ enum isola__option {
     ISOLA__OPT_ONCE = 8388608,
     ISOLA__OPT_SORT = 16777216,
     ISOLA__OPT_TYPES = 33554432,
-    ISOLA__OPT_END = 67108864, /* behind the last */
+    ISOLA__OPT_APP = 67108864,
+    ISOLA__OPT_END = 134217728, /* behind the last */
 };
 
 struct isola__command;
@@ -68,6 +69,7 @@ struct isola__options {
     const char *from;    /* a node's name, or NULL */
     const char *message; /* or NULL */
     const char *sort;    /* one of isola__sorts, or NULL */
+    const char *app;     /* or NULL */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };

@@ -16,6 +16,7 @@
 #include "node-agent/links.h"
 #include "node-agent/status.h"
 #include "node-agent/stores.h"
+#include "node-agent/trust.h"
 #include "transport/envelope.h"
 
 #define CLIENT_ASKS_MAX  100000 /* an ask costs some 200 bytes here */
@@ -367,6 +368,7 @@ static const struct isola__method methods[] = {
     {"rollback", isola__rollback},
     {"releases", isola__releases_method},
     {"release", isola__release_method},
+    {"trust", isola__trust},
     {"init", isola__init},
     {"token", isola__token},
     {"remove", isola__remove},

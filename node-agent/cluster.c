@@ -123,6 +123,93 @@ int isola__cluster_make_keys(struct isola__cluster *c, struct isola_err *err)
     return rc;
 }
 
+/* --- who may deploy --- */
+
+/* Takes what both hold. */
+static void adopt_trust(struct isola__cluster *c, struct isola_trust *trust, struct isola_buf *list)
+{
+    isola_trust_free(&c->trust);
+    isola_buf_free(&c->trust_list);
+    c->trust = *trust;
+    c->trust_list = *list;
+    *trust = (struct isola_trust){0};
+    *list = (struct isola_buf){0};
+}
+
+int isola__cluster_trust(struct isola__cluster *c, const struct isola_trust *trust,
+                         struct isola_err *err)
+{
+    struct isola_trust copy = {.revision = trust->revision};
+    struct isola_buf list = {0};
+    int rc = isola_secret_dir(c->dir, err);
+    if (rc != 0)
+        return rc;
+    if (c->issuer != NULL)
+        isola__issuer_trust(c->issuer, trust, &list);
+    else
+        isola_trust_write(trust, NULL, &list);
+    rc = write_file(c, "trust", isola_buf_slice(&list), err);
+    for (size_t i = 0; rc == 0 && i < trust->n; i++)
+        isola_trust_add(&copy, &trust->list[i]);
+    if (rc == 0)
+        adopt_trust(c, &copy, &list);
+    isola_buf_free(&list);
+    return rc;
+}
+
+int isola__cluster_take_trust(struct isola__cluster *c, struct isola_slice list,
+                              struct isola_err *err)
+{
+    struct isola_trust trust;
+    struct isola_buf copy = {0};
+    int rc = isola_trust_read(list, c->key, &trust, err);
+    if (rc != 0)
+        return rc;
+    if (trust.revision <= c->trust.revision) {
+        isola_trust_free(&trust);
+        return 0;
+    }
+    /* It holds whether it can be kept or not. */
+    if (write_file(c, "trust", list, err) != 0)
+        isola_log(ISOLA_LOG_ERROR, "who may deploy could not be kept: %s", err->text);
+    isola_buf_append(&copy, list.data, list.len);
+    ISOLA_CHECK(!copy.failed);
+    adopt_trust(c, &trust, &copy);
+    return 1;
+}
+
+/* In a cluster, one that is not signed is from the time before: where the cluster's key is, it goes
+ * on and is signed; elsewhere that of the cluster holds. */
+static int join_trust(struct isola__cluster *c, struct isola_err *err)
+{
+    if (c->issuer != NULL && c->trust.n > 0) {
+        c->trust.revision++;
+        return isola__cluster_trust(c, &c->trust, err);
+    }
+    isola_trust_free(&c->trust);
+    isola_buf_free(&c->trust_list);
+    return 0;
+}
+
+static int read_trust(struct isola__cluster *c, struct isola_err *err)
+{
+    uint8_t *data;
+    size_t len;
+    int rc = read_file(c, "trust", &data, &len, err);
+    if (rc != 0 || data == NULL)
+        return rc;
+    struct isola_slice list = isola_slice(data, len);
+    struct isola_err why;
+    if (isola_trust_read(list, c->member ? c->key : NULL, &c->trust, &why) == 0)
+        isola_buf_append(&c->trust_list, data, len);
+    else if (c->member && isola_trust_read(list, NULL, &c->trust, &why) == 0)
+        rc = join_trust(c, err);
+    else
+        rc = damaged(c, "trust", err);
+    isola_secret_free(data);
+    return rc;
+}
+
 /* --- membership --- */
 
 /* Believes that this node is a member by this certificate. */
@@ -200,6 +287,9 @@ int isola__cluster_enter(struct isola__cluster *c, const uint8_t key[ISOLA_KEY_S
         isola_buf_free(&c->cert);
         isola_buf_free(&c->chain);
     }
+    struct isola_err why;
+    if (rc == 0 && join_trust(c, &why) != 0) /* again at the next start */
+        isola_log(ISOLA_LOG_ERROR, "who may deploy could not be signed: %s", why.text);
     return rc;
 }
 
@@ -322,11 +412,14 @@ int isola__cluster_open(struct isola__cluster *c, const char *data, struct isola
         rc = read_keys(c, err);
     if (rc == 0)
         rc = read_member(c, err);
-    if (rc != 0 || !c->member)
-        return rc;
-    rc = read_removed(c, err);
+    if (rc == 0 && !c->member)
+        return read_trust(c, err);
+    if (rc == 0)
+        rc = read_removed(c, err);
     if (rc == 0)
         rc = read_issuer(c, err);
+    if (rc == 0)
+        rc = read_trust(c, err);
     return rc == 0 ? read_peers(c, err) : rc;
 }
 
@@ -338,6 +431,8 @@ void isola__cluster_free(struct isola__cluster *c)
     isola_buf_free(&c->chain);
     isola_buf_free(&c->peers);
     isola_removals_free(&c->removals);
+    isola_trust_free(&c->trust);
+    isola_buf_free(&c->trust_list);
     free(c->dir);
     *c = (struct isola__cluster){0};
 }

@@ -22,6 +22,7 @@
 
 #include "node-agent/issuer.h"
 #include "transport/identity.h"
+#include "transport/trust.h"
 
 struct isola__cluster {
     char *dir;
@@ -34,7 +35,9 @@ struct isola__cluster {
     struct isola_identity own;
     struct isola_buf cert, chain; /* this node's */
     struct isola_removals removals;
-    struct isola_buf peers; /* the file `peers` as it is */
+    struct isola_buf peers;      /* the file `peers` as it is */
+    struct isola_trust trust;    /* who may deploy, also in no cluster */
+    struct isola_buf trust_list; /* as it is told; empty: never set */
 };
 
 /* Reads what there is below the data directory. `*cluster` is to be freed whatever it returns. */
@@ -59,6 +62,15 @@ POOL_THREAD ISOLA_MUST_USE int isola__cluster_enter(struct isola__cluster *clust
 POOL_THREAD ISOLA_MUST_USE int isola__cluster_learn(struct isola__cluster *cluster,
                                                     struct isola_slice entries,
                                                     struct isola_err *err);
+/* Sets who may deploy: in no cluster, or where the cluster's key is. */
+POOL_THREAD ISOLA_MUST_USE int isola__cluster_trust(struct isola__cluster *cluster,
+                                                    const struct isola_trust *trust,
+                                                    struct isola_err *err);
+/* Takes the list over that another member has, and keeps it: 1, or 0 when it is no newer, or an
+ * error. */
+POOL_THREAD ISOLA_MUST_USE int isola__cluster_take_trust(struct isola__cluster *cluster,
+                                                         struct isola_slice list,
+                                                         struct isola_err *err);
 /* This node itself, if it has been removed, else NULL. */
 ANY_THREAD const struct isola_removal *isola__cluster_removed(const struct isola__cluster *cluster);
 /* The other members as they were kept: one msgpack value, empty when there is none. Read once, when

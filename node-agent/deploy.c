@@ -10,6 +10,7 @@
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
 #include "node-agent/earlier.h"
+#include "node-agent/trust.h"
 
 #define DEPLOYS_MAX      4 /* each holds a release of up to 64 MB */
 #define CHECK_LIMIT_MS   60000
@@ -102,7 +103,10 @@ static void succeed(struct isola__deploy *d, bool unchanged)
 {
     const struct isola_release *r = d->release;
     struct isola_buf out = {0};
-    isola_mp_map(&out, 6 + (d->note != NULL));
+    bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
+    isola_mp_map(&out, 6 + (d->note != NULL) + tells);
+    if (tells)
+        isola_mp_kbool(&out, "restricted", d->agent->cluster.trust.n > 0);
     isola_mp_kstr(&out, "app", r->app);
     isola_mp_kstr(&out, "release", r->id);
     if (d->note != NULL)
@@ -370,15 +374,33 @@ static void files_checked(struct isola__pull *pull)
         check(d);
 }
 
+/* May the current release be so, by who may deploy now? Else it is deployed anew, signed. */
+static bool stands(struct isola__agent *agent, const char *app)
+{
+    struct isola_release *r = NULL;
+    struct isola_err err;
+    if (agent->cluster.trust.n == 0)
+        return true;
+    bool good = isola_catalog_current(agent->catalog, app, &r, &err) == 0 &&
+                isola__trust_check(agent, r, &err) == 0;
+    isola_release_free(r);
+    return good;
+}
+
 /* `from`: whom the files can be pulled from; NULL: they are to be here. */
 static void begin(struct isola__deploy *d, struct isola__conn *from)
 {
     struct isola__agent *agent = d->agent;
+    struct isola_err err;
+    if (isola__trust_check(agent, d->release, &err) != 0) {
+        refuse(d, err.code, err.text);
+        return;
+    }
     const struct isola__current *current =
         isola__releases_current(&agent->releases, d->release->app);
-    struct isola_err err;
     /* Of a link the files may have changed, which its id does not say. */
-    if (current != NULL && strcmp(current->id, d->release->id) == 0 && d->release->link == NULL) {
+    if (current != NULL && strcmp(current->id, d->release->id) == 0 && d->release->link == NULL &&
+        stands(agent, d->release->app)) {
         unchanged(d);
     } else if (check_link(d, &err) != 0) {
         refuse(d, err.code, err.text);
@@ -619,8 +641,14 @@ void isola__prepare(struct isola__conn *from, const struct isola_msg *m, struct 
     struct isola_release *r = isola_mp_find(params, "manifest", &manifest)
                                   ? decode(from, m, params)
                                   : already_here(from, m, params);
+    struct isola_err err;
     if (r == NULL)
         return;
+    if (isola__trust_check(from->agent, r, &err) != 0) {
+        isola__fail(from, m->id, err.code, "%s", err.text);
+        isola_release_free(r);
+        return;
+    }
     if (r->files.len == 0) {
         prepared_here(from, m->id, r);
         return;

@@ -483,3 +483,9 @@ int isola__issuer_removals(const struct isola__issuer *is, struct isola_removals
     }
     return 0;
 }
+
+void isola__issuer_trust(const struct isola__issuer *is, const struct isola_trust *trust,
+                         struct isola_buf *out)
+{
+    isola_trust_write(trust, is->keys, out);
+}

@@ -19,6 +19,7 @@
 
 #include "transport/identity.h"
 #include "transport/token.h"
+#include "transport/trust.h"
 
 #define ISOLA_TOKENS_MAX    1000
 #define ISOLA_ISSUED_MAX    1000 /* nodes at a time */
@@ -61,6 +62,9 @@ POOL_THREAD ISOLA_MUST_USE int isola__issuer_certify(struct isola__issuer *issue
 POOL_THREAD ISOLA_MUST_USE int isola__issuer_remove(struct isola__issuer *issuer, const char *name,
                                                     int64_t now_ms, struct isola_buf *entry,
                                                     struct isola_err *err);
+/* Appends the list of who may deploy, signed. */
+ANY_THREAD void isola__issuer_trust(const struct isola__issuer *issuer,
+                                    const struct isola_trust *trust, struct isola_buf *out);
 /* Takes every removal it has signed into `list`. */
 ANY_THREAD ISOLA_MUST_USE int isola__issuer_removals(const struct isola__issuer *issuer,
                                                      struct isola_removals *list,

@@ -16,16 +16,17 @@
 #include "node-agent/admin.h"
 #include "node-agent/agent.h"
 #include "node-agent/members.h"
+#include "node-agent/trust.h"
 #include "transport/envelope.h"
 
 #define JOIN_LIMIT_MS 3000
 
-/* {node, nodes, down, removed, releases} and, in the question, {wire, version}. */
+/* {node, nodes, down, removed, trust, releases} and, in the question, {wire, version}. */
 static void write_self(struct isola__agent *agent, bool question, struct isola_buf *out)
 {
     struct isola__record own;
     isola__record_own(agent, &own);
-    isola_mp_map(out, question ? 7 : 5);
+    isola_mp_map(out, question ? 8 : 6);
     isola_mp_cstr(out, "node");
     isola__record_write(&own, out);
     isola__record_free(&own);
@@ -36,6 +37,8 @@ static void write_self(struct isola__agent *agent, bool question, struct isola_b
     isola__members_write(&agent->members, out);
     isola_mp_cstr(out, "removed");
     isola_removals_write(&agent->cluster.removals, out);
+    isola_mp_cstr(out, "trust");
+    isola_mp_bin(out, isola_buf_slice(&agent->cluster.trust_list));
     isola_mp_cstr(out, "releases");
     isola__releases_list(&agent->releases, out);
 }
@@ -87,6 +90,8 @@ static int check_member(const struct isola__peer *peer, struct isola_slice value
                           peer->who.name, record->name);
     if (isola_mp_find(value, "removed", &entries))
         isola__removed_learn(agent, entries);
+    if (isola_mp_find_bin(value, "trust", &entries) && entries.len > 0)
+        isola__trust_learn(agent, entries);
     if (isola__cluster_removed(&agent->cluster) != NULL)
         return isola_fail(err, ISOLA_EPERM, "node %s was removed from the cluster",
                           agent->opt.name);

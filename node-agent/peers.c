@@ -19,6 +19,7 @@
 #include "node-agent/members.h"
 #include "node-agent/status.h"
 #include "node-agent/stores.h"
+#include "node-agent/trust.h"
 #include "transport/envelope.h"
 
 #define SILENT_MS     3000
@@ -72,6 +73,8 @@ static const struct isola__method methods[] = {
     {"prepare", isola__prepare},
     {"commit", isola__commit},
     {"fetch", isola__fetch},
+    {"trust", isola__trust_peer},
+    {"trusted", isola__trusted},
     {"piece", isola__piece},
     {"ps", isola__ps_local},
     {"service", isola__service_peer},

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/trust.h"
 #include "store/deploys.h"
 
 #define FETCH_LIMIT_MS   30000
@@ -216,7 +217,9 @@ uint64_t isola__releases_next_revision(struct isola__releases *releases)
 int isola__releases_put(struct isola__releases *releases, const struct isola_release *r,
                         struct isola_err *err)
 {
-    int rc = isola_catalog_put(releases->agent->catalog, r, err);
+    int rc = isola__trust_check(releases->agent, r, err);
+    if (rc == 0)
+        rc = isola_catalog_put(releases->agent->catalog, r, err);
     if (rc == 0) {
         index_add(releases, r);
         isola__services_release(&releases->agent->services, r);
@@ -244,7 +247,8 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 
 static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
-    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL) + (r->files.len > 0));
+    isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL) + (r->files.len > 0) +
+                          r->is_signed);
     if (r->link != NULL)
         isola_mp_kstr(out, "link", r->link);
     isola_mp_kstr(out, "app", r->app);
@@ -254,6 +258,7 @@ static void release_params(const struct isola_release *r, size_t more, struct is
     isola_release_put_note(r, out);
     isola_release_put_content(r, out);
     isola_release_put_files(r, out);
+    isola_release_put_signature(r, out);
 }
 
 void isola__release_params(const struct isola_release *r, struct isola_buf *out)
@@ -424,6 +429,10 @@ static int decode_fetched(struct isola__releases *releases, const struct isola_m
         !isola_mp_find_uint(value, "revision", &r->revision) || r->revision == 0) {
         rc = isola_fail(err, ISOLA_EPROTO, "it is of app %s, revision %llu", r->app,
                         (unsigned long long)r->revision);
+        isola_release_free(r);
+        return rc;
+    }
+    if ((rc = isola__trust_check(releases->agent, r, err)) != 0) {
         isola_release_free(r);
         return rc;
     }

@@ -70,8 +70,8 @@ LOOP_THREAD ISOLA_MUST_USE int isola__releases_find(struct isola__releases *rele
 /* A revision above all that are known here, and unlike one that another node may choose at the same
  * time. */
 LOOP_THREAD uint64_t isola__releases_next_revision(struct isola__releases *releases);
-/* Stores `r` as current at r->revision. ISOLA_EEXIST: a newer one is there. Does not tell the
- * actor-host. */
+/* Stores `r` as current at r->revision. ISOLA_EEXIST: a newer one is there; ISOLA_EPERM: nobody who
+ * may deploy it has signed it. Does not tell the actor-host. */
 LOOP_THREAD ISOLA_MUST_USE int isola__releases_put(struct isola__releases *releases,
                                                    const struct isola_release *r,
                                                    struct isola_err *err);

@@ -14,7 +14,9 @@
 struct isola_catalog;
 struct isola_deploys;
 
-#define ISOLA_RELEASE_ID_SIZE     17   /* 16 hex digits and NUL */
+#define ISOLA_RELEASE_ID_SIZE     17 /* 16 hex digits and NUL */
+#define ISOLA_RELEASE_SIGNATURE   96
+#define ISOLA_RELEASE_HASH_SIZE   32
 #define ISOLA_RELEASE_BY_MAX      200  /* bytes, of who deployed */
 #define ISOLA_RELEASE_MESSAGE_MAX 1000 /* bytes, of what they say of it */
 
@@ -35,6 +37,8 @@ struct isola_release {
     /* Of the deploy that made it current, no part of the release itself (deploys.h). */
     char *by, *message; /* NULL: not known */
     uint64_t restores;
+    bool is_signed;
+    uint8_t signature[ISOLA_RELEASE_SIGNATURE]; /* by who deploys it (transport/trust.h) */
     struct isola_slice manifest;
     size_t nbundles;
     struct isola_bundle *bundles; /* of the types that are actors */
@@ -51,11 +55,10 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola
 POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 
 /* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
- * files, link, release (id), revision, deployed_ms, by, message, restores), both ways. decode
- * copies, checks everything (manifest parsed, a bundle for each type of actors and no other, the
- * tree decoded, the id
- * recomputed) and returns a fresh release, its bundles in the manifest's order. ISOLA_EINVAL names
- * the key that is missing or wrong; ISOLA_EMANIFEST. */
+ * files, link, release (id), revision, deployed_ms, by, message, restores, signature), both ways.
+ * decode copies, checks everything (manifest parsed, a bundle for each type of actors and no other,
+ * the tree decoded, the id recomputed) and returns a fresh release, its bundles in the manifest's
+ * order. ISOLA_EINVAL names the key that is missing or wrong; ISOLA_EMANIFEST. */
 ANY_THREAD ISOLA_MUST_USE int
 isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err);
 ANY_THREAD void isola_release_encode(const struct isola_release *r, struct isola_buf *out);
@@ -72,6 +75,11 @@ ANY_THREAD bool isola_release_text_ok(struct isola_slice s, size_t max);
 ANY_THREAD void isola_release_free(struct isola_release *r);
 /* Computes r->id from its content. */
 ANY_THREAD void isola_release_identify(struct isola_release *r);
+/* The whole hash of its content, of which its id is the beginning. */
+ANY_THREAD void isola_release_hash(const struct isola_release *r,
+                                   uint8_t hash[ISOLA_RELEASE_HASH_SIZE]);
+/* One more pair of the wire form, if it is signed: signature. */
+ANY_THREAD void isola_release_put_signature(const struct isola_release *r, struct isola_buf *out);
 /* The same for one bundle: its code and its map. */
 ANY_THREAD void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_RELEASE_ID_SIZE]);
 

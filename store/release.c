@@ -2,7 +2,7 @@
  *
  * A release on the wire and in the catalog: a msgpack map
  * {app, manifest, bundles: [{type, code, map}], files, link, release (id), revision, deployed_ms,
- * by, message, restores}.
+ * by, message, restores, signature}.
  *
  * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles, files and link, each field
  * behind its length (8 bytes, little-endian), the bundles in the order of their types' names, the
@@ -41,7 +41,7 @@ static int by_type(const void *a, const void *b)
     return strcmp((*x)->type, (*y)->type);
 }
 
-void isola_release_identify(struct isola_release *r)
+void isola_release_hash(const struct isola_release *r, uint8_t digest[ISOLA_RELEASE_HASH_SIZE])
 {
     ISOLA_CHECK(sodium_init() >= 0);
     const struct isola_bundle **order = isola_alloc(r->nbundles * sizeof(struct isola_bundle *));
@@ -49,8 +49,7 @@ void isola_release_identify(struct isola_release *r)
         order[i] = &r->bundles[i];
     qsort(order, r->nbundles, sizeof(struct isola_bundle *), by_type);
     crypto_generichash_state h;
-    uint8_t digest[32];
-    crypto_generichash_init(&h, NULL, 0, sizeof(digest));
+    crypto_generichash_init(&h, NULL, 0, ISOLA_RELEASE_HASH_SIZE);
     hash_field(&h, r->manifest);
     for (size_t i = 0; i < r->nbundles; i++) {
         hash_field(&h, isola_slice_str(order[i]->type));
@@ -61,9 +60,15 @@ void isola_release_identify(struct isola_release *r)
         hash_field(&h, r->files);
     if (r->link != NULL)
         hash_field(&h, isola_slice_str(r->link));
-    crypto_generichash_final(&h, digest, sizeof(digest));
-    sodium_bin2hex(r->id, sizeof(r->id), digest, (sizeof(r->id) - 1) / 2);
+    crypto_generichash_final(&h, digest, ISOLA_RELEASE_HASH_SIZE);
     free(order);
+}
+
+void isola_release_identify(struct isola_release *r)
+{
+    uint8_t digest[ISOLA_RELEASE_HASH_SIZE];
+    isola_release_hash(r, digest);
+    sodium_bin2hex(r->id, sizeof(r->id), digest, (sizeof(r->id) - 1) / 2);
 }
 
 void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_RELEASE_ID_SIZE])
@@ -111,9 +116,18 @@ void isola_release_put_note(const struct isola_release *r, struct isola_buf *out
     isola_mp_kuint(out, "restores", r->restores);
 }
 
+void isola_release_put_signature(const struct isola_release *r, struct isola_buf *out)
+{
+    if (r->is_signed) {
+        isola_mp_cstr(out, "signature");
+        isola_mp_bin(out, isola_slice(r->signature, sizeof(r->signature)));
+    }
+}
+
 void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
 {
-    isola_mp_map(out, 6 + (r->files.len > 0) + (r->link != NULL) + ISOLA_RELEASE_NOTE_PAIRS);
+    isola_mp_map(out, 6 + (r->files.len > 0) + (r->link != NULL) + ISOLA_RELEASE_NOTE_PAIRS +
+                          r->is_signed);
     isola_mp_kstr(out, "app", r->app);
     if (r->link != NULL)
         isola_mp_kstr(out, "link", r->link);
@@ -123,6 +137,7 @@ void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
     isola_mp_kuint(out, "revision", r->revision);
     isola_mp_kuint(out, "deployed_ms", r->deployed_ms > 0 ? (uint64_t)r->deployed_ms : 0);
     isola_release_put_note(r, out);
+    isola_release_put_signature(r, out);
 }
 
 /* --- decoding --- */
@@ -311,6 +326,19 @@ int isola_release_read_note(struct isola_slice map, struct isola_release *r, str
     return code;
 }
 
+static int read_signature(struct isola_slice map, struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice any, signature;
+    if (!isola_mp_find(map, "signature", &any))
+        return 0;
+    if (!isola_mp_find_bin(map, "signature", &signature) || signature.len != sizeof(r->signature))
+        return isola_fail(err, ISOLA_EINVAL, "release: \"signature\" must be a bin of %d bytes",
+                          ISOLA_RELEASE_SIGNATURE);
+    memcpy(r->signature, signature.data, signature.len);
+    r->is_signed = true;
+    return 0;
+}
+
 static int check_id(struct isola_slice map, const struct isola_release *r, struct isola_err *err)
 {
     struct isola_slice any, id;
@@ -353,7 +381,8 @@ int isola_release_decode(struct isola_slice map, struct isola_release **out, str
     r->bundles = isola_zalloc(m->ntypes * sizeof(*r->bundles));
     if ((code = read_bundles(bundles, m, r, err)) != 0 || (code = read_files(map, r, err)) != 0 ||
         (code = read_numbers(map, r, err)) != 0 || (code = read_link(map, r, err)) != 0 ||
-        (code = isola_release_read_note(map, r, err)) != 0 || (code = own_bytes(r, err)) != 0)
+        (code = isola_release_read_note(map, r, err)) != 0 ||
+        (code = read_signature(map, r, err)) != 0 || (code = own_bytes(r, err)) != 0)
         goto fail;
     isola_release_identify(r);
     if ((code = check_id(map, r, err)) != 0)
