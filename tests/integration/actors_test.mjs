@@ -460,8 +460,8 @@ describe('logs and ps', () => {
     const row = (await actors(node, 'app')).find((x) => x.address === 'app/Fn/listed');
     const { start, start_reason: why, ...rest } = row; // birth_test.mjs has all of them
     assert.ok(start === 'snapshot' ? why === undefined : start !== undefined && why !== '');
-    assert.deepEqual({ ...rest, thread: 0, heap: 0, release: '' },
-      { address: 'app/Fn/listed', isolation: 'isolate', node: 'one', thread: 0, state: 'idle', mailbox: 0, turns: 2, timers: 0, heap: 0, release: '' });
+    assert.deepEqual({ ...rest, thread: 0, heap: 0, cpu_us: 0, release: '' },
+      { address: 'app/Fn/listed', isolation: 'isolate', node: 'one', thread: 0, state: 'idle', mailbox: 0, turns: 2, timers: 0, heap: 0, cpu_us: 0, release: '' });
     assert.ok(row.heap > 100_000 && row.heap < 50_000_000);
   });
 });
