@@ -21,7 +21,7 @@ function ok(program, ...args) {
   assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.error ?? ''}${r.stdout}${r.stderr}`);
   return r.stdout;
 }
-const lacking = ['dpkg-deb', 'dpkg-shlibdeps', 'cpack', 'file'].filter((program) => run(program, '--version').error);
+const lacking = ['dpkg-deb', 'dpkg-shlibdeps', 'cpack', 'file', 'adduser'].filter((program) => run(program, '--version').error);
 const missing = lacking.length > 0 ? `there is no ${lacking.join(', no ')}` : sanitized && 'sanitizers\' libraries belong to no package';
 
 let deb;
