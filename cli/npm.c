@@ -179,6 +179,7 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
         code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", place, strerror(errno));
     (void)isola_cache_remove_dir(part, &ignored);
     isola__process_hold(false);
+    free(part);
     return code;
 }
 
