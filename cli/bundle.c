@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <uv.h>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "base/path.h"
 #include "cli/process.h"
 
@@ -224,14 +224,6 @@ static int collect(const char *dir, const struct isola_manifest *m, const char *
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at)
-{
-    (void)st;
-    (void)flag;
-    (void)at;
-    return remove(path);
-}
-
 int isola__bundle(const char *dir, const struct isola_manifest *m, struct isola__bundles *out,
                   struct isola_err *err)
 {
@@ -253,7 +245,7 @@ int isola__bundle(const char *dir, const struct isola_manifest *m, struct isola_
         rc = run_esbuild(real, m, to, err);
         if (rc == 0)
             rc = collect(real, m, to, out, err);
-        nftw(to, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        (void)isola_dir_remove(to);
     }
     free(to);
     free(real_tmp);

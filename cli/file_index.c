@@ -149,11 +149,11 @@ const struct isola_hash *isola__file_index_find(const struct isola__file_index *
 /* --- writing --- */
 
 void isola__file_index_note(struct isola__file_index *x, const char *path, const struct stat *st,
-                            const struct isola_hash *hashes)
+                            const struct isola_hash *hashes, bool known)
 {
     struct isola_buf *b = &x->noted;
     x->nnoted++;
-    x->nsame += isola__file_index_find(x, path, st) != NULL;
+    x->nsame += known;
     isola_mp_array(b, FIELDS);
     isola_mp_cstr(b, path);
     isola_mp_uint(b, (uint64_t)st->st_size);

@@ -23,9 +23,10 @@ ANY_THREAD struct isola__file_index *isola__file_index_open(const char *dir);
  * Borrowed from the index. */
 ANY_THREAD const struct isola_hash *isola__file_index_find(const struct isola__file_index *x,
                                                            const char *path, const struct stat *st);
-/* Notes them, for the next time; copies. */
+/* Notes them, for the next time; copies. `known`: isola__file_index_find had them. */
 ANY_THREAD void isola__file_index_note(struct isola__file_index *x, const char *path,
-                                       const struct stat *st, const struct isola_hash *hashes);
+                                       const struct stat *st, const struct isola_hash *hashes,
+                                       bool known);
 /* Writes what was noted, if any of it is new or something is gone; frees. */
 ANY_THREAD void isola__file_index_close(struct isola__file_index *x);
 

@@ -163,7 +163,7 @@ static int take_file(struct walk *w, int dir, const char *path, const char *name
         hashes = own;
         w->files->read++;
     }
-    isola__file_index_note(w->index, path, st, hashes);
+    isola__file_index_note(w->index, path, st, hashes, own == NULL);
     isola_tree_add(&w->files->tree,
                    &(struct isola_tree_entry){.path = (char *)path,
                                               .kind = (st->st_mode & 0111) != 0 ? ISOLA_TREE_PROGRAM

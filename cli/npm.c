@@ -17,9 +17,9 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "cli/file_index.h"
 #include "cli/process.h"
-#include "store/cache.h"
 
 #define FILE_MAX    (64u << 20)
 #define DEADLINE_MS (600u * 1000)
@@ -57,6 +57,14 @@ static bool is_dir(const char *dir, const char *name)
     char *path = isola_format("%s/%s", dir, name);
     struct stat st;
     bool is = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    free(path);
+    return is;
+}
+
+static bool is_there(const char *dir, const char *name)
+{
+    char *path = isola_format("%s/%s", dir, name);
+    bool is = access(path, R_OK) == 0;
     free(path);
     return is;
 }
@@ -166,10 +174,9 @@ static int run_npm(const char *dir, const char *in, bool locked, struct isola_er
 static int fetch(const char *dir, const char *place, bool locked, struct isola_err *err)
 {
     char *part = isola_format("%s.%d", place, (int)getpid());
-    struct isola_err ignored;
+    int code = 0;
     isola__process_hold(true);
-    int code = isola_cache_remove_dir(part, err);
-    if (code == 0 && mkdir(part, 0700) != 0)
+    if (isola_dir_remove(part) != 0 || mkdir(part, 0700) != 0)
         code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", part, strerror(errno));
     if (code == 0)
         code = copy_inputs(dir, part, err);
@@ -177,7 +184,7 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
         code = run_npm(dir, part, locked, err);
     if (code == 0 && rename(part, place) != 0 && errno != EEXIST && errno != ENOTEMPTY)
         code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", place, strerror(errno));
-    (void)isola_cache_remove_dir(part, &ignored);
+    (void)isola_dir_remove(part);
     isola__process_hold(false);
     free(part);
     return code;
@@ -193,7 +200,6 @@ int isola__npm(const char *dir, void (*say)(void *arg, const char *what), void *
                           ? json_loadb((const char *)text.data, text.len, 0, NULL)
                           : NULL;
     const json_t *dependencies = json_object_get(package, "dependencies");
-    struct isola_buf lock = {0};
     int code = 0;
     isola_buf_free(&text);
     if (json_object_size(dependencies) == 0 || is_dir(dir, "node_modules"))
@@ -211,8 +217,7 @@ int isola__npm(const char *dir, void (*say)(void *arg, const char *what), void *
                        dir);
         goto out;
     }
-    out->locked = read_input(dir, "package-lock.json", &lock) ||
-                  read_input(dir, "npm-shrinkwrap.json", &lock);
+    out->locked = is_there(dir, "package-lock.json") || is_there(dir, "npm-shrinkwrap.json");
     if (!is_dir(out->modules, ".")) {
         if (say != NULL)
             say(arg, out->locked ? "fetching packages with npm, as package-lock.json says"
@@ -224,7 +229,6 @@ int isola__npm(const char *dir, void (*say)(void *arg, const char *what), void *
     }
 out:
     json_decref(package);
-    isola_buf_free(&lock);
     if (code != 0)
         isola__npm_free(out);
     return code;

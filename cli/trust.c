@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "base/msgpack.h"
 #include "base/path.h"
 #include "cli/call.h"
@@ -77,12 +78,7 @@ static int make_dirs(const char *path, struct isola_err *err)
 {
     char *dir = isola_strdup(path);
     *strrchr(dir, '/') = '\0';
-    for (char *at = strchr(dir + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-            isola_fail(err, ISOLA_EIO, "cannot make %.300s: %s", dir, strerror(errno));
-        *at = '/';
-    }
+    (void)isola_dir_make_above(dir, 0700); /* what is missing then, the next says */
     int rc = isola_secret_dir(*dir != '\0' ? dir : "/", err);
     free(dir);
     return rc;

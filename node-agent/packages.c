@@ -4,10 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
@@ -471,21 +471,6 @@ static char *apps_dir(const struct isola__packages *p, const char *app)
     return isola_format("%s/apps/%s", p->agent->opt.data, app);
 }
 
-/* `path` up to its last name: mkdir -p. */
-static int make_parent(const char *path, struct isola_err *err)
-{
-    char *copy = isola_strdup(path);
-    int code = 0;
-    for (char *at = strchr(copy + 1, '/'); code == 0 && at != NULL; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            code = isola_fail(err, ISOLA_EIO, "cannot make %.400s: %s", copy, strerror(errno));
-        *at = '/';
-    }
-    free(copy);
-    return code;
-}
-
 static void unpack_files(struct isola__package_job *job)
 {
     struct isola__unpack *u =
@@ -493,8 +478,11 @@ static void unpack_files(struct isola__package_job *job)
     struct isola_tree tree;
     if (isola_tree_decode(isola_buf_slice(&u->files), &tree, &job->err) != 0)
         return;
-    int code = make_parent(u->dir, &job->err);
-    if (code == 0)
+    int code = 0;
+    if (isola_dir_make_above(u->dir, 0700) != 0)
+        code = isola_fail(&job->err, ISOLA_EIO, "cannot make what %.400s is to be in: %s", u->dir,
+                          strerror(errno));
+    else
         code = isola_cache_unpack(job->packages->cache, &tree, u->dir, &job->err);
     if (code == ISOLA_EEXIST)
         job->err.code = 0;
@@ -535,7 +523,6 @@ static void sweep(struct isola__package_job *job)
 {
     struct sweep *s = (struct sweep *)job;
     DIR *d = opendir(s->dir);
-    struct isola_err ignored;
     struct dirent *e;
     while (d != NULL && (e = readdir(d)) != NULL) {
         bool kept = e->d_name[0] == '.';
@@ -543,7 +530,7 @@ static void sweep(struct isola__package_job *job)
             kept = strncmp(e->d_name, s->keep[i], ISOLA_RELEASE_ID_SIZE - 1) == 0;
         char *path = isola_format("%s/%s", s->dir, e->d_name);
         if (!kept)
-            (void)isola_cache_remove_dir(path, &ignored); /* or the next time */
+            (void)isola_dir_remove(path); /* or the next time */
         free(path);
     }
     if (d != NULL)

@@ -25,6 +25,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "store/backup_own.h"
 #include "store/state_own.h"
 
@@ -71,20 +72,6 @@ void isola__backup_remove(const char *path)
     (void)rmdir(path);
 }
 
-static bool write_all(int fd, const uint8_t *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return false;
-        p += done;
-        n -= (size_t)done;
-    }
-    return true;
-}
-
 int isola__backup_digest(const char *path, int to, uint64_t *bytes,
                          char digest[ISOLA__BACKUP_DIGEST], struct isola_err *err)
 {
@@ -105,7 +92,7 @@ int isola__backup_digest(const char *path, int to, uint64_t *bytes,
         } else {
             crypto_generichash_update(&h, buf, (size_t)n);
             *bytes += (uint64_t)n;
-            if (to >= 0 && !write_all(to, buf, (size_t)n))
+            if (to >= 0 && isola_write_all(to, isola_slice(buf, (size_t)n)) != 0)
                 code = isola__backup_errno(err, "copy", path);
         }
     }
@@ -301,8 +288,8 @@ static int write_about(struct work *w, struct isola_err *err)
     int code = 0;
     if (text == NULL)
         code = isola_fail(err, ISOLA_ENOMEM, "no memory for %s", path);
-    else if (fd < 0 || !write_all(fd, (const uint8_t *)text, strlen(text)) ||
-             !write_all(fd, (const uint8_t *)"\n", 1) || fsync(fd) != 0)
+    else if (fd < 0 || isola_write_all(fd, isola_slice_str(text)) != 0 ||
+             isola_write_all(fd, isola_slice_str("\n")) != 0 || fsync(fd) != 0)
         code = isola__backup_errno(err, "write", path);
     if (fd >= 0)
         close(fd);

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/map.h"
 #include "store/sqlite.h"
 
@@ -248,19 +248,6 @@ static int fail_file(struct isola_err *err, const char *doing, const char *path)
                       e == ENOSPC ? "the disk is full; make room on it" : strerror(e));
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
-int isola_cache_remove_dir(const char *dir, struct isola_err *err)
-{
-    if (nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
-        return fail_file(err, "remove", dir);
-    return 0;
-}
-
 /* `path` without its last name, below `root` bytes of it: mkdir -p. */
 static int make_parents(char *path, size_t root, struct isola_err *err)
 {
@@ -270,20 +257,6 @@ static int make_parents(char *path, size_t root, struct isola_err *err)
         if (!made)
             return fail_file(err, "make", path);
         *at = '/';
-    }
-    return 0;
-}
-
-static int write_all(int fd, struct isola_slice bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t n = write(fd, bytes.data, bytes.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        bytes.data += n;
-        bytes.len -= (size_t)n;
     }
     return 0;
 }
@@ -298,7 +271,7 @@ static int write_file(struct isola_cache *c, const struct isola_tree_entry *e, c
     for (size_t i = 0; code == 0 && i < isola_tree_pieces(e->size); i++) {
         piece.len = 0;
         code = isola_cache_get(c, &e->pieces[i], &piece, err);
-        if (code == 0 && write_all(fd, isola_buf_slice(&piece)) != 0)
+        if (code == 0 && isola_write_all(fd, isola_buf_slice(&piece)) != 0)
             code = fail_file(err, "write", path);
     }
     if (fd >= 0)
@@ -333,10 +306,12 @@ int isola_cache_unpack(struct isola_cache *c, const struct isola_tree *t, const 
                        struct isola_err *err)
 {
     char *part = isola_format("%s" PART_SUFFIX, dir);
-    struct isola_err ignored;
     struct stat st;
-    int code = lstat(dir, &st) == 0 ? isola_fail(err, ISOLA_EEXIST, "%s is there already", dir)
-                                    : isola_cache_remove_dir(part, err);
+    int code = 0;
+    if (lstat(dir, &st) == 0)
+        code = isola_fail(err, ISOLA_EEXIST, "%s is there already", dir);
+    else if (isola_dir_remove(part) != 0)
+        code = fail_file(err, "remove", part);
     if (code == 0 && mkdir(part, 0755) != 0)
         code = fail_file(err, "make", part);
     for (size_t i = 0; code == 0 && i < t->n; i++)
@@ -346,7 +321,7 @@ int isola_cache_unpack(struct isola_cache *c, const struct isola_tree *t, const 
     if (code == 0 && rename(part, dir) != 0)
         code = fail_file(err, "make", dir);
     if (code != 0 && code != ISOLA_EEXIST)
-        (void)isola_cache_remove_dir(part, &ignored);
+        (void)isola_dir_remove(part);
     free(part);
     return code;
 }

@@ -37,9 +37,6 @@ POOL_THREAD ISOLA_MUST_USE int isola_cache_get(struct isola_cache *c, const stru
  * there; ISOLA_ENOENT: a piece is missing; ISOLA_EIO, ISOLA_EPERM. */
 POOL_THREAD ISOLA_MUST_USE int isola_cache_unpack(struct isola_cache *c, const struct isola_tree *t,
                                                   const char *dir, struct isola_err *err);
-/* Removes a directory with all that is in it, through no link. One that is not there is no error.
- */
-POOL_THREAD int isola_cache_remove_dir(const char *dir, struct isola_err *err);
 
 struct isola_cache_counts {
     uint64_t pieces, bytes;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "transport/identity.h"
 
 static int fail_errno(struct isola_err *err, const char *doing, const char *path, int e)
@@ -146,20 +147,6 @@ int isola_secret_read(const char *path, size_t max, uint8_t **data, size_t *len,
     return rc;
 }
 
-static int write_all(int fd, struct isola_slice content)
-{
-    size_t n = 0;
-    while (n < content.len) {
-        ssize_t w = write(fd, content.data + n, content.len - n);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w < 0)
-            return -1;
-        n += (size_t)w;
-    }
-    return 0;
-}
-
 int isola_secret_write(const char *path, struct isola_slice content, struct isola_err *err)
 {
     int rc = 0;
@@ -174,7 +161,7 @@ int isola_secret_write(const char *path, struct isola_slice content, struct isol
                  ? -1
                  : openat(dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (rc == 0 &&
-        (fd < 0 || fchmod(fd, 0600) != 0 || write_all(fd, content) != 0 || fsync(fd) != 0))
+        (fd < 0 || fchmod(fd, 0600) != 0 || isola_write_all(fd, content) != 0 || fsync(fd) != 0))
         rc = fail_errno(err, "write", path, errno);
     if (fd >= 0 && close(fd) != 0 && rc == 0)
         rc = fail_errno(err, "write", path, errno);

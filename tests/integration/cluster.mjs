@@ -4,6 +4,7 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -118,6 +119,14 @@ export class Cluster {
     if (problems.length > 0) throw new Error(`${problems.join('; ')}\n${logs}`);
   }
 }
+
+/** A TCP port that nobody listens on now. */
+export const freePort = () => new Promise((done) => {
+  const server = createServer().listen(0, () => {
+    const { port } = server.address();
+    server.close(() => done(port));
+  });
+});
 
 /** Runs ctl against an agent: { status, out, err }, whatever the status. */
 export function ctl(agent, ...args) {

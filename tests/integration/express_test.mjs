@@ -3,12 +3,11 @@
 // examples/express-users, as it is: an Express program that a real client uses, through a release that replaces another under load.
 import assert from 'node:assert/strict';
 import { appendFileSync, cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { Cluster, ctlOk, until, whole } from './cluster.mjs';
+import { Cluster, ctlOk, freePort, until, whole } from './cluster.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const cluster = new Cluster();
@@ -27,12 +26,7 @@ function install(name, from = join(root, 'package.json'), done = new Set()) {
 
 before(async () => {
   node = await cluster.node('east');
-  port = await new Promise((done) => {
-    const server = net.createServer().listen(0, () => {
-      const free = server.address().port;
-      server.close(() => done(free));
-    });
-  });
+  port = await freePort();
   dir = join(cluster.dir, 'apps', 'express-users');
   cpSync(join(root, 'examples/express-users'), dir, { recursive: true });
   install('express');

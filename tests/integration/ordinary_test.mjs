@@ -2,22 +2,15 @@
 //
 // An ordinary Node.js project, which has never heard of Isola: deployed as it is, without a manifest.
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import { after, before, test } from 'node:test';
 
-import { Cluster, ctl, ctlOk, until } from './cluster.mjs';
+import { Cluster, ctl, ctlOk, freePort, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east;
 before(async () => { east = await cluster.node('east'); });
 after(() => cluster.end());
 
-const freePort = () => new Promise((done) => {
-  const server = net.createServer().listen(0, () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
 const server = (word) => `require('node:http').createServer((request, response) => response.end(\`${word} \${process.env.GREETING} \${process.argv[2]}\`)).listen(process.env.PORT || 3000);\n`;
 
 test('"start" of package.json is a service, beside an actor by its name; another release replaces it', async () => {

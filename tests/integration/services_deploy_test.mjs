@@ -5,23 +5,17 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import net from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { Cluster, ctl, ctlOk, killNode, until, whole } from './cluster.mjs';
+import { Cluster, ctl, ctlOk, freePort, killNode, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east, west, port;
 before(async () => {
   east = await cluster.node('east');
   west = await cluster.node('west', east);
-  port = await new Promise((done) => {
-    const server = net.createServer().listen(0, () => {
-      const free = server.address().port;
-      server.close(() => done(free));
-    });
-  });
+  port = await freePort();
 });
 after(() => cluster.end());
 

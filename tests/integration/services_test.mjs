@@ -6,20 +6,12 @@ import http from 'node:http';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 
-import { Cluster, cpuOf, ctl, ctlOk, ctlWhole, until, whole } from './cluster.mjs';
+import { Cluster, cpuOf, ctl, ctlOk, ctlWhole, freePort, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east;
 before(async () => { east = await cluster.node('east'); });
 after(() => cluster.end());
-
-/** A port that nobody listens on now. */
-const freePort = () => new Promise((done) => {
-  const server = net.createServer().listen(0, () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
 
 /** An ordinary HTTP program. */
 const web = `import http from 'node:http';
