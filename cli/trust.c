@@ -7,10 +7,8 @@
  */
 #include <errno.h>
 #include <pwd.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -25,8 +23,6 @@
 #include "transport/keyfile.h"
 #include "transport/trust.h"
 
-#define FORMAT   1
-#define KEY_MAX  256
 #define TEXT_MAX 4096
 
 static const char kind[] = "isola deployer key";
@@ -51,26 +47,10 @@ static char *key_path(struct isola_err *err)
 /* ISOLA_ENOENT: there is none. */
 static int read_key(const char *path, struct isola_sign_keys *keys, struct isola_err *err)
 {
-    uint8_t *data = NULL, seed[ISOLA_KEY_SIZE];
-    size_t len = 0;
-    struct isola_mp_item item;
     if (access(path, F_OK) != 0)
         return isola_fail(err, ISOLA_ENOENT,
                           "there is no key at %.300s; `ctl trust init` makes one", path);
-    int rc = isola_secret_read(path, KEY_MAX, &data, &len, err);
-    if (rc != 0)
-        return rc;
-    struct isola_mp_reader r = isola_mp_reader(isola_slice(data, len));
-    if (isola_mp_take(&r, ISOLA_MP_ARRAY, &item) && item.n == 3 &&
-        isola_mp_take(&r, ISOLA_MP_UINT, &item) && item.u == FORMAT &&
-        isola_mp_take(&r, ISOLA_MP_STR, &item) && isola_slice_is(item.bytes, kind) &&
-        isola_mp_take_bytes(&r, seed, sizeof(seed)) && r.p == r.end)
-        isola_sign_keys_from(seed, keys);
-    else
-        rc = isola_fail(err, ISOLA_EIO, "%.300s is damaged, or not a deployer's key", path);
-    sodium_memzero(seed, sizeof(seed));
-    isola_secret_free(data);
-    return rc;
+    return isola_sign_keys_read(path, kind, "is damaged, or not a deployer's key", keys, err);
 }
 
 /* The directories above `path`, as far as they are missing; the last one for its owner alone. */
@@ -86,23 +66,11 @@ static int make_dirs(const char *path, struct isola_err *err)
 
 static int make_key(const char *path, struct isola_sign_keys *keys, struct isola_err *err)
 {
-    struct isola_buf b = {0};
-    uint8_t seed[ISOLA_KEY_SIZE];
     int rc = make_dirs(path, err);
     if (rc != 0)
         return rc;
     isola_sign_keys_new(keys);
-    ISOLA_CHECK(isola_buf_grow(&b, KEY_MAX)); /* once: no copies left behind */
-    crypto_sign_ed25519_sk_to_seed(seed, keys->secret_key);
-    isola_mp_array(&b, 3);
-    isola_mp_uint(&b, FORMAT);
-    isola_mp_cstr(&b, kind);
-    isola_mp_bin(&b, isola_slice(seed, sizeof(seed)));
-    rc = isola_secret_write(path, isola_buf_slice(&b), err);
-    sodium_memzero(seed, sizeof(seed));
-    sodium_memzero(b.data, b.cap);
-    isola_buf_free(&b);
-    return rc;
+    return isola_sign_keys_write(path, kind, keys, err);
 }
 
 int isola__deploy_sign(struct isola_release *r, struct isola_err *err)

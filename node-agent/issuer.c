@@ -11,7 +11,6 @@
 
 #define FORMAT   1
 #define FILE_MAX ((size_t)4 << 20)
-#define KEY_MAX  256
 
 static const char key_kind[] = "isola cluster key";
 
@@ -139,46 +138,6 @@ static bool read_all(struct isola__issuer *is, struct isola_slice bytes)
     return r.p == r.end;
 }
 
-static int read_key(const char *path, struct isola_sign_keys *keys, struct isola_err *err)
-{
-    uint8_t *data, seed[ISOLA_KEY_SIZE];
-    size_t len;
-    struct isola_mp_item item;
-    int rc = isola_secret_read(path, KEY_MAX, &data, &len, err);
-    if (rc != 0)
-        return rc;
-    struct isola_mp_reader r = isola_mp_reader(isola_slice(data, len));
-    if (isola_mp_take(&r, ISOLA_MP_ARRAY, &item) && item.n == 3 &&
-        isola_mp_take(&r, ISOLA_MP_UINT, &item) && item.u == FORMAT &&
-        isola_mp_take(&r, ISOLA_MP_STR, &item) && isola_slice_is(item.bytes, key_kind) &&
-        isola_mp_take_bytes(&r, seed, sizeof(seed)) && r.p == r.end)
-        isola_sign_keys_from(seed, keys);
-    else
-        rc = isola_fail(err, ISOLA_EIO,
-                        "%s is damaged, or not a cluster's key; put back a copy that is whole",
-                        path);
-    sodium_memzero(seed, sizeof(seed));
-    isola_secret_free(data);
-    return rc;
-}
-
-static int write_key(const char *path, const struct isola_sign_keys *keys, struct isola_err *err)
-{
-    struct isola_buf b = {0};
-    uint8_t seed[ISOLA_KEY_SIZE];
-    ISOLA_CHECK(isola_buf_grow(&b, KEY_MAX)); /* once: no copies left behind */
-    crypto_sign_ed25519_sk_to_seed(seed, keys->secret_key);
-    isola_mp_array(&b, 3);
-    isola_mp_uint(&b, FORMAT);
-    isola_mp_cstr(&b, key_kind);
-    isola_mp_bin(&b, isola_slice(seed, sizeof(seed)));
-    int rc = isola_secret_write(path, isola_buf_slice(&b), err);
-    sodium_memzero(seed, sizeof(seed));
-    sodium_memzero(b.data, b.cap);
-    isola_buf_free(&b);
-    return rc;
-}
-
 static struct isola__issuer *issuer_new(const char *dir)
 {
     struct isola__issuer *is = isola_zalloc(sizeof(*is));
@@ -193,7 +152,9 @@ int isola__issuer_open(const char *dir, struct isola__issuer **out, struct isola
     char *path = isola_format("%s/cluster.key", dir);
     uint8_t *data = NULL;
     size_t len = 0;
-    int rc = read_key(path, is->keys, err);
+    int rc = isola_sign_keys_read(
+        path, key_kind, "is damaged, or not a cluster's key; put back a copy that is whole",
+        is->keys, err);
     free(path);
     if (rc == 0) {
         rc = isola_secret_read(is->path, FILE_MAX, &data, &len, err);
@@ -425,7 +386,7 @@ int isola__issuer_new(const char *dir, const char *name, const struct isola_node
         issue(is, isola_slice_str(name), keys->sign.public_key, keys->fixed.public_key, now_ms);
     int rc = save(is, err);
     if (rc == 0)
-        rc = write_key(path, is->keys, err);
+        rc = isola_sign_keys_write(path, key_kind, is->keys, err);
     free(path);
     if (rc != 0) {
         isola__issuer_free(is);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/msgpack.h"
 #include "transport/identity.h"
 
 static int fail_errno(struct isola_err *err, const char *doing, const char *path, int e)
@@ -171,5 +173,50 @@ int isola_secret_write(const char *path, struct isola_slice content, struct isol
         (void)unlinkat(dir, fresh, 0);
     free(fresh);
     close(dir);
+    return rc;
+}
+
+/* --- keys to sign with --- */
+
+#define FORMAT  1
+#define KEY_MAX 256
+
+int isola_sign_keys_read(const char *path, const char *kind, const char *damaged,
+                         struct isola_sign_keys *keys, struct isola_err *err)
+{
+    uint8_t *data = NULL, seed[ISOLA_KEY_SIZE];
+    size_t len = 0;
+    struct isola_mp_item item;
+    int rc = isola_secret_read(path, KEY_MAX, &data, &len, err);
+    if (rc != 0)
+        return rc;
+    struct isola_mp_reader r = isola_mp_reader(isola_slice(data, len));
+    if (isola_mp_take(&r, ISOLA_MP_ARRAY, &item) && item.n == 3 &&
+        isola_mp_take(&r, ISOLA_MP_UINT, &item) && item.u == FORMAT &&
+        isola_mp_take(&r, ISOLA_MP_STR, &item) && isola_slice_is(item.bytes, kind) &&
+        isola_mp_take_bytes(&r, seed, sizeof(seed)) && r.p == r.end)
+        isola_sign_keys_from(seed, keys);
+    else
+        rc = isola_fail(err, ISOLA_EIO, "%s %s", path, damaged);
+    sodium_memzero(seed, sizeof(seed));
+    isola_secret_free(data);
+    return rc;
+}
+
+int isola_sign_keys_write(const char *path, const char *kind, const struct isola_sign_keys *keys,
+                          struct isola_err *err)
+{
+    struct isola_buf b = {0};
+    uint8_t seed[ISOLA_KEY_SIZE];
+    ISOLA_CHECK(isola_buf_grow(&b, KEY_MAX)); /* once: no copies left behind */
+    crypto_sign_ed25519_sk_to_seed(seed, keys->secret_key);
+    isola_mp_array(&b, 3);
+    isola_mp_uint(&b, FORMAT);
+    isola_mp_cstr(&b, kind);
+    isola_mp_bin(&b, isola_slice(seed, sizeof(seed)));
+    int rc = isola_secret_write(path, isola_buf_slice(&b), err);
+    sodium_memzero(seed, sizeof(seed));
+    sodium_memzero(b.data, b.cap);
+    isola_buf_free(&b);
     return rc;
 }

@@ -14,6 +14,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+struct isola_sign_keys;
+
 /* Makes the directory with mode 0700 when it is missing (its parent must be there). ISOLA_EPERM: it
  * is another user's, or others have rights to it; ISOLA_EIO. */
 POOL_THREAD ISOLA_MUST_USE int isola_secret_dir(const char *path, struct isola_err *err);
@@ -24,5 +26,17 @@ POOL_THREAD ISOLA_MUST_USE int isola_secret_read(const char *path, size_t max, u
 /* ISOLA_EIO, ISOLA_EPERM: nothing has changed. */
 POOL_THREAD ISOLA_MUST_USE int isola_secret_write(const char *path, struct isola_slice content,
                                                   struct isola_err *err);
+
+/* Keys to sign with, as such a file has them: a msgpack array [1, kind, seed (bin 32)]. `kind` says
+ * what the key is for: one of another kind is refused. Reading as above, and ISOLA_EIO: it is
+ * damaged or of another kind, and `damaged` follows the path in the sentence. `keys`: in memory of
+ * isola_secret_alloc. */
+POOL_THREAD ISOLA_MUST_USE int isola_sign_keys_read(const char *path, const char *kind,
+                                                    const char *damaged,
+                                                    struct isola_sign_keys *keys,
+                                                    struct isola_err *err);
+POOL_THREAD ISOLA_MUST_USE int isola_sign_keys_write(const char *path, const char *kind,
+                                                     const struct isola_sign_keys *keys,
+                                                     struct isola_err *err);
 
 #endif
