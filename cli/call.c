@@ -62,9 +62,7 @@ json_t *isola__result(struct isola__cli *cli, const struct isola_msg *answer, co
     return value;
 }
 
-/* The agent's answer, which the caller frees; NULL: it has been said why there is none. Frees the
- * params. */
-static struct isola_msg *request(struct isola__cli *cli, const char *method,
+struct isola_msg *isola__request(struct isola__cli *cli, const char *method,
                                  struct isola_buf *params, uint32_t wait_ms)
 {
     struct isola__client *client;
@@ -85,7 +83,7 @@ static struct isola_msg *request(struct isola__cli *cli, const char *method,
 json_t *isola__call(struct isola__cli *cli, const char *method, struct isola_buf *params,
                     uint32_t wait_ms, const char *list)
 {
-    struct isola_msg *answer = request(cli, method, params, wait_ms);
+    struct isola_msg *answer = isola__request(cli, method, params, wait_ms);
     json_t *value = answer != NULL ? isola__result(cli, answer, list) : NULL;
     free(answer);
     return value;
@@ -96,7 +94,7 @@ bool isola__find(struct isola__cli *cli, const char *of)
     struct isola_buf params = {0};
     isola_mp_map(&params, 1);
     isola_mp_kstr(&params, "of", of);
-    struct isola_msg *answer = request(cli, "find", &params, ISOLA__STATUS_MS);
+    struct isola_msg *answer = isola__request(cli, "find", &params, ISOLA__STATUS_MS);
     bool found = answer != NULL && answer->kind != ISOLA_MSG_FAIL;
     if (answer != NULL && !found)
         isola__fail_remote(cli, answer->args);

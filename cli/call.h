@@ -29,6 +29,11 @@ ANY_THREAD uint32_t isola__wait_ms(const struct isola__cli *cli, uint32_t otherw
  * is something else, or a FAIL, and that has been told. The caller owns it. */
 LOOP_THREAD json_t *isola__result(struct isola__cli *cli, const struct isola_msg *answer,
                                   const char *list);
+/* Connects, calls `method`, closes: the agent's answer, which the caller frees; NULL: there is
+ * none, and it has been told why. Takes what `params` holds. `wait_ms`: for the answer, unless
+ * --timeout says otherwise. */
+LOOP_THREAD struct isola_msg *isola__request(struct isola__cli *cli, const char *method,
+                                             struct isola_buf *params, uint32_t wait_ms);
 /* Connects, calls `method`, closes; the result as above. Takes what `params` holds. `wait_ms`: for
  * the answer, unless --timeout says otherwise. */
 LOOP_THREAD json_t *isola__call(struct isola__cli *cli, const char *method,

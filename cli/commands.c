@@ -81,12 +81,14 @@ static const struct isola__command commands[] = {
      .synopsis = "APP [A [B]]",
      .summary = "see what two releases have different",
      .about = "Prints what release B has different from A: types that came, went or have\n"
-              "other code, with the sizes of their bundles, and keys of the manifest. B is the\n"
-              "current release unless it is given, A the one that \"ctl rollback\" would go to.\n"
-              "Ids may be given by their beginning.\n",
+              "other code, with the sizes of their bundles, keys of the manifest, and files of\n"
+              "services (20 of them, with --json all). B is the current release unless it is\n"
+              "given, A the one that \"ctl rollback\" would go to. Ids may be given by their\n"
+              "beginning.\n",
      .wait_ms = "60000",
      .examples = "  ctl diff shop\n"
-                 "  ctl diff shop 83ab 05f7\n",
+                 "  ctl diff shop 83ab 05f7\n"
+                 "  ctl --json diff shop | jq -r '.files.changed[].path'\n",
      .min = 1,
      .max = 3,
      .options = ISOLA__OPT_TIMEOUT,

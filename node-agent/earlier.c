@@ -199,9 +199,12 @@ static void looked(struct isola__earlier *earlier, struct isola_release *r,
         isola__fail(l->from, l->id, err->code, "%s", err->text);
     } else {
         struct isola_buf out = {0};
-        isola_mp_map(&out, 4);
+        isola_mp_map(&out, 4 + (r->files.len > 0) + (r->link != NULL));
         isola_mp_kstr(&out, "app", r->app);
         isola_mp_kstr(&out, "release", r->id);
+        if (r->link != NULL)
+            isola_mp_kstr(&out, "link", r->link);
+        isola_release_put_files(r, &out);
         isola_mp_cstr(&out, "manifest");
         isola_mp_str(&out, r->manifest);
         isola_mp_cstr(&out, "bundles");

@@ -2,7 +2,9 @@
 //
 // Releases: which were current when, what they have different, and the way back to an earlier one.
 import assert from 'node:assert/strict';
+import { chmodSync, symlinkSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { Cluster, ctl, ctlOk, killNode, nodes, until } from './cluster.mjs';
@@ -133,6 +135,43 @@ describe('releases of one node', () => {
     assert.match(await ctlOk(east, 'diff', 'shop', release, release), /nothing is different/);
     await json(east, 'rollback', 'shop');
     await assert.rejects(east.client.actor('shop/Cart', 'a').ask('x'), { code: 'ENOACTOR' });
+  });
+
+  it('are compared by their files and services, too', async () => {
+    const project = (service, files) => cluster.app('web', {
+      'isola.json': { name: 'web', actors: { Main: { module: './main.js', kind: 'service' }, ...service } },
+      'main.js': 'setInterval(() => {}, 1e9);', 'same.txt': 'as it was', ...files,
+    });
+    const packages = (n, text) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`node_modules/p/${i}.js`, text.repeat(i + 1)]));
+    const first = project({ Old: { module: './main.js', kind: 'service' } }, { 'gone.txt': 'x'.repeat(2048), 'data/old': '', ...packages(30, '1\n') });
+    symlinkSync('old', join(first, 'data/link'));
+    const a = await json(east, 'deploy', first);
+    const second = project({ Main: { module: './main.js', kind: 'service', args: ['-v'] } }, { 'new.txt': 'new', 'data/old': '', ...packages(30, '22\n') });
+    symlinkSync('../new.txt', join(second, 'data/link'));
+    chmodSync(join(second, 'same.txt'), 0o755);
+    const b = await json(east, 'deploy', second);
+    const diff = await json(east, 'diff', 'web');
+    assert.deepEqual([diff.from, diff.to, diff.added, diff.removed, diff.changed], [a.release, b.release, [], ['Old'], []]);
+    assert.deepEqual(diff.manifest, [{ key: 'actors.Main.args', after: ['-v'] }]);
+    const { changed, ...files } = diff.files;
+    assert.deepEqual(files, { before: 36, after: 36, added: [{ path: 'new.txt', bytes: 3 }], removed: [{ path: 'gone.txt', bytes: 2048 }] });
+    const [link, manifest, ...rest] = changed;
+    assert.deepEqual(link, { path: 'data/link', before: { link: 'old' }, after: { link: '../new.txt' } });
+    assert.equal(manifest.path, 'isola.json');
+    assert.deepEqual(rest.at(-1), { path: 'same.txt', before: { bytes: 9 }, after: { bytes: 9, program: true } });
+    assert.deepEqual(rest.find((f) => f.path === 'node_modules/p/29.js'), { path: 'node_modules/p/29.js', before: { bytes: 60 }, after: { bytes: 90 } });
+    const lines = (await ctlOk(east, 'diff', 'web', a.release.slice(0, 8))).split('\n');
+    assert.deepEqual(lines.slice(1, 4), ['  - type Old', '  ~ manifest actors.Main.args: nothing before, ["-v"] after', '  - file gone.txt: 2.0 KB']);
+    assert.ok(lines.includes('  ~ file data/link: a link to old before, a link to ../new.txt after'), lines.join('\n'));
+    assert.ok(lines.includes('  ~ file same.txt: 9 B before, 9 B, a program after'), lines.join('\n'));
+    assert.equal(lines.filter((line) => / file /.test(line)).length, 20);
+    assert.equal(lines.at(-2), '    and 15 more files: of 36 before and 36 after, 1 came, 1 went, 33 changed; --json has them all');
+    // where its services run instead
+    await json(east, 'deploy', '--link', second);
+    const linked = await json(east, 'diff', 'web');
+    assert.deepEqual([linked.link, linked.files.removed.length, linked.files.added], [{ after: second }, 36, []]);
+    assert.ok((await ctlOk(east, 'diff', 'web')).includes(`  ~ directory its services run in: nothing before, "${second}" after\n`));
+    await json(east, 'deploy', cluster.app('web', { 'isola.json': { name: 'web', actors: { A: { module: './a.js' } } }, 'a.js': 'export default () => {};' }));
   });
 
   it('stay after a restart, the last ten of them and where the current one goes back to', async () => {
