@@ -3,7 +3,9 @@
  * The catalog of releases. `release` holds each release whole, in its wire form, under its id;
  * `current` says which of an app's it is, and since which deploy. Releases are never changed: a
  * deploy adds one and moves the app's pointer in one transaction. `deploy` is the list of these
- * deploys; which of them stay, and with them their releases, deploys.h says.
+ * deploys; which of them stay, and with them their releases, deploys.h says. `files` has the list
+ * of files of each release once more, or nothing: who wants to know which files there are does not
+ * read the bundles.
  *
  * Every release read is decoded as if a stranger had sent it, its hash included, so a damaged file
  * is noticed here.
@@ -39,6 +41,8 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "  restores INTEGER NOT NULL, PRIMARY KEY (app, revision)) WITHOUT ROWID;"
     "INSERT INTO deploy (app, revision, release, deployed_ms, who, message, restores)"
     "  SELECT app, revision, release, deployed_ms, '', '', 0 FROM current",
+    "CREATE TABLE files (release TEXT NOT NULL PRIMARY KEY"
+    "  REFERENCES release (id) ON DELETE CASCADE, tree BLOB NOT NULL) WITHOUT ROWID",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
@@ -51,7 +55,9 @@ enum statement {
     MOVE,
     CURRENT,
     EACH,
-    CONTENTS,
+    FILES,
+    ADD_FILES,
+    FILES_LACKING,
     REVISION,
     FORGET,
     IS_CURRENT,
@@ -82,7 +88,10 @@ static const char *const sql[STATEMENTS] = {
              " revision = excluded.revision, deployed_ms = excluded.deployed_ms",
     [CURRENT] = CURRENT_ROWS " WHERE c.app = ?1",
     [EACH] = CURRENT_ROWS " ORDER BY c.app",
-    [CONTENTS] = "SELECT content FROM release",
+    [FILES] = "SELECT tree FROM files WHERE tree <> x''",
+    [ADD_FILES] = "INSERT OR REPLACE INTO files (release, tree) VALUES (?1, ?2)",
+    [FILES_LACKING] = "SELECT id, content FROM release"
+                      " WHERE id NOT IN (SELECT release FROM files) LIMIT 1",
     [REVISION] = "SELECT coalesce(max(revision), 0) FROM current",
     [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
     [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
@@ -111,12 +120,16 @@ struct isola_catalog {
     sqlite3_stmt *stmt[STATEMENTS];
 };
 
+static int fill_files(struct isola_catalog *c, struct isola_err *err);
+
 int isola_catalog_open(const char *path, struct isola_catalog **out, struct isola_err *err)
 {
     struct isola_catalog *c = isola_zalloc(sizeof(*c));
     int code = isola__db_open(&c->db, path, &schema, err);
     for (int i = 0; code == 0 && i < STATEMENTS; i++)
         code = isola__db_prepare(&c->db, sql[i], &c->stmt[i], err);
+    if (code == 0)
+        code = fill_files(c, err);
     if (code != 0)
         isola_catalog_close(c);
     else
@@ -136,6 +149,47 @@ static int run(struct isola_catalog *c, enum statement which, struct isola_err *
 {
     int code = isola__db_run(&c->db, c->stmt[which], "write", err);
     sqlite3_clear_bindings(c->stmt[which]);
+    return code;
+}
+
+/* --- files --- */
+
+static int add_files(struct isola_catalog *c, struct isola_slice id, struct isola_slice tree,
+                     struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[ADD_FILES];
+    isola__bind_text(stmt, 1, id);
+    int rc = sqlite3_bind_blob64(stmt, 2, tree.len > 0 ? (const void *)tree.data : "", tree.len,
+                                 SQLITE_STATIC);
+    return rc != SQLITE_OK ? isola__db_fail(&c->db, rc, "write", err) : run(c, ADD_FILES, err);
+}
+
+/* Of releases that were stored by a version that did not keep them apart. */
+static int fill_files(struct isola_catalog *c, struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[FILES_LACKING];
+    int rc, code = 0;
+    while (code == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct isola_slice tree = {0};
+        (void)isola_mp_find_bin(isola__column(stmt, 1), "files", &tree);
+        code = add_files(c, isola__column(stmt, 0), tree, err);
+        sqlite3_reset(stmt);
+    }
+    if (code == 0 && rc != SQLITE_DONE)
+        code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    return code;
+}
+
+int isola_catalog_files(struct isola_catalog *c, void (*each)(struct isola_slice files, void *arg),
+                        void *arg, struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[FILES];
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        each(isola__column(stmt, 0), arg);
+    int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
     return code;
 }
 
@@ -221,6 +275,8 @@ static int put(struct isola_catalog *c, const struct isola_release *r, struct is
     if (rc != SQLITE_OK)
         return isola__db_fail(&c->db, rc, "write", err);
     int code = run(c, ADD, err);
+    if (code == 0)
+        code = add_files(c, isola_slice_str(r->id), r->files, err);
     if (code == 0)
         code = note(c, late ? LEARN : NOTE, r->app, &how, err);
     if (code == 0 && !late) {
@@ -409,20 +465,6 @@ int isola_catalog_each(struct isola_catalog *c,
     }
     if (code == 0 && rc != SQLITE_DONE)
         code = isola__db_fail(&c->db, rc, "read", err);
-    sqlite3_reset(stmt);
-    return code;
-}
-
-int isola_catalog_files(struct isola_catalog *c, void (*each)(struct isola_slice files, void *arg),
-                        void *arg, struct isola_err *err)
-{
-    sqlite3_stmt *stmt = c->stmt[CONTENTS];
-    struct isola_slice files;
-    int rc;
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        if (isola_mp_find_bin(isola__column(stmt, 0), "files", &files))
-            each(files, arg);
-    int code = rc == SQLITE_DONE ? 0 : isola__db_fail(&c->db, rc, "read", err);
     sqlite3_reset(stmt);
     return code;
 }

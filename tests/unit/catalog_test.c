@@ -481,7 +481,7 @@ static void takes_over_schema_1(void **state)
     struct isola_catalog *c = opened();
     assert_int_equal(put(c, &good, &err), 0);
     isola_catalog_close(c);
-    sql("DROP TABLE prepared; DROP TABLE deploy; PRAGMA user_version = 1");
+    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; PRAGMA user_version = 1");
     c = opened();
     is_current(c, &good);
     struct isola_deploys deploys;
@@ -672,7 +672,7 @@ static void refuses_a_newer_schema(void **state)
     sql("PRAGMA user_version = 7");
     assert_int_equal(isola_catalog_open(path, &c, &err), ISOLA_ESCHEMA);
     assert_non_null(
-        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 3): "));
+        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 4): "));
     assert_null(c);
 }
 
@@ -714,6 +714,49 @@ static void has_files(void **state)
     isola_buf_free(&b);
 }
 
+static void add_file_list(struct isola_slice files, void *arg)
+{
+    isola_buf_append(arg, files.data, files.len);
+    isola_buf_puts(arg, "|");
+}
+
+static void assert_files(struct isola_catalog *c, const char *expected)
+{
+    struct isola_buf all = {0};
+    struct isola_err err;
+    assert_int_equal(isola_catalog_files(c, add_file_list, &all, &err), 0);
+    assert_string_equal(isola_buf_cstr(&all), expected);
+    isola_buf_free(&all);
+}
+
+/* Those of releases that have any; and of such as were stored when there was no table of them. */
+static void lists_files_without_reading_releases(void **state)
+{
+    (void)state;
+    struct isola_err err;
+    struct isola_catalog *c = opened();
+    struct isola_release *plain = NULL, *r = NULL;
+    struct isola_buf b = encode(&good);
+    assert_int_equal(isola_release_decode(isola_buf_slice(&b), &plain, &err), 0);
+    assert_int_equal(isola_catalog_put(c, plain, &err), 0);
+    assert_files(c, "");
+    assert_int_equal(isola_release_decode(isola_buf_slice(&b), &r, &err), 0);
+    r->files = isola_slice_str("the tree");
+    r->revision++;
+    isola_release_identify(r);
+    assert_int_equal(isola_catalog_put(c, r, &err), 0);
+    assert_int_equal(isola_catalog_put(c, r, &err), 0);
+    assert_files(c, "the tree|");
+    isola_catalog_close(c);
+    sql("DROP TABLE files; PRAGMA user_version = 3");
+    c = opened();
+    assert_files(c, "the tree|");
+    isola_catalog_close(c);
+    isola_release_free(plain);
+    isola_release_free(r);
+    isola_buf_free(&b);
+}
+
 int main(void)
 {
 #define CATALOG(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
@@ -733,6 +776,7 @@ int main(void)
         CATALOG(keeps_the_last_releases),
         CATALOG(learns_deploys_of_others),
         cmocka_unit_test(finds_by_the_beginning_of_an_id),
+        CATALOG(lists_files_without_reading_releases),
         CATALOG(takes_over_schema_1),
         CATALOG(refuses_a_newer_schema),
     };
