@@ -164,6 +164,8 @@ static int open_resources(struct isola__agent *agent, struct isola_err *err)
     rc = isola_listener_open(&agent->loop, url, NULL, &isola__clients_listener_ops, agent,
                              &agent->socket, err);
     free(url);
+    if (rc == 0 && agent->opt.socket_group != NULL)
+        rc = isola_listener_admit_group(agent->socket, agent->opt.socket_gid, err);
     if (rc != 0)
         return rc;
     char *path = isola_format("%s/catalog.db", agent->opt.data);

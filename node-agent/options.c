@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,6 +30,9 @@ static const char help_text[] =
     "  --name NAME            of this node, unique in the cluster (default: the host's name)\n"
     "  --data DIR             where everything is kept (default: $ISOLA_DATA, or ~/.isola)\n"
     "  --socket PATH          unix socket for ctl and client programs (default: DIR/agent.sock)\n"
+    "  --socket-group GROUP   members of GROUP may use that socket too, and with it do all that "
+    "ctl\n"
+    "                         can (default: the agent's own user and root alone)\n"
     "  --listen tcp://HOST:PORT\n"
     "                         where other agents find this one, once it is in a cluster;\n"
     "                         port 0 takes a free one (default: tcp://127.0.0.1:0)\n"
@@ -61,12 +66,20 @@ static const char help_text[] =
     "A node begins alone, and listens to nobody on the network. `ctl init` makes a cluster of "
     "it.\n";
 
-enum { OPT_HELP = 256, OPT_VERSION, OPT_HOST_TIMEOUT, OPT_HISTORY, OPT_HISTORY_SIZE };
+enum {
+    OPT_HELP = 256,
+    OPT_VERSION,
+    OPT_HOST_TIMEOUT,
+    OPT_HISTORY,
+    OPT_HISTORY_SIZE,
+    OPT_SOCKET_GROUP
+};
 
 static const struct option long_options[] = {
     {"name", required_argument, NULL, 'n'},
     {"data", required_argument, NULL, 'd'},
     {"socket", required_argument, NULL, 's'},
+    {"socket-group", required_argument, NULL, OPT_SOCKET_GROUP},
     {"listen", required_argument, NULL, 'l'},
     {"join", required_argument, NULL, 'j'},
     {"threads", required_argument, NULL, 't'},
@@ -155,6 +168,20 @@ static int take_url(struct isola_tcp *out, const char *option, const char *value
     return wrong("%s \"%s\": write tcp://HOST:PORT with a numeric address, IPv6 in brackets, e.g. "
                  "tcp://127.0.0.1:4711",
                  option, value);
+}
+
+/* A group's name, or its number. */
+static int take_group(struct isola__options *opt, const char *value)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    bool numeric = value[0] >= '0' && value[0] <= '9' && *end == '\0' && number < UINT_MAX;
+    const struct group *named = getgrnam(value);
+    if (named == NULL && !numeric)
+        return wrong("--socket-group \"%s\": this machine has no such group", value);
+    set(&opt->socket_group, value);
+    opt->socket_gid = named != NULL ? (unsigned)named->gr_gid : (unsigned)number;
+    return 0;
 }
 
 static int take_number(const char *value, unsigned min, unsigned max, const char *option,
@@ -280,6 +307,8 @@ static int take(struct isola__options *opt, int option, const char *value)
         return 0;
     case OPT_HOST_TIMEOUT:
         return take_number(value, 0, HOST_TIMEOUT_MAX, "--host-timeout", &opt->host_timeout);
+    case OPT_SOCKET_GROUP:
+        return take_group(opt, value);
     case OPT_HISTORY:
         return take_history(value, &opt->history_ms);
     case OPT_HISTORY_SIZE:
@@ -323,6 +352,7 @@ void isola__options_free(struct isola__options *opt)
     free(opt->name);
     free(opt->data);
     free(opt->socket);
+    free(opt->socket_group);
     isola_secret_free(opt->token);
     *opt = (struct isola__options){0};
 }

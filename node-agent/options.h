@@ -17,6 +17,8 @@ struct isola__options {
     bool named; /* --name was given */
     char *data;
     char *socket;                 /* path */
+    char *socket_group;           /* whose members may use it too; NULL: nobody else */
+    unsigned socket_gid;          /* that group's number */
     struct isola_tcp listen;      /* of the agent, once the node is in a cluster */
     struct isola_tcp data_listen; /* of its actor-host */
     struct isola_tcp advertise;   /* what others dial instead; no host: what is listened on */

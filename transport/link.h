@@ -179,6 +179,10 @@ LOOP_THREAD ISOLA_MUST_USE int isola_listener_open(uv_loop_t *loop, const char *
                                                    const struct isola_listener_ops *ops, void *arg,
                                                    struct isola_listener **out,
                                                    struct isola_err *err);
+/* A unix socket's: members of the group `gid` may connect too. Errors with sentences: ISOLA_EPERM,
+ * ISOLA_EIO. */
+LOOP_THREAD ISOLA_MUST_USE int isola_listener_admit_group(struct isola_listener *listener,
+                                                          unsigned gid, struct isola_err *err);
 /* Counts one of the connections it has accepted as refused: its peer has said what it must not, or
  * is not wanted. `why` is for the log, where lines about connections have a bound a second; NULL:
  * the caller has said it. */

@@ -179,7 +179,7 @@ int isola__uv_open_fd(uv_loop_t *loop, int fd, struct isola_link **out, struct i
         getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0)
         return isola_fail(err, ISOLA_EINVAL, "descriptor %d is not a connected stream socket", fd);
     unsigned uid;
-    if (peer.ss_family == AF_UNIX && !isola__unix_peer_ok(fd, &uid))
+    if (peer.ss_family == AF_UNIX && !isola__unix_peer_ok(fd, ISOLA__NO_GROUP, &uid))
         return isola_fail(err, ISOLA_EPERM,
                           "descriptor %d was made by user %u, not by user %u as whom this runs", fd,
                           uid, (unsigned)geteuid());
@@ -205,6 +205,7 @@ struct uv_listener {
     bool turning_away; /* `spare` is closing */
     bool waiting;      /* another one of these has come meanwhile, and is not taken yet */
     bool closed;
+    unsigned group; /* whose members may connect, or ISOLA__NO_GROUP */
     struct isola__unix_socket socket;
 };
 
@@ -271,13 +272,14 @@ static void on_connection(uv_stream_t *handle, int status)
         status = uv_accept(handle, (uv_stream_t *)&accepted->pipe);
         if (status == 0)
             status = uv_fileno((uv_handle_t *)&accepted->pipe, &fd);
-        if (status == 0 && isola__unix_peer_ok(fd, &uid)) {
+        if (status == 0 && isola__unix_peer_ok(fd, l->group, &uid)) {
             isola__listener_offer(&l->listener, &accepted->link);
             return;
         }
         if (status == 0) {
-            isola_log(ISOLA_LOG_WARN, "%s: user %u is refused: only user %u and root may connect",
-                      l->listener.url, uid, (unsigned)geteuid());
+            isola_log(ISOLA_LOG_WARN, "%s: user %u is refused: only user %u%s and root may connect",
+                      l->listener.url, uid, (unsigned)geteuid(),
+                      l->group != ISOLA__NO_GROUP ? ", the socket's group" : "");
             l->listener.stats.refused++;
             isola__link_ended(&accepted->link, ISOLA_EPERM, "another user's");
             return;
@@ -299,6 +301,7 @@ int isola__uv_listen(uv_loop_t *loop, const struct isola__url *url, struct isola
         free(l);
         return rc;
     }
+    l->group = ISOLA__NO_GROUP;
     l->listener.loop = loop;
     l->listener.close = close_listener;
     ISOLA_CHECK(uv_pipe_init(loop, &l->pipe, 0) == 0);
@@ -317,4 +320,14 @@ int isola__uv_listen(uv_loop_t *loop, const struct isola__url *url, struct isola
     }
     *out = &l->listener;
     return 0;
+}
+
+int isola_listener_admit_group(struct isola_listener *listener, unsigned gid, struct isola_err *err)
+{
+    struct uv_listener *l = (struct uv_listener *)listener;
+    ISOLA_CHECK(listener->close == close_listener);
+    int rc = isola__unix_open_to(&l->socket, gid, err);
+    if (rc == 0)
+        l->group = gid;
+    return rc;
 }

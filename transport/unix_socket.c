@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -144,11 +145,45 @@ void isola__unix_remove(const struct isola__unix_socket *s)
         unlink(s->path);
 }
 
-bool isola__unix_peer_ok(int fd, unsigned *uid)
+int isola__unix_open_to(const struct isola__unix_socket *s, unsigned gid, struct isola_err *err)
+{
+    struct stat st;
+    if (lstat(s->path, &st) != 0 || st.st_dev != s->dev || st.st_ino != s->ino)
+        return isola_fail(err, ISOLA_EIO, "the socket %s is not there any more", s->path);
+    if (lchown(s->path, (uid_t)-1, gid) != 0 || chmod(s->path, 0660) != 0) {
+        bool denied = errno == EPERM || errno == EACCES;
+        return isola_fail(err, denied ? ISOLA_EPERM : ISOLA_EIO,
+                          "the socket %s cannot be given to group %u: %s%s", s->path, gid,
+                          strerror(errno),
+                          denied ? "; the user it runs as must be a member of that group" : "");
+    }
+    return 0;
+}
+
+/* Of its groups at the time it connected, the supplementary ones. */
+static bool in_group(int fd, unsigned gid)
+{
+    socklen_t len = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
+        return false; /* it has none, or they cannot be had */
+    gid_t *groups = malloc(len);
+    bool found = false;
+    if (groups != NULL && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) == 0)
+        for (size_t i = 0; i < len / sizeof(*groups); i++)
+            found = found || groups[i] == (gid_t)gid;
+    free(groups);
+    return found;
+}
+
+bool isola__unix_peer_ok(int fd, unsigned gid, unsigned *uid)
 {
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t len = sizeof(peer);
     int rc = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
     *uid = (unsigned)peer.uid;
-    return rc == 0 && len == sizeof(peer) && (peer.uid == geteuid() || peer.uid == 0);
+    if (rc != 0 || len != sizeof(peer))
+        return false;
+    if (peer.uid == geteuid() || peer.uid == 0)
+        return true;
+    return gid != ISOLA__NO_GROUP && (peer.gid == (gid_t)gid || in_group(fd, gid));
 }
