@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/service_start.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,18 +51,29 @@ static void inherit(struct list *l, const char *name)
         set(l, isola_format("%s=%s", name, value));
 }
 
+/* What Isola itself has the program load: a directory of its files, which may be a link. */
+static void allow_own(struct list *l, const char *name)
+{
+    char *path = isola_path_installed(name);
+    char *real = path != NULL ? realpath(path, NULL) : NULL;
+    if (path != NULL)
+        add(l, isola_format("--allow-fs-read=%s", path));
+    if (real != NULL && strcmp(real, path) != 0)
+        add(l, isola_format("--allow-fs-read=%s", real));
+    free(real);
+    free(path);
+}
+
 /* Node.js' permission model: the app's own files can be read, and the network used if it is to
  * serve, or the app may. */
 static void add_sandbox(struct list *l, const struct isola__service_def *def)
 {
-    char *before = isola_path_installed("service.cjs");
     add(l, isola_strdup("--permission"));
     add(l, isola_format("--allow-fs-read=%s", def->dir));
-    if (before != NULL)
-        add(l, isola_format("--allow-fs-read=%s", before));
+    allow_own(l, "service");
+    allow_own(l, "client");
     if (def->type->service->port != 0 || def->manifest->net != NULL)
         add(l, isola_strdup("--allow-net"));
-    free(before);
 }
 
 char **isola__service_args(const struct isola__service_def *def, const char *launcher)

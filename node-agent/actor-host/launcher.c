@@ -13,8 +13,8 @@
  *
  * And isola-pages.so is loaded into it, for more isolates to fit in it (pages.c).
  *
- * `actor-host --service PID ARGUMENT…` becomes a plain Node.js instead, with service.cjs loaded
- * before the program: a service of the agent PID (docs/services.md), which ends with it.
+ * `actor-host --service PID ARGUMENT…` becomes a plain Node.js instead, with service/preload.cjs
+ * loaded before the program: a service of the agent PID (docs/services.md), which ends with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -91,7 +91,7 @@ static void preload(void)
 static void run_service(const char *node, int argc, char **argv)
 {
     char pid[24];
-    char *before = isola_path_installed("service.cjs");
+    char *before = isola_path_installed("service/preload.cjs");
     if (before == NULL || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
         fprintf(stderr, "actor-host: cannot start a service: %s\n", strerror(errno));
         free(before);

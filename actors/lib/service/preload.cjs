@@ -5,7 +5,8 @@
 //   - shares its port with the other instances of its node: what listens on $PORT does so with SO_REUSEPORT;
 //   - tells the agent when it listens there;
 //   - ends in order at SIGTERM, unless it takes that signal itself: it takes no new connections, answers what it has been
-//     asked, says `Connection: close` to who stays, and closes after a second what has nothing to say.
+//     asked, says `Connection: close` to who stays, and closes after a second what has nothing to say;
+//   - finds the package `isola` (package.cjs).
 //
 // Threads and child processes of the program load it too, as they have its options: they share the port as well, but only
 // the program itself talks to the agent.
@@ -13,6 +14,7 @@
 const { closeSync } = require('node:fs');
 const net = require('node:net');
 const { isMainThread } = require('node:worker_threads');
+require('./package.cjs');
 
 const IDLE = 1000; // ms a connection without a request may stay when the program is to end
 
