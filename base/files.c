@@ -2,6 +2,7 @@
 #include "base/files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -21,6 +22,42 @@ int isola_write_all(int fd, struct isola_slice bytes)
         bytes.len -= (size_t)n;
     }
     return 0;
+}
+
+static int read_regular(int fd, size_t max, struct isola_buf *out)
+{
+    struct stat st;
+    uint8_t block[16384];
+    if (fstat(fd, &st) != 0)
+        return -1;
+    if (!S_ISREG(st.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
+    while (max > 0) {
+        ssize_t n = read(fd, block, max < sizeof(block) ? max : sizeof(block));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        isola_buf_append(out, block, (size_t)n);
+        max -= (size_t)n;
+    }
+    errno = ENOMEM;
+    return out->failed ? -1 : 0;
+}
+
+int isola_file_read(const char *path, size_t max, struct isola_buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -1;
+    int rc = read_regular(fd, max, out), e = errno;
+    close(fd);
+    errno = e;
+    return rc;
 }
 
 int isola_dir_make_above(const char *path, mode_t mode)

@@ -12,6 +12,10 @@
 
 /* Writes all of it, however often the kernel takes a part. 0, or -1 with errno. */
 POOL_THREAD ISOLA_MUST_USE int isola_write_all(int fd, struct isola_slice bytes);
+/* Appends what the file has, `max` bytes of it at the most. Of what is no regular file nothing is
+ * read, so no FIFO or device holds it up. 0, or -1 with errno: EINVAL when it is no regular file,
+ * ENOMEM. */
+POOL_THREAD ISOLA_MUST_USE int isola_file_read(const char *path, size_t max, struct isola_buf *out);
 /* Makes the directories above the last name of `path` that are missing. 0, or -1 with errno. */
 POOL_THREAD int isola_dir_make_above(const char *path, mode_t mode);
 /* Removes a directory with all that is in it, through no link. 0, also when there is none, or -1

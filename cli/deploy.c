@@ -157,22 +157,15 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola__out(cli, &out);
 }
 
-static void say(void *arg, const char *what)
-{
-    const struct isola__cli *cli = arg;
-    if (!cli->options.json)
-        fprintf(stderr, "ctl: %s\n", what);
-}
-
 /* Bundles; when that fails and no packages are installed, once more with those that npm fetches. */
-static int bundle(struct isola__cli *cli, const char *dir, const struct isola_manifest *m,
-                  struct isola__npm *npm, struct isola__bundles *out, struct isola_err *err)
+static int bundle(const char *dir, const struct isola_manifest *m, struct isola__npm *npm,
+                  struct isola__bundles *out, struct isola_err *err)
 {
     struct isola_err why;
     int code = isola__bundle(dir, m, out, err);
     if (code != ISOLA_EMODULE)
         return code;
-    if (isola__npm(dir, say, cli, npm, &why) != 0) {
+    if (isola__npm(dir, npm, &why) != 0) {
         *err = why;
         return why.code;
     }
@@ -185,21 +178,13 @@ static int bundle(struct isola__cli *cli, const char *dir, const struct isola_ma
 }
 
 /* What services run: the app's files, and the packages they need. */
-static int collect_files(struct isola__cli *cli, const char *dir, struct isola__npm *npm,
-                         struct isola__files *out, struct isola_err *err)
+static int collect_files(const char *dir, struct isola__npm *npm, struct isola__files *out,
+                         struct isola_err *err)
 {
-    int code = npm->modules == NULL ? isola__npm(dir, say, cli, npm, err) : 0;
+    int code = npm->modules == NULL ? isola__npm(dir, npm, err) : 0;
     if (code == 0 && npm->modules == NULL)
         code = isola__npm_check(dir, err);
     return code == 0 ? isola__files_collect(dir, npm->modules, out, err) : code;
-}
-
-static bool has_services(const struct isola_manifest *m)
-{
-    bool has = false;
-    for (size_t i = 0; i < m->ntypes; i++)
-        has = has || m->types[i].service != NULL;
-    return has;
 }
 
 static bool lacks_pieces(const struct isola_msg *answer)
@@ -262,10 +247,12 @@ void isola__run_deploy(struct isola__cli *cli)
     int rc = isola_manifest_load(dir, &manifest, &text, &err);
     if (rc == 0 && cli->options.link && link == NULL)
         rc = isola_fail(&err, ISOLA_EIO, "cannot use %.300s: %s", dir, strerror(errno));
+    if (rc == 0 && link != NULL && isola_manifest_has_services(manifest))
+        rc = isola__npm_install(dir, &err);
     if (rc == 0)
-        rc = bundle(cli, dir, manifest, &npm, &bundles, &err);
-    if (rc == 0 && link == NULL && has_services(manifest))
-        rc = collect_files(cli, dir, &npm, &files, &err);
+        rc = bundle(dir, manifest, &npm, &bundles, &err);
+    if (rc == 0 && link == NULL && isola_manifest_has_services(manifest))
+        rc = collect_files(dir, &npm, &files, &err);
     if (rc == 0)
         rc = encode(cli, manifest, &text, &bundles, link, &files, &release, &err);
     if (rc != 0)

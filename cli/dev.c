@@ -33,9 +33,11 @@
 #include "cli/call.h"
 #include "cli/child.h"
 #include "cli/commands.h"
+#include "cli/npm.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/watch.h"
+#include "store/manifest.h"
 
 #define HEALTHY_MS   10000u
 #define PAUSE_MIN_MS 100u
@@ -148,20 +150,28 @@ static void say_start(struct dev *d)
         stop(d);
 }
 
-/* How to reach what has just been deployed for the first time. */
-static void say_how(struct dev *d, const json_t *result)
+/* How to reach what has just been deployed for the first time: its services, and an actor. */
+static void say_how(struct dev *d)
 {
-    const char *type = json_string_value(json_array_get(json_object_get(result, "types"), 0));
-    struct isola_buf out = {0}, address = {0};
-    if (type == NULL)
-        return;
-    isola_buf_printf(&address, "%s/%s/one", d->app, type);
-    isola_buf_puts(&out, "  ask it  ctl --node ");
-    quote(&out, d->socket);
-    isola_buf_puts(&out, " ask ");
-    isola__text_clean(&out, isola_buf_slice(&address));
-    isola_buf_puts(&out, " EVENT\n");
-    isola_buf_free(&address);
+    struct isola_manifest *m = NULL;
+    const struct isola_actor_type *actor = NULL;
+    struct isola_buf out = {0};
+    struct isola_err err;
+    if (isola_manifest_load(d->dir, &m, NULL, &err) != 0)
+        return; /* it has changed meanwhile */
+    for (size_t i = 0; i < m->ntypes; i++) {
+        const struct isola_manifest_service *service = m->types[i].service;
+        if (service == NULL && actor == NULL)
+            actor = &m->types[i];
+        else if (service != NULL && service->port != 0)
+            isola_buf_printf(&out, "  open it http://localhost:%u\n", service->port);
+    }
+    if (actor != NULL) {
+        isola_buf_puts(&out, "  ask it  ctl --node ");
+        quote(&out, d->socket);
+        isola_buf_printf(&out, " ask %s/%s/one EVENT\n", m->name, actor->name);
+    }
+    isola_manifest_free(m);
     if (!isola__out(d->cli, &out))
         stop(d);
 }
@@ -276,7 +286,7 @@ static void deployed(struct dev *d, json_t *result)
         isola_buf_printf(&line, " (%" PRIu64 " ms)", ms);
         say(d, unchanged ? ISOLA__DIM : ISOLA__GOOD, &line);
         if (first)
-            say_how(d, result);
+            say_how(d);
     }
     start_log(d);
 }
@@ -461,6 +471,18 @@ static int prepare_data(struct dev *d, struct isola_err *err)
     return rc;
 }
 
+/* Packages that services need, before it is watched what changes in DIR. Only an interruption is
+ * a failure: of any other the deploy will tell. */
+static int install(const struct dev *d, struct isola_err *err)
+{
+    struct isola_manifest *m = NULL;
+    if (isola_manifest_load(d->dir, &m, NULL, err) != 0)
+        return 0;
+    int rc = isola_manifest_has_services(m) ? isola__npm_install(d->dir, err) : 0;
+    isola_manifest_free(m);
+    return rc == ISOLA_ECLOSED ? rc : 0;
+}
+
 static int prepare(struct dev *d, struct isola_err *err)
 {
     const struct isola__options *o = &d->cli->options;
@@ -481,7 +503,8 @@ static int prepare(struct dev *d, struct isola_err *err)
     d->data = isola_format("%s/.isola", d->dir);
     d->socket = isola_format("%s/agent.sock", d->data);
     d->agent_log = isola_format("%s/agent.log", d->data);
-    return prepare_data(d, err);
+    int rc = prepare_data(d, err);
+    return rc == 0 ? install(d, err) : rc;
 }
 
 static void run(struct dev *d)
@@ -517,10 +540,11 @@ void isola__run_dev(struct isola__cli *cli)
     d.agent = (struct isola__child){.arg = &d, .ended = on_agent_ended, .heard = on_agent_heard};
     d.deploy = (struct isola__child){.arg = &d, .ended = on_deploy_ended};
     d.log = (struct isola__child){.arg = &d, .ended = on_log_ended};
-    if (prepare(&d, &err) != 0)
-        isola__fail(cli, &err);
-    else
+    int rc = prepare(&d, &err);
+    if (rc == 0)
         run(&d);
+    else if (rc != ISOLA_ECLOSED) /* Ctrl-C ends it, also before it has begun */
+        isola__fail(cli, &err);
     if (d.lock >= 0)
         close(d.lock);
     if (d.quiet >= 0)

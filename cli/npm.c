@@ -39,17 +39,9 @@ void isola__npm_free(struct isola__npm *n)
 static bool read_input(const char *dir, const char *name, struct isola_buf *out)
 {
     char *path = isola_format("%s/%s", dir, name);
-    FILE *f = fopen(path, "re");
-    char chunk[16384];
-    size_t n;
+    int rc = isola_file_read(path, FILE_MAX, out);
     free(path);
-    if (f == NULL)
-        return false;
-    while (out->len < FILE_MAX && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-        isola_buf_append(out, chunk, n);
-    bool good = ferror(f) == 0 && !out->failed;
-    fclose(f);
-    return good;
+    return rc == 0;
 }
 
 static bool is_dir(const char *dir, const char *name)
@@ -90,6 +82,12 @@ static int check_installed(const char *dir, const json_t *dependencies, struct i
 }
 
 /* --- fetching --- */
+
+/* Of what takes long; stdout is for the result. */
+static void say(const char *what)
+{
+    fprintf(stderr, "ctl: %s\n", what);
+}
 
 static void name_of(const char *dir, char hex[33])
 {
@@ -146,14 +144,17 @@ static int explain(const struct isola__process *p, const char *dir, struct isola
                       dir, ISOLA_FMT(isola_slice_cut(said, 2000)));
 }
 
-static int run_npm(const char *dir, const char *in, bool locked, struct isola_err *err)
+/* `in`: where its package.json is; `dev`: with what is needed for development alone. */
+static int run_npm(const char *dir, const char *in, bool locked, bool dev, struct isola_err *err)
 {
-    static char *const options[] = {(char *)"--omit=dev",           (char *)"--ignore-scripts",
-                                    (char *)"--no-audit",           (char *)"--no-fund",
-                                    (char *)"--no-update-notifier", (char *)"--loglevel=error"};
-    char *argv[3 + sizeof(options) / sizeof(options[0])] = {(char *)"npm",
+    static char *const options[] = {(char *)"--ignore-scripts", (char *)"--no-audit",
+                                    (char *)"--no-fund", (char *)"--no-update-notifier",
+                                    (char *)"--loglevel=error"};
+    char *argv[4 + sizeof(options) / sizeof(options[0])] = {(char *)"npm",
                                                             (char *)(locked ? "ci" : "install")};
     memcpy(&argv[2], options, sizeof(options));
+    if (!dev)
+        argv[2 + sizeof(options) / sizeof(options[0])] = (char *)"--omit=dev";
     struct isola__process p;
     int rc = isola__process_run(argv, in, DEADLINE_MS, &p);
     int code = 0;
@@ -181,7 +182,7 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
     if (code == 0)
         code = copy_inputs(dir, part, err);
     if (code == 0)
-        code = run_npm(dir, part, locked, err);
+        code = run_npm(dir, part, locked, false, err);
     if (code == 0 && rename(part, place) != 0 && errno != EEXIST && errno != ENOTEMPTY)
         code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", place, strerror(errno));
     (void)isola_dir_remove(part);
@@ -190,18 +191,30 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
     return code;
 }
 
-int isola__npm(const char *dir, void (*say)(void *arg, const char *what), void *arg,
-               struct isola__npm *out, struct isola_err *err)
+/* Of package.json in `dir`; NULL when it has none that can be read. The caller lets go. */
+static json_t *dependencies_of(const char *dir)
 {
     struct isola_buf text = {0};
-    uint64_t begun = isola_clock_ms();
-    *out = (struct isola__npm){0};
     json_t *package = read_input(dir, "package.json", &text)
                           ? json_loadb((const char *)text.data, text.len, 0, NULL)
                           : NULL;
-    const json_t *dependencies = json_object_get(package, "dependencies");
-    int code = 0;
+    json_t *dependencies = json_incref(json_object_get(package, "dependencies"));
+    json_decref(package);
     isola_buf_free(&text);
+    return dependencies;
+}
+
+static bool is_locked(const char *dir)
+{
+    return is_there(dir, "package-lock.json") || is_there(dir, "npm-shrinkwrap.json");
+}
+
+int isola__npm(const char *dir, struct isola__npm *out, struct isola_err *err)
+{
+    uint64_t begun = isola_clock_ms();
+    *out = (struct isola__npm){0};
+    json_t *dependencies = dependencies_of(dir);
+    int code = 0;
     if (json_object_size(dependencies) == 0 || is_dir(dir, "node_modules"))
         goto out;
     char hex[33];
@@ -217,18 +230,17 @@ int isola__npm(const char *dir, void (*say)(void *arg, const char *what), void *
                        dir);
         goto out;
     }
-    out->locked = is_there(dir, "package-lock.json") || is_there(dir, "npm-shrinkwrap.json");
+    out->locked = is_locked(dir);
     if (!is_dir(out->modules, ".")) {
-        if (say != NULL)
-            say(arg, out->locked ? "fetching packages with npm, as package-lock.json says"
-                                 : "fetching packages with npm; there is no package-lock.json, so "
-                                   "other versions may come the next time");
+        say(out->locked ? "fetching packages with npm, as package-lock.json says"
+                        : "fetching packages with npm; there is no package-lock.json, so "
+                          "other versions may come the next time");
         code = fetch(dir, out->modules, out->locked, err);
         out->fetched = code == 0;
         out->ms = isola_clock_ms() - begun;
     }
 out:
-    json_decref(package);
+    json_decref(dependencies);
     if (code != 0)
         isola__npm_free(out);
     return code;
@@ -236,15 +248,30 @@ out:
 
 int isola__npm_check(const char *dir, struct isola_err *err)
 {
-    struct isola_buf text = {0};
-    json_t *package = read_input(dir, "package.json", &text)
-                          ? json_loadb((const char *)text.data, text.len, 0, NULL)
-                          : NULL;
-    const json_t *dependencies = json_object_get(package, "dependencies");
+    json_t *dependencies = dependencies_of(dir);
     int code = json_object_size(dependencies) > 0 && is_dir(dir, "node_modules")
                    ? check_installed(dir, dependencies, err)
                    : 0;
-    json_decref(package);
-    isola_buf_free(&text);
+    json_decref(dependencies);
+    return code;
+}
+
+int isola__npm_install(const char *dir, struct isola_err *err)
+{
+    json_t *dependencies = dependencies_of(dir);
+    bool none = json_object_size(dependencies) == 0;
+    int code = 0;
+    json_decref(dependencies);
+    if (none || is_dir(dir, "node_modules"))
+        return 0;
+    say("installing packages with npm, as services run where they are edited");
+    isola__process_hold(true);
+    code = run_npm(dir, dir, is_locked(dir), true, err);
+    if (code != 0) { /* what there is may be half of it */
+        char *path = isola_format("%s/node_modules", dir);
+        (void)isola_dir_remove(path);
+        free(path);
+    }
+    isola__process_hold(false);
     return code;
 }

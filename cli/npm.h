@@ -22,13 +22,17 @@ struct isola__npm {
  * as package.json and package-lock.json are the same: as its lock file says if there is one, its
  * contents checked by npm against that, and without running the packages' install scripts. Nothing
  * is written in `dir`. ISOLA_EMODULE: npm refuses, with its words; ISOLA_ENOENT: there is no npm;
- * ISOLA_ETIMEDOUT, ISOLA_ECLOSED: interrupted. `say` (may be NULL) hears what takes long, before it
- * begins. */
-LOOP_THREAD ISOLA_MUST_USE int isola__npm(const char *dir, void (*say)(void *arg, const char *what),
-                                          void *arg, struct isola__npm *out, struct isola_err *err);
+ * ISOLA_ETIMEDOUT, ISOLA_ECLOSED: interrupted. What takes long is told on stderr before it begins,
+ * with --json too. */
+LOOP_THREAD ISOLA_MUST_USE int isola__npm(const char *dir, struct isola__npm *out,
+                                          struct isola_err *err);
 /* For what no bundler looks through: ISOLA_EMODULE when packages are installed in `dir`, and one
  * that its package.json depends on is not. */
 LOOP_THREAD ISOLA_MUST_USE int isola__npm_check(const char *dir, struct isola_err *err);
+/* For services that run in `dir` itself: when nothing is installed there, and its package.json has
+ * dependencies, npm installs them there, those for development too, without running the packages'
+ * install scripts. Fails as isola__npm; nothing is installed then. */
+LOOP_THREAD ISOLA_MUST_USE int isola__npm_install(const char *dir, struct isola_err *err);
 ANY_THREAD void isola__npm_free(struct isola__npm *n);
 
 #endif

@@ -334,6 +334,14 @@ void isola_manifest_free(struct isola_manifest *m)
     free(m);
 }
 
+bool isola_manifest_has_services(const struct isola_manifest *m)
+{
+    bool has = false;
+    for (size_t i = 0; i < m->ntypes; i++)
+        has = has || m->types[i].service != NULL;
+    return has;
+}
+
 const struct isola_actor_type *isola_manifest_type(const struct isola_manifest *m,
                                                    struct isola_slice name)
 {

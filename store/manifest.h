@@ -105,5 +105,7 @@ ANY_THREAD void isola_manifest_free(struct isola_manifest *m);
 /* The type named so, or NULL. */
 ANY_THREAD const struct isola_actor_type *isola_manifest_type(const struct isola_manifest *m,
                                                               struct isola_slice name);
+/* Whether any of its types is a service. */
+ANY_THREAD bool isola_manifest_has_services(const struct isola_manifest *m);
 
 #endif

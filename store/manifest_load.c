@@ -11,12 +11,11 @@
 #include "store/manifest.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "store/manifest_find.h"
 
 static int fail_file(struct isola_err *err, const char *path, int e)
@@ -30,32 +29,10 @@ static int fail_file(struct isola_err *err, const char *path, int e)
 /* The whole file, up to one byte more than a manifest may have. */
 static int read_file(const char *path, struct isola_buf *out, struct isola_err *err)
 {
-    struct stat st;
-    int code = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
-    if (fd < 0)
-        return fail_file(err, path, errno);
-    if (fstat(fd, &st) != 0) {
-        code = fail_file(err, path, errno);
-    } else if (!S_ISREG(st.st_mode)) {
-        code = isola_fail(err, ISOLA_EIO, "cannot read %s: not a regular file", path);
-    } else {
-        size_t room = ISOLA_MANIFEST_MAX + 1;
-        while (code == 0 && room > 0) {
-            uint8_t block[16384];
-            ssize_t n = read(fd, block, room < sizeof(block) ? room : sizeof(block));
-            if (n < 0)
-                code = fail_file(err, path, errno);
-            if (n <= 0)
-                break;
-            isola_buf_append(out, block, (size_t)n);
-            room -= (size_t)n;
-        }
-        if (code == 0 && out->failed)
-            code = isola_fail(err, ISOLA_ENOMEM, "cannot read %s: out of memory", path);
-    }
-    close(fd);
-    return code;
+    if (isola_file_read(path, ISOLA_MANIFEST_MAX + 1, out) == 0)
+        return 0;
+    return errno == EINVAL ? isola_fail(err, ISOLA_EIO, "cannot read %s: not a regular file", path)
+                           : fail_file(err, path, errno);
 }
 
 static bool is_below(const char *path, const char *dir)

@@ -122,6 +122,27 @@ test('packages', { concurrency: 2 }, async (t) => {
     assert.deepEqual([status, stderr, asked], [0, '', []]);
   });
 
+  await t.test('of services that run in DIR itself are installed there, with those for development', async (t) => {
+    const service = { 'isola.json': '{ "name": "n", "actors": { "S": { "module": "./a.js", "kind": "service" } } }', 'package.json': JSON.stringify({ name: 'n', dependencies: {}, devDependencies: { tiny: '^1.0.0' } }) };
+    const s = await setup(t, service);
+    const none = await s.deploy(['--link']);
+    assert.deepEqual([none.status, none.stderr, s.asked], [0, '', []], none.stderr);
+    fs.writeFileSync(path.join(s.dir, 'package.json'), JSON.stringify({ name: 'n', dependencies: { tiny: '^1.0.0' }, devDependencies: { other: 'npm:tiny@^1.0.0' } }));
+    const first = await s.deploy(['--link', '--json']);
+    assert.deepEqual([first.status, first.stderr], [0, 'ctl: installing packages with npm, as services run where they are edited\n']);
+    assert.deepEqual([JSON.parse(first.stdout).app, fs.readdirSync(path.join(s.dir, 'node_modules')).filter((n) => !n.startsWith('.')).sort()], ['n', ['other', 'tiny']]);
+    assert.equal(fs.existsSync(path.join(s.dir, 'node_modules/tiny/ran')), false);
+    const asked = s.asked.length;
+    assert.deepEqual([(await s.deploy(['--link'])).stderr, s.asked.length], ['', asked]);
+    // what cannot be had leaves nothing that looks like an installation
+    fs.rmSync(path.join(s.dir, 'node_modules'), { recursive: true });
+    fs.rmSync(path.join(s.dir, 'package-lock.json'));
+    fs.writeFileSync(path.join(s.dir, 'package.json'), JSON.stringify({ name: 'n', dependencies: { tiny: '^1.0.0', nowhere: '1' } }));
+    const failed = await s.deploy(['--link']);
+    assert.deepEqual([failed.status, fs.existsSync(path.join(s.dir, 'node_modules'))], [1, false]);
+    assert.match(failed.stderr, /ctl: npm cannot fetch the packages of .*app; `npm install` there tells more\n[^]*nowhere/);
+  });
+
   await t.test('cannot be fetched without npm', async (t) => {
     const { deploy } = await setup(t);
     const { status, stderr } = await deploy([], { PATH: '/nowhere' });

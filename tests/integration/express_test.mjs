@@ -2,34 +2,24 @@
 //
 // examples/express-users, as it is: an Express program that a real client uses, through a release that replaces another under load.
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { Cluster, ctlOk, freePort, until, whole } from './cluster.mjs';
+import { install } from './modules.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const cluster = new Cluster();
 let node, dir, port;
-
-/** Installs what `name` is and needs, from the packages the project has for its tests. */
-function install(name, from = join(root, 'package.json'), done = new Set()) {
-  let at = dirname(from);
-  while (!existsSync(join(at, 'node_modules', name, 'package.json'))) at = dirname(at);
-  const source = join(at, 'node_modules', name), target = source.replace(join(root, 'node_modules'), join(dir, 'node_modules'));
-  if (done.has(source)) return;
-  done.add(source);
-  cpSync(source, target, { recursive: true });
-  for (const needed of Object.keys(JSON.parse(readFileSync(join(source, 'package.json'), 'utf8')).dependencies ?? {})) install(needed, join(source, 'package.json'), done);
-}
 
 before(async () => {
   node = await cluster.node('east');
   port = await freePort();
   dir = join(cluster.dir, 'apps', 'express-users');
   cpSync(join(root, 'examples/express-users'), dir, { recursive: true });
-  install('express');
+  install(dir, 'express');
   // The port of the example is 3000, which another program may have.
   const text = readFileSync(join(dir, 'package.json'), 'utf8');
   writeFileSync(join(dir, 'package.json'), text.replace('"node server.js"', `"PORT=${port} node server.js"`));

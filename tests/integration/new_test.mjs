@@ -11,8 +11,9 @@ import { createInterface } from 'node:readline';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { Cluster, bin } from './cluster.mjs';
+import { Cluster, bin, freePort, until } from './cluster.mjs';
 import { ctl, scratch } from './ctl.mjs';
+import { install as installed } from './modules.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
 const templates = readdirSync(join(root, 'templates'), { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => e.name).sort();
@@ -82,6 +83,17 @@ describe('each template', { concurrency: false }, () => {
     rmSync(apps, { recursive: true, force: true });
   });
 
+  let port;
+  // What a template needs before it is deployed here: packages that a registry would give, a port that nobody has.
+  const before = {
+    async express(dir) {
+      installed(dir, 'express');
+      port = await freePort();
+      const text = readFileSync(join(dir, 'package.json'), 'utf8');
+      writeFileSync(join(dir, 'package.json'), text.replace('"node server.js"', `"PORT=${port} node server.js"`));
+    },
+  };
+
   // Makes and deploys it, as an app of another name than the template's, and says where it is.
   async function deployed(template) {
     node ??= await cluster.node('alone');
@@ -91,6 +103,7 @@ describe('each template', { concurrency: false }, () => {
     assert.ok(made.stdout.startsWith(`made ${name}, the app ${name}, from the template ${template}\n`), made.stdout);
     for (const file of readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()))
       assert.doesNotMatch(readFileSync(join(file.parentPath, file.name), 'utf8'), /\{\{|\}\}/, file.name);
+    await before[template]?.(dir);
     const done = await ctl(['deploy', dir, '--json'], { node: node.socket });
     assert.deepEqual([done.status, done.stderr], [0, ''], done.stdout);
     assert.equal(JSON.parse(done.stdout).app, name);
@@ -126,6 +139,15 @@ describe('each template', { concurrency: false }, () => {
       assert.deepEqual(await once(child, 'close'), [0, null]);
       assert.deepEqual((await actor('Room', 'lobby').ask('history')).map(({ who, text }) => [who, text]), [['bob', 'hi'], ['ada', 'hello, everybody']]);
       await assert.rejects(actor('Room', 'lobby').ask('say', 5), /two strings/);
+    },
+    async express({ types }) {
+      assert.deepEqual(types, ['Server']);
+      const get = async (path) => { const r = await fetch(`http://127.0.0.1:${port}${path}`); return [r.status, await r.json()]; };
+      assert.deepEqual((await until('it listens', () => get('/users').catch(() => undefined)))[1].map((user) => user.name), ['Ada', 'Grace']);
+      const made = await fetch(`http://127.0.0.1:${port}/users`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"Barbara"}' });
+      assert.deepEqual([made.status, made.headers.get('location')], [201, '/users/3']);
+      assert.deepEqual(await get('/users/3'), [200, { id: 3, name: 'Barbara' }]);
+      assert.equal((await get('/users/4'))[0], 404);
     },
     async pool({ types, actor }) {
       assert.deepEqual(types, ['Pool', 'Worker']);
