@@ -68,6 +68,21 @@ static void add_alive(struct isola__table *t, bool alive, const json_t *row, con
         isola__table_add(t, isola_slice_str("-"), ISOLA__DIM);
 }
 
+/* What a process has, "52 MB of 256 MB" if it has a bound. */
+static void add_memory(struct isola__table *t, bool alive, const json_t *row)
+{
+    char has[ISOLA__HUMAN_SIZE], may[ISOLA__HUMAN_SIZE], text[2 * ISOLA__HUMAN_SIZE + 8];
+    json_int_t limit = json_integer_value(json_object_get(row, "memory_limit"));
+    if (!alive || limit <= 0) {
+        add_alive(t, alive, row, "memory", BYTES);
+        return;
+    }
+    isola__human_bytes((uint64_t)json_integer_value(json_object_get(row, "memory")), has);
+    isola__human_bytes((uint64_t)limit, may);
+    snprintf(text, sizeof(text), "%s of %s", has, may);
+    isola__table_add(t, isola_slice_str(text), ISOLA__PLAIN);
+}
+
 /* When the next one of an actor's timers is due, from now. */
 static void add_next(struct isola__table *t, const json_t *row)
 {
@@ -255,7 +270,7 @@ static void list_services(const struct isola__cli *cli, const json_t **rows, siz
         add_number(&t, row, "pid", PLAIN_NUMBER);
         add_text(&t, row, "state");
         add_number(&t, row, "port", PLAIN_NUMBER);
-        add_alive(&t, alive, row, "memory", BYTES);
+        add_memory(&t, alive, row);
         add_alive(&t, alive, row, "cpu_ms", TIME);
         add_number(&t, row, "restarts", PLAIN_NUMBER);
         add_text(&t, row, "release");

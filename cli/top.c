@@ -48,6 +48,7 @@ struct row {
     char *node, *state;
     double cpu, rate; /* percent of a processor; messages a second */
     double mailbox, heap;
+    double limit; /* of the memory of a service; 0: none */
     uint64_t actors;
 };
 
@@ -182,6 +183,7 @@ static void count(struct row *row, const json_t *then, const json_t *now, double
     row->rate += grown(then, now, "turns") / seconds;
     row->mailbox += number(now, "mailbox");
     row->heap = heap > row->heap ? heap : row->heap;
+    row->limit = number(now, "memory_limit");
 }
 
 static char *copy(const json_t *object, const char *key)
@@ -330,6 +332,19 @@ static void add_bytes(struct isola__table *table, double v)
     isola__table_add(table, isola_slice_str(text), ISOLA__PLAIN);
 }
 
+/* "52 MB of 256 MB", of a service that has a bound. */
+static void add_memory(struct isola__table *table, double v, double limit)
+{
+    char has[ISOLA__HUMAN_SIZE], may[ISOLA__HUMAN_SIZE];
+    if (limit <= 0) {
+        add_bytes(table, v);
+        return;
+    }
+    isola__human_bytes((uint64_t)v, has);
+    isola__human_bytes((uint64_t)limit, may);
+    add(table, "%s of %s", has, may);
+}
+
 static void add_rate(struct isola__table *table, double v)
 {
     add(table, v >= 9.95 || v < 0.05 ? "%.0f" : "%.1f", v);
@@ -366,7 +381,7 @@ static void draw_actors(const struct top *t, const struct rows *actors, size_t m
         add_percent(&table, row->cpu);
         add_rate(&table, row->rate);
         add(&table, "%.0f", row->mailbox);
-        add_bytes(&table, row->heap);
+        add_memory(&table, row->heap, t->types ? 0 : row->limit);
         if (t->types) {
             add(&table, "%" PRIu64, row->actors);
             continue;

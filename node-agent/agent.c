@@ -43,6 +43,7 @@ void isola__agent_host_stopped(struct isola__agent *agent)
     uv_close((uv_handle_t *)&agent->host.timer, NULL);
     isola__clients_close(&agent->clients);
     isola__asks_close(&agent->asks);
+    isola__services_close(&agent->services);
     isola__logs_close(&agent->logs);
     isola__notify_close(&agent->notify);
 }
@@ -79,7 +80,7 @@ void isola__agent_check_ready(struct isola__agent *agent)
         return;
     agent->state = ISOLA_AGENT_READY;
     isola__host_check_open(&agent->host);
-    isola__services_begin(&agent->services, agent);
+    isola__services_begin(&agent->services);
     printf("node-agent %s is ready: socket %s%s%s\n", agent->opt.name, agent->opt.socket,
            agent->url != NULL ? ", mesh " : "", agent->url != NULL ? agent->url : "");
     if (fflush(stdout) != 0)
@@ -331,6 +332,7 @@ static void start(struct isola__agent *agent)
     rc = rc ? rc : uv_signal_start(&agent->sigint, on_signal, SIGINT);
     ISOLA_CHECK(rc == 0);
     isola__asks_init(&agent->asks, loop);
+    isola__services_init(&agent->services, agent);
     agent->clients.agent = agent;
     isola__members_init(&agent->members, agent);
     isola__host_init(&agent->host, agent);

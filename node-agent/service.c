@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "node-agent/agent.h"
+#include "node-agent/service_bounds.h"
 #include "node-agent/service_health.h"
 #include "node-agent/service_log.h"
 #include "node-agent/service_start.h"
@@ -33,8 +34,9 @@ struct isola__program {
     char address[ISOLA_ADDRESS_MAX + 1];
     uv_process_t process;
     uv_pipe_t out, err, channel;
-    uv_timer_t timer;           /* by state: to be ready, or to be killed */
-    uv_timer_t pulse;           /* the next look at its health */
+    uv_timer_t timer; /* by state: to be ready, or to be killed */
+    uv_timer_t pulse; /* the next look at its health */
+    struct isola__bounds bounds;
     struct isola__health *look; /* under way, or NULL */
     unsigned health_port;       /* where it is asked; 0: it does not listen yet */
     int listens;                /* a duplicate of its socket that does, or -1 */
@@ -81,6 +83,8 @@ static void explain(struct isola__program *p)
     const char *said = p->log.last;
     int sig = p->signal;
     unsigned port = p->def->type->service->port;
+    if (isola__bounds_explain(&p->bounds, sig, said, p->why, sizeof(p->why)))
+        return;
     if (p->ill)
         snprintf(p->why, sizeof(p->why), "it was not well %u times in a row (\"health\"): %s",
                  p->unwell, p->illness);
@@ -120,6 +124,7 @@ static void on_closed(uv_handle_t *handle)
     explain(p);
     p->ops->ended(p, p->why);
     drop_socket(p);
+    isola__bounds_end(&p->bounds);
     isola__service_def_unref(p->def);
     isola_buf_free(&p->message);
     free(p);
@@ -153,6 +158,7 @@ static void set_timer(struct isola__program *p, uint64_t ms)
 static void kill_group(const struct isola__program *p)
 {
     (void)kill(-p->process.pid, SIGKILL);
+    isola__bounds_kill(&p->bounds);
 }
 
 static void stop_looking(struct isola__program *p)
@@ -361,7 +367,9 @@ static int spawn(struct isola__program *p, unsigned number, const struct isola__
     char *launcher = isola__host_executable();
     if (launcher == NULL)
         return uv_translate_sys_error(errno);
-    char **args = isola__service_args(p->def, launcher);
+    char *words[3];
+    isola__bounds_words(&p->bounds, number, words);
+    char **args = isola__service_args(p->def, launcher, words);
     bool given = before != NULL && before->listens >= 0 &&
                  before->def->type->service->port == p->def->type->service->port;
     char **env =
@@ -396,6 +404,7 @@ static void on_unused_closed(uv_handle_t *handle)
     struct isola__program *p = handle->data;
     if (--p->handles > 0)
         return;
+    isola__bounds_end(&p->bounds);
     isola__service_def_unref(p->def);
     free(p);
 }
@@ -458,6 +467,10 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
     struct isola__program *p = make(agent, def, number);
     p->ops = ops;
     p->arg = arg;
+    if (isola__bounds_make(&p->bounds, agent, s, p->address, err) != 0) {
+        discard(p);
+        return NULL;
+    }
     int rc = spawn(p, number, before);
     if (rc != 0) {
         isola_fail(err, ISOLA_EIO, "it cannot be started: %s", uv_strerror(rc));
@@ -465,6 +478,7 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
         return NULL;
     }
     p->alive = true;
+    isola__bounds_begin(&p->bounds, p->process.pid);
     rc = uv_read_start((uv_stream_t *)&p->out, on_alloc, on_output);
     rc = rc ? rc : uv_read_start((uv_stream_t *)&p->err, on_alloc, on_output);
     rc = rc ? rc : uv_read_start((uv_stream_t *)&p->channel, on_alloc, on_channel);
@@ -517,5 +531,7 @@ struct isola__program_use isola__program_use(const struct isola__program *p)
         use.cpu_ms = (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
         use.memory = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
     }
+    uint64_t bounded = p->alive ? isola__bounds_memory(&p->bounds) : 0;
+    use.memory = bounded != 0 ? bounded : use.memory;
     return use;
 }

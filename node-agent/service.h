@@ -43,7 +43,8 @@ enum isola__program_state { ISOLA_PROGRAM_STARTING, ISOLA_PROGRAM_READY, ISOLA_P
 
 /* What there is to see of it. */
 struct isola__program_use {
-    uint64_t memory; /* bytes that are resident; 0: not known */
+    uint64_t memory; /* bytes that are resident, or, of one that is bounded, that count for its
+                        bound, of its children too; 0: not known */
     uint64_t cpu_ms; /* CPU time it has had, all threads together */
 };
 

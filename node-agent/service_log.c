@@ -135,8 +135,10 @@ static void keep_failure(struct isola__service_log *log, struct isola_slice line
     while (word < line.len &&
            (line.data[word] == '_' || (unsigned)(line.data[word] | 32) - 'a' < 26u))
         word++;
-    if (word < 5 || word == line.len || memcmp(line.data + word - 5, "Error", 5) != 0 ||
-        (line.data[word] != ':' && line.data[word] != ' '))
+    bool thrown = word >= 5 && word < line.len && memcmp(line.data + word - 5, "Error", 5) == 0 &&
+                  (line.data[word] == ':' || line.data[word] == ' ');
+    bool fatal = line.len > 12 && memcmp(line.data, "FATAL ERROR:", 12) == 0; /* V8's */
+    if (!thrown && !fatal)
         return;
     struct isola_slice cut = isola_slice_cut(line, sizeof(log->last) - 1);
     memcpy(log->last, cut.data, cut.len);

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/path.h"
+#include "node-agent/service_bounds.h"
 
 struct list {
     char **items;
@@ -76,13 +77,19 @@ static void add_sandbox(struct list *l, const struct isola__service_def *def)
         add(l, isola_strdup("--allow-net"));
 }
 
-char **isola__service_args(const struct isola__service_def *def, const char *launcher)
+char **isola__service_args(const struct isola__service_def *def, const char *launcher,
+                           char *const words[3])
 {
     const struct isola_manifest_service *s = def->type->service;
+    unsigned heap = isola__bounds_heap(s);
     struct list l = {0};
     add(&l, isola_strdup(launcher));
     add(&l, isola_strdup("--service"));
     add(&l, isola_format("%d", (int)getpid()));
+    for (size_t i = 0; i < 3; i++)
+        add(&l, words[i]);
+    if (heap != 0)
+        add(&l, isola_format("--max-old-space-size=%u", heap));
     if (s->env_file != NULL)
         add(&l, isola_format("--env-file=%s", s->env_file));
     if (s->sandbox)

@@ -7,8 +7,10 @@
 
 #include "node-agent/service.h"
 
-/* A list that ends with NULL; the caller frees it as below. */
-ANY_THREAD char **isola__service_args(const struct isola__service_def *def, const char *launcher);
+/* A list that ends with NULL; the caller frees it as below. `words`, which it takes, are those of
+ * isola__bounds_words. */
+ANY_THREAD char **isola__service_args(const struct isola__service_def *def, const char *launcher,
+                                      char *const words[3]);
 /* The same of NAME=VALUE. Of the agent's own environment there is little in it: PATH, HOME, TZ,
  * LANG, and what the manifest's permissions name. `socket`: the agent's.
  * `listen`: the address of the socket that it is given as descriptor 4, or NULL. */

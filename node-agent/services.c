@@ -453,10 +453,23 @@ static void begin_each(const struct isola_release *r, void *arg)
     isola__services_release(arg, r);
 }
 
-void isola__services_begin(struct isola__services *services, struct isola__agent *agent)
+void isola__services_init(struct isola__services *services, struct isola__agent *agent)
 {
-    struct isola_err err;
     services->agent = agent;
+    isola__cgroups_open(&services->cgroups, "/proc");
+    isola__memory_watch_init(&services->watch, &agent->loop);
+}
+
+void isola__services_close(struct isola__services *services)
+{
+    isola__cgroups_close(&services->cgroups);
+    isola__memory_watch_close(&services->watch);
+}
+
+void isola__services_begin(struct isola__services *services)
+{
+    const struct isola__agent *agent = services->agent;
+    struct isola_err err;
     services->begun = true;
     if (isola_catalog_each(agent->catalog, begin_each, services, &err) != 0)
         isola_log(ISOLA_LOG_ERROR, "not all services could be started: %s", err.text);
@@ -503,7 +516,8 @@ static void row(const struct place *place, struct isola_buf *out)
     const struct isola__service_def *def = p != NULL ? isola__program_def(p) : s->def;
     if (p != NULL)
         use = isola__program_use(p);
-    isola_mp_map(out, place->failure[0] != '\0' ? 11 : 10);
+    const struct isola_manifest_service *m = def->type->service;
+    isola_mp_map(out, 10 + (place->failure[0] != '\0') + (m->memory != 0) + (m->millicpus != 0));
     isola_mp_kstr(out, "address", address);
     isola_mp_kstr(out, "isolation", "process");
     isola_mp_kstr(out, "node", s->services->agent->opt.name);
@@ -515,12 +529,16 @@ static void row(const struct place *place, struct isola_buf *out)
     else
         isola_mp_nil(out);
     isola_mp_cstr(out, "port");
-    if (def->type->service->port != 0)
-        isola_mp_uint(out, def->type->service->port);
+    if (m->port != 0)
+        isola_mp_uint(out, m->port);
     else
         isola_mp_nil(out);
     isola_mp_kuint(out, "memory", use.memory);
+    if (m->memory != 0)
+        isola_mp_kuint(out, "memory_limit", m->memory);
     isola_mp_kuint(out, "cpu_ms", use.cpu_ms);
+    if (m->millicpus != 0)
+        isola_mp_kuint(out, "millicpus", m->millicpus);
     isola_mp_kuint(out, "restarts", place->restarts);
     if (place->failure[0] != '\0')
         isola_mp_kstr(out, "failure", place->failure);

@@ -19,7 +19,9 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "node-agent/cgroup.h"
 #include "node-agent/conn.h"
+#include "node-agent/service_memory.h"
 
 struct isola_release;
 struct isola__service;
@@ -27,14 +29,20 @@ struct isola__service;
 struct isola__services {
     struct isola__agent *agent;
     struct isola__service *first;
-    unsigned places; /* that are not freed */
-    bool begun;      /* the node is ready */
+    unsigned places;                  /* that are not freed */
+    struct isola__cgroups cgroups;    /* what holds their memory and CPU time, */
+    struct isola__memory_watch watch; /* or looks at the former */
+    bool begun;                       /* the node is ready */
     bool stopping;
 };
 
+/* Before the agent has children: takes its control group, if it may. */
+LOOP_THREAD void isola__services_init(struct isola__services *services, struct isola__agent *agent);
+/* Nothing of them is left. */
+LOOP_THREAD void isola__services_close(struct isola__services *services);
+
 /* The node is ready: starts what its current releases have. */
-LOOP_THREAD void isola__services_begin(struct isola__services *services,
-                                       struct isola__agent *agent);
+LOOP_THREAD void isola__services_begin(struct isola__services *services);
 /* This release is its app's current one: its services run, in the directory that it is a link to,
  * or in one into which its files are unpacked first. Of what has the same content nothing changes,
  * unless it is a link: what is there may be other than it was. */

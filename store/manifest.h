@@ -45,6 +45,8 @@ struct isola_manifest_service {
     uint32_t health_failures;                    /* in a row end it; default 3 */
     bool sandbox;                                /* under the permission model of Node.js */
     uint64_t stop_ms;                            /* from SIGTERM to SIGKILL; default 10 s */
+    uint64_t memory;                             /* bytes an instance may have; 0: any */
+    uint32_t millicpus;                          /* thousandths of a processor it may use; 0: any */
 };
 #define ISOLA_MANIFEST_INSTANCES 1024
 

@@ -13,12 +13,12 @@
 #define LIST_MAX 256
 #define TEXT_MAX 32768u
 
-static const char *const keys[] = {"module",       "isolation", "kind",     "args",
-                                   "env",          "envFile",   "nodeArgs", "instances",
-                                   "port",         "restart",   "logRate",  "stopTimeout",
-                                   "startTimeout", "health",    "sandbox",  NULL};
+static const char *const keys[] = {
+    "module",       "isolation", "kind",    "args",    "env",     "envFile",
+    "nodeArgs",     "instances", "port",    "restart", "logRate", "stopTimeout",
+    "startTimeout", "health",    "sandbox", "memory",  "cpus",    NULL};
 static const char *const health_keys[] = {"path", "every", "timeout", "failures", NULL};
-static const char *const later_keys[] = {"memory", "cpus", "labels", "replicas", NULL};
+static const char *const later_keys[] = {"labels", "replicas", NULL};
 
 static int fail_type(struct isola__manifest_reader *r, const json_t *v, const char *what)
 {
@@ -266,6 +266,18 @@ static int read_health(struct isola__manifest_reader *r, const json_t *object,
     return 0;
 }
 
+/* In thousandths of a processor. */
+static int read_cpus(struct isola__manifest_reader *r, const json_t *v, uint32_t *out)
+{
+    if (v == NULL)
+        return 0;
+    double n = json_number_value(v);
+    if (!json_is_number(v) || !(n >= 0.01 && n <= 1024))
+        return fail_type(r, v, "a number of processors from 0.01 to 1024, such as 0.5 or 2");
+    *out = (uint32_t)(n * 1000 + 0.5);
+    return 0;
+}
+
 int isola__manifest_service(struct isola__manifest_reader *r, const json_t *object,
                             struct isola_manifest_service **out)
 {
@@ -289,6 +301,8 @@ int isola__manifest_service(struct isola__manifest_reader *r, const json_t *obje
     FIELD(isola__manifest_duration(r, v, "0ms", "1h", &s->stop_ms), "stopTimeout");
     FIELD(read_health(r, v, s), "health");
     FIELD(isola__manifest_bool(r, v, &s->sandbox), "sandbox");
+    FIELD(isola__manifest_size(r, v, "64MB", "1024GB", &s->memory), "memory");
+    FIELD(read_cpus(r, v, &s->millicpus), "cpus");
     return 0;
 }
 

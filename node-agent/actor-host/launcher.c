@@ -13,11 +13,13 @@
  *
  * And isola-pages.so is loaded into it, for more isolates to fit in it (pages.c).
  *
- * `actor-host --service PID ARGUMENT…` becomes a plain Node.js instead, with service/preload.cjs
- * loaded before the program: a service of the agent PID (docs/services.md), which ends with it.
+ * `actor-host --service PID GROUP PROCESSORS DATA ARGUMENT…` becomes a plain Node.js instead, with
+ * service/preload.cjs loaded before the program: a service of the agent PID (docs/services.md),
+ * which ends with it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +28,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -87,7 +90,67 @@ static void preload(void)
 }
 #endif
 
-/* Becomes a service, of which argv[3] is the first argument; returns when that fails. */
+/* Into the control group of this directory. */
+static bool enter_group(const char *dir)
+{
+    char *path = isola_format("%s/cgroup.procs", dir);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, "0", 1) == 1;
+    if (!done)
+        fprintf(stderr, "actor-host: cannot enter the control group %s: %s\n", dir,
+                strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return done;
+}
+
+/* "FIRST:N": of the processors it may use it keeps N, beginning with that one and around. */
+static bool keep_processors(const char *which)
+{
+    unsigned first, n;
+    cpu_set_t all, kept;
+    int cpus[CPU_SETSIZE];
+    unsigned have = 0;
+    if (sscanf(which, "%u:%u", &first, &n) != 2 || sched_getaffinity(0, sizeof(all), &all) != 0) {
+        fprintf(stderr, "actor-host: cannot tell its processors: %s\n", strerror(errno));
+        return false;
+    }
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &all))
+            cpus[have++] = i;
+    if (n >= have)
+        return true;
+    CPU_ZERO(&kept);
+    for (unsigned i = 0; i < n; i++)
+        CPU_SET(cpus[(first + i) % have], &kept);
+    if (sched_setaffinity(0, sizeof(kept), &kept) == 0)
+        return true;
+    fprintf(stderr, "actor-host: cannot be kept on %u processors: %s\n", n, strerror(errno));
+    return false;
+}
+
+static bool limit_data(const char *bytes)
+{
+    rlim_t n = strtoull(bytes, NULL, 10);
+    struct rlimit now, limit = {.rlim_cur = n, .rlim_max = n};
+    if (getrlimit(RLIMIT_DATA, &now) == 0 && now.rlim_max < n) /* it has less already */
+        return true;
+    if (setrlimit(RLIMIT_DATA, &limit) == 0)
+        return true;
+    fprintf(stderr, "actor-host: its data cannot be limited: %s\n", strerror(errno));
+    return false;
+}
+
+/* What bounds it, as node-agent/service_bounds.c says it: each empty, if there is none. */
+static bool take_bounds(char **words)
+{
+    return (words[0][0] == '\0' || enter_group(words[0])) &&
+           (words[1][0] == '\0' || keep_processors(words[1])) &&
+           (words[2][0] == '\0' || limit_data(words[2]));
+}
+
+/* Becomes a service, of which argv[6] is the first argument; returns when that fails. */
 static void run_service(const char *node, int argc, char **argv)
 {
     char pid[24];
@@ -97,7 +160,7 @@ static void run_service(const char *node, int argc, char **argv)
         free(before);
         return;
     }
-    if (getppid() != atoi(argv[2])) { /* it has ended meanwhile */
+    if (getppid() != atoi(argv[2]) || !take_bounds(argv + 3)) { /* or it has ended meanwhile */
         free(before);
         return;
     }
@@ -106,8 +169,8 @@ static void run_service(const char *node, int argc, char **argv)
     char **args = isola_zalloc((size_t)(argc + 2) * sizeof(*args));
     args[0] = (char *)(uintptr_t)node;
     args[1] = isola_format("--require=%s", before);
-    for (int i = 3; i < argc; i++)
-        args[i - 1] = argv[i];
+    for (int i = 6; i < argc; i++)
+        args[i - 4] = argv[i];
     execv(node, args);
     fprintf(stderr, "actor-host: cannot run %s: %s; `make build` installs it\n", node,
             strerror(errno));
@@ -128,7 +191,7 @@ int main(int argc, char **argv)
         free(script);
         return 1;
     }
-    if (argc > 3 && strcmp(argv[1], "--service") == 0) {
+    if (argc > 6 && strcmp(argv[1], "--service") == 0) {
         run_service(node, argc, argv);
         free(script);
         free(node);

@@ -50,7 +50,8 @@ static void reads_services(void **state)
         "    \"env\": { \"B\": \"2=3\", \"A\": \"\" }, \"envFile\": \"./.env\", \"port\": 8080,"
         "    \"nodeArgs\": [\"--import=./a/../setup.js\", \"--conditions=dev\", \"--expose-gc\"],"
         "    \"instances\": \"cpus\", \"stopTimeout\": \"0ms\", \"startTimeout\": \"2m\","
-        "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true,"
+        "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true, \"memory\": "
+        "\"256MB\", \"cpus\": 0.5,"
         "    \"health\": { \"path\": \"/healthz?a=1\", \"every\": \"1s\", \"timeout\": \"10ms\", "
         "\"failures\": 2 } },"
         "  \"Job\": { \"module\": \"job.js\", \"isolation\": \"process\" } } }");
@@ -73,6 +74,8 @@ static void reads_services(void **state)
     assert_int_equal(s->instances, 0);
     assert_int_equal(s->stop_ms, 0);
     assert_int_equal(s->start_ms, 120000);
+    assert_int_equal(s->memory, 256 << 20);
+    assert_int_equal(s->millicpus, 500);
     assert_int_equal(t->life.restarts, 1);
     assert_int_equal(t->log_rate, 5);
     assert_true(s->sandbox);
@@ -374,12 +377,19 @@ static const struct {
                                     "\"module\", \"isolation\", \"kind\", "
                                     "\"args\", \"env\", \"envFile\", \"nodeArgs\", \"instances\", "
                                     "\"port\", \"restart\", \"logRate\", "
-                                    "\"stopTimeout\", \"startTimeout\", \"health\", \"sandbox\""},
+                                    "\"stopTimeout\", \"startTimeout\", \"health\", \"sandbox\", "
+                                    "\"memory\", \"cpus\""},
     {SERVICE("\"isolation\": \"shared\""),
      "isola.json:4:17: actors.Api.isolation: a service runs in a process of its own: leave this "
      "out, or say \"process\"; not shared"},
-    {SERVICE("\"memory\": \"1GB\""),
-     "isola.json:4:4: actors.Api.memory: not supported by this release"},
+    {SERVICE("\"labels\": {}"), "isola.json:4:4: actors.Api.labels: not supported by this release"},
+    {SERVICE("\"memory\": \"63MB\""),
+     "isola.json:4:14: actors.Api.memory: must be a size such as \"64MB\" (B, KB, MB, GB), from "
+     "\"64MB\" to \"1024GB\", not \"63MB\""},
+    {SERVICE("\"cpus\": 0"), "isola.json:4:12: actors.Api.cpus: must be a number of processors "
+                             "from 0.01 to 1024, such as 0.5 or 2, not 0"},
+    {SERVICE("\"cpus\": \"1\""), "isola.json:4:12: actors.Api.cpus: must be a number of processors "
+                                 "from 0.01 to 1024, such as 0.5 or 2, not \"1\""},
     {SERVICE("\"sandbox\": 1"),
      "isola.json:4:15: actors.Api.sandbox: must be true or false, not 1"},
     {SERVICE("\"health\": {\"path\": \"/\"}"),
