@@ -6,8 +6,10 @@
 // Making one: an isolate is made from the platform snapshot, the module is loaded in it under
 // watch, and what then lies on its heap is written down. The module runs once for all isolates that
 // start from the image, so it must do nothing that is to happen, or may turn out otherwise, in each
-// of them: what it sends, logs, sets timers for, and whether it looks at the clock or at random
-// numbers, is noticed here or in lib/runtime/watch.js, and there is no image then.
+// of them: what it sends, logs, sets timers for, and whether it takes random numbers, is noticed
+// here or in lib/runtime/watch.js, and there is no image then. The clock it may look at: what it
+// keeps is the time at which it was loaded, as it says. (lodash does so while it loads, and has
+// no use for what it sees.)
 //
 // Not all that a script can make can be written down (an Intl formatter cannot), and V8 ends the
 // process over it: images are made in processes of their own (isola_v8_prepare), which a script may
@@ -15,6 +17,7 @@
 //
 // An image is good for processes of the same program, V8, flags and hash seed: isola_v8_key names
 // them. V8 does not check an image it starts from: whoever keeps one guards its bytes.
+#include "actors/v8/code.hh"
 #include "actors/v8/natives.hh"
 
 #include <cstring>
@@ -26,25 +29,12 @@ namespace isola
 namespace
 {
 
-// A module's code, which V8 reads where it is.
-class CodeText final : public v8::String::ExternalOneByteStringResource
-{
-  public:
-    explicit CodeText(Slice code) : code_(code) {}
-    const char *data() const override { return reinterpret_cast<const char *>(code_.data); }
-    size_t length() const override { return code_.len; }
-    void Dispose() override {} // its owner outlives the isolate
-
-  private:
-    Slice code_;
-};
-
-std::vector<intptr_t> references_with(v8::String::ExternalOneByteStringResource *text)
+std::vector<intptr_t> references_with(const Code &code)
 {
     std::vector<intptr_t> all;
     for (const intptr_t *r = platform_references(); *r != 0; r++)
         all.push_back(*r);
-    all.push_back(reinterpret_cast<intptr_t>(text));
+    all.push_back(code.reference());
     all.push_back(0);
     return all;
 }
@@ -125,8 +115,8 @@ isola_v8_ops watching_ops()
     return ops;
 }
 
-// What stands in for Date, Date.now and Math.random while the module loads has gone again, unless
-// the module has kept it: then it stays, so that it goes on being the same as the global one.
+// What stands in for Math.random while the module loads has gone again, unless the module has kept
+// it: then it stays, so that it goes on being the same as the global one.
 bool unwatch(isola_js *js)
 {
     v8::Isolate *isolate = js->isolate();
@@ -302,19 +292,6 @@ void touch(isola_v8 *v, const char *what)
         v->touched = what;
 }
 
-v8::Local<v8::String> code_text(isola_js *js, Slice code)
-{
-    v8::Local<v8::String> s;
-    if (code.len > static_cast<size_t>(v8::String::kMaxLength) || !ascii_only(code))
-        return text(js->isolate(), code);
-    auto *resource = js->v->code != nullptr ? js->v->code : new CodeText(code);
-    if (resource != js->v->code)
-        js->v->texts.emplace_back(resource);
-    if (!v8::String::NewExternalOneByte(js->isolate(), resource).ToLocal(&s))
-        return v8::String::Empty(js->isolate());
-    return s;
-}
-
 } // namespace isola
 
 using namespace isola;
@@ -322,13 +299,13 @@ using namespace isola;
 struct isola_v8_image {
     isola_v8_image(Slice bytes, Slice code)
         : data(new char[bytes.len]), text(code),
-          references(references_with(&text)), blob{data.get(), static_cast<int>(bytes.len)}
+          references(references_with(text)), blob{data.get(), static_cast<int>(bytes.len)}
     {
         memcpy(data.get(), bytes.data, bytes.len);
         unify_read_only(data.get(), bytes.len);
     }
     std::unique_ptr<char[]> data;
-    CodeText text;
+    Code text;
     std::vector<intptr_t> references;
     v8::StartupData blob;
 };
@@ -366,8 +343,8 @@ void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct i
     // As in the platform snapshot; and the collection of garbage keeps what is compiled.
     v8::V8::SetFlagsFromString("--no-sparkplug --no-flush-bytecode");
     static const isola_v8_ops ops = watching_ops();
-    CodeText code_of(code);
-    std::vector<intptr_t> references = references_with(&code_of);
+    Code code_of(code);
+    std::vector<intptr_t> references = references_with(code_of);
     isola_v8 v{&ops, &v, make_tasks(&ops, &v)};
     v.code = &code_of;
     v8::Isolate::CreateParams params = platform_params();

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "actors/v8/code.hh"
 #include "actors/v8/limits.hh"
 #include "actors/v8/lone.hh"
 #include "actors/v8/realm.h"
@@ -92,11 +93,11 @@ struct isola_v8 {
     // A snapshot is made of it: the module it loads, how that went, and what it did that must not
     // be in the snapshot.
     bool making = false;
-    v8::String::ExternalOneByteStringResource *code = nullptr;
+    const isola::Code *code = nullptr;
     enum class Loaded { No, Yes, Failed } loaded = Loaded::No;
     std::string touched{};
     // The texts of its modules, which its heap refers to.
-    std::vector<std::unique_ptr<v8::String::ExternalOneByteStringResource>> texts{};
+    std::vector<std::unique_ptr<isola::Code>> texts{};
     v8::Global<v8::Context> context{};
     v8::Global<v8::Function> hooks[isola::HOOK_COUNT]{};
     v8::Global<v8::Symbol> address_symbol{};
@@ -309,12 +310,12 @@ bool load_module(isola_js *js, const ModuleText &text, v8::Local<v8::Module> *mo
 // Makes `exports` the module of that name. False: thrown.
 bool add_builtin(isola_js *js, const std::string &name, v8::Local<v8::Object> exports);
 
+// code.cc: the code of a module (of UTF-8 that outlives the isolate) as a string.
+v8::Local<v8::String> code_text(isola_js *js, Slice code);
+
 // image.cc
 const v8::StartupData *image_blob(const isola_v8_image *image);
 const intptr_t *image_references(const isola_v8_image *image);
-// The code of a module as a string whose bytes are not copied, if it is ASCII; `code` outlives the
-// isolate.
-v8::Local<v8::String> code_text(isola_js *js, Slice code);
 // Something that must not be in an image was done.
 void touch(isola_v8 *v, const char *what);
 
