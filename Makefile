@@ -47,6 +47,7 @@ run: build
 	@KEEP=$(KEEP) $(NODE) examples/airports/run.mjs
 
 test: build
+	@scripts/setup.sh test
 	$(call make-all,build,default)
 	@ctest --preset default
 
@@ -72,6 +73,7 @@ net: build
 # Everything with sanitizers. AddressSanitizer goes into the actor-host's Node.js too; ThreadSanitizer cannot, so that leaves
 # out what needs one.
 asan tsan: setup
+	@scripts/setup.sh test
 	$(call make-all,build-$@,$@)
 	@ctest --preset $@ --label-exclude '^$(if $(filter tsan,$@),(js|lint),lint)$$'
 

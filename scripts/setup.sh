@@ -3,6 +3,7 @@
 #
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
+# `setup.sh test` installs the packages of the programs that the tests deploy, too, each beside its program: tests/programs, examples.
 # `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd and Moleculer into tests/bench/peers.
 # `setup.sh deb` installs what finds out what the Debian package depends on.
 # `setup.sh fuzz` installs clang, too, whose libFuzzer drives `make fuzz`.
@@ -157,23 +158,36 @@ if ! current; then
     fi
 fi
 
-# --- the benchmarks' npm packages, apart from the rest ---
+# --- npm packages of programs of their own, apart from the rest ---
 
-# peer NAME
-peer() {
-    dir=tests/bench/peers/$1
-    sum="$(cat $dir/package.json $dir/package-lock.json | sha256sum) $arch"
-    [ "$(cat $dir/node_modules/.isola-lock 2>/dev/null)" != "$sum" ] || return 0
-    say "a peer of the benchmarks into $dir/node_modules (npm ci): $1"
+# apart DIR WHAT: those of DIR/package-lock.json into DIR/node_modules
+apart() {
+    dir=$1
+    stamp=node_modules/.isola-locks/$(printf '%s' "$dir" | tr / -)
+    sum="$(cat "$dir/package.json" "$dir/package-lock.json" | sha256sum) $arch"
+    [ ! -d "$dir/node_modules" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ] || return 0
+    exec 9<"$dir/package-lock.json"
+    flock 9 # as above
+    [ ! -d "$dir/node_modules" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ] || return 0
+    say "$2 into $dir/node_modules (npm ci)"
     log=${log:-$(mktemp)}
-    (cd $dir && npm ci --loglevel=error) >"$log" 2>&1 || {
+    (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error) >"$log" 2>&1 || {
         head -n 15 "$log" >&2
         die "npm ci in $dir failed: see above"
     }
-    printf '%s' "$sum" >$dir/node_modules/.isola-lock
+    mkdir -p node_modules/.isola-locks
+    printf '%s' "$sum" >"$stamp"
 }
 
-if [ "$what" = bench ]; then
-    peer workerd
-    peer moleculer
-fi
+case "$what" in
+bench)
+    for dir in tests/bench/peers/*/; do
+        apart "${dir%/}" 'a peer of the benchmarks'
+    done
+    ;;
+test)
+    for lock in tests/programs/*/package-lock.json examples/*/package-lock.json; do
+        apart "${lock%/package-lock.json}" 'packages of a program that the tests deploy'
+    done
+    ;;
+esac
