@@ -37,16 +37,25 @@ export class Program {
     const from = join(root, source);
     if (!existsSync(join(from, 'node_modules')))
       throw new Error(`the packages of ${source} are not installed: run scripts/setup.sh test`);
-    p.node = await p.cluster.node('east');
-    p.port = await freePort();
-    p.dir = join(p.cluster.dir, 'apps', basename(source));
-    const modules = join(from, 'node_modules');
-    cpSync(from, p.dir, { recursive: true, filter: (path) => path !== modules });
-    await linkAll(modules, join(p.dir, 'node_modules')).catch(() => cpSync(modules, join(p.dir, 'node_modules'), { recursive: true, verbatimSymlinks: true }));
-    // The port that it is written for may be another program's.
-    p.change('package.json', (text) => text.replace('"start": "', `"start": "PORT=${p.port} `));
-    if (existsSync(join(p.dir, 'isola.json'))) p.change('isola.json', (text) => text.replace(`"port": ${PORT}`, `"port": ${p.port}`));
+    try {
+      await p.#copy(from);
+      p.node = await p.cluster.node('east');
+    } catch (error) {
+      p.cluster.kill();
+      throw error;
+    }
     return p;
+  }
+
+  async #copy(from) {
+    this.port = await freePort();
+    this.dir = join(this.cluster.dir, 'apps', basename(from));
+    const modules = join(from, 'node_modules'), own = join(this.dir, 'node_modules');
+    cpSync(from, this.dir, { recursive: true, filter: (path) => path !== modules });
+    await linkAll(modules, own).catch(() => cpSync(modules, own, { recursive: true, verbatimSymlinks: true }));
+    // The port that it is written for may be another program's.
+    if (existsSync(join(this.dir, 'isola.json'))) this.change('isola.json', (text) => text.replace(`"port": ${PORT}`, `"port": ${this.port}`));
+    else this.change('package.json', (text) => text.replace('"start": "', `"start": "PORT=${this.port} `));
   }
 
   end() { return this.cluster.end(); }
