@@ -536,7 +536,7 @@ void isola__actor_end(struct isola_actor *a)
     }
     set_state(a, ISOLA_ACTOR_STARTING);
     bool here = h->ops->locate(h->arg, a->address) == 0;
-    const struct isola_type *type = here ? isola__type_find(h, &a->at, NULL) : NULL;
+    const struct isola_type *type = here ? isola__type_find(h, &a->at, false, NULL) : NULL;
     if (type == NULL) {
         /* It lives elsewhere now: what waits goes after it. Or its type is gone: what waits is told
          * so. */

@@ -236,7 +236,7 @@ void isola__directory_post(struct isola_host *h, struct isola_mail *mail)
         struct isola_address at;
         const struct isola_type *type = NULL;
         if (isola_address_parse(mail->dst, &at, &err) == 0)
-            type = isola__type_find(h, &at, &err);
+            type = isola__type_find(h, &at, mail->src.len == 0, &err);
         if (type == NULL) {
             pthread_mutex_unlock(&shard->lock);
             isola__directory_refuse(h, mail, err.code, err.text);

@@ -62,9 +62,9 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
 struct isola_release_rt *isola__release_ref(struct isola_release_rt *r);
 void isola__release_unref(struct isola_release_rt *r);
 /* The current type of an address, with a reference to its release; NULL and an error sentence when
- * there is none. */
+ * there is none: one that names the app which was probably meant, when that may be `told`. */
 const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
-                                          struct isola_err *err);
+                                          bool told, struct isola_err *err);
 
 /* --- permissions (permit.c) --- */
 

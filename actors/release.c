@@ -4,6 +4,7 @@
  * one of each app, every actor and realm one to its own.
  */
 #include "actors/internal.h"
+#include "base/nearest.h"
 
 static char *copy_code(struct isola_slice code)
 {
@@ -63,8 +64,33 @@ void isola__release_unref(struct isola_release_rt *r)
     free(r);
 }
 
+/* A script is not told what other apps there are. */
+static void fail_app(struct isola_host *h, const struct isola_address *at, bool told,
+                     struct isola_err *err)
+{
+    char hint[ISOLA_NEAREST_HINT];
+    struct isola_nearest near = isola_nearest_begin(at->app);
+    if (told) {
+        ISOLA_MAP_EACH(&h->apps, e)
+        isola_nearest_try(&near, isola_slice(e->key, e->len));
+    }
+    isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\"%s", ISOLA_FMT(at->app),
+               *isola_nearest_hint(&near, hint) != '\0' ? hint : ": deploy it first");
+}
+
+static void fail_type(const struct isola_release_rt *r, const struct isola_address *at,
+                      struct isola_err *err)
+{
+    char hint[ISOLA_NEAREST_HINT];
+    struct isola_nearest near = isola_nearest_begin(at->type);
+    for (size_t i = 0; i < r->ntypes; i++)
+        isola_nearest_try(&near, isola_slice_str(r->types[i].def.name));
+    isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"%s", ISOLA_FMT(at->app),
+               ISOLA_FMT(at->type), isola_nearest_hint(&near, hint));
+}
+
 const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
-                                          struct isola_err *err)
+                                          bool told, struct isola_err *err)
 {
     const struct isola_type *found = NULL;
     pthread_rwlock_rdlock(&h->apps_lock);
@@ -75,11 +101,9 @@ const struct isola_type *isola__type_find(struct isola_host *h, const struct iso
     if (found != NULL)
         isola__release_ref(r);
     else if (r == NULL)
-        isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\": deploy it first",
-                   ISOLA_FMT(at->app));
+        fail_app(h, at, told, err);
     else
-        isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"",
-                   ISOLA_FMT(at->app), ISOLA_FMT(at->type));
+        fail_type(r, at, err);
     pthread_rwlock_unlock(&h->apps_lock);
     return found;
 }

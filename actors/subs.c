@@ -44,7 +44,8 @@ void isola__subs_add(struct isola_host *h, struct isola_mail *mail)
     struct isola_address at;
     struct isola_err err;
     int r = isola_address_parse(mail->dst, &at, &err);
-    const struct isola_type *type = r == 0 ? isola__type_find(h, &at, &err) : NULL;
+    const struct isola_type *type =
+        r == 0 ? isola__type_find(h, &at, mail->src.len == 0, &err) : NULL;
     if (type == NULL) {
         if (isola_is_monitor(mail))
             isola_host_down(h, mail, "failed", isola_slice_str(err.text));

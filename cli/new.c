@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/nearest.h"
 #include "base/path.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -353,7 +354,7 @@ void isola__run_new(struct isola__cli *cli)
         bool there = false;
         for (ssize_t i = 0; i < n; i++)
             there = there || strcmp(names[i], template) == 0;
-        const char *near = isola__text_nearest(template, (const char *const *)names, (size_t)n);
+        const char *near = isola_nearest_of(template, (const char *const *)names, (size_t)n);
         if (there)
             make_app(cli, templates, template);
         else if (near != NULL)

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/nearest.h"
 #include "base/path.h"
 #include "cli/commands.h"
-#include "cli/text.h"
 
 /* Of the node that the system runs: isola.service. */
 #define SERVICE_SOCKET "/run/isola/agent.sock"
@@ -146,7 +146,7 @@ static int unknown_option(const char *arg, struct isola_err *err)
         word++;
     char name[40];
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
-    const char *near = strlen(name) > 1 ? isola__text_nearest(name, names, NLONGS) : NULL;
+    const char *near = strlen(name) > 1 ? isola_nearest_of(name, names, NLONGS) : NULL;
     if (near != NULL)
         return isola_fail(err, ISOLA_EINVAL, "unknown option '%.60s'; did you mean '--%s'?", arg,
                           near);
@@ -171,7 +171,7 @@ static int choice(const char *option, const char *text, const char *const *words
                               : ", ",
                  words[i]);
     }
-    const char *near = isola__text_nearest(text, words, n);
+    const char *near = isola_nearest_of(text, words, n);
     return isola_fail(err, ISOLA_EINVAL, "option '%s' needs %s, not '%.60s'%s%s%s", option, all,
                       text, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                       near != NULL ? "'?" : "");
@@ -382,7 +382,7 @@ static int unknown_command(const char *name, struct isola_err *err)
 {
     const char *names[64];
     size_t n = isola__command_names(names, sizeof(names) / sizeof(names[0]));
-    const char *near = isola__text_nearest(name, names, n);
+    const char *near = isola_nearest_of(name, names, n);
     if (near != NULL)
         return isola_fail(err, ISOLA_EINVAL, "unknown command '%.60s'; did you mean '%s'?", name,
                           near);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Foreign text on its way to a person: made well-formed UTF-8, without control characters that
- * would drive a terminal, measured in columns, and compared with what might have been meant.
+ * would drive a terminal, and measured in columns.
  */
 #ifndef ISOLA_CLI_TEXT_H
 #define ISOLA_CLI_TEXT_H
@@ -24,9 +24,5 @@ ANY_THREAD size_t isola__text_width(struct isola_slice s);
 /* Appends `s`, which is clean and has more than `columns` (3 or more), in so many at the most: "…"
  * stands for its middle, as both ends of an address or a URL tell more than its beginning alone. */
 ANY_THREAD void isola__text_shorten(struct isola_buf *out, struct isola_slice s, size_t columns);
-
-/* What `word` was probably meant to be among `n` names: the nearest by edits (a swap of neighbours
- * is one), or NULL when none is near. */
-ANY_THREAD const char *isola__text_nearest(const char *word, const char *const *names, size_t n);
 
 #endif

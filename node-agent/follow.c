@@ -301,8 +301,7 @@ void isola__logs_method(struct isola__conn *from, const struct isola_msg *m,
         peer_params(agent, &filter, limit, &peers);
         if (!ask_members(g, filter.node, isola_buf_slice(&peers))) {
             g->id = 0; /* the answer is this one */
-            isola__fail(from, m->id, ISOLA_ENOENT, "no node named %s is known to node %s",
-                        filter.node, agent->opt.name);
+            isola__member_unknown(from, m->id, isola_slice_str(filter.node));
             if (follow)
                 isola__follow_end(&client->follow);
         }

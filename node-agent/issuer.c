@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/msgpack.h"
+#include "base/nearest.h"
 #include "transport/keyfile.h"
 
 #define FORMAT   1
@@ -399,6 +400,17 @@ int isola__issuer_new(const char *dir, const char *name, const struct isola_node
 
 /* --- putting out --- */
 
+static int fail_unknown(const struct isola__issuer *is, const char *name, struct isola_err *err)
+{
+    char hint[ISOLA_NEAREST_HINT];
+    struct isola_nearest near = isola_nearest_begin(isola_slice_str(name));
+    for (size_t i = 0; i < is->nissued; i++)
+        if (!is->issued[i].removed)
+            isola_nearest_try(&near, isola_slice_str(is->issued[i].name));
+    return isola_fail(err, ISOLA_ENOENT, "no node named %.64s is in this cluster%s", name,
+                      isola_nearest_hint(&near, hint));
+}
+
 int isola__issuer_remove(struct isola__issuer *is, const char *name, int64_t now_ms,
                          struct isola_buf *entry, struct isola_err *err)
 {
@@ -409,7 +421,7 @@ int isola__issuer_remove(struct isola__issuer *is, const char *name, int64_t now
             n = &is->issued[i - 1];
     }
     if (n == NULL)
-        return isola_fail(err, ISOLA_ENOENT, "no node named %.64s is in this cluster", name);
+        return fail_unknown(is, name, err);
     if (!n->removed) {
         struct isola_buf cert = n->bytes;
         memcpy(r.node_key, n->node_key, ISOLA_KEY_SIZE);

@@ -119,8 +119,7 @@ void isola__links(struct isola__conn *from, const struct isola_msg *m, struct is
     }
     if (!found) {
         g->id = 0; /* the answer is this one */
-        isola__fail(from, m->id, ISOLA_ENOENT, "no node named %.*s is known to node %s",
-                    (int)(node.len < 64 ? node.len : 64), (const char *)node.data, agent->opt.name);
+        isola__member_unknown(from, m->id, node);
     }
     isola__gather_start(g);
 }

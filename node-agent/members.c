@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgpack.h"
+#include "base/nearest.h"
 #include "node-agent/agent.h"
 
 #define TICK_MS       500
@@ -136,6 +137,19 @@ void isola__member_pass_on(struct isola__conn *from, const struct isola_msg *m,
     struct isola__member *member = isola__member_find(&from->agent->members, node);
     isola__pass_on(from, m, member != NULL ? isola__member_conn(member) : NULL, node, params, ms);
     free(node);
+}
+
+void isola__member_unknown(struct isola__conn *from, uint64_t id, struct isola_slice name)
+{
+    const struct isola__agent *agent = from->agent;
+    char hint[ISOLA_NEAREST_HINT];
+    struct isola_nearest near = isola_nearest_begin(name);
+    isola_nearest_try(&near, isola_slice_str(agent->opt.name));
+    for (const struct isola__member *m = agent->members.first; m != NULL; m = m->next)
+        isola_nearest_try(&near, isola_slice_str(m->record.name));
+    isola__fail(from, id, ISOLA_ENOENT, "no node named %.*s is known to node %s%s",
+                ISOLA_FMT(isola_slice_cut(name, 64)), agent->opt.name,
+                isola_nearest_hint(&near, hint));
 }
 
 struct isola__member *isola__member_find(struct isola__members *members, const char *name)

@@ -107,6 +107,9 @@ LOOP_THREAD struct isola__conn *isola__member_conn(const struct isola__member *m
 LOOP_THREAD void isola__member_pass_on(struct isola__conn *from, const struct isola_msg *m,
                                        struct isola_slice name, struct isola_slice params,
                                        uint32_t ms);
+/* Answers an ask that is about a node of this name, which is not known: FAIL ENOENT. */
+LOOP_THREAD void isola__member_unknown(struct isola__conn *from, uint64_t id,
+                                       struct isola_slice name);
 LOOP_THREAD struct isola__member *isola__member_find(struct isola__members *members,
                                                      const char *name);
 LOOP_THREAD struct isola__member *isola__member_of_key(struct isola__members *members,

@@ -167,17 +167,39 @@ const struct isola__current *isola__releases_current(struct isola__releases *rel
     return isola_map_get(&releases->current, isola_slice_str(app));
 }
 
+const char *isola__releases_hint(struct isola__releases *releases, struct isola_slice app,
+                                 char out[ISOLA_NEAREST_HINT])
+{
+    struct isola_nearest near = isola_nearest_begin(app);
+    ISOLA_MAP_EACH(&releases->current, e)
+    isola_nearest_try(&near, isola_slice(e->key, e->len));
+    return isola_nearest_hint(&near, out);
+}
+
+/* The same of an app's types. */
+static const char *type_hint(const struct isola_manifest *m, struct isola_slice type,
+                             char out[ISOLA_NEAREST_HINT])
+{
+    struct isola_nearest near = isola_nearest_begin(type);
+    for (size_t i = 0; i < m->ntypes; i++)
+        isola_nearest_try(&near, isola_slice_str(m->types[i].name));
+    return isola_nearest_hint(&near, out);
+}
+
 int isola__releases_find(struct isola__releases *releases, struct isola_slice app,
                          struct isola_slice type, struct isola_err *err)
 {
     const struct isola__current *current = isola_map_get(&releases->current, app);
+    char hint[ISOLA_NEAREST_HINT];
     if (current == NULL)
-        return isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\": deploy it first",
-                          ISOLA_FMT(app));
+        return isola_fail(err, ISOLA_ENOACTOR, "there is no app \"%.*s\"%s", ISOLA_FMT(app),
+                          *isola__releases_hint(releases, app, hint) != '\0' ? hint
+                                                                             : ": deploy it first");
     if (type.data != NULL && current->manifest != NULL &&
         isola_manifest_type(current->manifest, type) == NULL)
-        return isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"",
-                          ISOLA_FMT(app), ISOLA_FMT(type));
+        return isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"%s",
+                          ISOLA_FMT(app), ISOLA_FMT(type),
+                          type_hint(current->manifest, type, hint));
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #define ISOLA_NODE_AGENT_RELEASES_H
 
 #include "base/map.h"
+#include "base/nearest.h"
 #include "node-agent/asks.h"
 #include "node-agent/conn.h"
 #include "node-agent/packages.h"
@@ -62,6 +63,9 @@ LOOP_THREAD void isola__releases_free(struct isola__releases *releases);
 /* NULL when the app is not known. */
 LOOP_THREAD const struct isola__current *isola__releases_current(struct isola__releases *releases,
                                                                  const char *app);
+/* "; did you mean "APP"?" of those there are, or nothing. */
+LOOP_THREAD const char *isola__releases_hint(struct isola__releases *releases,
+                                             struct isola_slice app, char out[ISOLA_NEAREST_HINT]);
 /* Is there such an app, and such a type of it (NULL data: whichever)? ISOLA_ENOACTOR with a
  * sentence for who asked. */
 LOOP_THREAD ISOLA_MUST_USE int isola__releases_find(struct isola__releases *releases,

@@ -4,10 +4,10 @@
  */
 #include "store/manifest_value.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/nearest.h"
 #include "store/json_text.h"
 
 #define QUOTE_MAX  60
@@ -111,57 +111,21 @@ static int fail_type(struct isola__manifest_reader *r, const json_t *v, const ch
     return code;
 }
 
-/* How many insertions, deletions, replacements and swaps of neighbours lead from a to b (Damerau,
- * 1964); case counts nothing. Only for short words. */
-#define WORD_MAX 40
-static size_t distance(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    size_t d[WORD_MAX + 1][WORD_MAX + 1];
-    if (n > WORD_MAX || m > WORD_MAX)
-        return WORD_MAX;
-    for (size_t i = 0; i <= n; i++) {
-        for (size_t j = 0; j <= m; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = i + j;
-                continue;
-            }
-            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-            size_t best = d[i - 1][j - 1] + (x != y);
-            if (d[i - 1][j] + 1 < best)
-                best = d[i - 1][j] + 1;
-            if (d[i][j - 1] + 1 < best)
-                best = d[i][j - 1] + 1;
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
-                y == tolower((unsigned char)a[i - 2]) && d[i - 2][j - 2] + 1 < best)
-                best = d[i - 2][j - 2] + 1;
-            d[i][j] = best;
-        }
-    }
-    return d[n][m];
-}
-
 int isola__manifest_fail_words(struct isola__manifest_reader *r, bool key, const char *what,
                                const char *const *words, const char *word)
 {
     char list[600] = "";
-    size_t used = 0, best = strlen(word) / 3; /* one slip in three letters */
-    const char *near = NULL;
-    best = best < 1 ? 1 : best > 3 ? 3 : best;
+    size_t used = 0;
+    struct isola_nearest near = isola_nearest_begin(isola_slice_str(word));
     for (size_t i = 0; words[i] != NULL; i++) {
-        size_t d = distance(word, words[i]);
-        if (d <= best && d < strlen(words[i])) {
-            best = d > 0 ? d - 1 : 0;
-            near = words[i];
-        }
+        isola_nearest_try(&near, isola_slice_str(words[i]));
         int n =
             snprintf(list + used, sizeof(list) - used, "%s\"%s\"", i == 0 ? "" : ", ", words[i]);
         used += (size_t)n;
         ISOLA_CHECK(used < sizeof(list));
     }
-    char hint[80] = "";
-    if (near != NULL)
-        snprintf(hint, sizeof(hint), "; did you mean \"%s\"?", near);
+    char hint[ISOLA_NEAREST_HINT];
+    isola_nearest_hint(&near, hint);
     return key ? isola__manifest_fail_key(r, "%s %s%s", what, list, hint)
                : isola__manifest_fail(r, "%s %s%s", what, list, hint);
 }

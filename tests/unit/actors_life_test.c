@@ -552,7 +552,7 @@ static void a_drain_ends_when_realms_are_closed(void **state)
     world_release(w, "t", "1", "", "");
     const struct isola_type *t = isola__type_find(
         h, &(struct isola_address){.app = isola_slice_str("t"), .type = isola_slice_str("T")},
-        NULL);
+        false, NULL);
     assert_non_null(t);
     isola_host_check(
         h, &(struct isola_host_release){.app = "t", .id = "2", .ntypes = 1, .types = &type}, 20000,

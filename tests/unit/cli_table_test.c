@@ -170,37 +170,12 @@ static void figures(void **state)
     isola__human_time(UINT64_MAX, text); /* fits */
 }
 
-static void near_misses(void **state)
-{
-    static const char *const names[] = {"deploy", "ask", "emit", "on", "ps", "nodes", "logs"};
-    static const struct {
-        const char *word, *meant;
-    } cases[] = {{"delpoy", "deploy"}, {"depoly", "deploy"}, {"deployy", "deploy"},
-                 {"node", "nodes"},    {"log", "logs"},      {"aks", "ask"},
-                 {"pss", "ps"},        {"frobnicate", NULL}, {"", NULL},
-                 {"x", NULL},          {"zzz", NULL}};
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const char *found =
-            isola__text_nearest(cases[i].word, names, sizeof(names) / sizeof(names[0]));
-        if (cases[i].meant == NULL)
-            assert_null(found);
-        else
-            assert_string_equal(found, cases[i].meant);
-    }
-    char word[200];
-    memset(word, 'a', sizeof(word) - 1);
-    word[sizeof(word) - 1] = '\0';
-    assert_null(isola__text_nearest(word, names, 7));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(widths),           cmocka_unit_test(what_drives_a_terminal),
         cmocka_unit_test(columns),          cmocka_unit_test(shortened),
         cmocka_unit_test(narrow_terminals), cmocka_unit_test(figures),
-        cmocka_unit_test(near_misses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,10 +10,11 @@
 import { native, rare } from './node/native.js';
 import { EventEmitter, Events, isEnd } from './node/events.js';
 import { HANDLERS, LEARN } from './layout.js';
+import { nearest } from './nearest.js';
 import { done, ints } from './ring.js';
 import { find, remember } from './table.js';
 import {
-  all, apply, bounded, call, codeError, define, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, hasOwn, isThenable, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
+  all, apply, bounded, call, codeError, define, defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, getPrototypeOf, hasOwn, isThenable, keys, ObjectPrototype, SafeSet, SafeWeakMap, setPrototypeOf,
   settled,
 } from './primordials.js';
 
@@ -250,13 +251,23 @@ export function again(i, serial, turn, none, value) {
   }
 }
 
+// What the event was meant to be, of those that have a handler.
+function meant(i, event) {
+  const NAMES_MAX = 200;
+  const near = nearest(event);
+  const events = keys(i.events);
+  for (let k = 0; k < events.length && k < NAMES_MAX; k++) near.look(events[k]);
+  if (i.methods !== null) i.methods.forEach(near.look);
+  return near.hint();
+}
+
 function unheard(i, turn, isAsk, event) {
   native.unheard(i.serial, turn);
   if (isAsk) {
-    done(i.serial, turn, false, codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"`));
+    done(i.serial, turn, false, codeError('ENOACTOR', `${i.app}/${i.type} has no handler for "${event}"${meant(i, event)}`));
     return later;
   }
-  native.log(i.serial, 2, `no handler for "${event}": the message was dropped`);
+  native.log(i.serial, 2, `no handler for "${event}": the message was dropped${meant(i, event)}`);
   return undefined;
 }
 
