@@ -6,6 +6,7 @@
  * stdout and waits.
  */
 #include "store/db.h"
+#include "store/sqlite.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -234,7 +235,7 @@ static void refuses_a_newer_schema(void **state)
     static const struct {
         const char *name;
         int schema;
-    } files[] = {{"state.db", 4}, {"catalog.db", 3}};
+    } files[] = {{"state.db", ISOLA__STATE_SCHEMA}, {"catalog.db", ISOLA__CATALOG_SCHEMA}};
     isola_datadir_close(opened(path));
     for (size_t i = 0; i < 2; i++) {
         char file[160], sentence[400];
