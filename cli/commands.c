@@ -110,6 +110,28 @@ static const struct isola__command commands[] = {
      .max = 3,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_APP,
      .run = isola__run_trust},
+    {.name = "secret",
+     .synopsis = "[VERB [APP [NAME…]]]",
+     .summary = "set what services are to know and nobody else",
+     .about = "VERB is set, list, rm or import. \"set APP NAME\" reads the value from standard\n"
+              "input, or from a terminal without showing it; a VALUE behind NAME may be seen by\n"
+              "others on the machine. \"import APP FILE\" sets all of a file of NAME=VALUE lines.\n"
+              "Nodes keep them sealed, and nothing shows them again. A service gets those it\n"
+              "names as \"secrets\" in the manifest as variables of its environment, and is\n"
+              "replaced, one instance after the other, when one has changed. \"list\" prints\n"
+              "names, when they were set and by whom.\n",
+     .own_options = "  --file F         set: the value is what is in the file, as it is; - is\n"
+                    "                   standard input\n"
+                    "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n",
+     .wait_ms = "20000",
+     .examples = "  ctl secret set shop DATABASE_URL          # asks for it\n"
+                 "  pass show shop/db | ctl secret set shop DATABASE_URL\n"
+                 "  ctl secret set shop TLS_KEY --file key.pem\n"
+                 "  ctl secret import shop production.env\n"
+                 "  ctl secret rm shop OLD_TOKEN\n",
+     .max = 900,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_FILE | ISOLA__OPT_UTC,
+     .run = isola__run_secret},
     {.name = "ask",
      .synopsis = "ADDRESS EVENT [JSON…]",
      .summary = "send an event to an actor and print its reply",

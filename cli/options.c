@@ -56,7 +56,8 @@ enum {
     LONG_LINK,
     LONG_ONCE,
     LONG_SORT,
-    LONG_TYPES
+    LONG_TYPES,
+    LONG_FILE
 };
 
 static const struct option longs[] = {
@@ -91,6 +92,7 @@ static const struct option longs[] = {
     {"sort", required_argument, NULL, LONG_SORT},
     {"types", no_argument, NULL, LONG_TYPES},
     {"app", required_argument, NULL, LONG_APP},
+    {"file", required_argument, NULL, LONG_FILE},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -295,6 +297,12 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->app = optarg;
         seen->bits |= ISOLA__OPT_APP;
         return 0;
+    case LONG_FILE:
+        o->file = optarg;
+        seen->bits |= ISOLA__OPT_FILE;
+        return *optarg != '\0'
+                   ? 0
+                   : isola_fail(err, ISOLA_EINVAL, "option '--file' needs the name of a file");
     case 'm':
         o->message = optarg;
         seen->bits |= ISOLA__OPT_MESSAGE;
@@ -417,6 +425,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_SORT    ? "--sort"
            : bit == ISOLA__OPT_TYPES   ? "--types"
            : bit == ISOLA__OPT_APP     ? "--app"
+           : bit == ISOLA__OPT_FILE    ? "--file"
                                        : "--lines";
 }
 

@@ -38,7 +38,8 @@ enum isola__option {
     ISOLA__OPT_SORT = 16777216,
     ISOLA__OPT_TYPES = 33554432,
     ISOLA__OPT_APP = 67108864,
-    ISOLA__OPT_END = 134217728, /* behind the last */
+    ISOLA__OPT_FILE = 134217728,
+    ISOLA__OPT_END = 268435456, /* behind the last */
 };
 
 struct isola__command;
@@ -70,6 +71,7 @@ struct isola__options {
     const char *message; /* or NULL */
     const char *sort;    /* one of isola__sorts, or NULL */
     const char *app;     /* or NULL */
+    const char *file;    /* or NULL */
     char **operands;     /* owned array of borrowed strings: what follows the command */
     size_t noperands;
 };

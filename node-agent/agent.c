@@ -180,6 +180,9 @@ static int open_resources(struct isola__agent *agent, struct isola_err *err)
     rc = isola__releases_open(&agent->releases, agent, err);
     if (rc != 0)
         return rc;
+    rc = isola__secrets_open(&agent->secrets, agent, err);
+    if (rc != 0)
+        return rc;
     return isola__logs_open(&agent->logs, agent, err);
 }
 
@@ -188,6 +191,7 @@ static void close_resources(struct isola__agent *agent)
     free(agent->url);
     isola__cluster_free(&agent->cluster);
     isola__logs_free(&agent->logs);
+    isola__secrets_free(&agent->secrets);
     isola__releases_free(&agent->releases);
     isola__packages_close(&agent->packages);
     if (agent->catalog != NULL)

@@ -126,6 +126,7 @@ static void attach(struct isola__peer *peer, struct isola__member *member,
     peer->member = member;
     peer->since_ms = now;
     snprintf(peer->conn.label, sizeof(peer->conn.label), "node %s", member->record.name);
+    isola__secrets_tell(&agent->secrets, &peer->conn);
     if (other == NULL) {
         isola__member_up(member, peer);
         return;

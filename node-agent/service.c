@@ -361,19 +361,21 @@ static void on_channel(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 /* --- start --- */
 
-static int spawn(struct isola__program *p, unsigned number, const struct isola__program *before)
+/* Has it a socket that one of this definition goes on with? */
+static bool gives(const struct isola__program *before, const struct isola__service_def *def)
+{
+    return before != NULL && before->listens >= 0 &&
+           before->def->type->service->port == def->type->service->port;
+}
+
+static int spawn(struct isola__program *p, const char *launcher, unsigned number, char **env,
+                 const struct isola__program *before)
 {
     struct isola__agent *agent = p->agent;
-    char *launcher = isola__host_executable();
-    if (launcher == NULL)
-        return uv_translate_sys_error(errno);
     char *words[3];
     isola__bounds_words(&p->bounds, number, words);
     char **args = isola__service_args(p->def, launcher, words);
-    bool given = before != NULL && before->listens >= 0 &&
-                 before->def->type->service->port == p->def->type->service->port;
-    char **env =
-        isola__service_env(p->def, agent->opt.socket, number, given ? before->listens_at : NULL);
+    bool given = gives(before, p->def);
     uv_stdio_container_t stdio[5] = {
         {.flags = UV_IGNORE},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->out},
@@ -393,9 +395,7 @@ static int spawn(struct isola__program *p, unsigned number, const struct isola__
         .flags = UV_PROCESS_DETACHED, /* a group of its own */
     };
     int rc = uv_spawn(&agent->loop, &p->process, &options);
-    isola__service_list_free(env);
     isola__service_list_free(args);
-    free(launcher);
     return rc;
 }
 
@@ -412,7 +412,10 @@ static void on_unused_closed(uv_handle_t *handle)
 /* It has not begun: nobody hears of it. */
 static void discard(struct isola__program *p)
 {
-    uv_close((uv_handle_t *)&p->process, on_unused_closed);
+    if (uv_handle_get_type((uv_handle_t *)&p->process) == UV_UNKNOWN_HANDLE)
+        p->handles--; /* it was not come to that */
+    else
+        uv_close((uv_handle_t *)&p->process, on_unused_closed);
     uv_close((uv_handle_t *)&p->out, on_unused_closed);
     uv_close((uv_handle_t *)&p->err, on_unused_closed);
     uv_close((uv_handle_t *)&p->channel, on_unused_closed);
@@ -464,16 +467,29 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
                    agent->opt.name);
         return NULL;
     }
+    char *launcher = isola__host_executable();
+    if (launcher == NULL) {
+        isola_fail(err, ISOLA_EIO, "it cannot be started: %s", strerror(errno));
+        return NULL;
+    }
+    char **env = isola__service_env(def, &agent->secrets, agent->opt.socket, number,
+                                    gives(before, def) ? before->listens_at : NULL, err);
+    if (env == NULL) {
+        free(launcher);
+        return NULL;
+    }
     struct isola__program *p = make(agent, def, number);
     p->ops = ops;
     p->arg = arg;
-    if (isola__bounds_make(&p->bounds, agent, s, p->address, err) != 0) {
-        discard(p);
-        return NULL;
-    }
-    int rc = spawn(p, number, before);
+    int rc = isola__bounds_make(&p->bounds, agent, s, p->address, err);
+    bool bounded = rc == 0;
+    if (bounded)
+        rc = spawn(p, launcher, number, env, before);
+    isola__service_list_free(env);
+    free(launcher);
     if (rc != 0) {
-        isola_fail(err, ISOLA_EIO, "it cannot be started: %s", uv_strerror(rc));
+        if (bounded)
+            isola_fail(err, ISOLA_EIO, "it cannot be started: %s", uv_strerror(rc));
         discard(p);
         return NULL;
     }

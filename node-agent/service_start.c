@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/service_start.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "base/check.h"
 #include "base/path.h"
 #include "node-agent/service_bounds.h"
+#include "transport/seal.h"
 
 struct list {
     char **items;
@@ -100,8 +102,25 @@ char **isola__service_args(const struct isola__service_def *def, const char *lau
     return l.items;
 }
 
-char **isola__service_env(const struct isola__service_def *def, const char *socket, unsigned number,
-                          const char *listen)
+/* NAME=VALUE of each that the manifest names. */
+static int set_secrets(struct list *l, const struct isola__service_def *def,
+                       const struct isola__secrets *secrets, struct isola_err *err)
+{
+    int rc = 0;
+    for (char **name = def->type->service->secrets; rc == 0 && name != NULL && *name != NULL;
+         name++) {
+        struct isola_buf value = {0};
+        rc = isola__secrets_get(secrets, def->manifest->name, *name, &value, err);
+        if (rc == 0)
+            set(l, isola_format("%s=%.*s", *name, ISOLA_FMT(isola_buf_slice(&value))));
+        isola_wipe(&value);
+    }
+    return rc;
+}
+
+char **isola__service_env(const struct isola__service_def *def,
+                          const struct isola__secrets *secrets, const char *socket, unsigned number,
+                          const char *listen, struct isola_err *err)
 {
     const struct isola_manifest_service *s = def->type->service;
     struct list l = {0};
@@ -119,6 +138,10 @@ char **isola__service_env(const struct isola__service_def *def, const char *sock
     }
     for (char **v = s->env; v != NULL && *v != NULL; v++)
         set(&l, isola_strdup(*v));
+    if (set_secrets(&l, def, secrets, err) != 0) {
+        isola__service_list_free(l.items);
+        return NULL;
+    }
     if (s->port != 0)
         set(&l, isola_format("PORT=%u", s->port));
     set(&l, isola_format("ISOLA_NODE=%s", socket));
@@ -135,7 +158,9 @@ char **isola__service_env(const struct isola__service_def *def, const char *sock
 
 void isola__service_list_free(char **list)
 {
-    for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+    for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+        sodium_memzero(list[i], strlen(list[i]));
         free(list[i]);
+    }
     free(list);
 }

@@ -587,6 +587,29 @@ static void restart_place(struct place *place)
         place->renew = true;
 }
 
+static bool uses(const struct isola__service_def *def, const struct isola_slice *names, size_t n)
+{
+    char *const *at = def->type->service->secrets;
+    for (; at != NULL && *at != NULL; at++)
+        for (size_t i = 0; i < n; i++)
+            if (isola_slice_is(names[i], *at))
+                return true;
+    return false;
+}
+
+void isola__services_secrets(struct isola__services *services, struct isola_slice app,
+                             const struct isola_slice *names, size_t n)
+{
+    for (struct isola__service *s = services->first; s != NULL; s = s->next) {
+        if (!isola_slice_is(app, s->app) || !uses(s->def, names, n) || services->stopping)
+            continue;
+        for (unsigned i = 0; i < s->nplaces; i++)
+            if (!s->places[i]->stopped)
+                restart_place(s->places[i]);
+        roll(s);
+    }
+}
+
 /* The places that `of` names (app/Type, app/Type/N) here, each told to `stop` or to start anew. */
 static void apply(struct isola__services *services, struct isola_slice of, bool stop,
                   struct isola_buf *out)

@@ -48,6 +48,10 @@ LOOP_THREAD void isola__services_begin(struct isola__services *services);
  * unless it is a link: what is there may be other than it was. */
 LOOP_THREAD void isola__services_release(struct isola__services *services,
                                          const struct isola_release *r);
+/* These secrets of the app have other values: the places that use one are replaced one by one, as
+ * by a restart, and what failed without begins again. */
+LOOP_THREAD void isola__services_secrets(struct isola__services *services, struct isola_slice app,
+                                         const struct isola_slice *names, size_t n);
 /* Ends all, for good; isola__agent_services_stopped is called when none is left. */
 LOOP_THREAD void isola__services_stop(struct isola__services *services);
 

@@ -24,8 +24,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
+#include "store/catalog_own.h"
 #include "store/deploys.h"
-#include "store/sqlite.h"
 
 static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "CREATE TABLE release (id TEXT NOT NULL PRIMARY KEY, app TEXT NOT NULL,"
@@ -43,6 +43,8 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "  SELECT app, revision, release, deployed_ms, '', '', 0 FROM current",
     "CREATE TABLE files (release TEXT NOT NULL PRIMARY KEY"
     "  REFERENCES release (id) ON DELETE CASCADE, tree BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE secret (app TEXT NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL,"
+    "  set_ms INTEGER NOT NULL, who TEXT NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (app, name))",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
@@ -92,7 +94,8 @@ static const char *const sql[STATEMENTS] = {
     [ADD_FILES] = "INSERT OR REPLACE INTO files (release, tree) VALUES (?1, ?2)",
     [FILES_LACKING] = "SELECT id, content FROM release"
                       " WHERE id NOT IN (SELECT release FROM files) LIMIT 1",
-    [REVISION] = "SELECT coalesce(max(revision), 0) FROM current",
+    [REVISION] = "SELECT max(coalesce((SELECT max(revision) FROM current), 0),"
+                 " coalesce((SELECT max(revision) FROM secret), 0))",
     [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
     [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
     [PREPARE] = "INSERT OR REPLACE INTO prepared (release, type, key, digest, code)"
@@ -145,10 +148,31 @@ void isola_catalog_close(struct isola_catalog *c)
     free(c);
 }
 
+struct isola__db *isola__catalog_db(struct isola_catalog *c)
+{
+    return &c->db;
+}
+
 static int run(struct isola_catalog *c, enum statement which, struct isola_err *err)
 {
     int code = isola__db_run(&c->db, c->stmt[which], "write", err);
     sqlite3_clear_bindings(c->stmt[which]);
+    return code;
+}
+
+int isola__catalog_begin(struct isola_catalog *c, struct isola_err *err)
+{
+    return run(c, BEGIN, err);
+}
+
+int isola__catalog_end(struct isola_catalog *c, int code, struct isola_err *err)
+{
+    if (code == 0)
+        code = run(c, COMMIT, err);
+    if (code != 0 && !sqlite3_get_autocommit(c->db.handle)) {
+        sqlite3_step(c->stmt[ROLLBACK]);
+        sqlite3_reset(c->stmt[ROLLBACK]);
+    }
     return code;
 }
 
@@ -289,18 +313,6 @@ static int put(struct isola_catalog *c, const struct isola_release *r, struct is
     return code == 0 ? drop_old(c, r->app, err) : code;
 }
 
-/* The end of a transaction, in which `code` has come up. */
-static int end(struct isola_catalog *c, int code, struct isola_err *err)
-{
-    if (code == 0)
-        code = run(c, COMMIT, err);
-    if (code != 0 && !sqlite3_get_autocommit(c->db.handle)) {
-        sqlite3_step(c->stmt[ROLLBACK]);
-        sqlite3_reset(c->stmt[ROLLBACK]);
-    }
-    return code;
-}
-
 int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
 {
     struct isola_release identified = *r;
@@ -331,7 +343,7 @@ int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, st
         code = put(c, r, isola_buf_slice(&content), code != 0, err);
     else if (late.code != 0)
         *err = late;
-    code = end(c, code, err);
+    code = isola__catalog_end(c, code, err);
     isola_buf_free(&content);
     if (code == 0 && late.code != 0)
         code = isola_fail(err, late.code, "%s", late.text);
@@ -344,7 +356,7 @@ int isola_catalog_learn(struct isola_catalog *c, const char *app,
     int code = run(c, BEGIN, err);
     for (size_t i = 0; code == 0 && i < deploys->count; i++)
         code = note(c, LEARN, app, &deploys->list[i], err);
-    return end(c, code, err);
+    return isola__catalog_end(c, code, err);
 }
 
 /* --- get --- */

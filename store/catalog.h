@@ -132,7 +132,7 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_prepared(
     struct isola_catalog *c, const char *release,
     void (*each)(const char *type, const char *key, struct isola_slice code, void *arg), void *arg,
     struct isola_err *err);
-/* The highest revision of any app; 0 when there is none. */
+/* The highest revision of anything here, secrets (secrets.h) among it; 0 when there is none. */
 POOL_THREAD uint64_t isola_catalog_revision(struct isola_catalog *c);
 
 #endif

@@ -36,6 +36,7 @@ struct isola_manifest_service {
     char **args;
     char **env;         /* NAME=VALUE */
     char *env_file;     /* in the app, or NULL */
+    char **secrets;     /* names of those it gets as variables; none is among `env` */
     char **node_args;   /* options of Node.js */
     uint32_t instances; /* on each node; 0: one for each processor */
     uint32_t port;      /* 0: none */

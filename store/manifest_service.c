@@ -13,10 +13,10 @@
 #define LIST_MAX 256
 #define TEXT_MAX 32768u
 
-static const char *const keys[] = {
-    "module",       "isolation", "kind",    "args",    "env",     "envFile",
-    "nodeArgs",     "instances", "port",    "restart", "logRate", "stopTimeout",
-    "startTimeout", "health",    "sandbox", "memory",  "cpus",    NULL};
+static const char *const keys[] = {"module",  "isolation",   "kind",         "args",   "env",
+                                   "envFile", "nodeArgs",    "instances",    "port",   "restart",
+                                   "logRate", "stopTimeout", "startTimeout", "health", "sandbox",
+                                   "memory",  "cpus",        "secrets",      NULL};
 static const char *const health_keys[] = {"path", "every", "timeout", "failures", NULL};
 static const char *const later_keys[] = {"labels", "replicas", NULL};
 
@@ -26,6 +26,13 @@ static int fail_type(struct isola__manifest_reader *r, const json_t *v, const ch
     int code = isola__manifest_fail(r, "must be %s, not %s", what, quoted);
     free(quoted);
     return code;
+}
+
+static void free_list(char **list)
+{
+    for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+        free(list[i]);
+    free(list);
 }
 
 /* --- texts --- */
@@ -69,19 +76,26 @@ static const char *const own_variables[] = {
     "PORT",         "ISOLA_NODE", "ISOLA_APP",       "ISOLA_TYPE",      "ISOLA_INSTANCE",
     "NODE_OPTIONS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NODE_CHANNEL_FD", NULL};
 
+/* Why a manifest may not set it; NULL: it may. */
+static const char *taken(const char *name)
+{
+    if (!is_variable(name))
+        return "not the name of a variable: letters, digits and \"_\", the first no digit";
+    for (size_t i = 0; own_variables[i] != NULL; i++)
+        if (strcmp(own_variables[i], name) == 0)
+            return strcmp(name, "PORT") == 0 ? "is set by Isola, from \"port\""
+                   : strcmp(name, "NODE_OPTIONS") == 0
+                       ? "cannot be set: options of Node.js belong into \"nodeArgs\""
+                       : "is set by Isola, or not at all";
+    return NULL;
+}
+
 static int read_variable(struct isola__manifest_reader *r, const char *name, const json_t *v,
                          char **out)
 {
-    if (!is_variable(name))
-        return isola__manifest_fail_key(r, "not the name of a variable: letters, digits and \"_\", "
-                                           "the first no digit");
-    for (size_t i = 0; own_variables[i] != NULL; i++)
-        if (strcmp(own_variables[i], name) == 0)
-            return isola__manifest_fail_key(
-                r, strcmp(name, "PORT") == 0 ? "is set by Isola, from \"port\""
-                   : strcmp(name, "NODE_OPTIONS") == 0
-                       ? "cannot be set: options of Node.js belong into \"nodeArgs\""
-                       : "is set by Isola, or not at all");
+    const char *why = taken(name);
+    if (why != NULL)
+        return isola__manifest_fail_key(r, "%s", why);
     if (!is_text(v))
         return fail_type(r, v, "a string");
     *out = isola_format("%s=%s", name, json_string_value(v));
@@ -108,6 +122,62 @@ static int read_env(struct isola__manifest_reader *r, const json_t *v, char ***o
         isola__manifest_leave(r);
     }
     return code;
+}
+
+static bool has_variable(char *const *env, const char *name)
+{
+    size_t n = strlen(name);
+    for (; env != NULL && *env != NULL; env++)
+        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+            return true;
+    return false;
+}
+
+static int read_secret(struct isola__manifest_reader *r, const char *name, char *const *before,
+                       char *const *env)
+{
+    const char *why = taken(name);
+    bool twice = false;
+    for (; *before != NULL; before++)
+        twice = twice || strcmp(*before, name) == 0;
+    if (why != NULL)
+        return isola__manifest_fail(r, "names \"%.100s\", which is %s%s", name,
+                                    strncmp(why, "not ", 4) == 0 ? "" : "a variable that ", why);
+    if (twice)
+        return isola__manifest_fail(r, "names \"%s\" twice", name);
+    if (has_variable(env, name))
+        return isola__manifest_fail(r,
+                                    "names \"%s\", which \"env\" sets: leave it out there, or "
+                                    "here",
+                                    name);
+    return 0;
+}
+
+/* Names only: what they are is set with `ctl secret set`. */
+static int read_secrets(struct isola__manifest_reader *r, const json_t *v,
+                        struct isola_manifest_service *s)
+{
+    static const char what[] = "an array of names such as [\"DATABASE_URL\"]";
+    size_t i;
+    const json_t *item;
+    if (v == NULL)
+        return 0;
+    if (!json_is_array(v))
+        return fail_type(r, v, what);
+    if (json_array_size(v) > LIST_MAX)
+        return isola__manifest_fail(r, "has %zu names; %d at the most", json_array_size(v),
+                                    LIST_MAX);
+    s->secrets = isola_zalloc((json_array_size(v) + 1) * sizeof(*s->secrets));
+    json_array_foreach(v, i, item)
+    {
+        if (!json_is_string(item))
+            return fail_type(r, v, what);
+        int code = read_secret(r, json_string_value(item), s->secrets, s->env);
+        if (code != 0)
+            return code;
+        s->secrets[i] = isola_strdup(json_string_value(item));
+    }
+    return 0;
 }
 
 /* --- options of Node.js --- */
@@ -209,9 +279,7 @@ static int read_node_args(struct isola__manifest_reader *r, const json_t *v, cha
         *out = isola_zalloc((n + 1) * sizeof(**out));
     for (size_t i = 0; i < n && code == 0; i++)
         code = read_option(r, given[i], &(*out)[i]);
-    for (size_t i = 0; given != NULL && given[i] != NULL; i++)
-        free(given[i]);
-    free(given);
+    free_list(given);
     return code;
 }
 
@@ -294,6 +362,7 @@ int isola__manifest_service(struct isola__manifest_reader *r, const json_t *obje
     FIELD(read_args(r, v, &s->args), "args");
     FIELD(read_env(r, v, &s->env), "env");
     FIELD(read_env_file(r, v, &s->env_file), "envFile");
+    FIELD(read_secrets(r, v, s), "secrets");
     FIELD(read_node_args(r, v, &s->node_args), "nodeArgs");
     FIELD(read_instances(r, v, &s->instances), "instances");
     FIELD(isola__manifest_count(r, v, 1, 65535, &s->port), "port");
@@ -314,13 +383,6 @@ bool isola__manifest_is_service_key(const char *key)
     return keys[i] != NULL;
 }
 
-static void free_list(char **list)
-{
-    for (size_t i = 0; list != NULL && list[i] != NULL; i++)
-        free(list[i]);
-    free(list);
-}
-
 void isola__manifest_service_free(struct isola_manifest_service *s)
 {
     if (s == NULL)
@@ -328,6 +390,7 @@ void isola__manifest_service_free(struct isola_manifest_service *s)
     free_list(s->args);
     free_list(s->env);
     free_list(s->node_args);
+    free_list(s->secrets);
     free(s->env_file);
     free(s->health_path);
     free(s);

@@ -481,7 +481,8 @@ static void takes_over_schema_1(void **state)
     struct isola_catalog *c = opened();
     assert_int_equal(put(c, &good, &err), 0);
     isola_catalog_close(c);
-    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; PRAGMA user_version = 1");
+    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; DROP TABLE secret; PRAGMA "
+        "user_version = 1");
     c = opened();
     is_current(c, &good);
     struct isola_deploys deploys;
@@ -672,7 +673,7 @@ static void refuses_a_newer_schema(void **state)
     sql("PRAGMA user_version = 7");
     assert_int_equal(isola_catalog_open(path, &c, &err), ISOLA_ESCHEMA);
     assert_non_null(
-        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 4): "));
+        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 5): "));
     assert_null(c);
 }
 
@@ -748,7 +749,7 @@ static void lists_files_without_reading_releases(void **state)
     assert_int_equal(isola_catalog_put(c, r, &err), 0);
     assert_files(c, "the tree|");
     isola_catalog_close(c);
-    sql("DROP TABLE files; PRAGMA user_version = 3");
+    sql("DROP TABLE files; DROP TABLE secret; PRAGMA user_version = 3");
     c = opened();
     assert_files(c, "the tree|");
     isola_catalog_close(c);

@@ -52,6 +52,7 @@ static void reads_services(void **state)
         "    \"instances\": \"cpus\", \"stopTimeout\": \"0ms\", \"startTimeout\": \"2m\","
         "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true, \"memory\": "
         "\"256MB\", \"cpus\": 0.5,"
+        "    \"secrets\": [\"DATABASE_URL\", \"_t0\"],"
         "    \"health\": { \"path\": \"/healthz?a=1\", \"every\": \"1s\", \"timeout\": \"10ms\", "
         "\"failures\": 2 } },"
         "  \"Job\": { \"module\": \"job.js\", \"isolation\": \"process\" } } }");
@@ -66,6 +67,9 @@ static void reads_services(void **state)
     assert_string_equal(s->env[1], "A=");
     assert_null(s->env[2]);
     assert_string_equal(s->env_file, ".env");
+    assert_string_equal(s->secrets[0], "DATABASE_URL");
+    assert_string_equal(s->secrets[1], "_t0");
+    assert_null(s->secrets[2]);
     assert_int_equal(s->port, 8080);
     assert_string_equal(s->node_args[0], "--import=./setup.js");
     assert_string_equal(s->node_args[1], "--conditions=dev");
@@ -87,6 +91,7 @@ static void reads_services(void **state)
     assert_null(s->args);
     assert_null(s->env);
     assert_null(s->env_file);
+    assert_null(s->secrets);
     assert_null(s->node_args);
     assert_null(s->health_path);
     assert_false(s->sandbox);
@@ -378,7 +383,7 @@ static const struct {
                                     "\"args\", \"env\", \"envFile\", \"nodeArgs\", \"instances\", "
                                     "\"port\", \"restart\", \"logRate\", "
                                     "\"stopTimeout\", \"startTimeout\", \"health\", \"sandbox\", "
-                                    "\"memory\", \"cpus\""},
+                                    "\"memory\", \"cpus\", \"secrets\""},
     {SERVICE("\"isolation\": \"shared\""),
      "isola.json:4:17: actors.Api.isolation: a service runs in a process of its own: leave this "
      "out, or say \"process\"; not shared"},
@@ -420,6 +425,23 @@ static const struct {
      "isola.json:4:12: actors.Api.env.NODE_OPTIONS: cannot be set: options of Node.js belong into "
      "\"nodeArgs\""},
     {SERVICE("\"env\": {\"A\": 1}"), "isola.json:4:17: actors.Api.env.A: must be a string, not 1"},
+    {SERVICE("\"secrets\": \"A\""),
+     "isola.json:4:15: actors.Api.secrets: must be an array of names such as [\"DATABASE_URL\"], "
+     "not \"A\""},
+    {SERVICE("\"secrets\": [\"A\", 1]"),
+     "isola.json:4:15: actors.Api.secrets: must be an array of names such as [\"DATABASE_URL\"], "
+     "not [\"A\",1]"},
+    {SERVICE("\"secrets\": [\"1A\"]"),
+     "isola.json:4:15: actors.Api.secrets: names \"1A\", which is not the name of a variable: "
+     "letters, digits and \"_\", the first no digit"},
+    {SERVICE("\"secrets\": [\"PORT\"]"),
+     "isola.json:4:15: actors.Api.secrets: names \"PORT\", which "
+     "is a variable that is set by Isola, from \"port\""},
+    {SERVICE("\"secrets\": [\"A\", \"A\"]"),
+     "isola.json:4:15: actors.Api.secrets: names \"A\" twice"},
+    {SERVICE("\"env\": {\"AB\": \"\", \"A\": \"\"}, \"secrets\": [\"A\"]"),
+     "isola.json:4:43: actors.Api.secrets: names \"A\", which \"env\" sets: leave it out there, or "
+     "here"},
     {SERVICE("\"envFile\": \"../.env\""),
      "isola.json:4:15: actors.Api.envFile: \"../.env\" leads out of the app's directory"},
     {SERVICE("\"nodeArgs\": [\"--import=/tmp/x.js\"]"),
