@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The program of an ordinary Node.js project, as a service: what "start" of package.json's
- * "scripts" runs, when that is `node FILE` in plain words of a shell, else "main". Nothing is
- * guessed of what is beyond that: it is left to a manifest.
+ * "scripts" runs, when that is `node FILE` or `tsx FILE` in plain words of a shell, else "main".
+ * Nothing is guessed of what is beyond that: it is left to a manifest.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,8 @@
 
 #define PORT     3000 /* what most programs listen on when nobody says */
 #define FILE_MAX 1000 /* bytes of its path */
+
+static const char space[] = " \t";
 
 /* The file of the app in `dir` that `node WORD` would run, into `out`. */
 static bool file_of(const char *dir, const char *word, char out[FILE_MAX + 16])
@@ -54,10 +56,37 @@ static bool take_variable(json_t *type, json_t *env, char *word)
     return true;
 }
 
+/* An option of Node.js, `word`, with the word after it when that is its value. False when there is
+ * none. */
+static bool take_option(json_t *type, json_t *options, const char *word, char **rest)
+{
+    static const struct {
+        const char *name, *whole;
+    } with_value[] = {{"--import", "--import"}, {"--require", "--require"},
+                      {"-r", "--require"},      {"--conditions", "--conditions"},
+                      {"-C", "--conditions"},   {"--env-file", "--env-file"}};
+    static const char file[] = "--env-file=";
+    char *whole = NULL;
+    for (size_t i = 0; i < sizeof(with_value) / sizeof(with_value[0]); i++) {
+        if (strcmp(word, with_value[i].name) != 0)
+            continue;
+        const char *value = strtok_r(NULL, space, rest);
+        if (value == NULL)
+            return false;
+        word = whole = isola_format("%s=%s", with_value[i].whole, value);
+        break;
+    }
+    if (strncmp(word, file, sizeof(file) - 1) == 0)
+        json_object_set_new(type, "envFile", json_string(word + sizeof(file) - 1));
+    else
+        json_array_append_new(options, json_string(word));
+    free(whole);
+    return true;
+}
+
 /* The service that a "start" is, or NULL. */
 static json_t *of_start(const char *dir, const char *start)
 {
-    static const char space[] = " \t";
     char module[FILE_MAX + 16];
     if (start[strcspn(start, "\"'\\$`&|;<>()*?[]{}~#!\n\r%")] != '\0')
         return NULL;
@@ -67,14 +96,12 @@ static json_t *of_start(const char *dir, const char *start)
     char *word = strtok_r(text, space, &rest);
     while (word != NULL && take_variable(type, env, word))
         word = strtok_r(NULL, space, &rest);
-    bool node = word != NULL && strcmp(word, "node") == 0;
-    while (node && (word = strtok_r(NULL, space, &rest)) != NULL && word[0] == '-') {
-        static const char file[] = "--env-file=";
-        if (strncmp(word, file, sizeof(file) - 1) == 0)
-            json_object_set_new(type, "envFile", json_string(word + sizeof(file) - 1));
-        else
-            json_array_append_new(options, json_string(word));
-    }
+    bool tsx = word != NULL && strcmp(word, "tsx") == 0;
+    bool node = tsx || (word != NULL && strcmp(word, "node") == 0);
+    if (tsx) /* what it does is to start Node.js so */
+        json_array_append_new(options, json_string("--import=tsx"));
+    while (node && (word = strtok_r(NULL, space, &rest)) != NULL && word[0] == '-')
+        node = take_option(type, options, word, &rest);
     bool found = node && word != NULL && file_of(dir, word, module);
     while (found && (word = strtok_r(NULL, space, &rest)) != NULL)
         json_array_append_new(args, json_string(word));

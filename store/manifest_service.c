@@ -182,7 +182,7 @@ static int read_secrets(struct isola__manifest_reader *r, const json_t *v,
 
 /* --- options of Node.js --- */
 
-enum value { NO_VALUE, WORD, NUMBER, APP_FILE };
+enum value { NO_VALUE, WORD, NUMBER, APP_CODE };
 
 static const struct node_option {
     const char *name;
@@ -192,14 +192,14 @@ static const struct node_option {
     {"--enable-source-maps", NO_VALUE},
     {"--expose-gc", NO_VALUE},
     {"--experimental-strip-types", NO_VALUE},
-    {"--import", APP_FILE},
+    {"--import", APP_CODE},
     {"--max-http-header-size", NUMBER},
     {"--max-old-space-size", NUMBER},
     {"--max-semi-space-size", NUMBER},
     {"--no-deprecation", NO_VALUE},
     {"--no-warnings", NO_VALUE},
     {"--preserve-symlinks", NO_VALUE},
-    {"--require", APP_FILE},
+    {"--require", APP_CODE},
     {"--stack-trace-limit", NUMBER},
     {"--throw-deprecation", NO_VALUE},
     {"--trace-deprecation", NO_VALUE},
@@ -207,6 +207,23 @@ static const struct node_option {
     {"--trace-warnings", NO_VALUE},
 };
 #define NOPTIONS (sizeof(node_options) / sizeof(node_options[0]))
+
+/* A package of the app, or a module of one: "tsx", "@scope/name/register". Not a URL, nor what
+ * leads elsewhere: no part begins with a dot. */
+static bool is_package(const char *name)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~.-";
+    name += name[0] == '@';
+    for (;; name++) {
+        size_t n = strspn(name, letters);
+        if (n == 0 || name[0] == '.')
+            return false;
+        name += n;
+        if (*name != '/')
+            return *name == '\0';
+    }
+}
 
 static int read_option_value(struct isola__manifest_reader *r, const struct node_option *o,
                              const char *value, char **out)
@@ -220,13 +237,16 @@ static int read_option_value(struct isola__manifest_reader *r, const struct node
         if (digits == 0 || digits > 9 || value[digits] != '\0')
             return isola__manifest_fail(r, "%s takes a number, as in \"%s=512\"", o->name, o->name);
         break;
-    case APP_FILE: {
+    case APP_CODE: {
+        if (is_package(value))
+            break;
         json_t *path = json_string(value);
-        int code =
-            strncmp(value, "./", 2) == 0
-                ? isola__manifest_module(r, path, &file)
-                : isola__manifest_fail(r, "%s takes a file of the app, as in \"%s=./setup.js\"",
-                                       o->name, o->name);
+        int code = strncmp(value, "./", 2) == 0
+                       ? isola__manifest_module(r, path, &file)
+                       : isola__manifest_fail(r,
+                                              "%s takes a file of the app, as in "
+                                              "\"%s=./setup.js\", or a package, as in \"%s=tsx\"",
+                                              o->name, o->name, o->name);
         json_decref(path);
         if (code != 0)
             return code;

@@ -48,7 +48,8 @@ static void reads_services(void **state)
         "{ \"name\": \"shop\", \"actors\": {"
         "  \"Api\": { \"module\": \"./server.js\", \"kind\": \"service\", \"args\": [\"-v\", \"\"],"
         "    \"env\": { \"B\": \"2=3\", \"A\": \"\" }, \"envFile\": \"./.env\", \"port\": 8080,"
-        "    \"nodeArgs\": [\"--import=./a/../setup.js\", \"--conditions=dev\", \"--expose-gc\"],"
+        "    \"nodeArgs\": [\"--import=./a/../setup.js\", \"--conditions=dev\", \"--expose-gc\", "
+        "\"--require=@acme/trace/register\"],"
         "    \"instances\": \"cpus\", \"stopTimeout\": \"0ms\", \"startTimeout\": \"2m\","
         "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true, \"memory\": "
         "\"256MB\", \"cpus\": 0.5,"
@@ -74,7 +75,8 @@ static void reads_services(void **state)
     assert_string_equal(s->node_args[0], "--import=./setup.js");
     assert_string_equal(s->node_args[1], "--conditions=dev");
     assert_string_equal(s->node_args[2], "--expose-gc");
-    assert_null(s->node_args[3]);
+    assert_string_equal(s->node_args[3], "--require=@acme/trace/register");
+    assert_null(s->node_args[4]);
     assert_int_equal(s->instances, 0);
     assert_int_equal(s->stop_ms, 0);
     assert_int_equal(s->start_ms, 120000);
@@ -446,7 +448,13 @@ static const struct {
      "isola.json:4:15: actors.Api.envFile: \"../.env\" leads out of the app's directory"},
     {SERVICE("\"nodeArgs\": [\"--import=/tmp/x.js\"]"),
      "isola.json:4:16: actors.Api.nodeArgs: --import takes a file of the app, as in "
-     "\"--import=./setup.js\""},
+     "\"--import=./setup.js\", or a package, as in \"--import=tsx\""},
+    {SERVICE("\"nodeArgs\": [\"--import=data:text/javascript,1\"]"),
+     "isola.json:4:16: actors.Api.nodeArgs: --import takes a file of the app, as in "
+     "\"--import=./setup.js\", or a package, as in \"--import=tsx\""},
+    {SERVICE("\"nodeArgs\": [\"--require=tsx/../../x\"]"),
+     "isola.json:4:16: actors.Api.nodeArgs: --require takes a file of the app, as in "
+     "\"--require=./setup.js\", or a package, as in \"--require=tsx\""},
     {SERVICE("\"nodeArgs\": [\"--require=./../x.js\"]"),
      "isola.json:4:16: actors.Api.nodeArgs: \"./../x.js\" leads out of the app's directory"},
     {SERVICE("\"nodeArgs\": [\"--max-old-space-size\"]"),
@@ -893,6 +901,17 @@ static void takes_the_program_of_a_package(void **state)
              "\"module\":\"server.js\",\"kind\":\"service\",\"port\":8080,\"envFile\":\".env\","
              "\"env\":{\"LOG\":\"all\"},\"nodeArgs\":[\"--no-warnings\"],\"args\":[\"--verbose\","
              "\"-x\",\"5\"]")},
+        {"\"scripts\": {\"start\": \"node --import tsx -r dotenv/config --env-file .env lib -v\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000,"
+                "\"envFile\":\".env\",\"nodeArgs\":[\"--import=tsx\","
+                "\"--require=dotenv/config\"],\"args\":[\"-v\"]")},
+        {"\"scripts\": {\"start\": \"tsx --conditions x server.js\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000,"
+                "\"nodeArgs\":[\"--import=tsx\",\"--conditions=x\"]")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"tsx watch lib\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node --import\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
         /* of what a shell would have to do nothing is taken: it is "main" then */
         {"\"main\": \"server.js\", \"scripts\": {\"start\": \"npm run build && node lib\"}",
          SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
