@@ -146,22 +146,23 @@ static int unreachable(struct isola__client *c, struct isola_err *err)
 {
     struct stat st;
     const char *why = c->why.text;
+    const char *what = "start one with `node-agent`";
     char reason[128];
-    if (lstat(c->path, &st) != 0) {
-        snprintf(reason, sizeof(reason), "%s",
-                 errno == ENOENT ? "nothing listens there" : strerror(errno));
+    int e = lstat(c->path, &st) != 0 ? errno : 0;
+    if (e == EACCES || (e == 0 && access(c->path, W_OK) != 0 && errno == EACCES)) {
+        why = "you may not use that socket";
+        what = "run ctl as the agent's user or as root, or join the agent's --socket-group,";
+    } else if (e != 0) {
+        snprintf(reason, sizeof(reason), "%s", e == ENOENT ? "nothing listens there" : strerror(e));
         why = reason;
     } else if (stat(c->path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
         why = "it is not a socket";
-    } else if (access(c->path, W_OK) != 0 && errno == EACCES) {
-        why = "you may not use that socket";
     } else if (c->down == ISOLA_EUNREACHABLE || c->down == ISOLA_ECLOSED) {
         why = "nothing listens there";
     }
     return isola_fail(err, ISOLA_EUNREACHABLE,
-                      "cannot reach an agent at %.300s: %s; start one with `node-agent` or name "
-                      "another with --node",
-                      c->path, why);
+                      "cannot reach an agent at %.300s: %s; %s or name another with --node",
+                      c->path, why, what);
 }
 
 /* Runs the loop until `*done`, the end of the connection, the timer (unless `wait_ms` is 0) or an
@@ -282,8 +283,11 @@ static int hello(struct isola__client *c, struct isola_err *err)
         if (!c->up && (c->down != 0 || rc == ISOLA_ETIMEDOUT))
             return unreachable(c, err);
         if (rc == ISOLA_ETIMEDOUT)
-            return isola_fail(err, rc, "what listens at %.300s does not answer (waited %d s)",
-                              c->path, HELLO_MS / 1000);
+            return isola_fail(
+                err, rc,
+                "what listens at %.300s has not answered for %d s: is it stopped, or stuck? "
+                "Its log may say; else start it anew",
+                c->path, HELLO_MS / 1000);
         return rc;
     }
     struct isola_slice result;

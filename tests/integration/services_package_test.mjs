@@ -77,7 +77,7 @@ test('members of --socket-group may use the socket, others not', { skip: !root &
   }
   const other = await as(54322, 54322);
   assert.equal(other.status, 1);
-  assert.match(other.err, /you may not use that socket/);
+  assert.match(other.err, /you may not use that socket; run ctl as the agent's user or as root, or join the agent's --socket-group, or name another with --node/);
 });
 
 test('a group that is not there', async () => {
