@@ -5,8 +5,12 @@
 #ifndef ISOLA_BASE_UTF8_H
 #define ISOLA_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
 
 /* The length of the well-formed UTF-8 sequence at `p` (`left` bytes are there, one at the least)
  * and its code point; 0 when there is none (Unicode 15, table 3-7). */
@@ -35,6 +39,13 @@ static inline size_t isola_utf8_next(const uint8_t *p, size_t left, uint32_t *co
     }
     *code = u;
     return n;
+}
+
+/* The text behind the mark that some editors begin a file of UTF-8 with. */
+static inline struct isola_slice isola_utf8_unmark(struct isola_slice text)
+{
+    bool marked = text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+    return marked ? isola_slice(text.data + 3, text.len - 3) : text;
 }
 
 #endif

@@ -23,6 +23,7 @@
 #include "cli/process.h"
 
 #define DEADLINE_MS (120u * 1000)
+#define ACCOUNT     "account.json" /* of what is in each bundle; no type is called so */
 
 /* The type whose entry has the module of type `i`, an actor: the first that names it. */
 static size_t entry_of(const struct isola_manifest *m, size_t i)
@@ -112,7 +113,7 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
                        struct isola_err *err)
 {
     const char *named = getenv("ISOLA_ESBUILD");
-    char **argv = isola_zalloc((m->ntypes + NOPTIONS + NMODULES + 3) * sizeof(*argv));
+    char **argv = isola_zalloc((m->ntypes + NOPTIONS + NMODULES + 4) * sizeof(*argv));
     size_t n = 0;
     argv[n] =
         named != NULL && *named != '\0' ? isola_strdup(named) : isola_path_installed("esbuild");
@@ -129,6 +130,7 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
     for (size_t i = 0; i < NMODULES; i++)
         argv[n++] = isola_format("--external:%s", node_modules[i]);
     argv[n++] = isola_format("--outdir=%s", to);
+    argv[n++] = isola_format("--metafile=%s/" ACCOUNT, to);
 
     struct isola__process r = {0};
     int rc = isola__process_run(argv, dir, DEADLINE_MS, &r);
@@ -143,7 +145,9 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
     else if (r.interrupted)
         rc = isola_fail(err, ISOLA_ECLOSED, "interrupted; nothing was deployed");
     else if (r.timed_out)
-        rc = isola_fail(err, ISOLA_ETIMEDOUT, "esbuild did not finish within %u s",
+        rc = isola_fail(err, ISOLA_ETIMEDOUT,
+                        "esbuild did not finish within %u s: is a module no file but a FIFO, or on "
+                        "a file system that does not answer?",
                         DEADLINE_MS / 1000);
     else if (r.signal != 0)
         rc = isola_fail(err, ISOLA_EIO, "esbuild was killed by signal %d (%s)", r.signal,
@@ -194,6 +198,21 @@ out:
     return rc;
 }
 
+/* Adds to the sentence what the bundle has most of. */
+static void name_largest(const char *from, const char *type, struct isola_err *err)
+{
+    struct isola_err before = *err;
+    struct isola_buf largest = {0};
+    char *meta = isola_format("%s/" ACCOUNT, from), *output = isola_format("%s.js", type);
+    isola__bundle_largest(meta, output, &largest);
+    if (largest.len > 0)
+        isola_fail(err, before.code, "%.300s; most of it is %.*s", before.text,
+                   ISOLA_FMT(isola_slice_cut(isola_buf_slice(&largest), 600)));
+    isola_buf_free(&largest);
+    free(output);
+    free(meta);
+}
+
 static int collect(const char *dir, const struct isola_manifest *m, const char *from,
                    struct isola__bundles *out, struct isola_err *err)
 {
@@ -212,6 +231,8 @@ static int collect(const char *dir, const struct isola_manifest *m, const char *
             path[strlen(path) - strlen(".map")] = '\0';
             if (rc == 0)
                 rc = read_file(path, "bundle", type, code, err);
+            if (rc == ISOLA_ETOOBIG)
+                name_largest(from, type, err);
             free(path);
             if (rc == 0)
                 rc = isola__source_map_rebase(map, from, dir, err);

@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/utf8.h"
 #include "cli/file_index.h"
 #include "cli/process.h"
 
@@ -195,9 +196,9 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
 static json_t *dependencies_of(const char *dir)
 {
     struct isola_buf text = {0};
-    json_t *package = read_input(dir, "package.json", &text)
-                          ? json_loadb((const char *)text.data, text.len, 0, NULL)
-                          : NULL;
+    bool there = read_input(dir, "package.json", &text);
+    struct isola_slice json = isola_utf8_unmark(isola_buf_slice(&text));
+    json_t *package = there ? json_loadb((const char *)json.data, json.len, 0, NULL) : NULL;
     json_t *dependencies = json_incref(json_object_get(package, "dependencies"));
     json_decref(package);
     isola_buf_free(&text);

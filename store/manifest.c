@@ -185,7 +185,7 @@ int isola__manifest_name(struct isola__manifest_reader *r, const json_t *v)
 {
     if (json_is_string(v) && is_name(json_string_value(v), LOWER, LOWER DIGIT "-"))
         return 0;
-    char *quoted = isola__manifest_quote(v);
+    char *quoted = isola__manifest_quote_name(v);
     int code = isola__manifest_fail(r,
                                     "must be an app's name (a lower-case letter, then lower-case "
                                     "letters, digits or \"-\", %d at the most), not %s",
@@ -262,6 +262,23 @@ int isola__manifest_read(struct isola__manifest_reader *r, const json_t *root,
     return code;
 }
 
+/* jansson tells where the second one ends: "… near 'KEY'", with the quotes of KEY. */
+static int fail_twice(struct isola__manifest_reader *r, const json_error_t *e, unsigned line,
+                      unsigned column)
+{
+    const char *near = strstr(e->text, "near '");
+    const char *key = near != NULL ? near + strlen("near '") : "";
+    size_t len = strlen(key);
+    char text[sizeof(e->text) + 40];
+    if (len < 2 || key[len - 1] != '\'')
+        return isola__manifest_fail_text(r, line, column, "", e->text);
+    len--;
+    for (size_t i = 1; i < len && column > 1; i++)
+        column -= ((unsigned char)key[i] & 0xc0) != 0x80;
+    snprintf(text, sizeof(text), "the key %.*s is there twice", (int)len, key);
+    return isola__manifest_fail_text(r, line, column, "", text);
+}
+
 static int fail_syntax(struct isola__manifest_reader *r, const json_error_t *e)
 {
     unsigned line = e->line > 0 ? (unsigned)e->line : 1;
@@ -270,7 +287,7 @@ static int fail_syntax(struct isola__manifest_reader *r, const json_error_t *e)
     case json_error_out_of_memory:
         return isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
     case json_error_duplicate_key:
-        return isola__manifest_fail_text(r, line, column, "", e->text);
+        return fail_twice(r, e, line, column);
     case json_error_null_character: /* jansson's text is for those who call it */
         return isola__manifest_fail_text(r, line, column, "\\u0000 is not allowed in strings", "");
     default:
@@ -281,7 +298,13 @@ static int fail_syntax(struct isola__manifest_reader *r, const json_error_t *e)
 json_t *isola__manifest_json(struct isola__manifest_reader *r, int *code)
 {
     if (r->text.len > ISOLA_MANIFEST_MAX) {
-        *code = isola_fail(r->err, ISOLA_EMANIFEST, "%s: over 1 MiB", r->file);
+        *code = isola_fail(r->err, ISOLA_EMANIFEST,
+                           "%s has more than 1 MiB, the most a manifest may have", r->file);
+        return NULL;
+    }
+    if (r->text.len >= 2 &&
+        (memcmp(r->text.data, "\xff\xfe", 2) == 0 || memcmp(r->text.data, "\xfe\xff", 2) == 0)) {
+        *code = isola_fail(r->err, ISOLA_EMANIFEST, "%s is in UTF-16: save it as UTF-8", r->file);
         return NULL;
     }
     size_t deep = isola__json_too_deep(r->text, DEPTH_MAX);

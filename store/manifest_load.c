@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/utf8.h"
 #include "store/manifest_find.h"
 
 static int fail_file(struct isola_err *err, const char *path, int e)
@@ -26,13 +27,17 @@ static int fail_file(struct isola_err *err, const char *path, int e)
     return isola_fail(err, code, "cannot read %s: %s", path, strerror(e));
 }
 
+static int fail_irregular(const char *path, struct isola_err *err)
+{
+    return isola_fail(err, ISOLA_EIO, "cannot read %s: not a regular file", path);
+}
+
 /* The whole file, up to one byte more than a manifest may have. */
 static int read_file(const char *path, struct isola_buf *out, struct isola_err *err)
 {
     if (isola_file_read(path, ISOLA_MANIFEST_MAX + 1, out) == 0)
         return 0;
-    return errno == EINVAL ? isola_fail(err, ISOLA_EIO, "cannot read %s: not a regular file", path)
-                           : fail_file(err, path, errno);
+    return errno == EINVAL ? fail_irregular(path, err) : fail_file(err, path, errno);
 }
 
 static bool is_below(const char *path, const char *dir)
@@ -166,7 +171,7 @@ static int load_file(const char *dir, const char *file, enum source source,
     int code = read_file(path, &content, err);
     if (code == 0) {
         struct isola__manifest_reader r = {
-            .text = isola_buf_slice(&content), .file = file, .err = err};
+            .text = isola_utf8_unmark(isola_buf_slice(&content)), .file = file, .err = err};
         code = load_text(&r, dir, source, out, text);
     }
     free(path);
@@ -183,7 +188,7 @@ static int load_default(const char *dir, struct isola_manifest **out, struct iso
     char *path = isola_format("%s/package.json", dir);
     int code = read_file(path, &content, err);
     struct isola__manifest_reader r = {
-        .text = isola_buf_slice(&content), .file = "package.json", .err = err};
+        .text = isola_utf8_unmark(isola_buf_slice(&content)), .file = "package.json", .err = err};
     if (code == 0)
         package = isola__manifest_json(&r, &code);
     else if (code == ISOLA_ENOENT)
@@ -202,6 +207,16 @@ static int load_default(const char *dir, struct isola_manifest **out, struct iso
     return code;
 }
 
+/* npm and esbuild read package.json too, and would wait for ever for a FIFO. */
+static int check_package(const char *dir, struct isola_err *err)
+{
+    char *path = isola_format("%s/package.json", dir);
+    struct stat st;
+    int code = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? fail_irregular(path, err) : 0;
+    free(path);
+    return code;
+}
+
 int isola_manifest_load(const char *dir, struct isola_manifest **out, struct isola_buf *text,
                         struct isola_err *err)
 {
@@ -217,7 +232,9 @@ int isola_manifest_load(const char *dir, struct isola_manifest **out, struct iso
         code =
             isola_fail(err, ISOLA_EINVAL, "%s is not a directory: name the app's directory", dir);
     } else {
-        code = load_file(real, "isola.json", ISOLA_JSON, out, text, err);
+        code = check_package(real, err);
+        if (code == 0)
+            code = load_file(real, "isola.json", ISOLA_JSON, out, text, err);
         if (code == ISOLA_ENOENT)
             code = load_file(real, "package.json", PACKAGE_JSON, out, text, err);
         if (code == ISOLA_ENOENT)

@@ -48,7 +48,7 @@ vfail(struct isola__manifest_reader *r, bool key, const char *fmt, va_list ap)
         char *quoted = NULL;
         if (!plain_word(r->path[i])) {
             json_t *s = json_string(r->path[i]);
-            quoted = isola__manifest_quote(s);
+            quoted = isola__manifest_quote_name(s);
             json_decref(s);
         }
         int n = snprintf(path + used, sizeof(path) - used, "%s%s", i == 0 ? "" : ".",
@@ -91,15 +91,25 @@ int isola__manifest_fail_text(struct isola__manifest_reader *r, unsigned line, u
     return code;
 }
 
-char *isola__manifest_quote(const json_t *value)
+static char *quote(const json_t *value, size_t flags)
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | flags);
     if (text == NULL)
         return isola_strdup("that");
     struct isola_slice said = isola_slice_cut(isola_slice_str(text), QUOTE_MAX);
     char *quote = isola_format("%.*s%s", ISOLA_FMT(said), text[said.len] != '\0' ? "…" : "");
     free(text);
     return quote;
+}
+
+char *isola__manifest_quote(const json_t *value)
+{
+    return quote(value, 0);
+}
+
+char *isola__manifest_quote_name(const json_t *value)
+{
+    return quote(value, JSON_ENSURE_ASCII);
 }
 
 /* "must be WHAT, not VALUE" */

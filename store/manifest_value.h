@@ -46,6 +46,8 @@ ANY_THREAD int isola__manifest_fail_text(struct isola__manifest_reader *r, unsig
 
 /* The value as JSON, cut at some 60 bytes. The caller frees. */
 ANY_THREAD char *isola__manifest_quote(const json_t *value);
+/* Of a name, which has to be ASCII: a letter that only looks as one is seen to be another. */
+ANY_THREAD char *isola__manifest_quote_name(const json_t *value);
 
 /* `word` is not in the NULL-terminated `words`: a sentence with all of them and the nearest, about
  * the key or the value. */

@@ -18,11 +18,11 @@ const schema = JSON.parse(read('docs/isola.schema.json'));
 const takes = new Ajv({ allErrors: true }).compile(schema);
 
 const BEYOND = [
-  /: duplicate object key near/, // JSON.parse takes the last
+  /: the key .* is there twice/, // JSON.parse takes the last
   /"actors" is missing|names no actor type/, // they may be found by the names of their files
   /from "\w+" to "\w+", not "\d{1,9}[A-Za-z]+"$/, // a size or duration out of its range
   /leads out of the app's directory$/, // by way of some other directory
-  /nested deeper than|over 1 MiB/,
+  /nested deeper than|more than 1 MiB/,
   /which "env" sets: leave it out/,
 ];
 
