@@ -229,8 +229,10 @@ extern "C" unsigned isola_js_footprint(struct isola_js *js, const void **lines, 
     for (const auto &[actor, holder] : v->holders) {
         f.add(&actor);
         f.add(holder);
-        f.add(v->state_name);
-        f.add_place(heap::address(v->state_name.Get(v->isolate)));
+        if (!v->state_name.IsEmpty()) { // a start that waits: no state has been saved yet
+            f.add(v->state_name);
+            f.add_place(heap::address(v->state_name.Get(v->isolate)));
+        }
         f.add_value(heap::address(holder.Get(v->isolate)));
         if (state_of(js, holder).ToLocal(&state) && state->IsObject())
             f.add_value(heap::address(state));
