@@ -252,6 +252,7 @@ void isola__actor_read(struct isola_read *read)
             read->value = (struct isola_buf){0};
             isola__durable_load(a, &read->rows);
             isola__schedule_load(a, &read->rows);
+            a->was_kept = read->code == 0;
             a->have_state = true;
             isola__realm_touch(a->realm, a);
         }
@@ -308,8 +309,9 @@ static bool start(struct isola_actor *a)
     if (m->state != ISOLA_MODULE_READY || !a->have_state)
         return true;
     a->activating = true;
-    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key,
-                      isola_buf_slice(&a->saved), isola_buf_slice(&a->no_state));
+    struct isola_slice from, state = isola__upgrade_from(a, &from);
+    isola_js_activate(r->js, a->serial, a->at.app, a->at.type, a->at.key, state,
+                      isola_buf_slice(&a->no_state), from);
     return true;
 }
 
@@ -322,6 +324,7 @@ void isola__actor_activated(struct isola_actor *a, struct isola_slice error)
         a->hurt = true;
         return;
     }
+    isola__upgrade_ended(a);
     a->failures = 0;
     set_state(a, ISOLA_ACTOR_IDLE);
     isola__idle_add(a);
@@ -440,6 +443,7 @@ static void leave_realm(struct isola_actor *a)
     isola_buf_free(&a->crash);
     isola_buf_free(&a->start_error);
     a->have_state = a->activating = a->turn_ended = a->begun = a->reading = a->hurt = false;
+    a->was_kept = a->hooked = a->upgrading = false;
     a->looked = 0;
 }
 

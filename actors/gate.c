@@ -347,6 +347,8 @@ static void take_rows(struct isola_actor *a, struct isola_commit *c)
         isola__schedule_rows(a, &c->rows);
         c->timers = true;
     }
+    if (a->upgrading) /* half of it is not to be seen */
+        return;
     c->items = isola__storage_take(a);
     if (isola__sql_dirty(a))
         c->sql_taken = isola__sql_rows(a, &c->rows);
@@ -361,6 +363,7 @@ static void write_state(struct isola_actor *a, struct isola_buf *value)
     if (value != NULL) {
         c->value = *value;
         *value = (struct isola_buf){0};
+        a->mark = ISOLA_MARK_GOOD;
     }
     take_rows(a, c);
     isola_mailq_join(&c->effects, &a->effects);
@@ -477,11 +480,13 @@ bool isola__gate_settle(struct isola_actor *a)
     /* Of a start, too, when something is to leave. */
     bool leaves = a->serial != 0 && (due || a->effects.count > 0);
     bool kept = a->serial != 0 &&
-                (is_dirty(a) || (leaves && (isola__storage_dirty(a) || isola__sql_dirty(a))));
+                (is_dirty(a) ||
+                 (leaves && !a->upgrading && (isola__storage_dirty(a) || isola__sql_dirty(a))));
     if (due && (a->looked & ISOLA_LOOKED_STATE) != 0) {
         struct isola_buf value = new_state();
         struct isola_err err;
         bool touched = false;
+        isola__upgrade_mark(a, &value);
         if (isola_js_state(a->realm->js, a->serial, &value, &touched, &err) != 0) {
             isola_buf_free(&value);
             isola__realm_untouch(a->realm, a); /* it is settled here and now */
@@ -495,6 +500,12 @@ bool isola__gate_settle(struct isola_actor *a)
             kept = false;
         }
         free_state(&value);
+    }
+    if (due && isola__upgrade_due(a, kept)) {
+        struct isola_buf value = new_state();
+        isola__upgrade_remark(a, newest(a), &value);
+        write_state(a, &value);
+        kept = false;
     }
     if (kept)
         write_state(a, NULL);

@@ -175,6 +175,7 @@ struct isola_host_type {
 struct isola_host_release {
     const char *app;
     const char *id;
+    const char *version; /* of the app; NULL: it has none */
     size_t ntypes;
     const struct isola_host_type *types;
     const char *net;  /* hosts its scripts may connect to: patterns HOST or HOST:PORT, one a line

@@ -50,8 +50,9 @@ struct isola_type {
 struct isola_release_rt {
     atomic_uint refs;
     char *app, *id;
-    char *net;  /* "" when it may connect to nothing */
-    char *apps; /* "" when it may send to no other app */
+    char *version; /* NULL: none */
+    char *net;     /* "" when it may connect to nothing */
+    char *apps;    /* "" when it may send to no other app */
     size_t app_len;
     struct isola_slice env;
     size_t ntypes;
@@ -513,6 +514,12 @@ enum isola_looked {
     ISOLA_LOOKED_KEPT = 2,  /* it has changed what is kept beside that */
 };
 
+enum isola_mark {
+    ISOLA_MARK_GOOD,   /* its state is marked with its release */
+    ISOLA_MARK_WANTED, /* it will be with what is written next */
+    ISOLA_MARK_OWED,   /* it is to be at the next settle */
+};
+
 struct isola_actor {
     /* The first two cache lines are all a message touches; others than its realm's visitor touch
      * the first one alone. */
@@ -575,7 +582,11 @@ struct isola_actor {
     uint32_t nasks, ntimers, nsubs;
     uint32_t log_count, log_dropped; /* lines of the second `log_second` */
     uint64_t log_second;
-    bool bystander;                /* `crash` is no fault of its own: its isolate was stopped */
+    bool bystander; /* `crash` is no fault of its own: its isolate was stopped */
+    bool hooked;    /* this activation has onUpgrade: its state is marked (upgrade.c) */
+    bool upgrading; /* that is under way */
+    uint8_t mark;   /* enum isola_mark */
+    bool was_kept;  /* there was something of it on disk */
     struct isola_crashes *crashes; /* those that count (restart.c), or NULL */
     unsigned failures;             /* activations that failed in a row */
     uint64_t retry_at;             /* FAILED: not before, ms */
@@ -622,6 +633,24 @@ ANY_THREAD void isola__stop_answer(struct isola_host *h, struct isola_mail *stop
 /* The activation that these (by `next`; NULL: none) were to end has ended: who waits for that is
  * told. Takes them. */
 ANY_THREAD void isola__upgraded(struct isola_host *h, struct isola_mail *upgrade);
+
+/* --- which release has written a state (upgrade.c). In a visit --- */
+
+/* Its stored state without its mark, if it has one. `from`: what onUpgrade is to be told of who has
+ * written it, borrowed: a version or the id of a release; no bytes: it is not known; NULL data:
+ * there is nothing to be upgraded. */
+struct isola_slice isola__upgrade_from(struct isola_actor *a, struct isola_slice *from);
+/* Its script has the hook, which is called now if it was told a `from`. */
+void isola__upgrade_begins(struct isola_actor *a);
+/* Its start has ended well. */
+void isola__upgrade_ended(struct isola_actor *a);
+/* Appends its mark, which is in front of each state that it writes; nothing, without the hook. */
+void isola__upgrade_mark(const struct isola_actor *a, struct isola_buf *out);
+/* Is its mark to be written, though its state need not be? `kept`: something else of it is. */
+bool isola__upgrade_due(const struct isola_actor *a, bool kept);
+/* Appends `state`, as it was written last (or empty), with the present mark. */
+void isola__upgrade_remark(const struct isola_actor *a, struct isola_slice state,
+                           struct isola_buf *out);
 
 /* --- turns and the output gate (turn.c, gate.c) --- */
 

@@ -17,6 +17,7 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
     atomic_init(&r->refs, 1);
     r->app = isola_strdup(def->app);
     r->id = isola_strdup(def->id);
+    r->version = def->version != NULL ? isola_strdup(def->version) : NULL;
     r->app_len = strlen(r->app);
     r->net = isola_strdup(def->net != NULL ? def->net : "");
     r->apps = isola_strdup(def->apps != NULL ? def->apps : "");
@@ -58,6 +59,7 @@ void isola__release_unref(struct isola_release_rt *r)
     free(r->types);
     free(r->app);
     free(r->id);
+    free(r->version);
     free(r->net);
     free(r->apps);
     free((void *)(uintptr_t)r->env.data);

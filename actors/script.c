@@ -472,6 +472,13 @@ static void finished(void *arg, uint32_t record, struct isola_slice args, void *
     isola__batch_finished(arg, record, args, memory);
 }
 
+static void upgrades(void *arg, uint32_t actor)
+{
+    struct isola_actor *a = isola__realm_actor(arg, actor);
+    if (a != NULL)
+        isola__upgrade_begins(a);
+}
+
 static void activated(void *arg, uint32_t actor, struct isola_slice error)
 {
     struct isola_actor *a = isola__realm_actor(arg, actor);
@@ -688,6 +695,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .unheard = unheard,
     .done = done,
     .finished = finished,
+    .upgrades = upgrades,
     .activated = activated,
     .crash = crash,
     .log = log_line,

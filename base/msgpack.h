@@ -31,6 +31,7 @@ enum isola_ext {
     ISOLA_EXT_LATIN1 = 12, /* strings as V8 has them: a byte for each unit, */
     ISOLA_EXT_UTF16 = 13,  /* two, little-endian; isola_mp_units */
     ISOLA_EXT_STREAM = 14,
+    ISOLA_EXT_MARK = 15, /* no value: in front of a state, who has written it */
 };
 /* From so many units on a string that is not ASCII is sent as one of these, and as UTF-16 only when
  * so many of its first ones do not take less as UTF-8. */

@@ -18,7 +18,8 @@
 #define DEPTH_MAX    32
 #define NAME_MAX_LEN 64
 
-static const char *const app_keys[] = {"$schema", "name", "actors", "permissions", "routes", NULL};
+static const char *const app_keys[] = {"$schema",     "name",   "version", "actors",
+                                       "permissions", "routes", NULL};
 static const char *const type_keys[] = {
     "module", "isolation", "reentrant", "kind", "hibernateAfter", "restart", "strategy",
     /* limits: */
@@ -224,6 +225,16 @@ static int read_permissions(struct isola__manifest_reader *r, const json_t *obje
     return 0;
 }
 
+bool isola__manifest_is_version(const json_t *v)
+{
+    const char *s = json_string_value(v);
+    size_t len = s != NULL ? strlen(s) : 0;
+    for (size_t i = 0; i < len; i++)
+        if (s[i] < ' ' || s[i] > '~')
+            return false;
+    return len > 0 && len <= ISOLA_MANIFEST_VERSION;
+}
+
 static int read_app(struct isola__manifest_reader *r, const json_t *object,
                     struct isola_manifest *m)
 {
@@ -243,6 +254,11 @@ static int read_app(struct isola__manifest_reader *r, const json_t *object,
     FIELD(must_be(r, v, json_is_string(v), "a string"), "$schema");
     FIELD(isola__manifest_name(r, v), "name");
     m->name = isola_strdup(json_string_value(json_object_get(object, "name")));
+    FIELD(must_be(r, v, isola__manifest_is_version(v),
+                  "a version such as \"1.4.0\": printable ASCII, 100 characters at the most"),
+          "version");
+    const char *version = json_string_value(json_object_get(object, "version"));
+    m->version = version != NULL ? isola_strdup(version) : NULL;
     FIELD(v == NULL ? 0 : isola__manifest_fail_key(r, "routes are not supported by this release"),
           "routes");
     FIELD(read_permissions(r, v, m), "permissions");
@@ -350,6 +366,7 @@ void isola_manifest_free(struct isola_manifest *m)
         isola__manifest_service_free(m->types[i].service);
     }
     free(m->types);
+    free(m->version);
     free(m->net);
     free(m->env);
     free(m->apps);

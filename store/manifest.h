@@ -72,7 +72,8 @@ struct isola_actor_type {
 };
 
 struct isola_manifest {
-    char *name; /* [a-z][a-z0-9-]*, 64 bytes at the most */
+    char *name;    /* [a-z][a-z0-9-]*, 64 bytes at the most */
+    char *version; /* printable ASCII, ISOLA_MANIFEST_VERSION bytes at the most; NULL: none */
     size_t ntypes;
     struct isola_actor_type *types; /* in the manifest's order */
     /* permissions, each item on a line; NULL: none */
@@ -81,8 +82,9 @@ struct isola_manifest {
     char *apps; /* names of apps, or "*" */
 };
 
-#define ISOLA_MANIFEST_MAX   (1u << 20) /* bytes of text */
-#define ISOLA_MANIFEST_TYPES 1000
+#define ISOLA_MANIFEST_MAX     (1u << 20) /* bytes of text */
+#define ISOLA_MANIFEST_TYPES   1000
+#define ISOLA_MANIFEST_VERSION 100
 
 /* `file` is how errors name the text ("isola.json"). Errors: ISOLA_EMANIFEST with file, line,
  * column where they are known, the path of the key ("actors.Counter.isolation"), what is wrong,
@@ -94,7 +96,8 @@ ANY_THREAD ISOLA_MUST_USE int isola_manifest_parse(struct isola_slice json, cons
                                                    struct isola_err *err);
 /* Finds and parses the manifest of the app in directory `dir`: isola.json, else "isola" in
  * package.json, whose "name" then serves as default, else one made of what is there. Files called
- * NAME.actor.js and the like are types without being listed (store/manifest_find.h). `text`, unless
+ * NAME.actor.js and the like are types without being listed (store/manifest_find.h). One without
+ * "version" takes that of package.json. `text`, unless
  * NULL, gets the manifest's JSON as it is to be sent (always the isola.json form, with all types;
  * the caller frees). ISOLA_ENOENT when there is nothing to run, with what to do. */
 POOL_THREAD ISOLA_MUST_USE int isola_manifest_load(const char *dir, struct isola_manifest **out,

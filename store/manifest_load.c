@@ -119,6 +119,34 @@ static int add_found(struct isola__manifest_reader *r, const char *dir, json_t *
     return code;
 }
 
+/* The package.json in `dir`, or NULL. What is wrong with it is for others to say. */
+static json_t *read_package(const char *dir)
+{
+    struct isola_buf content = {0};
+    struct isola_err none;
+    char *path = isola_format("%s/package.json", dir);
+    json_t *package = NULL;
+    if (read_file(path, &content, &none) == 0)
+        package = json_loadb((const char *)content.data, content.len, 0, NULL);
+    free(path);
+    isola_buf_free(&content);
+    return package;
+}
+
+/* A manifest without a version takes that of package.json, if there is one. */
+static int default_version(struct isola__manifest_reader *r, const char *dir, json_t *app)
+{
+    int code = 0;
+    if (!json_is_object(app) || json_object_get(app, "version") != NULL)
+        return 0;
+    json_t *package = read_package(dir);
+    json_t *version = json_object_get(package, "version");
+    if (isola__manifest_is_version(version) && json_object_set(app, "version", version) != 0)
+        code = isola_fail(r->err, ISOLA_ENOMEM, "%s: out of memory", r->file);
+    json_decref(package);
+    return code;
+}
+
 enum source { ISOLA_JSON, PACKAGE_JSON, MADE };
 
 /* The manifest in `r->text`, which is a file's, or the one that was made for want of any:
@@ -142,6 +170,8 @@ static int load_text(struct isola__manifest_reader *r, const char *dir, enum sou
     }
     if (code == 0 && source != MADE)
         code = add_found(r, dir, app);
+    if (code == 0)
+        code = default_version(r, dir, app);
     if (code == 0)
         code = isola__manifest_read(r, app, &m);
     if (code == 0)

@@ -45,5 +45,7 @@ ANY_THREAD ISOLA_MUST_USE int isola__manifest_keys(struct isola__manifest_reader
 /* An app's name; the reader stands at its key. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_name(struct isola__manifest_reader *r,
                                                    const json_t *v);
+/* May it be the app's version? NULL: no. */
+ANY_THREAD bool isola__manifest_is_version(const json_t *v);
 
 #endif

@@ -52,6 +52,7 @@ bool trace(void *, uint32_t, uint32_t, isola_buf *)
 }
 void unheard(void *, uint32_t, uint32_t) {}
 void done(void *, uint32_t, uint32_t, bool, Slice, void **) {}
+void upgrades(void *, uint32_t) {}
 void activated(void *, uint32_t, Slice) {}
 void crash(void *, uint32_t, Slice) {}
 void log(void *, uint32_t, isola_log_level, Slice) {}
@@ -203,6 +204,7 @@ const isola_v8_ops quiet_ops = {
     .trace = trace,
     .unheard = unheard,
     .done = done,
+    .upgrades = upgrades,
     .activated = activated,
     .crash = crash,
     .log = log,

@@ -324,6 +324,13 @@ void handles(Info info)
                               info[3].As<v8::Object>());
 }
 
+// upgrades(actor): it has the hook
+void upgrades(Info info)
+{
+    Call call(info);
+    call.js.v->ops->upgrades(call.js.v->arg, call.number(0));
+}
+
 // activated(actor, ok, error)
 void activated(Info info)
 {
@@ -417,6 +424,7 @@ const Native functions[] = {{"send", send},
                             {"cancel", cancel},
                             {"publish", publish},
                             {"activated", activated},
+                            {"upgrades", upgrades},
                             {"crash", crash},
                             {"log", log_line},
                             {"looked", looked},

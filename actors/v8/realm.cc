@@ -332,7 +332,7 @@ static v8::Local<v8::Value> uint_of(isola_js *js, uint32_t n)
 
 void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
                        struct isola_slice type, struct isola_slice key, struct isola_slice state,
-                       struct isola_slice no_state)
+                       struct isola_slice no_state, struct isola_slice from)
 {
     Entry in(js, actor, 0);
     if (!in)
@@ -353,11 +353,16 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
                                    text(isolate, type, v8::NewStringType::kInternalized),
                                    text(isolate, key),
                                    stored,
+                                   v8::Undefined(isolate),
                                    v8::Undefined(isolate)};
     if (no_state.len > 0)
         argv[5] = text(isolate, no_state);
+    if (from.data != nullptr && from.len == 0)
+        argv[6] = v8::Null(isolate);
+    else if (from.data != nullptr)
+        argv[6] = text(isolate, from);
     set_frame(isolate, actor, 0);
-    if (call_hook(js, HOOK_ACTIVATE, actor, 6, argv).IsEmpty() && !ending(js->v)) {
+    if (call_hook(js, HOOK_ACTIVATE, actor, 7, argv).IsEmpty() && !ending(js->v)) {
         isola_buf failure{};
         isola_mp_array(&failure, 1);
         isola_mp_error(&failure, ISOLA_ESCRIPT, "the script broke the runtime around it", nullptr);

@@ -158,6 +158,9 @@ struct isola_v8_ops {
      * [value], and `memory` as above. Those of a run are told in its order, after what was sent
      * before they ended. NULL: `done` is told. */
     void (*finished)(void *arg, uint32_t record, struct isola_slice args, void **memory);
+    /* This actor, which is being activated, has the hook onUpgrade. It is called next if the
+     * activation was told a `from`. */
+    void (*upgrades)(void *arg, uint32_t actor);
     /* An activation is complete (error empty), or failed: [Error value]. */
     void (*activated)(void *arg, uint32_t actor, struct isola_slice error);
     /* Code of this actor (0: of none) threw where nobody could catch it. `text`: the error with its
@@ -301,10 +304,12 @@ JS_THREAD bool isola_js_load(struct isola_js *js, struct isola_slice type, struc
                              struct isola_slice name, struct isola_slice cache);
 /* Creates an actor of a loaded type, with its stored state (empty: none, else one msgpack value);
  * ends by ops->activated. `no_state`, unless empty, says why its state cannot be had: touching it
- * throws EUNREACHABLE. */
+ * throws EUNREACHABLE. `from`: another release has written that state, or one that is not known
+ * (no bytes); NULL data: this one, or there is none. */
 JS_THREAD void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
                                  struct isola_slice type, struct isola_slice key,
-                                 struct isola_slice state, struct isola_slice no_state);
+                                 struct isola_slice state, struct isola_slice no_state,
+                                 struct isola_slice from);
 JS_THREAD void isola_js_deactivate(struct isola_js *js, uint32_t actor);
 /* Messages and answers are records that isola_js_run hands over together; until then their slices
  * are borrowed. There must be room for one more. `block`: where `args` lie, which never changes

@@ -107,8 +107,13 @@ static struct isola_host_release host_release(const struct isola_release *r,
             }
         to->cache = kept_code(params, t->name);
     }
-    return (struct isola_host_release){
-        .app = r->app, .id = r->id, .ntypes = n, .types = types, .net = m->net, .apps = m->apps};
+    return (struct isola_host_release){.app = r->app,
+                                       .id = r->id,
+                                       .version = m->version,
+                                       .ntypes = n,
+                                       .types = types,
+                                       .net = m->net,
+                                       .apps = m->apps};
 }
 
 /* The variables of this process' environment that the manifest permits. */

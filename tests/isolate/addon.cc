@@ -124,6 +124,7 @@ bool op_trace(void *, uint32_t, uint32_t, isola_buf *)
     return false;
 }
 void op_done(void *, uint32_t, uint32_t, bool, Slice, void **) {}
+void op_upgrades(void *, uint32_t) {}
 void op_activated(void *, uint32_t, Slice) {}
 void op_crash(void *arg, uint32_t, Slice text)
 {
@@ -178,6 +179,7 @@ const isola_v8_ops ops = {
     .trace = op_trace,
     .unheard = [](void *, uint32_t, uint32_t) {},
     .done = op_done,
+    .upgrades = op_upgrades,
     .activated = op_activated,
     .crash = op_crash,
     .log = op_log,

@@ -100,6 +100,7 @@ class Cart extends Actor<{ items?: string[] }, { full: [at: Date] }> {
   items() { return this.state.items ?? []; }
   remind(item: string) { this.signal.throwIfAborted(); return item; }
   onActivate() { this.monitor(actor('shop/Counter', 'a')); }
+  async onUpgrade(old: { things?: string[] }, from: string | undefined) { return from === '1.0.0' ? { items: old.things } : undefined; }
   _own() { return 1; }
   private inner() {}
 }
@@ -111,6 +112,8 @@ async function ofClass(ref: Ref<Cart>) {
   ref.on('full', (at) => at.getTime());
   // @ts-expect-error: a hook
   await ref.ask('onActivate');
+  // @ts-expect-error: likewise
+  await ref.ask('onUpgrade', {}, '1.0.0');
   // @ts-expect-error: begins with _
   await ref.ask('_own');
   // @ts-expect-error: private

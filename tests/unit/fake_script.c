@@ -566,6 +566,10 @@ static void operate(struct isola_v8 *v, struct fake_actor *a, struct fake_task *
         v->in_op = true;
         v->ops->log(v->arg, a->serial, ISOLA_LOG_INFO, words[1]);
         v->in_op = false;
+    } else if (isola_slice_is(op, "from")) {
+        char said[60];
+        snprintf(said, sizeof(said), "from %s", a->from);
+        fake__note(a->address, said);
     } else if (isola_slice_is(op, "note")) {
         fake__note(a->address, word);
     } else {

@@ -65,6 +65,7 @@ struct fake_actor {
     struct fake_actor *next;
     uint32_t serial;
     bool active, touched;
+    char from[40];      /* who has written its state, if another release */
     char no_state[300]; /* why its state cannot be had; empty: it can */
     bool bad, endless;  /* its state cannot be encoded; that never ends */
     bool ended;         /* with its isolate */

@@ -324,6 +324,17 @@ int64_t world_stored(struct world *w, const char *address)
     return n;
 }
 
+struct isola_buf world_stored_bytes(struct world *w, const char *address)
+{
+    struct isola_buf out = {0};
+    pthread_mutex_lock(&w->lock);
+    struct isola_buf *value = isola_map_get(&w->stored, isola_slice_str(address));
+    if (value != NULL)
+        isola_buf_append(&out, value->data, value->len);
+    pthread_mutex_unlock(&w->lock);
+    return out;
+}
+
 static unsigned count_kept(struct world *w, const char *address, int part)
 {
     const struct isola_kept_rows *kept = isola_map_get(&w->kept, isola_slice_str(address));

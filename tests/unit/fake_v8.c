@@ -450,7 +450,7 @@ void isola_v8_image_free(struct isola_v8_image *image)
 
 void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice app,
                        struct isola_slice type, struct isola_slice key, struct isola_slice state,
-                       struct isola_slice no_state)
+                       struct isola_slice no_state, struct isola_slice from)
 {
     struct isola_v8 *v = enter(js, actor, 0);
     if (v == NULL)
@@ -464,6 +464,7 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
     ISOLA_CHECK(a->module != NULL && a->module->state == FAKE_READY);
     a->address = isola_format("%.*s/%.*s/%.*s", ISOLA_FMT(app), ISOLA_FMT(type), ISOLA_FMT(key));
     snprintf(a->no_state, sizeof(a->no_state), "%.*s", ISOLA_FMT(no_state));
+    snprintf(a->from, sizeof(a->from), "%.*s", ISOLA_FMT(from));
     fake__alive(a->address, true);
     if (state.len > 0) {
         struct isola_mp_reader r = isola_mp_reader(state);
@@ -473,7 +474,19 @@ void isola_js_activate(struct isola_js *js, uint32_t actor, struct isola_slice a
     }
     a->next = v->actors;
     v->actors = a;
-    run(v, a, begin(a, FAKE_START, 0, fake__line(a->module->code, "start ")));
+    struct isola_slice hook = fake__line(a->module->code, "upgrade ");
+    struct isola_slice start = fake__line(a->module->code, "start ");
+    if (hook.data != NULL) {
+        v->in_op = true;
+        v->ops->upgrades(v->arg, actor);
+        v->in_op = false;
+    }
+    struct isola_buf program = {0}; /* both, one after the other */
+    if (hook.data != NULL && from.data != NULL)
+        isola_buf_printf(&program, "%.*s; ", ISOLA_FMT(hook));
+    isola_buf_printf(&program, "%.*s", ISOLA_FMT(start));
+    run(v, a, begin(a, FAKE_START, 0, isola_buf_slice(&program)));
+    isola_buf_free(&program);
     leave(v, actor);
 }
 

@@ -50,6 +50,7 @@
  * A module's code is lines:
  *   load fail | load failif FLAG | load later | load never | load loop | load deaf NAME
  *                (nothing: loads at once)
+ *   upgrade P    the hook onUpgrade, ahead of that; in it "from" notes "ADDRESS from VERSION"
  *   start P      the activation
  *   stop P       its last turn
  *   reentrant    its turns may overlap

@@ -72,6 +72,8 @@ void world_fail_writes(struct world *w, unsigned n); /* the next n */
 void world_fail_writes_of(struct world *w, unsigned per_mille);
 void world_fail_reads(struct world *w, unsigned n, int code);
 int64_t world_stored(struct world *w, const char *address); /* -1: nothing */
+/* The bytes of that; the caller frees. */
+struct isola_buf world_stored_bytes(struct world *w, const char *address);
 
 /* Places: everything lives here (0) unless set. */
 void world_place(struct world *w, const char *address, int node);

@@ -290,11 +290,12 @@ static const struct {
      "isola.json:2:1: \"actors\" is missing: the app's actor types, such as "
      "{\"Counter\": {\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts need not "
      "be listed"},
-    {"{\n  \"nmae\": \"shop\" }",
-     "isola.json:2:3: nmae: unknown key, not one of \"$schema\", \"name\", \"actors\", "
-     "\"permissions\", \"routes\"; did you mean \"name\"?"},
+    {"{\n  \"nmae\": \"shop\" }", "isola.json:2:3: nmae: unknown key, not one of \"$schema\", "
+                                  "\"name\", \"version\", \"actors\", "
+                                  "\"permissions\", \"routes\"; did you mean \"name\"?"},
     {"{\"name\": \"shop\", \"\\u001b[31m\": 1}",
-     "isola.json:1:18: \"\\u001B[31m\": unknown key, not one of \"$schema\", \"name\", \"actors\", "
+     "isola.json:1:18: \"\\u001B[31m\": unknown key, not one of \"$schema\", \"name\", "
+     "\"version\", \"actors\", "
      "\"permissions\", \"routes\""},
     {"{\"name\": \"Shop\", \"actors\": {}}",
      "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
@@ -355,6 +356,18 @@ static const struct {
      "isola.json:2:25: permissions.net: must be HOST or HOST:PORT such as \"api.example.com\", "
      "\"*.example.com:8443\" or \"*:*\", not \"ex\u00e4mple.de\"; a name with other letters is "
      "written as URLs have it, \"xn--\u2026\""},
+    {"{\"name\": \"shop\", \"version\": 1, \"actors\": {}}",
+     "isola.json:1:29: version: must be a version such as \"1.4.0\": printable ASCII, 100 "
+     "characters "
+     "at the most, not 1"},
+    {"{\"name\": \"shop\", \"version\": \"\", \"actors\": {}}",
+     "isola.json:1:29: version: must be a version such as \"1.4.0\": printable ASCII, 100 "
+     "characters "
+     "at the most, not \"\""},
+    {"{\"name\": \"shop\", \"version\": \"1.0-\u00e4\", \"actors\": {}}",
+     "isola.json:1:29: version: must be a version such as \"1.4.0\": printable ASCII, 100 "
+     "characters "
+     "at the most, not \"1.0-\u00e4\""},
     {"{\"name\": \"shop\", \"actors\": {},\n \"permissions\": true}",
      "isola.json:2:17: permissions: must be an object, not true"},
     {"{\"name\": \"shop\", \"actors\": []}", "isola.json:1:28: actors: must be an object of actor "
@@ -989,9 +1002,10 @@ static void adds_what_is_found_to_what_is_listed(void **state)
     loaded("{\"name\":\"shop\",\"actors\":{\"Cart\":{\"module\":\"other.js\"},\"Box\":{"
            "\"module\":\"box.actor.js\"}}}");
     write_file("isola.json", "{\"name\": \"shop\", \"actor\": {}}");
-    not_loaded(ISOLA_EMANIFEST,
-               "isola.json:1:18: actor: unknown key, not one of \"$schema\", \"name\", "
-               "\"actors\", \"permissions\", \"routes\"; did you mean \"actors\"?");
+    not_loaded(
+        ISOLA_EMANIFEST,
+        "isola.json:1:18: actor: unknown key, not one of \"$schema\", \"name\", \"version\", "
+        "\"actors\", \"permissions\", \"routes\"; did you mean \"actors\"?");
     write_file("isola.json", "{\"name\": \"shop\", \"actors\": 5}");
     not_loaded(ISOLA_EMANIFEST, "isola.json:1:28: actors: must be an object of actor types such as "
                                 "{\"Counter\": {…}}, not 5");

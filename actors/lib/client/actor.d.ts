@@ -118,6 +118,16 @@ export class Actor<S = any, E extends object = Events, H extends object = Handle
   /** The W3C trace context of the present turn. */
   readonly traceparent: string | undefined;
 
+  /** Before the first message. */
+  onActivate?(): unknown;
+  /** Before the activation ends. */
+  onHibernate?(): unknown;
+  /**
+   * Before onActivate, once, when another release has written what is kept. An object it returns becomes the state. `fromVersion`: the app's version
+   * then, or the id of that release; undefined when it is not known, because that release had no such hook.
+   */
+  onUpgrade?(oldState: any, fromVersion: string | undefined): unknown;
+
   on<K extends HandlerName<H>>(event: K, handler: Handler<H, K>): this;
   on<K extends EventName<E>>(event: K, listener: (...args: EventArgs<E, K>) => unknown): this;
   on(event: 'down', listener: (down: Down) => unknown): this;

@@ -175,8 +175,24 @@ export function definition(namespace, type) {
   return { setup: undefined, Class: value };
 }
 
-/** Starts an actor: it may take messages, or, when this returns a promise, when that fulfils. */
-export function activate(def, serial, app, type, key, state, noState) {
+// Runs `run` and then, when its promise fulfils or at once, `next` with what it has returned; `failed` with what it throws.
+function step(run, next, failed) {
+  let value;
+  try {
+    value = run();
+    if (isThenable(value)) {
+      settled(value, next, failed);
+      return;
+    }
+  } catch (error) {
+    failed(error);
+    return;
+  }
+  next(value);
+}
+
+/** Starts an actor: `started` is called when it may take messages, now or later, or `failed`. `from`: undefined, or which version has written its state, null when that is not known. */
+export function activate(def, serial, app, type, key, state, noState, from, started, failed) {
   // What a message needs comes first.
   const i = { serial, found: 0, handler: undefined, self: null, monitors: undefined, events: new Events(), methods: null, holder: null, state, noState, app, type, key,
     address: undefined, signals: undefined, subscriptions: 0, timers: 0, ios: 0 /* that are under way */ };
@@ -194,8 +210,21 @@ export function activate(def, serial, app, type, key, state, noState) {
   } finally {
     constructing = null;
   }
-  if (def.setup !== undefined) return def.setup(i.self);
-  return typeof i.self.onActivate === 'function' ? i.self.onActivate() : undefined;
+  if (def.setup !== undefined) step(() => def.setup(i.self), () => upgrade(i, from, started, failed), failed);
+  else upgrade(i, from, () => step(() => (typeof i.self.onActivate === 'function' ? i.self.onActivate() : undefined), started, failed), failed);
+}
+
+// The hook, if there is one: what it returns becomes the state when it is an object.
+function upgrade(i, from, next, failed) {
+  let has;
+  step(() => {
+    has = typeof i.self.onUpgrade === 'function';
+    if (has) native.upgrades(i.serial);
+    return has && from !== undefined ? i.self.onUpgrade(holder(i.self).state, from ?? undefined) : undefined;
+  }, (state) => {
+    if (typeof state === 'object' && state !== null) holder(i.self).state = state;
+    next();
+  }, failed);
 }
 
 // Calls every handler of the event, of which there are several; the first result that is not undefined is the answer.

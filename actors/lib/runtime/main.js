@@ -19,7 +19,7 @@ import * as natives from './node/native.js';
 import { drain } from './node/tick.js';
 import * as globals from './web/globals.js';
 import { warm } from './warm.js';
-import { call, codeError, defineProperty, isThenable, keys, SafeMap, settled } from './primordials.js';
+import { call, codeError, defineProperty, keys, SafeMap } from './primordials.js';
 
 const definitions = new SafeMap(); // type → definition
 const isola = { actor: refs.actor, Actor: actors.Actor, Ref: refs.Ref };
@@ -62,12 +62,10 @@ globalThis.__isola_boot = (native) => {
     addressSymbol: actors.kAddress,
     makeRef: (address) => new refs.Ref(address),
     load: (type, namespace) => { definitions.set(type, actors.definition(namespace, type)); },
-    activate: (serial, app, type, key, state, noState) => {
+    activate: (serial, app, type, key, state, noState, from) => {
       const failed = (error) => native.activated(serial, false, error), started = () => native.activated(serial, true, undefined);
-      try {
-        const result = actors.activate(definitions.get(type), serial, app, type, key, state, noState);
-        if (isThenable(result)) settled(result, started, failed);
-        else started();
+      try { // the constructor of a class
+        actors.activate(definitions.get(type), serial, app, type, key, state, noState, from, started, failed);
       } catch (error) {
         failed(error);
       }
