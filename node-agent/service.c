@@ -434,6 +434,7 @@ static struct isola__program *make(struct isola__agent *agent, struct isola__ser
     p->log = (struct isola__service_log){.logs = &agent->logs,
                                          .node = agent->opt.name,
                                          .address = p->address,
+                                         .dir = def->dir,
                                          .rate = def->type->log_rate};
     p->streams[0] = (struct isola__service_stream){.log = &p->log};
     p->streams[1] = (struct isola__service_stream){.log = &p->log, .errors = true};

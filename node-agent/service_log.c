@@ -13,6 +13,7 @@
 
 #define LINE_BYTES_MAX ((size_t)32 << 10)
 #define WINDOW_MS      1000
+#define PLACE_LINES    6 /* from the place to the error */
 
 /* --- levels --- */
 
@@ -127,6 +128,29 @@ static bool take(struct isola__service_log *log)
     return false;
 }
 
+/* "PATH:LINE" or "file://PATH:LINE": so begins what Node.js prints of an error that nobody caught,
+ * then the code there, and a line with a mark below it. */
+static bool keep_place(struct isola__service_log *log, struct isola_slice line)
+{
+    size_t digits = 0, scheme = strlen("file://"), dir = log->dir != NULL ? strlen(log->dir) : 0;
+    while (digits < line.len && (unsigned)line.data[line.len - 1 - digits] - '0' < 10u)
+        digits++;
+    if (line.len > scheme && memcmp(line.data, "file://", scheme) == 0)
+        line = isola_slice(line.data + scheme, line.len - scheme);
+    if (digits == 0 || digits + 2 > line.len || line.data[0] != '/' ||
+        line.data[line.len - 1 - digits] != ':')
+        return false;
+    if (dir > 0 && line.len > dir + 1 && memcmp(line.data, log->dir, dir) == 0 &&
+        line.data[dir] == '/')
+        line = isola_slice(line.data + dir + 1, line.len - dir - 1);
+    if (line.len >= sizeof(log->place))
+        return false;
+    memcpy(log->place, line.data, line.len);
+    log->place[line.len] = '\0';
+    log->since = 0;
+    return true;
+}
+
 /* "TypeError: …": what Node.js prints of an error that nobody caught begins so, before its stack.
  */
 static void keep_failure(struct isola__service_log *log, struct isola_slice line)
@@ -140,17 +164,22 @@ static void keep_failure(struct isola__service_log *log, struct isola_slice line
     bool fatal = line.len > 12 && memcmp(line.data, "FATAL ERROR:", 12) == 0; /* V8's */
     if (!thrown && !fatal)
         return;
-    struct isola_slice cut = isola_slice_cut(line, sizeof(log->last) - 1);
-    memcpy(log->last, cut.data, cut.len);
-    log->last[cut.len] = '\0';
+    char where[sizeof(log->place) + 4] = "";
+    if (log->place[0] != '\0' && log->since <= PLACE_LINES)
+        snprintf(where, sizeof(where), " (%s)", log->place);
+    log->place[0] = '\0';
+    struct isola_slice cut = isola_slice_cut(line, sizeof(log->last) - 1 - strlen(where));
+    snprintf(log->last, sizeof(log->last), "%.*s%s", ISOLA_FMT(cut), where);
 }
 
 static void end_line(struct isola__service_stream *s, struct isola_slice line)
 {
     if (line.len > 0 && line.data[line.len - 1] == '\r')
         line.len--;
-    if (s->errors)
+    if (s->errors && !keep_place(s->log, line)) {
+        s->log->since++;
         keep_failure(s->log, line);
+    }
     if (line.len == 0 || !take(s->log))
         return;
     const char *level = level_said(line);

@@ -20,7 +20,10 @@ struct isola__service_log {
     uint32_t rate;              /* lines a second */
     uint64_t since_ms;          /* the second that is being counted */
     uint32_t lines, dropped;
-    char last[200]; /* what it said of its failure: its last line that looks like one */
+    char last[200];  /* what it said of its failure: its last line that looks like one, and where */
+    const char *dir; /* borrowed; where its program is */
+    char place[120]; /* "src/server.js:12", of a line that was only that; "": none lately */
+    unsigned since;  /* lines since then */
 };
 /* One of its streams. */
 struct isola__service_stream {

@@ -177,7 +177,7 @@ test('a release that does not begin: the one before goes on', async () => {
   const good = await running('bad', 2);
   await linked('bad', { 'isola.json': manifest('bad', { port, instances: 2, args: ['new'] }), 'server.mjs': `throw new TypeError('no good');` });
   const row = await until('it was refused', async () => (await rows('bad')).find((r) => r.failure !== undefined));
-  assert.match(row.failure, new RegExp(`^release \\w+ did not begin: it exited with status 1: TypeError: no good; release ${good[0].release} goes on$`));
+  assert.match(row.failure, new RegExp(`^release \\w+ did not begin: it exited with status 1: TypeError: no good \\(server\\.mjs:1\\); release ${good[0].release} goes on$`));
   assert.deepEqual((await rows('bad')).map((r) => r.pid), good.map((r) => r.pid));
   assert.ok((await get(port)).length > 0);
 });
@@ -228,6 +228,25 @@ test('a program that crashes at once has failed after its restarts', async () =>
   await linked('crash', { 'isola.json': manifest('crash'), 'server.mjs': 'setInterval(() => {}, 1000);' });
   const [mended] = await running('crash', 1);
   assert.equal(mended.failure, undefined);
+});
+
+test('where a program fails is told, and its log has the code there', async () => {
+  const restart = { max: 0, within: '10s', backoff: '10ms', maxBackoff: '10ms' };
+  const programs = {
+    syntax: ['s.js', 'const x = 1;\nlet 2y = 3;\n', 'SyntaxError: Invalid or unexpected token (s.js:2)', 'let 2y = 3;'],
+    types: ['src/s.ts', 'enum Color { Red }\nconsole.log(Color.Red);\n', 'SyntaxError [ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX]: TypeScript enum is not supported in strip-only mode (src/s.ts:1)', 'enum Color { Red }'],
+    thrown: ['src/s.ts', "import './f.ts';\n", "TypeError: Cannot read properties of undefined (reading 'a') (src/f.ts:5)", '  o!.a.toFixed();'],
+    json: ['s.js', "require('./d.json');\n", /SyntaxError: .*d\.json: Expected .* in JSON at position 3/],
+  };
+  const more = { 'src/f.ts': 'interface X { a: number }\n\nexport {};\nfunction f(o: X | undefined): void {\n  o!.a.toFixed();\n}\nf(undefined);\n', 'd.json': '{\n b: 1 }' };
+  await Promise.all(Object.entries(programs).map(async ([name, [module, text]]) => cluster.deploy(east, name, { 'isola.json': { name, actors: { S: { module, kind: 'service', restart } } }, 'package.json': { name }, ...more, [module]: text })));
+  for (const [name, [, , says, line]] of Object.entries(programs)) {
+    const row = await until(`${name} has failed`, async () => (await rows(name)).find((r) => r.failure !== undefined && r.state === 'failed'));
+    if (typeof says === 'string') assert.equal(row.failure, `it exited with status 1: ${says}`);
+    else assert.match(row.failure, says);
+    const said = await lines(`${name}/S/0`);
+    assert.ok(line === undefined || said.some((l) => l.text.replace(/\s+$/, '') === line || l.text.replace('o .a', 'o!.a') === line), `${name}: ${said.map((l) => l.text).join('\n')}`);
+  }
 });
 
 test('a port that is taken', async () => {
