@@ -4,7 +4,8 @@
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
 # `setup.sh test` installs the packages of the programs that the tests deploy, too, each beside its program: tests/programs, examples.
-# `setup.sh bench` installs what the benchmarks compare with, too: Erlang, and workerd and Moleculer into tests/bench/peers.
+# `setup.sh bench` installs what the benchmarks need, too: Erlang, wrk, and from npm workerd, Moleculer and PM2 into
+# tests/bench/peers, the packages of an app into tests/bench/packages.
 # `setup.sh deb` installs what finds out what the Debian package depends on.
 # `setup.sh fuzz` installs clang, too, whose libFuzzer drives `make fuzz`.
 #
@@ -42,6 +43,7 @@ libmsgpack-dev      a second opinion on msgpack in the tests
 END
     [ "$what" != bench ] || cat <<END
 erlang-base         a peer of the benchmarks (make bench)
+wrk                 asks what serves HTTP (make bench)
 END
     [ "$what" != deb ] || cat <<END
 file                tells programs and libraries from other files (make deb)
@@ -184,6 +186,7 @@ bench)
     for dir in tests/bench/peers/*/; do
         apart "${dir%/}" 'a peer of the benchmarks'
     done
+    apart tests/bench/packages 'fifty packages of an app of the benchmarks'
     ;;
 test)
     for lock in tests/programs/*/package-lock.json examples/*/package-lock.json; do

@@ -16,6 +16,8 @@ import { durable } from './figures/durable.mjs';
 import { isolates } from './figures/isolate.mjs';
 import { links } from './figures/links.mjs';
 import { mesh } from './figures/mesh.mjs';
+import { packages } from './figures/packages.mjs';
+import { services } from './figures/services.mjs';
 import { messages, million } from './figures/shared.mjs';
 import { storage } from './figures/storage.mjs';
 import { stored } from './figures/stored.mjs';
@@ -24,7 +26,7 @@ import { timers } from './figures/timers.mjs';
 import { wakes } from './figures/wake.mjs';
 import { endAll } from './lib/isola.mjs';
 import { machine } from './lib/measure.mjs';
-import { Erlang, Moleculer, Workerd } from './lib/peers.mjs';
+import { Erlang, Moleculer, Pm2, Workerd } from './lib/peers.mjs';
 import { Report } from './lib/report.mjs';
 
 const build = resolve(process.env.ISOLA_BUILD || join(import.meta.dirname, '../../build'));
@@ -34,7 +36,7 @@ if (!(ms >= 100 && ms <= 60_000)) {
   console.error(`bench: BENCH_MS is a number of milliseconds from 100 to 60000, not ${process.env.BENCH_MS}`);
   process.exit(2);
 }
-const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, stored, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
+const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, stored, services, packages, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
 
 const report = new Report();
 const hasErlang = spawnSync('erlc', ['-help'], { stdio: 'ignore' }).error === undefined;
@@ -43,7 +45,7 @@ const hasMoleculer = existsSync(join(Moleculer.directory, 'node_modules/molecule
 const ctx = { report, build, ms, full: !quick, rounds: quick ? 3 : 5, machine: machine(), hasErlang, hasMoleculer };
 const head = { bench: 'isola', mode: quick ? 'quick' : 'full', ms, rounds: ctx.rounds, ...ctx.machine, node: process.version, v8: process.versions.v8,
   erlang: hasErlang ? Erlang.version() : null, workerd: hasWorkerd ? Workerd.version() : null,
-  moleculer: hasMoleculer ? Moleculer.version() : null };
+  moleculer: hasMoleculer ? Moleculer.version() : null, pm2: Pm2.there ? Pm2.version() : null };
 console.log(JSON.stringify(head));
 if (ctx.machine.load1 > ctx.machine.cores / 2)
   console.error(`bench: this machine is busy with other work (load ${ctx.machine.load1} on ${ctx.machine.cores} cores): rates and delays will be worse than they are, ratios less so`);

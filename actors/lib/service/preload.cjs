@@ -80,7 +80,6 @@ if (port > 0) {
       if (asked && own) alone(this, more);
       else tell(more);
     });
-    this.prependListener('request', (request, response) => { if (leaving) response.shouldKeepAlive = false; });
     return listen.call(this, taken(reuse[0]), ...reuse.slice(1));
   };
   if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) tell({}); });
@@ -97,6 +96,7 @@ if (own) {
     let open = shared.size;
     if (open === 0) return end();
     for (const server of [...shared]) {
+      server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
       // Not http.Server's own close(), which would end connections that a request may be on its way on.
       net.Server.prototype.close.call(server, () => { if (--open === 0) end(); });
       setTimeout(() => server.closeIdleConnections?.(), IDLE);

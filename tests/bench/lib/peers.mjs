@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The peers, each a process of its own that is told what to do between our own rounds: Erlang, workerd, bare isolates; for what goes between
-// machines two processes of each: Erlang's nodes, Moleculer's; and libsodium alone.
+// machines two processes of each: Erlang's nodes, Moleculer's; PM2 for programs; and libsodium alone.
 //
 // None outlives the run: they end with their standard input, and epmd, which does not look at its own, with a signal of the kernel.
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { distribution, timed } from './measure.mjs';
@@ -239,4 +240,32 @@ export class Codec {
   /** { us, cpuus, bytes } of encoding or decoding a value `n` times. */
   run(peer, direction, value, n) { return this.program.tell(peer, direction, value, n); }
   end() { return this.program.end(); }
+}
+
+/** PM2, in cluster mode: its daemon is a process of its own, which starts the instances of a program. */
+export class Pm2 {
+  static #dir = join(peers, 'pm2/node_modules/pm2');
+  static there = existsSync(Pm2.#dir);
+  static version() { return JSON.parse(readFileSync(join(Pm2.#dir, 'package.json'), 'utf8')).version; }
+
+  /** `instances` of the program `script`, which share `port`. */
+  static async start(script, instances, port) {
+    const pm2 = new Pm2();
+    // It takes the first `node` of PATH for its daemon, and reads where its files are when it is loaded.
+    Object.assign(process.env, { PM2_HOME: scratch(), PM2_DISCRETE_MODE: 'true', PATH: `${dirname(process.execPath)}:${process.env.PATH}` });
+    pm2.api = createRequire(import.meta.url)(Pm2.#dir);
+    pm2.home = process.env.PM2_HOME;
+    await pm2.#do('connect');
+    await pm2.#do('start', { script, name: 'bench', instances, exec_mode: 'cluster', cwd: dirname(script), env: { PORT: `${port}`, NODE_ENV: 'production' } });
+    return pm2;
+  }
+  #do(what, ...args) {
+    return new Promise((done, failed) => { this.api[what](...args, (error, value) => (error ? failed(new Error(`pm2 ${what}: ${error.message ?? error}`)) : done(value))); });
+  }
+  /** Replaces one instance after the other; resolves when all are. */
+  reload() { return this.#do('reload', 'bench'); }
+  async end() {
+    await this.#do('killDaemon');
+    this.api.disconnect();
+  }
 }
