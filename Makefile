@@ -89,7 +89,7 @@ lint: setup
 	@tests/lint/arrows.sh
 
 format: setup
-	@find $(FOLDERS) -name '*.[ch]' -o -name '*.cc' -o -name '*.hh' | xargs -r clang-format -i
+	@find $(FOLDERS) -name node_modules -prune -o \( -name '*.[ch]' -o -name '*.cc' -o -name '*.hh' \) -print | xargs -r clang-format -i
 
 clean:
 	@rm -rf build build-asan build-tsan build-fuzz

@@ -187,6 +187,7 @@ bench)
         apart "${dir%/}" 'a peer of the benchmarks'
     done
     apart tests/bench/packages 'fifty packages of an app of the benchmarks'
+    apart examples/express-users 'packages of a program of the benchmarks'
     ;;
 test)
     for lock in tests/programs/*/package-lock.json examples/*/package-lock.json; do

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 list=$(mktemp)
 trap 'rm -f "$list"' EXIT
-find base transport store scheduler actors node-agent cli tests \( -name '*.[ch]' -o -name '*.cc' -o -name '*.hh' \) -type f >"$list"
+find base transport store scheduler actors node-agent cli tests -name node_modules -prune -o \( -name '*.[ch]' -o -name '*.cc' -o -name '*.hh' \) -type f -print >"$list"
 [ -s "$list" ] || { echo 'format: no sources found' >&2; exit 1; }
 xargs clang-format --dry-run -Werror --ferror-limit=3 <"$list" || {
     echo 'format: not formatted as .clang-format says; run: make format' >&2

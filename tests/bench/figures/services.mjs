@@ -4,23 +4,22 @@
 // beside PM2's reload.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { Cluster, ctlOk, freePort, until, whole } from '../../integration/cluster.mjs';
-import { install } from '../../integration/modules.mjs';
 import { combine, median, pause, timed } from '../lib/measure.mjs';
 import { Pm2 } from '../lib/peers.mjs';
 import { hasWrk, wrk } from '../lib/wrk.mjs';
 
 const EXAMPLE = resolve(import.meta.dirname, '../../../examples/express-users');
 const CONNECTIONS = 64;
+const BESIDE = 'service: requests of an Express program : the same under bare node';
 
-/** The example as an app of `instances` on `port`, in a directory of its own. */
+/** The example with its packages as an app of `instances` on `port`, in a directory of its own. */
 function app(cluster, instances, port) {
   const dir = join(cluster.dir, 'express-users');
   cpSync(EXAMPLE, dir, { recursive: true });
-  install(dir, 'express');
   writeFileSync(join(dir, 'isola.json'), JSON.stringify({ name: 'users', actors: { Server: { module: './server.js', kind: 'service', instances, port } } }));
   return dir;
 }
@@ -58,7 +57,7 @@ async function beside(ctx, cluster, node) {
     ctx.report.line({ figure: 'service', peer: 'isola', connections: CONNECTIONS, ...ours, failed: failed[0] });
     ctx.report.line({ figure: 'service', peer: 'node', connections: CONNECTIONS, ...peer, failed: failed[1] });
     // Of each pair of rounds, one right after the other: what else the machine does changes slowly.
-    ctx.report.bar({ name: 'service: requests of an Express program : the same under bare node', atLeast: 0.95, unit: 'x', value: median(mine.map((r, i) => r.rate / theirs[i].rate)),
+    ctx.report.bar({ name: BESIDE, atLeast: 0.95, unit: 'x', value: median(mine.map((r, i) => r.rate / theirs[i].rate)),
       ours: ours.rate, theirs: peer.rate, cpu: peer.cpuus / ours.cpuus });
   } finally {
     const over = once(bare, 'exit');
@@ -132,8 +131,9 @@ async function back(ctx, cluster, node) {
 export const services = {
   name: 'services',
   async run(ctx) {
-    if (!hasWrk) {
-      ctx.report.bar({ name: 'service: requests of an Express program : the same under bare node', atLeast: 0.95, unit: 'x', why: 'no wrk here' });
+    const why = !hasWrk ? 'no wrk here' : !existsSync(join(EXAMPLE, 'node_modules')) ? 'the packages of examples/express-users are not installed' : undefined;
+    if (why !== undefined) {
+      ctx.report.bar({ name: BESIDE, atLeast: 0.95, unit: 'x', why });
       return;
     }
     for (const part of [[beside], [reloaded, back]]) {

@@ -242,6 +242,8 @@ export class Codec {
   end() { return this.program.end(); }
 }
 
+const ANSWER = 60_000; // ms
+
 /** PM2, in cluster mode: its daemon is a process of its own, which starts the instances of a program. */
 export class Pm2 {
   static #dir = join(peers, 'pm2/node_modules/pm2');
@@ -260,7 +262,14 @@ export class Pm2 {
     return pm2;
   }
   #do(what, ...args) {
-    return new Promise((done, failed) => { this.api[what](...args, (error, value) => (error ? failed(new Error(`pm2 ${what}: ${error.message ?? error}`)) : done(value))); });
+    return new Promise((done, failed) => {
+      const late = setTimeout(() => failed(new Error(`pm2 ${what}: no answer within ${ANSWER / 1000} s`)), ANSWER);
+      this.api[what](...args, (error, value) => {
+        clearTimeout(late);
+        if (error) failed(new Error(`pm2 ${what}: ${error.message ?? error}`));
+        else done(value);
+      });
+    });
   }
   /** Replaces one instance after the other; resolves when all are. */
   reload() { return this.#do('reload', 'bench'); }
