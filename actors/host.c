@@ -225,6 +225,16 @@ void isola_host_post(struct isola_host *h, struct isola_mail *mail)
     }
 }
 
+void isola_host_refuse(struct isola_host *h, struct isola_mail *mail, int code, const char *why)
+{
+    isola__directory_refuse(h, mail, code, why);
+}
+
+int isola_host_permits(struct isola_host *h, const struct isola_mail *mail, struct isola_err *err)
+{
+    return isola__permit_from(h, mail, err);
+}
+
 void isola_host_answer(struct isola_host *h, struct isola_mail *mail)
 {
     if (mail->kind == ISOLA_MSG_EVENT)

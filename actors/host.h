@@ -305,6 +305,13 @@ ANY_THREAD void isola_host_down(struct isola_host *h, const struct isola_mail *s
 ANY_THREAD bool isola_host_stream_refused(struct isola_host *h, const struct isola_mail *mail,
                                           int code, const char *why);
 
+/* Nobody here can have it: its sender is told why, and it is a dead letter if it is a message of an
+ * actor's. Takes it. */
+ANY_THREAD void isola_host_refuse(struct isola_host *h, struct isola_mail *mail, int code,
+                                  const char *why);
+/* May the app of its sender, who lives on another node, send it? ISOLA_EPERM, with a sentence. */
+ANY_THREAD ISOLA_MUST_USE int
+isola_host_permits(struct isola_host *h, const struct isola_mail *mail, struct isola_err *err);
 /* Notes one (copies); what is no message of an actor's is not noted. */
 ANY_THREAD void isola_host_dead_letter(struct isola_host *h, const struct isola_mail *mail,
                                        int code, struct isola_slice why);

@@ -377,6 +377,7 @@ static const struct isola__method methods[] = {
     {"remove", isola__remove},
     {"ps", isola__ps},
     {"service", isola__service_method},
+    {"serve", isola__serve},
     {"nodes", isola__nodes},
     {"links", isola__links},
     {"store", isola__store},
@@ -405,13 +406,6 @@ static void to_actor(struct isola__client *c, const struct isola_msg *m, size_t 
         isola__fail(&c->conn, m->id, ISOLA_EPERM,
                     "node %s was removed from its cluster and has no actors any more; ask another",
                     c->conn.agent->opt.name);
-        return;
-    }
-    if (isola__services_has(&c->conn.agent->services, address.app, address.type)) {
-        isola__fail(&c->conn, m->id, ISOLA_ENOACTOR,
-                    "%.*s/%.*s is a service, a program that takes requests on its port and no "
-                    "messages; `ctl restart` and `ctl stop` are for it too",
-                    ISOLA_FMT(address.app), ISOLA_FMT(address.type));
         return;
     }
     switch (m->kind) {
@@ -450,6 +444,10 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
         isola__conn_refuse(&c->conn, "%s", err.text);
     } else if (m.seq != 0) {
         forward_durable(c, &m);
+    } else if (c->program != NULL && (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL)) {
+        isola__asks_answer(&agent->asks, &c->conn, &m);
+    } else if (c->program != NULL && m.kind == ISOLA_MSG_EVENT) {
+        isola__services_event(c->program, &m);
     } else if (agent->state == ISOLA_AGENT_STOPPING) {
         isola__fail(&c->conn, m.id, ISOLA_EUNREACHABLE, "node %s is stopping", agent->opt.name);
     } else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL || m.kind == ISOLA_MSG_EVENT) {
@@ -497,6 +495,11 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     if (c->next != NULL)
         c->next->prev = c->prev;
     clients->count--;
+    if (c->program != NULL)
+        isola__services_left(c->program);
+    isola__asks_fail_conn(&c->conn.agent->asks, &c->conn, ISOLA_EUNREACHABLE,
+                          "the service ended while it had this request; it may or may not have "
+                          "been carried out");
     isola__conn_down(&c->conn, code, why);
 }
 

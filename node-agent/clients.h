@@ -22,6 +22,7 @@ struct isola__agent;
 #define ISOLA_CLIENTS_MAX 4096
 
 struct isola__forward;
+struct isola__program;
 struct isola__sub;
 
 struct isola__client {
@@ -29,9 +30,10 @@ struct isola__client {
     struct isola__client *prev, *next;
     struct isola__forward *forwards; /* asks under way */
     size_t nforwards, forward_bytes;
-    struct isola_map subs; /* by the client's id (8 bytes) */
-    unsigned nprograms;    /* names it has */
-    uint64_t dropped;      /* emits that found the actor-host congested */
+    struct isola_map subs;          /* by the client's id (8 bytes) */
+    unsigned nprograms;             /* names it has */
+    uint64_t dropped;               /* emits that found the actor-host congested */
+    struct isola__program *program; /* of a service, whose messages it takes; or NULL */
     struct isola__follow follow;
 };
 

@@ -470,16 +470,14 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     case ISOLA_MSG_EVENT:
         isola__clients_event(&agent->clients, &m);
         break;
-    case ISOLA_MSG_EMIT:
-    case ISOLA_MSG_ASK:
-        if (m.dst.len == 0) {
-            isola__call(methods, conn, &m);
-            break;
-        }
-        /* fallthrough */
     default:
-        isola__fail(conn, m.id, ISOLA_EINVAL,
-                    "the agent takes no messages for actors from its actor-host");
+        if (m.dst.len > 0)
+            isola__calls_message(agent, &m);
+        else if (m.kind == ISOLA_MSG_EMIT || m.kind == ISOLA_MSG_ASK)
+            isola__call(methods, conn, &m);
+        else
+            isola__fail(conn, m.id, ISOLA_EINVAL, "this kind of message (%d) needs an address",
+                        m.kind);
     }
 }
 
@@ -503,6 +501,7 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
         if (!host->stopping)
             set_timer(host, LINGER_MS);
     }
+    isola__calls_host_down(conn->agent);
     isola__conn_down(conn, ISOLA_EUNREACHABLE, err.text);
     half_gone(host);
 }

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "node-agent/agent.h"
+#include "node-agent/clients.h"
 #include "node-agent/service_bounds.h"
 #include "node-agent/service_health.h"
 #include "node-agent/service_log.h"
@@ -37,16 +38,18 @@ struct isola__program {
     uv_timer_t timer; /* by state: to be ready, or to be killed */
     uv_timer_t pulse; /* the next look at its health */
     struct isola__bounds bounds;
-    struct isola__health *look; /* under way, or NULL */
-    unsigned health_port;       /* where it is asked; 0: it does not listen yet */
-    int listens;                /* a duplicate of its socket that does, or -1 */
-    char *listens_at;           /* as it says it itself */
-    uint32_t unwell;            /* looks in a row that were not well */
-    char illness[100];          /* of the last */
-    unsigned handles;           /* that are not closed */
-    bool alive;                 /* its pid is its own */
-    bool too_late;              /* it was not ready in time */
-    bool ill;                   /* it was ended for its health */
+    struct isola__client *taker; /* of its messages, or NULL */
+    bool serves;                 /* it has said that there will be one */
+    struct isola__health *look;  /* under way, or NULL */
+    unsigned health_port;        /* where it is asked; 0: it does not listen yet */
+    int listens;                 /* a duplicate of its socket that does, or -1 */
+    char *listens_at;            /* as it says it itself */
+    uint32_t unwell;             /* looks in a row that were not well */
+    char illness[100];           /* of the last */
+    unsigned handles;            /* that are not closed */
+    bool alive;                  /* its pid is its own */
+    bool too_late;               /* it was not ready in time */
+    bool ill;                    /* it was ended for its health */
     struct isola__service_log log;
     struct isola__service_stream streams[2]; /* stdout, stderr */
     struct isola_buf message;                /* the beginning of one */
@@ -121,6 +124,8 @@ static void on_closed(uv_handle_t *handle)
     isola__service_log_end(&p->streams[0]);
     isola__service_log_end(&p->streams[1]);
     isola__service_log_flush(&p->log);
+    if (p->taker != NULL)
+        p->taker->program = NULL;
     explain(p);
     p->ops->ended(p, p->why);
     drop_socket(p);
@@ -333,6 +338,7 @@ static void on_message(struct isola__program *p, struct isola_slice line)
         take_socket(p, json_object_get(j, "fd"), json_object_get(j, "address"));
         on_listening(p, port > 0 && port < 65536 ? (unsigned)port : 0);
     }
+    p->serves = p->serves || (what != NULL && strcmp(what, "serves") == 0);
     json_decref(j);
 }
 
@@ -502,6 +508,30 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
     ISOLA_CHECK(rc == 0);
     set_timer(p, s->port != 0 ? s->start_ms : SETTLE_MS);
     return p;
+}
+
+/* --- its messages --- */
+
+struct isola__client *isola__program_taker(const struct isola__program *p)
+{
+    return p->state != ISOLA_PROGRAM_STOPPING ? p->taker : NULL;
+}
+
+void isola__program_take(struct isola__program *p, struct isola__client *taker)
+{
+    if (taker != NULL && p->taker != NULL)
+        p->taker->program = NULL; /* who connects anew may do so before its old connection ends */
+    p->taker = taker;
+    if (taker == NULL)
+        return;
+    p->serves = true;
+    if (p->def->type->service->port == 0)
+        become_ready(p);
+}
+
+bool isola__program_serves(const struct isola__program *p)
+{
+    return p->serves;
 }
 
 /* --- what there is to see --- */

@@ -20,6 +20,7 @@
 #include "store/manifest.h"
 
 struct isola__agent;
+struct isola__client;
 struct isola__program;
 
 /* A type of a release that is a service, as its processes see it. Counted. */
@@ -55,6 +56,12 @@ LOOP_THREAD struct isola__program *
 isola__program_start(struct isola__agent *agent, struct isola__service_def *def, unsigned number,
                      const struct isola__program *before, const struct isola__program_ops *ops,
                      void *arg, struct isola_err *err);
+/* Who takes its messages (service_calls.h); NULL: nobody, as when it is to end. */
+LOOP_THREAD struct isola__client *isola__program_taker(const struct isola__program *p);
+/* This one does, or (NULL) nobody any more. One without a port is ready with that. */
+LOOP_THREAD void isola__program_take(struct isola__program *p, struct isola__client *taker);
+/* Has it said that somebody will? */
+LOOP_THREAD bool isola__program_serves(const struct isola__program *p);
 /* Asks it to end, as often as one likes. */
 LOOP_THREAD void isola__program_stop(struct isola__program *p);
 LOOP_THREAD void *isola__program_arg(const struct isola__program *p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node-agent/services.h"
+#include "node-agent/services_own.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,34 +14,6 @@
 #include "node-agent/service.h"
 #include "node-agent/service_log.h"
 #include "node-agent/status.h"
-
-struct place {
-    struct isola__service *service; /* counted */
-    unsigned number;
-    struct isola__program *program; /* that which serves, or is to; NULL: none now */
-    struct isola__program *next;    /* that which is to replace it */
-    unsigned programs;              /* not ended, those it had before among them */
-    bool gone;                      /* freed when the last of them has ended */
-    bool stopped;                   /* by `ctl stop` */
-    bool failed;                    /* crashed too often */
-    bool renew;                     /* to be replaced though its release is the right one */
-    uv_timer_t timer;               /* at its end it is started again */
-    uint64_t *crashes;              /* when, ms; those that count */
-    uint32_t ncrashes;
-    uint64_t restarts;
-    char failure[500];
-};
-
-struct isola__service {
-    struct isola__service *next;
-    struct isola__services *services;
-    unsigned refs; /* of the list, and of places */
-    char *app, *type;
-    struct isola__service_def *def;    /* what its places run, or are to */
-    struct isola__service_def *before; /* what they ran, until all have taken `def`; or NULL */
-    struct place **places;
-    unsigned nplaces;
-};
 
 static void roll(struct isola__service *s);
 
@@ -61,7 +33,7 @@ static void service_unref(struct isola__service *s)
 
 static void on_place_closed(uv_handle_t *handle)
 {
-    struct place *place = handle->data;
+    struct isola__place *place = handle->data;
     struct isola__services *services = place->service->services;
     service_unref(place->service);
     free(place->crashes);
@@ -70,17 +42,21 @@ static void on_place_closed(uv_handle_t *handle)
         isola__agent_services_stopped(services->agent);
 }
 
-static void check_gone(struct place *place)
+static void check_gone(struct isola__place *place)
 {
     if (place->gone && place->programs == 0)
         uv_close((uv_handle_t *)&place->timer, on_place_closed);
 }
 
 /* No longer one of its service's; it must be taken from the list. */
-static void place_end(struct place *place)
+static void place_end(struct isola__place *place)
 {
+    char why[ISOLA_ADDRESS_MAX + 80];
     place->gone = true;
     uv_timer_stop(&place->timer);
+    snprintf(why, sizeof(why), "%s ends on node %s", place->line.address,
+             place->service->services->agent->opt.name);
+    isola__line_end(&place->line, why);
     if (place->program != NULL)
         isola__program_stop(place->program);
     if (place->next != NULL)
@@ -99,13 +75,13 @@ static void service_end(struct isola__service *s)
 
 /* --- places --- */
 
-static const struct isola_manifest_life *life(const struct place *place)
+static const struct isola_manifest_life *life(const struct isola__place *place)
 {
     return &place->service->def->type->life;
 }
 
 /* A line about it, in its own log. */
-static void say(const struct place *place, const char *level, const char *what)
+static void say(const struct isola__place *place, const char *level, const char *what)
 {
     struct isola__agent *agent = place->service->services->agent;
     char address[ISOLA_ADDRESS_MAX + 1];
@@ -116,7 +92,7 @@ static void say(const struct place *place, const char *level, const char *what)
     isola__service_log_say(&log, level, "%s", what);
 }
 
-static void forget_crashes(struct place *place)
+static void forget_crashes(struct isola__place *place)
 {
     place->failed = false;
     place->ncrashes = 0;
@@ -125,7 +101,7 @@ static void forget_crashes(struct place *place)
 }
 
 /* How many there were within the window, this one among them. */
-static uint32_t count_crash(struct place *place)
+static uint32_t count_crash(struct isola__place *place)
 {
     uint64_t now = isola_clock_ms();
     uint32_t kept = 0;
@@ -140,7 +116,7 @@ static uint32_t count_crash(struct place *place)
 static void on_pause_over(uv_timer_t *timer);
 
 /* It ended, or could not begin, and nobody wanted that. */
-static void crashed(struct place *place, const char *why)
+static void crashed(struct isola__place *place, const char *why)
 {
     const struct isola_manifest_life *l = life(place);
     uint32_t n = count_crash(place);
@@ -152,6 +128,7 @@ static void crashed(struct place *place, const char *why)
                  "%s; that is %u times within %" PRIu64 " ms (\"restart\"): it has failed", why, n,
                  l->within_ms);
         say(place, "error", text);
+        isola__place_check(place);
         return;
     }
     uint64_t pause = n < 2 ? 0 : n < 40 ? l->backoff_ms << (n - 2) : l->max_backoff_ms;
@@ -166,7 +143,7 @@ static void crashed(struct place *place, const char *why)
 }
 
 /* A new release does not begin: the one before goes on, also where it had been replaced. */
-static void refuse(struct place *place, const char *why)
+static void refuse(struct isola__place *place, const char *why)
 {
     struct isola__service *s = place->service;
     char text[sizeof(place->failure)];
@@ -189,7 +166,7 @@ static void refuse(struct place *place, const char *why)
 
 static void on_ready(struct isola__program *p)
 {
-    struct place *place = isola__program_arg(p);
+    struct isola__place *place = isola__program_arg(p);
     if (place->gone)
         return;
     place->failure[0] = '\0';
@@ -197,14 +174,17 @@ static void on_ready(struct isola__program *p)
         struct isola__program *old = place->program;
         place->next = NULL;
         place->program = p;
+        isola__place_check(place); /* from here on the new one has them */
         isola__program_stop(old);
+    } else {
+        isola__place_check(place);
     }
     roll(place->service);
 }
 
 static void on_ended(struct isola__program *p, const char *why)
 {
-    struct place *place = isola__program_arg(p);
+    struct isola__place *place = isola__program_arg(p);
     place->programs--;
     if (p == place->next) {
         place->next = NULL;
@@ -216,13 +196,15 @@ static void on_ended(struct isola__program *p, const char *why)
         if (!place->gone && !place->stopped && place->program == NULL)
             crashed(place, why);
     }
+    if (!place->gone)
+        isola__place_check(place);
     check_gone(place);
 }
 
 static const struct isola__program_ops program_ops = {.ready = on_ready, .ended = on_ended};
 
 /* NULL: `err` says why. */
-static struct isola__program *start_program(struct place *place, struct isola_err *err)
+static struct isola__program *start_program(struct isola__place *place, struct isola_err *err)
 {
     struct isola__service *s = place->service;
     struct isola__program *p = isola__program_start(s->services->agent, s->def, place->number,
@@ -231,7 +213,7 @@ static struct isola__program *start_program(struct place *place, struct isola_er
     return p;
 }
 
-static void start_place(struct place *place)
+static void start_place(struct isola__place *place)
 {
     struct isola_err err;
     place->renew = false;
@@ -250,10 +232,10 @@ static void on_pause_over(uv_timer_t *timer)
 /* Replaces the next place that is to be, unless one is being. */
 static void roll(struct isola__service *s)
 {
-    struct place *first = NULL;
+    struct isola__place *first = NULL;
     struct isola_err err;
     for (unsigned i = 0; i < s->nplaces; i++) {
-        struct place *place = s->places[i];
+        struct isola__place *place = s->places[i];
         if (place->next != NULL)
             return;
         bool other = place->program != NULL &&
@@ -274,7 +256,7 @@ static void roll(struct isola__service *s)
 
 static void add_place(struct isola__service *s)
 {
-    struct place *place = isola_zalloc(sizeof(*place));
+    struct isola__place *place = isola_zalloc(sizeof(*place));
     place->service = s;
     s->refs++;
     s->services->places++;
@@ -282,7 +264,10 @@ static void add_place(struct isola__service *s)
     int rc = uv_timer_init(&s->services->agent->loop, &place->timer);
     ISOLA_CHECK(rc == 0);
     place->timer.data = place;
-    s->places = isola_realloc((void *)s->places, (s->nplaces + 1) * sizeof(struct place *));
+    char address[ISOLA_ADDRESS_MAX + 1];
+    snprintf(address, sizeof(address), "%s/%s/%u", s->app, s->type, place->number);
+    isola__line_init(&place->line, s->services->agent, address);
+    s->places = isola_realloc((void *)s->places, (s->nplaces + 1) * sizeof(struct isola__place *));
     s->places[s->nplaces++] = place;
 }
 
@@ -305,7 +290,7 @@ static void define(struct isola__service *s, struct isola__service_def *def)
     while (s->nplaces < wanted(s))
         add_place(s);
     for (unsigned i = 0; i < s->nplaces; i++) {
-        struct place *place = s->places[i];
+        struct isola__place *place = s->places[i];
         if (place->program != NULL)
             continue;
         forget_crashes(place);
@@ -315,8 +300,8 @@ static void define(struct isola__service *s, struct isola__service_def *def)
     roll(s);
 }
 
-static struct isola__service *find(const struct isola__services *services, struct isola_slice app,
-                                   struct isola_slice type)
+struct isola__service *isola__services_find(const struct isola__services *services,
+                                            struct isola_slice app, struct isola_slice type)
 {
     struct isola__service *s = services->first;
     while (s != NULL && !(isola_slice_is(app, s->app) && isola_slice_is(type, s->type)))
@@ -374,7 +359,8 @@ static void release(struct isola__services *services, const struct isola_release
         const char *type = m->types[i].name;
         if (m->types[i].service == NULL)
             continue;
-        struct isola__service *s = find(services, isola_slice_str(r->app), isola_slice_str(type));
+        struct isola__service *s =
+            isola__services_find(services, isola_slice_str(r->app), isola_slice_str(type));
         if (s == NULL)
             s = add_service(services, r->app, type);
         if (s->def == NULL || strcmp(s->def->release, r->id) != 0 || r->link != NULL)
@@ -384,14 +370,6 @@ static void release(struct isola__services *services, const struct isola_release
 }
 
 /* --- files --- */
-
-/* A release whose files are being unpacked. */
-struct unpacking {
-    struct isola__unpack unpack; /* first */
-    struct isola__services *services;
-    struct isola_release release; /* app, id, manifest: owned */
-    struct isola_buf manifest;
-};
 
 /* Removes what was unpacked of an app but for the release that is to run, and those that do. */
 static void sweep(struct isola__services *services, const struct isola_release *r)
@@ -414,7 +392,7 @@ static void sweep(struct isola__services *services, const struct isola_release *
 
 static void unpacked(struct isola__unpack *unpack)
 {
-    struct unpacking *u = (struct unpacking *)unpack;
+    struct isola__unpacking *u = (struct isola__unpacking *)unpack;
     const struct isola_release *r = &u->release;
     const struct isola__current *current =
         isola__releases_current(&u->services->agent->releases, r->app);
@@ -425,6 +403,11 @@ static void unpacked(struct isola__unpack *unpack)
         sweep(u->services, r);
         release(u->services, r, unpack->dir);
     }
+    *u->at = u->next;
+    if (u->next != NULL)
+        u->next->at = u->at;
+    isola__line_again(&u->line);
+    isola__line_end(&u->line, "its services cannot be started");
     isola_buf_free(&u->manifest);
     free(u->release.app);
     free(u);
@@ -438,13 +421,19 @@ void isola__services_release(struct isola__services *services, const struct isol
         release(services, r, r->link);
         return;
     }
-    struct unpacking *u = isola_zalloc(sizeof(*u));
+    struct isola__unpacking *u = isola_zalloc(sizeof(*u));
     u->unpack.cb = unpacked;
     u->services = services;
     isola_buf_append(&u->manifest, r->manifest.data, r->manifest.len);
     u->release.app = isola_strdup(r->app);
     memcpy(u->release.id, r->id, sizeof(u->release.id));
     u->release.manifest = isola_buf_slice(&u->manifest);
+    isola__line_init(&u->line, services->agent, r->app);
+    u->at = &services->unpacking;
+    u->next = *u->at;
+    if (u->next != NULL)
+        u->next->at = &u->next;
+    *u->at = u;
     isola__packages_unpack(&services->agent->packages, &u->unpack, r);
 }
 
@@ -490,12 +479,12 @@ void isola__services_stop(struct isola__services *services)
 bool isola__services_has(const struct isola__services *services, struct isola_slice app,
                          struct isola_slice type)
 {
-    return find(services, app, type) != NULL;
+    return isola__services_find(services, app, type) != NULL;
 }
 
 /* --- what there is to see --- */
 
-static const char *state_of(const struct place *place)
+static const char *state_of(const struct isola__place *place)
 {
     static const char *const names[] = {[ISOLA_PROGRAM_STARTING] = "starting",
                                         [ISOLA_PROGRAM_READY] = "running",
@@ -506,7 +495,7 @@ static const char *state_of(const struct place *place)
                                   : "crashed";
 }
 
-static void row(const struct place *place, struct isola_buf *out)
+static void row(const struct isola__place *place, struct isola_buf *out)
 {
     const struct isola__service *s = place->service;
     const struct isola__program *p = place->program;
@@ -567,7 +556,7 @@ void isola__services_ps(const struct isola__services *services, struct isola_sli
 
 /* --- stop and restart --- */
 
-static void stop_place(struct place *place)
+static void stop_place(struct isola__place *place)
 {
     forget_crashes(place);
     place->stopped = true;
@@ -575,9 +564,10 @@ static void stop_place(struct place *place)
         isola__program_stop(place->program);
     if (place->next != NULL)
         isola__program_stop(place->next);
+    isola__place_check(place);
 }
 
-static void restart_place(struct place *place)
+static void restart_place(struct isola__place *place)
 {
     forget_crashes(place);
     place->stopped = false;

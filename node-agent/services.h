@@ -21,9 +21,11 @@
 #include "base/error.h"
 #include "node-agent/cgroup.h"
 #include "node-agent/conn.h"
+#include "node-agent/service_calls.h"
 #include "node-agent/service_memory.h"
 
 struct isola_release;
+struct isola__program;
 struct isola__service;
 
 struct isola__services {
@@ -32,7 +34,9 @@ struct isola__services {
     unsigned places;                  /* that are not freed */
     struct isola__cgroups cgroups;    /* what holds their memory and CPU time, */
     struct isola__memory_watch watch; /* or looks at the former */
-    bool begun;                       /* the node is ready */
+    struct isola__calls calls;
+    struct isola__unpacking *unpacking; /* releases whose files are being written */
+    bool begun;                         /* the node is ready */
     bool stopping;
 };
 
@@ -54,6 +58,19 @@ LOOP_THREAD void isola__services_secrets(struct isola__services *services, struc
                                          const struct isola_slice *names, size_t n);
 /* Ends all, for good; isola__agent_services_stopped is called when none is left. */
 LOOP_THREAD void isola__services_stop(struct isola__services *services);
+
+/* The line of the instance that is meant, as it is now. When nobody takes its messages, and nobody
+ * will, `err` says why; it has the code 0 else. NULL: there is no such instance, and `err` says so.
+ */
+LOOP_THREAD struct isola__line *isola__services_line(struct isola__services *services,
+                                                     const struct isola_address *at,
+                                                     struct isola_err *err);
+/* The method `serve`, of a client: it is this process, and takes its instance's messages. */
+LOOP_THREAD void isola__serve(struct isola__conn *from, const struct isola_msg *m,
+                              struct isola_slice params);
+/* The taker of `p` is gone, or has emitted an event. */
+LOOP_THREAD void isola__services_left(struct isola__program *p);
+LOOP_THREAD void isola__services_event(struct isola__program *p, const struct isola_msg *m);
 
 /* Is that type of that app a service here? */
 LOOP_THREAD bool isola__services_has(const struct isola__services *services, struct isola_slice app,

@@ -186,7 +186,12 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         isola_host_check(app->host, &def, CHECK_TIMEOUT_MS, checked, c);
     } else {
         static const uint8_t nil[] = {0xc0};
+        bool services = services_release(app, release->app, manifest);
         isola_host_set_release(app->host, &def);
+        if (services) {
+            isola_host_moved(app->host); /* as their addresses have */
+            subs_out_settle(app);
+        }
         agent_link_reply(app, m->id, isola_slice(nil, 1));
     }
     free((void *)(uintptr_t)def.types);
@@ -395,6 +400,8 @@ static void on_frame(struct isola_link *link, struct isola_slice frame, void *ar
     }
     if (m.dst.len > 0)
         conn_deliver(&app->agent_conn, &m, false, NULL);
+    else if (m.kind == ISOLA_MSG_REPLY || m.kind == ISOLA_MSG_FAIL || m.kind == ISOLA_MSG_EVENT)
+        services_answered(app, &m);
     else
         on_method(app, &m);
 }

@@ -21,6 +21,9 @@
 #include "store/state.h"
 #include "transport/link_report.h"
 
+/* A node remembers as many others, at the most, as there were since it started. */
+#define ISOLA_PEERS_MAX 4096
+
 struct app;
 struct isola_outside;
 struct preparer;
@@ -208,6 +211,30 @@ ANY_THREAD struct peer *peers_of(struct app *app, struct isola_slice address);
 /* The peer of that name, made if need be. The loop's. */
 struct peer *peers_named(struct app *app, struct isola_slice name);
 
+/* --- services.c: messages to services, which are the agent's --- */
+
+struct isola_manifest;
+struct service_types;
+
+/* What stands for the agent where nodes have numbers. */
+#define ISOLA_SERVICES (ISOLA_PEERS_MAX + 1)
+
+void services_open(struct app *app);
+/* The loop's: this release of the app becomes the current one. True: there are other types that are
+ * services than before. */
+bool services_release(struct app *app, const char *name, const struct isola_manifest *m);
+/* Is it an address of one, here or elsewhere? */
+ANY_THREAD bool services_has(const struct app *app, struct isola_slice address);
+/* A message to one that is here; not a SUB or UNSUB, which are for the other. Takes it. */
+ANY_THREAD void services_send(struct app *app, struct isola_mail *mail);
+ANY_THREAD void services_sub(struct app *app, struct isola_mail *mail);
+/* A message that another node has sent, if it is for one that is here: takes it then. */
+ANY_THREAD bool services_take(struct app *app, struct isola_mail *mail);
+/* As peer_tell, to the agent. */
+ANY_THREAD bool services_tell(struct app *app, const struct isola_mail *mail, uint64_t id);
+/* The loop's: a REPLY, FAIL or EVENT came from the agent. */
+void services_answered(struct app *app, const struct isola_msg *m);
+
 /* --- claims.c, gives.c: where the state of an actor that has moved is, and how it follows --- */
 
 /* origin.link of what claims.c itself asks. */
@@ -352,9 +379,6 @@ void inspect_read(struct app *app, uint64_t asked, struct isola_slice params);
 
 /* --- main.c --- */
 
-/* A node remembers as many others, at the most, as there were since it started. */
-#define ISOLA_PEERS_MAX 4096
-
 struct app {
     uv_loop_t *loop;
     struct options options;
@@ -394,6 +418,8 @@ struct app {
     atomic_bool forgetting;
     atomic_size_t npeers;
     struct peer *peers[ISOLA_PEERS_MAX]; /* [number - 1]; written by the loop, before npeers */
+    struct peer services;                /* the agent, in the way of a peer: services.c */
+    struct service_types *_Atomic service_types;
     struct subs_out subs;
     struct letters letters;
     uv_timer_t tick;

@@ -184,7 +184,7 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, voi
     if (to == NULL || !isola_host_hand(to, mail)) {
         if (to != NULL)
             mail = isola_mail_readdress(mail, m->dst);
-        if (mail != NULL)
+        if (mail != NULL && !(passed_on && services_take(c->app, mail)))
             isola_host_post(c->app->host, mail);
         if (plain && to == NULL)
             isola_arrivals_note(c->app->host, &c->arrivals, m->src, m->dst);
@@ -327,6 +327,7 @@ int isola_actor_host_start(int argc, char **argv, uv_loop_t *loop, void *platfor
         r = forget_open(app, err);
     if (r == 0)
         r = letters_open(app, err);
+    services_open(app);
     if (r == 0)
         r = data_links_open(app, err);
     if (r == 0)

@@ -13,15 +13,16 @@
 int peers_locate(void *arg, struct isola_slice address)
 {
     struct app *app = arg;
-    if (atomic_load_explicit(&app->alone, memory_order_acquire))
-        return 0;
-    return atomic_load_explicit(&app->places[isola_shard(address)], memory_order_acquire);
+    int node = 0;
+    if (!atomic_load_explicit(&app->alone, memory_order_acquire))
+        node = atomic_load_explicit(&app->places[isola_shard(address)], memory_order_acquire);
+    return node == 0 && services_has(app, address) ? ISOLA_SERVICES : node;
 }
 
 struct peer *peers_of(struct app *app, struct isola_slice address)
 {
     int node = peers_locate(app, address);
-    return node > 0 ? app->peers[node - 1] : NULL;
+    return node == ISOLA_SERVICES ? &app->services : node > 0 ? app->peers[node - 1] : NULL;
 }
 
 struct forward_parcel {
@@ -40,7 +41,10 @@ void peers_forward(void *arg, int node, struct isola_mail *mail)
 {
     struct app *app = arg;
     if (mail->kind == ISOLA_MSG_SUB || mail->kind == ISOLA_MSG_UNSUB) {
-        subs_out_mail(app, node, mail);
+        if (node == ISOLA_SERVICES)
+            services_sub(app, mail);
+        else
+            subs_out_mail(app, node, mail);
     } else if (mail->origin.link == GIVE_LINK) {
         /* A STOP that waited while the activation ended by itself: it must not go after the actor.
          */
@@ -48,6 +52,8 @@ void peers_forward(void *arg, int node, struct isola_mail *mail)
         f->parcel.run = run_forward;
         f->mail = mail;
         outbox_put(app, &f->parcel);
+    } else if (node == ISOLA_SERVICES || (mail->durable && services_has(app, mail->dst))) {
+        services_send(app, mail);
     } else {
         peer_send(app->peers[node - 1], mail);
     }
@@ -56,7 +62,7 @@ void peers_forward(void *arg, int node, struct isola_mail *mail)
 bool peers_send(void *arg, int node, struct isola_mail *mail)
 {
     struct app *app = arg;
-    return peer_send_now(app->peers[node - 1], mail);
+    return node != ISOLA_SERVICES && peer_send_now(app->peers[node - 1], mail);
 }
 
 /* --- the view --- */

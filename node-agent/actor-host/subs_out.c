@@ -278,8 +278,12 @@ void subs_out_settle(struct app *app)
     struct isola_mail *m;
     pthread_mutex_lock(&app->subs.lock);
     EACH(&app->subs, s)
-    if (!send_to_actor(app, s))
-        isola_mailq_push(&here, take_out(&app->subs, s));
+    {
+        if (s->mail->passed_on && peers_of(app, s->mail->dst) != &app->services)
+            isola_mail_free(take_out(&app->subs, s)); /* who said it says it there now */
+        else if (!send_to_actor(app, s))
+            isola_mailq_push(&here, take_out(&app->subs, s));
+    }
     pthread_mutex_unlock(&app->subs.lock);
     while ((m = isola_mailq_pop(&here)) != NULL)
         isola_host_post(app->host, m);

@@ -86,7 +86,7 @@ test('an unchanged HTTP program, two instances on one port', async () => {
 
   const asked = await ctl(east, 'ask', 'web/Api/0', 'hello');
   assert.equal(asked.status, 1);
-  assert.match(asked.err, /web\/Api is a service/);
+  assert.match(asked.err, /web\/Api\/0 takes no messages: its program does not call service\(\)/);
 });
 
 test('kill -9 of an instance under load: the other one goes on, and it comes back', async () => {

@@ -3,7 +3,7 @@
 // What the types of the package `isola` know. Compiled by unit/types_test.mjs, never run: a line below `@ts-expect-error` that is right is an error too.
 import { on, once } from 'node:events';
 
-import { Actor, Client, actor, closed, connect } from 'isola';
+import { Actor, Client, actor, closed, connect, service } from 'isola';
 import type { Answer, Emits, ErrorCode, HandlerName, Hello, IsolaError, Ref, Self, Subscription } from 'isola';
 
 type Equal<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
@@ -193,3 +193,23 @@ async function clients() {
 }
 
 export { anything, clients, counter, ofClass, plain, typed, untyped };
+
+// --- a service's own end ---
+
+function serving() {
+  const self = service<Counter>();
+  self.on('add', (by = 1) => by + 1);
+  self.on('get', async () => 5);
+  // @ts-expect-error: it answers a number
+  self.on('get', () => 'five');
+  // @ts-expect-error: it handles no such thing
+  self.on('sub', () => 1);
+  const went: boolean = self.emit('changed', 5);
+  // @ts-expect-error: its value is a number
+  self.emit('changed', 'five');
+  self.idle().then(() => self.address.length);
+  const any = service();
+  any.on('whatever', (a, b) => [a, b]);
+  any.emit('whatever', 1, 2);
+  return went;
+}

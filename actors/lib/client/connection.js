@@ -31,7 +31,8 @@ const HELLO_TIMEOUT = 10_000; // ms
 export class Connection {
   #path;
   #makeRef;
-  #on; // { up(hello), down(error), dropped(error) }
+  #on;
+  #begin;
   #state = 'idle'; // idle → connecting → up → waiting → connecting …; closed
   #socket = null;
   #held = true; // whether the socket keeps the process alive
@@ -53,10 +54,17 @@ export class Connection {
     this.#hold();
   });
 
+  /**
+   * `on`: up(hello), down(error), dropped(error, emits), refused(error, address, event), lost(n, error), of what becomes of what is sent. With
+   * `message(event, args, ask)`, for who takes messages (ask: { id, timeout, answer(ok, value) }, or undefined of an emit), it is held, and made again, as
+   * long as it is not closed, and `begin()` is called each time before anything else is sent; `cancel(id)`: nobody waits for that ask any more.
+   */
   constructor(path, makeRef, on) {
     this.#path = path;
     this.#makeRef = makeRef;
     this.#on = on;
+    this.#begin = on.begin;
+    if (on.message !== undefined) this.#demand();
   }
 
   get path() { return this.#path; }
@@ -201,6 +209,22 @@ export class Connection {
     this.#hold();
   }
 
+  /** Answers an ask that came on this connection (`on.message`), unless that has ended since. What cannot be sent is an error of the asker's. */
+  answer({ id, socket }, ok, value) {
+    if (socket !== this.#socket || this.#state !== 'up') return;
+    try {
+      this.#send({ kind: ok ? REPLY : FAIL, id, args: [value] });
+    } catch (error) {
+      if (ok) this.answer({ id, socket }, false, codeError(error.code, `the answer cannot be sent: ${error.message}`));
+      else this.answer({ id, socket }, true, undefined); // not even that: it is to know that it was carried out
+    }
+  }
+
+  /** Tells whoever has subscribed to it. False: there is no connection now, or much is waiting to be sent. */
+  publish(event, args) {
+    return this.#state === 'up' && this.#wire !== 0 && this.#send({ kind: EVENT, event, args });
+  }
+
   /** Sends what waits, fails asks with ECLOSED, ends the connection. Resolves when it has ended. Idempotent. */
   close() {
     const socket = this.#socket;
@@ -337,6 +361,7 @@ export class Connection {
       this.#wire = Math.min(hello.wire, WIRE_VERSION);
       this.#attempts = 0;
       this.#lostAt = Infinity;
+      this.#begin?.(); // before what waits
       this.#flush();
       protect(() => this.#on.up(hello));
       for (const { resolve } of this.#waiting.splice(0)) resolve();
@@ -409,7 +434,7 @@ export class Connection {
 
   // Whether anything calls for a connection.
   #demanded() {
-    return this.#queue.length > 0 || this.#subs.size > 0 || this.#waiting.length > 0 || this.#outbox.count > 0;
+    return this.#queue.length > 0 || this.#subs.size > 0 || this.#waiting.length > 0 || this.#outbox.count > 0 || this.#on.message !== undefined;
   }
 
   // The socket keeps the process alive while something is awaited or not yet sent.
@@ -437,10 +462,30 @@ export class Connection {
       case FAIL: this.#answer(message); break;
       case EVENT: this.#event(message); break;
       case ASK:
+      case EMIT:
+        if (this.#on.message !== undefined) {
+          protect(() => this.#take(message));
+          break;
+        }
+        if (message.kind === EMIT) break;
         this.#send({ kind: FAIL, id: message.id, args: [codeError('EINVAL', `a client program has no method "${message.event}"`)] });
         break;
+      case CANCEL: this.#on.cancel?.(message.id); break;
       default: // nothing that was asked for
     }
+  }
+
+  // A message for this program itself.
+  #take({ kind, id, event, args, timeout }) {
+    const from = { id, socket: this.#socket };
+    let values;
+    try {
+      values = decodeArgs(args, this.#makeRef);
+    } catch (error) {
+      if (kind === ASK) this.answer(from, false, codeError(error.code ?? 'EPROTO', `"${event}" cannot be read: ${error.message}`));
+      return;
+    }
+    this.#on.message(event, values, kind === ASK ? { id, timeout, answer: (ok, value) => this.answer(from, ok, value) } : undefined);
   }
 
   #answer({ kind, id, args }) {

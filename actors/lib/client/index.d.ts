@@ -175,3 +175,23 @@ export function connect(options?: ConnectOptions): Promise<Client>;
 /** A ref through the default agent, which is connected to when the ref is first used. Always valid, whether or not the actor runs. */
 export function actor<T extends object = Handlers, E extends object = EventsOf<T>>(address: string): Ref<T, E>;
 export function actor<T extends object = Handlers, E extends object = EventsOf<T>>(type: string, key: string | number): Ref<T, E>;
+
+/**
+ * The messages of a program that Isola runs as a service, under the address app/Type/N: an EventEmitter whose handlers answer asks, by what they return, or
+ * what the promise fulfils with, and whose `emit` reaches every subscriber. Messages come while others are being answered. `T` is what it handles, `E` what it emits.
+ */
+export interface Service<T extends object = Handlers, E extends object = EventsOf<T>> extends Omit<EventEmitter, 'on' | 'once' | 'off' | 'emit'> {
+  /** "app/Type/N" */
+  readonly address: string;
+  on<K extends HandlerName<T>>(event: K, handler: Handler<T, K>): this;
+  once<K extends HandlerName<T>>(event: K, handler: Handler<T, K>): this;
+  off<K extends HandlerName<T>>(event: K, handler: Handler<T, K>): this;
+  /** To its own listeners, and to every subscriber anywhere. */
+  emit<K extends EventName<E>>(event: K, ...args: EventArgs<E, K>): boolean;
+  /** Resolves when no handler is at work. */
+  idle(): Promise<void>;
+  toString(): string;
+}
+
+/** The messages of this program, which Isola runs as a service; the same object each time. Throws EINVAL in any other program. */
+export function service<T extends object = Handlers, E extends object = EventsOf<T>>(): Service<T, E>;

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Connection } from './connection.js';
 import { codeError } from './errors.js';
 import { Ref, addressOf } from './ref.js';
+import { service } from './service.js';
 import { closed } from './subscription.js';
 
 const CLOSE_TIMEOUT = 5000; // ms
@@ -119,4 +120,4 @@ export function actor(type, key) {
   return shared.actor(type, key);
 }
 
-export { Ref, closed };
+export { Ref, closed, service };

@@ -89,9 +89,12 @@ if (own) {
   const onTerm = () => {
     if (leaving || process.listenerCount('SIGTERM') > 1) return; // the program's own affair
     leaving = true;
-    const end = () => {
-      process.off('SIGTERM', onTerm);
-      process.kill(process.pid, 'SIGTERM');
+    const end = async () => {
+      await globalThis[Symbol.for('isola.service')]?.idle(); // asks it has are answered
+      setImmediate(() => { // and the answers written
+        process.off('SIGTERM', onTerm);
+        process.kill(process.pid, 'SIGTERM');
+      });
     };
     let open = shared.size;
     if (open === 0) return end();

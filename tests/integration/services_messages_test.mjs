@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages to services (docs/services.md): from programs, ctl, actors and other nodes; while an instance begins, is replaced, has died.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { Cluster, ctl, ctlOk, killHost, until, whole } from './cluster.mjs';
+
+const cluster = new Cluster();
+let east, west;
+before(async () => {
+  east = await cluster.node('east');
+  west = await cluster.node('west', east);
+});
+after(() => cluster.end());
+
+const manifest = (name, service, actors = {}, rest = {}) => ({ name, actors: { Api: { module: './server.mjs', kind: 'service', ...service }, ...actors }, ...rest });
+const rows = async (app) => (await whole(east, 'ps', { app })).actors.filter((r) => r.isolation === 'process');
+const running = (app, n) => until(`${n} instances of ${app} run`, async () => {
+  const all = await rows(app);
+  return all.length === n && all.every((r) => r.state === 'running') && all;
+});
+const code = (promise) => promise.then((v) => assert.fail(`answered ${v}`), (error) => error.code);
+/** A key of `type` whose address lives on that node: an instance says where it is. */
+async function placed(type, node, from = 0) {
+  for (let i = from; ; i++) if ((await east.client.actor(type, `k${i}`).ask('where')).node === node) return `k${i}`;
+}
+
+const server = `import { service, actor } from 'isola';
+const self = service();
+const who = { instance: +process.env.ISOLA_INSTANCE, pid: process.pid };
+self.on('where', async () => ({ ...who, node: (await import('isola')).connect && process.env.NODE_NAME, address: self.address }));
+self.on('hello', (name) => 'hello ' + name);
+self.on('late', async (n) => { await new Promise((done) => setImmediate(done)); return n + 1; });
+self.on('all', (v) => v);
+self.on('throws', () => { throw Object.assign(new TypeError('not so'), { code: 'EOWN' }); });
+self.on('rejects', async () => { throw new RangeError('later'); });
+self.on('function', () => () => {});
+self.on('never', () => new Promise(() => {}));
+self.on('count', (to) => { self.emit('counted', to, who.instance); });
+self.on('die', () => process.kill(process.pid, 'SIGKILL'));
+self.on('call', (address, event, ...args) => actor(address).ask(event, ...args));`;
+
+// Its environment has the node's name, which the agent itself does not give.
+const named = `import { connect } from 'isola'; const client = await connect(); process.env.NODE_NAME = client.node; await client.close(); await import('./program.mjs');`;
+const files = (name, service, actors, rest) => ({ 'isola.json': manifest(name, service, actors, rest), 'package.json': { name, type: 'module' }, 'server.mjs': named, 'program.mjs': server,
+  'caller.js': `import { actor } from 'isola';
+export default (self) => {
+  self.on('ask', (address, event, ...args) => actor(address).ask(event, ...args));
+  self.on('emit', (address, event, ...args) => { actor(address).emit(event, ...args); });
+  self.on('listen', (address) => { actor(address).on('counted', (n) => { (self.heard ??= []).push(n); }); });
+  self.on('heard', () => self.heard ?? []);
+  self.on('durably', (address) => actor(address).ask('hello', 'x', { durable: true }));
+};` });
+
+test('asks are answered, from programs, ctl, actors and services, on any node', async () => {
+  await cluster.deploy(east, 'shop', files('shop', { instances: 2 }, { Caller: { module: './caller.js' } }));
+  await running('shop', 4);
+  for (const { client } of [east, west]) {
+    const api = client.actor('shop/Api', '0');
+    assert.equal(await api.ask('hello', 'world'), 'hello world');
+    assert.equal(await api.ask('late', 41), 42);
+    assert.deepEqual(await api.ask('all', new Map([['a', [1n, new Date(0), undefined]]])), new Map([['a', [1n, new Date(0), undefined]]]));
+    assert.equal(await client.actor('shop/Caller', 'x').ask('ask', 'shop/Api/1', 'hello', 'actor'), 'hello actor');
+    assert.equal(await client.actor('shop/Caller', 'y').ask('ask', 'shop/Api/some key', 'late', 1), 2);
+    assert.equal(await api.ask('call', 'shop/Caller/z', 'ask', 'shop/Api/1', 'hello', 'service'), 'hello service');
+  }
+  assert.equal(await ctlOk(west, 'ask', 'shop/Api/0', 'hello', '"ctl"'), '"hello ctl"\n');
+});
+
+test('errors are the asker\'s', async () => {
+  const api = east.client.actor('shop/Api', '1');
+  await assert.rejects(api.ask('throws'), { name: 'TypeError', message: 'not so', code: 'EOWN', remoteStack: /program\.mjs/ });
+  await assert.rejects(api.ask('rejects'), { name: 'RangeError', message: 'later' });
+  await assert.rejects(api.ask('function'), { code: 'ECLONE', message: /the answer cannot be sent/ });
+  await assert.rejects(api.ask('what'), { code: 'ENOACTOR', message: /^shop\/Api\/[01] has no handler for "what"$/ });
+  await assert.rejects(api.ask('never', { timeout: 50 }), { code: 'ETIMEDOUT' });
+  await assert.rejects(east.client.actor('shop/Caller', 'x').ask('ask', 'shop/Api/0', 'throws'), { name: 'TypeError', message: 'not so' });
+  await assert.rejects(api.ask('hello', 'x', { durable: true }), { code: 'EINVAL', message: /^shop\/Api is a service: durable messages are for actors/ });
+  await assert.rejects(east.client.actor('shop/Caller', 'x').ask('durably', 'shop/Api/0'), { code: 'EINVAL', message: /durable messages are for actors/ });
+  const stopped = await ctl(east, 'stop', 'shop/Api/some key');
+  assert.equal(stopped.status, 1);
+  assert.match(stopped.err, /shop\/Api is a service/);
+});
+
+test('a number is that instance, any other key always the same one', async () => {
+  const where = (client, key) => client.actor('shop/Api', key).ask('where');
+  for (const n of [0, 1]) {
+    const there = await where(east.client, String(n));
+    assert.equal(there.instance, n);
+    assert.equal(there.address, `shop/Api/${n}`);
+    assert.deepEqual(await where(west.client, String(n)), there);
+  }
+  const keys = Array.from({ length: 40 }, (_, i) => `user-${i}`);
+  const found = await Promise.all(keys.map((k) => where(east.client, k)));
+  assert.deepEqual(await Promise.all(keys.map((k) => where(west.client, k))), found);
+  assert.equal(new Set(found.map((f) => f.pid)).size, 4, 'on both nodes, in both instances');
+});
+
+test('events come to subscribers anywhere, of the instance that the key is', async () => {
+  const near = await placed('shop/Api', 'east'), far = await placed('shop/Api', 'west');
+  for (const key of [near, far]) {
+    const heard = [];
+    const refs = [east, west].map(({ client }) => client.actor('shop/Api', key).on('counted', (n) => heard.push(n)));
+    const caller = east.client.actor('shop/Caller', `listens to ${key}`);
+    await caller.ask('listen', `shop/Api/${key}`);
+    let n = 0;
+    await until('all hear it', async () => {
+      refs[0].emit('count', ++n);
+      return heard.length >= 2 && (await caller.ask('heard')).length > 0;
+    });
+    const before = heard.length;
+    await until('both hear all', async () => heard.length === 2 * n || heard.length > before);
+    for (const ref of refs) ref.removeAllListeners();
+  }
+});
+
+test('order is kept', async () => {
+  const api = west.client.actor('shop/Api', await placed('shop/Api', 'east'));
+  const heard = [];
+  api.on('counted', (n) => heard.push(n));
+  await until('it hears', () => api.emit('count', -1) && heard.length > 0);
+  for (let i = 0; i < 500; i++) api.emit('count', i);
+  await until('it has all', () => heard.at(-1) === 499);
+  assert.deepEqual(heard.filter((n) => n >= 0), Array.from({ length: 500 }, (_, i) => i));
+  api.removeAllListeners();
+});
+
+test('a new actor-host knows what was subscribed to', async () => {
+  const key = await placed('shop/Api', 'east'), api = west.client.actor('shop/Api', key);
+  const heard = [];
+  api.on('counted', (n) => heard.push(n));
+  await until('it hears', () => api.emit('count', 1) && heard.includes(1));
+  await killHost(east);
+  await until('it hears again', () => api.emit('count', 2) && heard.includes(2));
+  api.removeAllListeners();
+});
+
+test('replaced one by one, and killed: asks wait for the next one; what a dead one had fails', async () => {
+  const clients = [east, west].map(({ client }) => client.actor('shop/Api', 'user-1'));
+  let stop = false, answered = 0;
+  const failures = [];
+  const load = Promise.all([...clients, ...clients, ...clients].map(async (api) => {
+    while (!stop) await api.ask('late', 1).then(() => answered++, (error) => failures.push(error.message));
+  }));
+  await until('there is load', () => answered > 50);
+  for (let i = 0; i < 2; i++) {
+    const pids = (await rows('shop')).map((r) => r.pid);
+    await ctlOk(east, 'restart', 'shop/Api');
+    await until('all are others', async () => (await rows('shop')).every((r) => r.state === 'running' && !pids.includes(r.pid)));
+  }
+  assert.deepEqual(failures, []);
+  const dead = east.client.actor('shop/Api', 'user-1'), under = dead.ask('never');
+  await dead.ask('hello', 'before');
+  dead.emit('die');
+  await assert.rejects(under, { code: 'EUNREACHABLE', message: /ended while it had this request; it may or may not have been carried out/ });
+  assert.equal(await dead.ask('hello', 'again'), 'hello again');
+  const sofar = answered;
+  await until('there is load again', () => answered > sofar + 50);
+  stop = true;
+  await load;
+  assert.ok(failures.every((f) => /ended while it had this request/.test(f)), failures.join('\n'));
+  assert.ok(failures.length <= 6, `${failures.length}`);
+});
+
+test('who begins late is waited for; who is stopped, has failed, or takes no messages is not', async () => {
+  const dir = files('late', { instances: 1, restart: { max: 0 } });
+  await cluster.deploy(east, 'late', { ...dir, 'server.mjs': `import { service } from 'isola'; await new Promise((done) => setTimeout(done, 300)); service().on('hi', () => 'hi');` });
+  const late = east.client.actor('late/Api', '0');
+  assert.equal(await late.ask('hi'), 'hi');
+  await ctlOk(east, 'stop', 'late/Api');
+  await assert.rejects(until('it is stopped', () => late.ask('hi').then(() => false)), { code: 'EUNREACHABLE', message: /^late\/Api\/0 is stopped on node (east|west); `ctl restart late\/Api\/0` starts it$/ });
+  await ctlOk(east, 'restart', 'late/Api');
+  assert.equal(await late.ask('hi'), 'hi');
+
+  await cluster.deploy(east, 'mute', { ...files('mute', {}), 'server.mjs': 'setInterval(() => {}, 1000);' });
+  await assert.rejects(east.client.actor('mute/Api', '0').ask('hi'), { code: 'ENOACTOR', message: /^mute\/Api\/0 takes no messages: its program does not call service\(\) of the package isola$/ });
+  await cluster.deploy(east, 'bad', { ...files('bad', { restart: { max: 0 } }), 'server.mjs': 'throw new Error("no");' });
+  await assert.rejects(east.client.actor('bad/Api', '0').ask('hi'), { code: 'EFAILED', message: /^bad\/Api\/0 has failed on node (east|west): it exited with status 1: Error: no$/ });
+});
+
+test('what goes on at once is bounded', async () => {
+  const api = east.client.actor('shop/Api', 'busy'), over = new AbortController();
+  const asks = Array.from({ length: 10_001 }, () => api.ask('never', { signal: over.signal }).then(() => 'answered', (error) => error.name === 'AbortError' ? error.name : error.code));
+  assert.equal(await Promise.race(asks), 'EOVERLOAD');
+  over.abort();
+  const all = await Promise.all(asks);
+  assert.equal(all.filter((c) => c === 'AbortError').length, 10_000);
+  assert.equal(await api.ask('hello', 'after'), 'hello after'); // cancelled asks are none any more
+});
+
+test('another app may send to it only if its manifest says so', async () => {
+  for (const [name, rest] of [['thief', {}], ['friend', { permissions: { apps: ['shop'] } }]])
+    await cluster.deploy(east, name, { 'isola.json': { name, actors: { Caller: { module: './caller.js' } }, ...rest }, 'caller.js': files('x', {})['caller.js'] });
+  for (const node of ['east', 'west']) {
+    const address = `shop/Api/${await placed('shop/Api', node)}`;
+    assert.equal(await code(east.client.actor('thief/Caller', '1').ask('ask', address, 'hello', 'x')), 'EPERM');
+    assert.equal(await east.client.actor('friend/Caller', '1').ask('ask', address, 'hello', 'x'), 'hello x');
+  }
+});
+
+test('an actor that a release makes a service, and the other way round', async () => {
+  const actor = { 'isola.json': { name: 'turns', actors: { Api: { module: './actor.js' } } }, 'actor.js': `export default (self) => { self.on('what', () => 'actor'); };` };
+  const program = { 'isola.json': { name: 'turns', actors: { Api: { module: './server.mjs', kind: 'service' } } }, 'server.mjs': `import { service } from 'isola'; service().on('what', () => 'service');` };
+  const api = west.client.actor('turns/Api', '0');
+  for (const [app, what] of [[actor, 'actor'], [program, 'service'], [actor, 'actor']]) {
+    await cluster.deploy(east, 'turns', app);
+    await until(`it is a ${what}`, async () => await api.ask('what').catch((error) => error.code) === what);
+  }
+});
+
+test('service() is for services', async () => {
+  const { service } = await import('../../actors/lib/client/index.js');
+  assert.throws(() => service(), { code: 'EINVAL', message: /^service\(\) is for a program that Isola runs as a service/ });
+  await assert.rejects(east.client.call('serve', { pid: process.pid }), { code: 'EPERM', message: new RegExp(`^process ${process.pid} is no instance of a service that node east has started$`) });
+  await assert.rejects(east.client.call('serve'), { code: 'EINVAL' });
+});
