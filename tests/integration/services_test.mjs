@@ -203,6 +203,33 @@ setInterval(() => {}, 1000);`,
   assert.ok(said.some((l) => /^warn it did not end within 200 ms of SIGTERM \("stopTimeout"\) and is killed$/.test(l)), said.join('\n'));
 });
 
+test('connections that are upgraded are ended a second after SIGTERM, and the program hears of it; without a taker none is upgraded', async () => {
+  const port = await freePort();
+  const program = (upgrades) => `import http from 'node:http';
+const server = http.createServer((request, response) => response.end('plain')).listen(process.env.PORT);
+${upgrades ? `server.on('upgrade', (request, socket) => {
+  socket.write('HTTP/1.1 101 Switching Protocols\\r\\nconnection: upgrade\\r\\nupgrade: echo\\r\\n\\r\\n');
+  socket.on('data', (part) => socket.write(part)).on('error', () => {}).on('end', () => socket.end()).on('close', () => setImmediate(() => console.log('it has gone')));
+});` : ''}`;
+  const upgrade = () => new Promise((done, failed) => {
+    const request = http.request({ port, host: '127.0.0.1', headers: { connection: 'upgrade', upgrade: 'echo' } });
+    request.on('upgrade', (response, socket) => done(socket)).on('response', (response) => done(response.resume().statusCode)).on('error', failed).end();
+  });
+  await linked('upgrades', { 'isola.json': manifest('upgrades', { port, stopTimeout: '100s' }), 'server.mjs': program(true) });
+  const [{ pid }] = await running('upgrades', 1);
+  const socket = await upgrade();
+  socket.write('hello');
+  assert.equal(String(await new Promise((done) => socket.once('data', done))), 'hello');
+  const ended = new Promise((done) => socket.once('end', done).resume());
+  await linked('upgrades', { 'isola.json': manifest('upgrades', { port }), 'server.mjs': program(false) });
+  await ended;
+  socket.end();
+  await gone(pid);
+  await until('it was heard of', async () => (await lines('upgrades/Api/0')).some((l) => l.text === 'it has gone'));
+  await running('upgrades', 1);
+  assert.equal(await upgrade(), 200);
+});
+
 test('a program that takes SIGTERM itself ends as it wants', async () => {
   await linked('polite', {
     'isola.json': manifest('polite'),

@@ -5,7 +5,7 @@
 //   - shares its port with the other instances of its node: what listens on $PORT does so with SO_REUSEPORT;
 //   - tells the agent when it listens there;
 //   - ends in order at SIGTERM, unless it takes that signal itself: it takes no new connections, answers what it has been
-//     asked, says `Connection: close` to who stays, and closes after a second what has nothing to say;
+//     asked, says `Connection: close` to who stays, and closes after a second what has nothing to say, and WebSockets;
 //   - finds the package `isola` (package.cjs).
 //
 // Threads and child processes of the program load it too, as they have its options: they share the port as well, but only
@@ -17,12 +17,14 @@ const { isMainThread } = require('node:worker_threads');
 require('./package.cjs');
 
 const IDLE = 1000; // ms a connection without a request may stay when the program is to end
+const LAST = 10; // turns of the event loop after the end of its connections
 
 const port = Number(process.env.PORT);
 const own = isMainThread && process.env.ISOLA_PROCESS === String(process.pid);
 const asked = process.env.ISOLA_HEALTH !== undefined; // the agent looks how it is
 const { listen } = net.Server.prototype;
 const shared = new Set(); // servers that listen on the port
+const upgraded = new Set(); // their connections that speak something else than HTTP by now: WebSockets, which end when somebody ends them
 let leaving = false;
 
 process.env.NODE_ENV ??= 'production'; // a file of variables has been read by now
@@ -55,6 +57,23 @@ const alone = (server, more) => {
   gate.unref();
 };
 
+// Notes the connections of an HTTP server that are upgraded. Without a listener of its own it upgrades none, which ours must not change.
+const watchUpgrades = (server) => {
+  const note = (request, socket) => {
+    upgraded.add(socket);
+    socket.once('close', () => upgraded.delete(socket));
+  };
+  for (const event of ['upgrade', 'connect']) {
+    const watch = (added) => {
+      if (added !== event) return;
+      server.off('newListener', watch);
+      server.prependListener(event, note);
+    };
+    if (server.listenerCount(event) > 0) server.prependListener(event, note);
+    else server.on('newListener', watch);
+  }
+};
+
 // The forms that net.Server#listen takes a port in: listen(port, host, backlog, done), all but the port optional, or listen(options, done).
 const withReuse = (args) => {
   const [first, ...rest] = args;
@@ -80,6 +99,7 @@ if (port > 0) {
       if (asked && own) alone(this, more);
       else tell(more);
     });
+    watchUpgrades(this);
     return listen.call(this, taken(reuse[0]), ...reuse.slice(1));
   };
   if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) tell({}); });
@@ -96,14 +116,17 @@ if (own) {
         process.kill(process.pid, 'SIGTERM');
       });
     };
+    // The last connection is closed: the program is yet to hear of it, and to say what it has to say to others.
+    const settle = (turns) => (turns === 0 ? end() : setImmediate(settle, turns - 1));
     let open = shared.size;
     if (open === 0) return end();
     for (const server of [...shared]) {
       server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
       // Not http.Server's own close(), which would end connections that a request may be on its way on.
-      net.Server.prototype.close.call(server, () => { if (--open === 0) end(); });
+      net.Server.prototype.close.call(server, () => { if (--open === 0) settle(LAST); });
       setTimeout(() => server.closeIdleConnections?.(), IDLE);
     }
+    setTimeout(() => { for (const socket of upgraded) socket.end(); }, IDLE);
   };
   process.on('SIGTERM', onTerm);
 }
