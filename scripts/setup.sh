@@ -187,7 +187,9 @@ bench)
         apart "${dir%/}" 'a peer of the benchmarks'
     done
     apart tests/bench/packages 'fifty packages of an app of the benchmarks'
-    apart examples/express-users 'packages of a program of the benchmarks'
+    for dir in examples/express-users tests/programs/commonjs; do
+        apart $dir 'packages of a program of the benchmarks'
+    done
     ;;
 test)
     for lock in tests/programs/*/package-lock.json examples/*/package-lock.json; do

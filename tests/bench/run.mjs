@@ -12,6 +12,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { codecs } from './figures/codec.mjs';
+import { deploying } from './figures/deploys.mjs';
 import { durable } from './figures/durable.mjs';
 import { isolates } from './figures/isolate.mjs';
 import { links } from './figures/links.mjs';
@@ -36,7 +37,7 @@ if (!(ms >= 100 && ms <= 60_000)) {
   console.error(`bench: BENCH_MS is a number of milliseconds from 100 to 60000, not ${process.env.BENCH_MS}`);
   process.exit(2);
 }
-const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, stored, services, packages, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
+const figures = [codecs, messages, isolates, threads, bystanders, wakes, durable, timers, storage, stored, deploying, services, packages, mesh, links, million].filter((f) => new RegExp(process.env.BENCH_ONLY ?? '').test(f.name));
 
 const report = new Report();
 const hasErlang = spawnSync('erlc', ['-help'], { stdio: 'ignore' }).error === undefined;
