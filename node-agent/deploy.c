@@ -33,6 +33,8 @@ struct isola__deploy {
     uint64_t id;
     struct isola_release *release; /* NULL: of a roll-back, not found yet */
     struct isola__pull files;
+    struct isola__unpack unpack;
+    bool held; /* the directory of its files */
     struct isola__ask check;
     /* Of a roll-back. */
     struct isola_release *note; /* its app, by and message; NULL: it is a deploy */
@@ -52,6 +54,10 @@ static void finish(struct isola__deploy *d)
     ISOLA_CHECK(deploys->first == d);
     deploys->first = d->next;
     deploys->count--;
+    if (d->held) {
+        isola__packages_let_go(&d->agent->packages, d->release->app, d->release->id);
+        isola__services_sweep(&d->agent->services, d->release->app);
+    }
     isola_release_free(d->release);
     isola_release_free(d->note);
     free(d->wanted);
@@ -178,6 +184,21 @@ static void committed(struct isola__ask *ask, const struct isola_msg *answer)
         succeed(d, false);
 }
 
+/* Those that have prepared it need not keep it for later. */
+static void abandon(struct isola__deploy *d)
+{
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 2);
+    isola_mp_kstr(&params, "app", d->release->app);
+    isola_mp_kstr(&params, "release", d->release->id);
+    for (struct isola__member *m = d->agent->members.first; m != NULL; m = m->next) {
+        struct isola__conn *conn = has_taken(d, m) ? isola__member_conn(m) : NULL;
+        if (conn != NULL)
+            (void)isola__emit(conn, "abandon", isola_buf_slice(&params));
+    }
+    isola_buf_free(&params);
+}
+
 static void commit(struct isola__deploy *d)
 {
     struct isola__releases *releases = &d->agent->releases;
@@ -186,6 +207,7 @@ static void commit(struct isola__deploy *d)
     d->release->deployed_ms = isola_clock_wall_ms();
     int rc = isola__releases_put(releases, d->release, &err);
     if (rc != 0) {
+        abandon(d);
         refuse(d, rc, err.text);
         return;
     }
@@ -212,10 +234,12 @@ static void commit(struct isola__deploy *d)
 
 static void prepared_all(struct isola__deploy *d)
 {
-    if (d->refused.code != 0)
-        refuse(d, d->refused.code, d->refused.text);
-    else
+    if (d->refused.code == 0) {
         commit(d);
+        return;
+    }
+    abandon(d);
+    refuse(d, d->refused.code, d->refused.text);
 }
 
 static void prepared(struct isola__ask *ask, const struct isola_msg *answer)
@@ -374,14 +398,32 @@ static void check(struct isola__deploy *d)
     isola_buf_free(&params);
 }
 
+static void files_unpacked(struct isola__unpack *unpack)
+{
+    struct isola__deploy *d =
+        (struct isola__deploy *)(void *)((char *)unpack - offsetof(struct isola__deploy, unpack));
+    struct isola_err err;
+    if (unpack->err.code == 0) {
+        check(d);
+        return;
+    }
+    isola_fail(&err, unpack->err.code, "node %s: the app's files: %s", d->agent->opt.name,
+               unpack->err.text);
+    refuse(d, err.code, err.text);
+}
+
 static void files_checked(struct isola__pull *pull)
 {
     struct isola__deploy *d =
         (struct isola__deploy *)(void *)((char *)pull - offsetof(struct isola__deploy, files));
-    if (pull->err.code != 0)
+    if (pull->err.code != 0) {
         refuse(d, pull->err.code, pull->err.text);
-    else
-        check(d);
+        return;
+    }
+    d->held = true;
+    isola__packages_hold(&d->agent->packages, d->release->app, d->release->id);
+    d->unpack.cb = files_unpacked;
+    isola__packages_unpack(&d->agent->packages, &d->unpack, d->release);
 }
 
 /* May the current release be so, by who may deploy now? Else it is deployed anew, signed. */
@@ -573,8 +615,13 @@ void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct
 
 void isola__prepared_clear(struct isola__prepared *p)
 {
-    isola_release_free(p->release);
+    struct isola_release *r = p->release;
     p->release = NULL;
+    if (r != NULL && r->files.len > 0) {
+        isola__packages_let_go(&p->agent->packages, r->app, r->id);
+        isola__services_sweep(&p->agent->services, r->app);
+    }
+    isola_release_free(r);
 }
 
 void isola__prepared_expire(struct isola__prepared *p, uint64_t now)
@@ -615,34 +662,66 @@ static struct isola_release *already_here(struct isola__conn *from, const struct
 static void prepared_here(struct isola__conn *from, uint64_t id, struct isola_release *r)
 {
     struct isola__member *member = ((struct isola__peer *)from)->member;
+    if (r->files.len > 0)
+        isola__packages_hold(&from->agent->packages, r->app, r->id);
+    struct isola__prepared none = {.agent = from->agent, .release = r};
     if (member == NULL) {
-        isola_release_free(r);
+        isola__prepared_clear(&none);
         return;
     }
     isola__prepared_clear(&member->prepared);
-    member->prepared.release = r;
+    member->prepared = none;
     member->prepared.at_ms = isola_clock_ms();
     isola__reply(from, id, isola_slice(NULL, 0));
 }
 
+void isola__abandon(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola__member *member = ((struct isola__peer *)from)->member;
+    struct isola_release *r = member->prepared.release;
+    struct isola_slice app, id;
+    (void)m;
+    if (r != NULL && isola_mp_find_str(params, "app", &app) && isola_slice_is(app, r->app) &&
+        isola_mp_find_str(params, "release", &id) && isola_slice_is(id, r->id))
+        isola__prepared_clear(&member->prepared);
+}
+
 struct preparing {
     struct isola__pull pull; /* first */
+    struct isola__unpack unpack;
     struct isola__conn *from;
     uint64_t id;
     struct isola_release *release;
 };
 
-static void prepare_pulled(struct isola__pull *pull)
+static void preparing_end(struct preparing *p, const struct isola_err *err)
 {
-    struct preparing *p = (struct preparing *)pull;
-    if (pull->err.code == 0) {
+    if (err->code == 0) {
         prepared_here(p->from, p->id, p->release);
     } else {
-        isola__fail(p->from, p->id, pull->err.code, "the app's files: %s", pull->err.text);
+        isola__fail(p->from, p->id, err->code, "the app's files: %s", err->text);
         isola_release_free(p->release);
     }
     isola__conn_unref(p->from);
     free(p);
+}
+
+static void prepare_unpacked(struct isola__unpack *unpack)
+{
+    struct preparing *p =
+        (struct preparing *)(void *)((char *)unpack - offsetof(struct preparing, unpack));
+    preparing_end(p, &unpack->err);
+}
+
+static void prepare_pulled(struct isola__pull *pull)
+{
+    struct preparing *p = (struct preparing *)pull;
+    if (pull->err.code != 0) {
+        preparing_end(p, &pull->err);
+        return;
+    }
+    p->unpack.cb = prepare_unpacked;
+    isola__packages_unpack(&p->from->agent->packages, &p->unpack, p->release);
 }
 
 void isola__prepare(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)

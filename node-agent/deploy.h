@@ -2,14 +2,14 @@
  *
  * A deploy: a release becomes the current one of its app on every live node, or on none.
  *
- * Checked here (form, manifest, then by our actor-host, which loads every module), prepared by
- * every live peer, which keeps it without using it; the commit in our own catalog is the point of
- * no return; then every live peer commits, one that has come since after it has fetched the
- * release. A peer that is lost on the way does not hold it up: it fetches the release when it comes
- * back. Any refusal before the commit leaves all as it was.
- * A roll-back is a deploy of a release that the cluster has: the peers are asked first whether they
- * have it too, and sent it only when they have not.
- * Deploys through one agent go one after another.
+ * Checked here (form, manifest, its files unpacked, then by our actor-host, which loads every
+ * module), prepared by every live peer, which unpacks its files too and keeps it without using it;
+ * the commit in our own catalog is the point of no return; then every live peer commits, one that
+ * has come since after it has fetched the release. A peer that is lost on the way does not hold it
+ * up: it fetches the release when it comes back. Any refusal before the commit leaves all as it
+ * was. A roll-back is a deploy of a release that the cluster has: the peers are asked first whether
+ * they have it too, and sent it only when they have not. Deploys through one agent go one after
+ * another.
  */
 #ifndef ISOLA_NODE_AGENT_DEPLOY_H
 #define ISOLA_NODE_AGENT_DEPLOY_H
@@ -26,7 +26,8 @@ struct isola__deploys {
 
 /* The release a node has asked us to keep; the last one only, and not for ever. */
 struct isola__prepared {
-    struct isola_release *release;
+    struct isola__agent *agent;
+    struct isola_release *release; /* its files, if it has some, are unpacked and held */
     uint64_t at_ms;
 };
 LOOP_THREAD void isola__prepared_clear(struct isola__prepared *prepared);
@@ -40,6 +41,8 @@ LOOP_THREAD void isola__rollback(struct isola__conn *from, const struct isola_ms
                                  struct isola_slice params);
 /* Methods of other agents. */
 LOOP_THREAD void isola__prepare(struct isola__conn *from, const struct isola_msg *m,
+                                struct isola_slice params);
+LOOP_THREAD void isola__abandon(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);
 LOOP_THREAD void isola__commit(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params);

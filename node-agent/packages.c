@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/packages.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/files.h"
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
@@ -50,7 +48,7 @@ static void on_loop(uv_work_t *work, int status)
     job->done(job);
 }
 
-static void start(struct isola__packages *p, struct isola__package_job *job)
+void isola__packages_run(struct isola__packages *p, struct isola__package_job *job)
 {
     job->packages = p;
     job->work.data = job;
@@ -105,7 +103,7 @@ static void take(struct isola__conn *from, const struct isola_msg *m, struct iso
     a->counted = counted;
     p->jobs += counted;
     isola_buf_append(&a->in, in.data, in.len);
-    start(p, &a->job);
+    isola__packages_run(p, &a->job);
 }
 
 static bool take_hashes(struct isola_slice params, size_t most, struct isola_slice *out)
@@ -320,7 +318,7 @@ static int begin_survey(struct isola__packages *p, struct isola__conn *from, uin
     p->collecting |= prune;
     s->job.run = survey;
     s->job.done = surveyed;
-    start(p, &s->job);
+    isola__packages_run(p, &s->job);
     return 0;
 }
 
@@ -409,7 +407,7 @@ static void piece_came(struct isola__ask *ask, const struct isola_msg *answer)
     isola_buf_append(&pull->answer, pieces.data, pieces.len);
     pull->job.run = keep_pulled;
     pull->job.done = kept_pulled;
-    start(pull->job.packages, &pull->job);
+    isola__packages_run(pull->job.packages, &pull->job);
 }
 
 static void pull_next(struct isola__pull *pull)
@@ -461,100 +459,5 @@ void isola__packages_pull(struct isola__packages *p, struct isola__pull *pull,
         isola__conn_ref(from);
     pull->job.run = find_lacks;
     pull->job.done = found_lacks;
-    start(p, &pull->job);
-}
-
-/* --- directories --- */
-
-static char *apps_dir(const struct isola__packages *p, const char *app)
-{
-    return isola_format("%s/apps/%s", p->agent->opt.data, app);
-}
-
-static void unpack_files(struct isola__package_job *job)
-{
-    struct isola__unpack *u =
-        (struct isola__unpack *)(void *)((char *)job - offsetof(struct isola__unpack, job));
-    struct isola_tree tree;
-    if (isola_tree_decode(isola_buf_slice(&u->files), &tree, &job->err) != 0)
-        return;
-    int code = 0;
-    if (isola_dir_make_above(u->dir, 0700) != 0)
-        code = isola_fail(&job->err, ISOLA_EIO, "cannot make what %.400s is to be in: %s", u->dir,
-                          strerror(errno));
-    else
-        code = isola_cache_unpack(job->packages->cache, &tree, u->dir, &job->err);
-    if (code == ISOLA_EEXIST)
-        job->err.code = 0;
-    isola_tree_free(&tree);
-}
-
-static void unpacked(struct isola__package_job *job)
-{
-    struct isola__unpack *u =
-        (struct isola__unpack *)(void *)((char *)job - offsetof(struct isola__unpack, job));
-    char *dir = u->dir;
-    isola_buf_free(&u->files);
-    u->err = job->err;
-    u->cb(u);
-    free(dir);
-}
-
-void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unpack,
-                            const struct isola_release *r)
-{
-    char *apps = apps_dir(p, r->app);
-    unpack->dir = isola_format("%s/%s", apps, r->id);
-    free(apps);
-    isola_buf_append(&unpack->files, r->files.data, r->files.len);
-    unpack->job.run = unpack_files;
-    unpack->job.done = unpacked;
-    start(p, &unpack->job);
-}
-
-struct sweep {
-    struct isola__package_job job; /* first */
-    char *dir;
-    char (*keep)[ISOLA_RELEASE_ID_SIZE];
-    size_t n;
-};
-
-static void sweep(struct isola__package_job *job)
-{
-    struct sweep *s = (struct sweep *)job;
-    DIR *d = opendir(s->dir);
-    struct dirent *e;
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        bool kept = e->d_name[0] == '.';
-        for (size_t i = 0; !kept && i < s->n; i++)
-            kept = strncmp(e->d_name, s->keep[i], ISOLA_RELEASE_ID_SIZE - 1) == 0;
-        char *path = isola_format("%s/%s", s->dir, e->d_name);
-        if (!kept)
-            (void)isola_dir_remove(path); /* or the next time */
-        free(path);
-    }
-    if (d != NULL)
-        closedir(d);
-}
-
-static void swept(struct isola__package_job *job)
-{
-    struct sweep *s = (struct sweep *)job;
-    free(s->dir);
-    free(s->keep);
-    free(s);
-}
-
-void isola__packages_sweep(struct isola__packages *p, const char *app,
-                           const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n)
-{
-    struct sweep *s = isola_zalloc(sizeof(*s));
-    s->dir = apps_dir(p, app);
-    s->n = n;
-    s->keep = isola_alloc((n > 0 ? n : 1) * sizeof(*s->keep));
-    if (n > 0)
-        memcpy(s->keep, keep, n * sizeof(*keep));
-    s->job.run = sweep;
-    s->job.done = swept;
-    start(p, &s->job);
+    isola__packages_run(p, &pull->job);
 }

@@ -22,8 +22,10 @@
 struct isola__packages {
     struct isola__agent *agent;
     struct isola_cache *cache;
-    unsigned jobs;   /* of clients, under way */
-    bool collecting; /* what no release has is being dropped */
+    unsigned jobs;                 /* of clients, under way */
+    bool collecting;               /* what no release has is being dropped */
+    struct isola__held *held;      /* directories that are to stay (unpack.c) */
+    struct isola__unpack *unpacks; /* under way */
 };
 
 /* Opens the cache. */
@@ -40,6 +42,9 @@ struct isola__package_job {
     void (*done)(struct isola__package_job *job); /* LOOP_THREAD; may free it */
     struct isola_err err;                         /* code 0: it went well */
 };
+
+/* Runs it. */
+LOOP_THREAD void isola__packages_run(struct isola__packages *p, struct isola__package_job *job);
 
 /* All pieces of a release's files are to be here. Embed it; zero it. */
 struct isola__pull {
@@ -69,13 +74,20 @@ struct isola__unpack {
     /* --- */
     struct isola__package_job job;
     struct isola_buf files;
+    char *app;
+    char id[ISOLA_RELEASE_ID_SIZE];
+    struct isola__unpack *next, *also; /* also: others that want the same */
 };
+/* The directory of this release stays, whether it is there already or not, until it has been let go
+ * of as often. */
+LOOP_THREAD void isola__packages_hold(struct isola__packages *p, const char *app, const char *id);
+LOOP_THREAD void isola__packages_let_go(struct isola__packages *p, const char *app, const char *id);
 /* Writes them into DATA/apps/APP/ID, unless they are there. ISOLA_ENOENT: a piece is missing;
  * ISOLA_EIO, ISOLA_EPERM. */
 LOOP_THREAD void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unpack,
                                         const struct isola_release *r);
-/* Removes the directories of an app's releases but those of these ids (`n` of them). Says nothing.
- */
+/* Removes the directories of an app's releases but those of these ids (`n` of them), and those that
+ * are held. Says nothing. */
 LOOP_THREAD void isola__packages_sweep(struct isola__packages *p, const char *app,
                                        const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n);
 

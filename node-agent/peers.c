@@ -71,6 +71,7 @@ static const struct isola__method methods[] = {
     {"remove", isola__remove_peer},
     {"removed", isola__removed},
     {"prepare", isola__prepare},
+    {"abandon", isola__abandon},
     {"commit", isola__commit},
     {"fetch", isola__fetch},
     {"trust", isola__trust_peer},

@@ -371,21 +371,24 @@ static void release(struct isola__services *services, const struct isola_release
 
 /* --- files --- */
 
-/* Removes what was unpacked of an app but for the release that is to run, and those that do. */
-static void sweep(struct isola__services *services, const struct isola_release *r)
+void isola__services_sweep(struct isola__services *services, const char *app)
 {
+    if (!services->begun || services->stopping)
+        return; /* it is not known what runs */
+    const struct isola__current *current = isola__releases_current(&services->agent->releases, app);
     char(*keep)[ISOLA_RELEASE_ID_SIZE] = isola_alloc(sizeof(*keep));
-    size_t n = 1;
-    memcpy(keep[0], r->id, sizeof(keep[0]));
+    size_t n = current != NULL;
+    if (current != NULL)
+        memcpy(keep[0], current->id, sizeof(keep[0]));
     for (const struct isola__service *s = services->first; s != NULL; s = s->next) {
         const struct isola__service_def *defs[] = {s->def, s->before};
-        for (size_t i = 0; strcmp(s->app, r->app) == 0 && i < 2; i++)
+        for (size_t i = 0; strcmp(s->app, app) == 0 && i < 2; i++)
             if (defs[i] != NULL) {
                 keep = isola_realloc(keep, (n + 1) * sizeof(*keep));
                 memcpy(keep[n++], defs[i]->release, sizeof(keep[0]));
             }
     }
-    isola__packages_sweep(&services->agent->packages, r->app,
+    isola__packages_sweep(&services->agent->packages, app,
                           (const char(*)[ISOLA_RELEASE_ID_SIZE])keep, n);
     free(keep);
 }
@@ -400,7 +403,7 @@ static void unpacked(struct isola__unpack *unpack)
         isola_log(ISOLA_LOG_ERROR, "the services of release %s of %s cannot be started: %s", r->id,
                   r->app, unpack->err.text);
     } else if (current != NULL && strcmp(current->id, r->id) == 0 && !u->services->stopping) {
-        sweep(u->services, r);
+        isola__services_sweep(u->services, r->app);
         release(u->services, r, unpack->dir);
     }
     *u->at = u->next;

@@ -56,6 +56,9 @@ LOOP_THREAD void isola__services_release(struct isola__services *services,
  * by a restart, and what failed without begins again. */
 LOOP_THREAD void isola__services_secrets(struct isola__services *services, struct isola_slice app,
                                          const struct isola_slice *names, size_t n);
+/* Removes what was unpacked of an app but for its current release, those that run, and those that
+ * are held (packages.h). */
+LOOP_THREAD void isola__services_sweep(struct isola__services *services, const char *app);
 /* Ends all, for good; isola__agent_services_stopped is called when none is left. */
 LOOP_THREAD void isola__services_stop(struct isola__services *services);
 

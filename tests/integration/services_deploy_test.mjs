@@ -3,6 +3,8 @@
 // `ctl deploy` of a Node.js program to a cluster: its files and packages come to each node, are sent once, and a release replaces another
 // while clients ask.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { dirname, join } from 'node:path';
@@ -131,11 +133,29 @@ test('bad apps are refused before anything is sent', async () => {
 test('a large file arrives as it was', async () => {
   const dir = write(8, { 'src/server.js': `const http = require('node:http'), { createHash } = require('node:crypto'), fs = require('node:fs');
 http.createServer((q, s) => s.end(JSON.stringify({ hash: createHash('sha256').update(fs.readFileSync('data/large')).digest('hex') }))).listen(process.env.PORT);` });
-  const { createHash, randomBytes } = await import('node:crypto');
   const bytes = randomBytes(10_000_000);
   mkdirSync(dirname(join(dir, 'data/large')), { recursive: true });
   writeFileSync(join(dir, 'data/large'), bytes);
   const { release } = await deploy(east, dir);
   await runs(release, 4);
   assert.equal((await get()).hash, createHash('sha256').update(bytes).digest('hex'));
+});
+
+test('a node whose disk has no room for the files refuses the release, and no node has it', async (t) => {
+  const apps = join(cluster.dir, 'south', 'apps');
+  if (spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', cluster.dir]).status !== 0) return t.skip('a file system of its own takes root');
+  mkdirSync(apps, { recursive: true });
+  const south = await cluster.node('south', east, [], { on: ['unshare', '-m', 'sh', '-c', `mount -t tmpfs -o size=4m none '${apps}' && exec "$@"`, 'sh'] });
+  const { release } = await deploy(east, write(9));
+  await runs(release, 6);
+  const large = write(10);
+  writeFileSync(join(large, 'data/large'), randomBytes(5_000_000));
+  for (const agent of [east, south]) { // as one that is told, and as the one that is asked
+    const refused = await ctl(agent, 'deploy', large);
+    assert.deepEqual([refused.status, /^ctl: EIO: node south: the app's files: cannot write .*\.part\/data\/large: the disk is full; make room on it\n$/.test(refused.err)], [1, true], refused.err);
+  }
+  assert.deepEqual([...new Set((await rows()).map((r) => r.release))], [release]);
+  for (const agent of [east, west]) await until('nothing is left of it', () => unpacked(agent).every((id) => id === release));
+  const next = (await deploy(south, write(11))).release;
+  await runs(next, 6);
 });

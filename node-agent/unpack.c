@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where the files of releases are for their services: DATA/apps/APP/ID.
+ *
+ * A directory is written beside its place and put there as a whole. One that is to be kept is held:
+ * by who has prepared its release, and while it is written. What nobody holds and no service runs
+ * in goes with the next sweep, which puts it aside at once, on the loop, so that whoever unpacks
+ * after that makes it anew, and removes it in the pool.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "node-agent/agent.h"
+#include "node-agent/packages.h"
+
+#define GONE ".gone" /* of a directory that is being removed */
+
+struct isola__held {
+    struct isola__held *next;
+    char *app;
+    char id[ISOLA_RELEASE_ID_SIZE];
+    unsigned n;
+};
+
+static char *apps_dir(const struct isola__packages *p, const char *app)
+{
+    return isola_format("%s/apps/%s", p->agent->opt.data, app);
+}
+
+/* --- what is held --- */
+
+static struct isola__held **find(struct isola__packages *p, const char *app, const char *id)
+{
+    struct isola__held **at = &p->held;
+    while (*at != NULL && (strcmp((*at)->app, app) != 0 || strcmp((*at)->id, id) != 0))
+        at = &(*at)->next;
+    return at;
+}
+
+void isola__packages_hold(struct isola__packages *p, const char *app, const char *id)
+{
+    struct isola__held **at = find(p, app, id);
+    if (*at == NULL) {
+        *at = isola_zalloc(sizeof(**at));
+        (*at)->app = isola_strdup(app);
+        snprintf((*at)->id, sizeof((*at)->id), "%s", id);
+    }
+    (*at)->n++;
+}
+
+void isola__packages_let_go(struct isola__packages *p, const char *app, const char *id)
+{
+    struct isola__held **at = find(p, app, id), *held = *at;
+    ISOLA_CHECK(held != NULL);
+    if (--held->n > 0)
+        return;
+    *at = held->next;
+    free(held->app);
+    free(held);
+}
+
+/* --- writing --- */
+
+static struct isola__unpack *unpack_of(struct isola__package_job *job)
+{
+    return (struct isola__unpack *)(void *)((char *)job - offsetof(struct isola__unpack, job));
+}
+
+static void unpack_files(struct isola__package_job *job)
+{
+    struct isola__unpack *u = unpack_of(job);
+    struct isola_tree tree;
+    if (isola_tree_decode(isola_buf_slice(&u->files), &tree, &job->err) != 0)
+        return;
+    int code = 0;
+    if (isola_dir_make_above(u->dir, 0700) != 0)
+        code = isola_fail(&job->err, ISOLA_EIO, "cannot make what %.400s is to be in: %s", u->dir,
+                          strerror(errno));
+    else
+        code = isola_cache_unpack(job->packages->cache, &tree, u->dir, &job->err);
+    if (code == ISOLA_EEXIST)
+        job->err.code = 0;
+    isola_tree_free(&tree);
+}
+
+/* For those too that wanted the same meanwhile. */
+static void unpacked(struct isola__package_job *job)
+{
+    struct isola__packages *p = job->packages;
+    struct isola_err err = job->err;
+    struct isola__unpack *next, **at = &p->unpacks;
+    while (*at != unpack_of(job))
+        at = &(*at)->next;
+    *at = unpack_of(job)->next;
+    for (struct isola__unpack *u = unpack_of(job); u != NULL; u = next) {
+        char *dir = u->dir, *app = u->app;
+        char id[ISOLA_RELEASE_ID_SIZE];
+        memcpy(id, u->id, sizeof(id));
+        next = u->also;
+        isola_buf_free(&u->files);
+        u->err = err;
+        u->cb(u);
+        isola__packages_let_go(p, app, id);
+        free(app);
+        free(dir);
+    }
+}
+
+void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unpack,
+                            const struct isola_release *r)
+{
+    char *apps = apps_dir(p, r->app);
+    unpack->dir = isola_format("%s/%s", apps, r->id);
+    free(apps);
+    unpack->app = isola_strdup(r->app);
+    memcpy(unpack->id, r->id, sizeof(unpack->id));
+    isola__packages_hold(p, r->app, r->id);
+    for (struct isola__unpack *u = p->unpacks; u != NULL; u = u->next) {
+        if (strcmp(u->dir, unpack->dir) == 0) {
+            unpack->also = u->also;
+            u->also = unpack;
+            return;
+        }
+    }
+    unpack->next = p->unpacks;
+    p->unpacks = unpack;
+    isola_buf_append(&unpack->files, r->files.data, r->files.len);
+    unpack->job.run = unpack_files;
+    unpack->job.done = unpacked;
+    isola__packages_run(p, &unpack->job);
+}
+
+/* --- removing --- */
+
+struct sweep {
+    struct isola__package_job job; /* first */
+    char *dir;
+};
+
+static bool is_gone(const char *name)
+{
+    size_t n = strlen(name), suffix = strlen(GONE);
+    return n > suffix && strcmp(name + n - suffix, GONE) == 0;
+}
+
+static void sweep(struct isola__package_job *job)
+{
+    struct sweep *s = (struct sweep *)job;
+    DIR *d = opendir(s->dir);
+    struct dirent *e;
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        char *path = isola_format("%s/%s", s->dir, e->d_name);
+        if (is_gone(e->d_name))
+            (void)isola_dir_remove(path); /* or the next time */
+        free(path);
+    }
+    if (d != NULL)
+        closedir(d);
+}
+
+static void swept(struct isola__package_job *job)
+{
+    struct sweep *s = (struct sweep *)job;
+    free(s->dir);
+    free(s);
+}
+
+/* ID, or what it is written as. */
+static bool is_kept(struct isola__packages *p, const char *app, const char *name,
+                    const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n)
+{
+    char id[ISOLA_RELEASE_ID_SIZE];
+    snprintf(id, sizeof(id), "%s", name);
+    bool kept = name[0] == '.' || is_gone(name) || *find(p, app, id) != NULL;
+    for (size_t i = 0; !kept && i < n; i++)
+        kept = strcmp(id, keep[i]) == 0;
+    return kept;
+}
+
+void isola__packages_sweep(struct isola__packages *p, const char *app,
+                           const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n)
+{
+    char *dir = apps_dir(p, app);
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    bool any = false;
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        any = any || is_gone(e->d_name);
+        if (is_kept(p, app, e->d_name, keep, n))
+            continue;
+        char *path = isola_format("%s/%s", dir, e->d_name);
+        char *gone = isola_format("%s" GONE, path);
+        any = rename(path, gone) == 0 || any; /* else the next time */
+        free(gone);
+        free(path);
+    }
+    if (d != NULL)
+        closedir(d);
+    if (!any) {
+        free(dir);
+        return;
+    }
+    struct sweep *s = isola_zalloc(sizeof(*s));
+    s->dir = dir;
+    s->job.run = sweep;
+    s->job.done = swept;
+    isola__packages_run(p, &s->job);
+}
