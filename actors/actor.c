@@ -660,6 +660,8 @@ void isola__actor_fail(struct isola_actor *a, struct isola_slice error)
         isola__host_logf(h, ISOLA_LOG_ERROR, a->address, "could not start: %.*s",
                          ISOLA_FMT(isola_buf_slice(&said)));
     a->failure_code = isola__failure_code(a, isola_buf_slice(&said));
+    if (a->failure_code != ISOLA_EUNREACHABLE)
+        isola__tally_error(a, isola_buf_slice(&said));
     isola_buf_free(&said);
     set_failure(a, failure);
     failed(a);

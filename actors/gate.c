@@ -404,6 +404,8 @@ static void crash(struct isola_actor *a)
     isola__family_stops(a);
     isola__family_respawns(a);
     bool own = !a->bystander; /* those of others do not count */
+    if (own && code != ISOLA_EUNREACHABLE)
+        isola__tally_error(a, isola_buf_slice(&a->crash));
     a->bystander = false;
     if (own)
         isola__restart(a, isola_buf_slice(&a->crash));

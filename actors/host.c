@@ -141,7 +141,7 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
     struct isola_release_rt *old = isola_map_get(&h->apps, app);
     struct isola_release_rt *fresh = NULL;
     if (old == NULL || strcmp(old->id, def->id) != 0) {
-        fresh = isola__release_new(def);
+        fresh = isola__release_new(def, old);
         isola_map_set(&h->apps, app, fresh);
     }
     pthread_rwlock_unlock(&h->apps_lock);

@@ -182,6 +182,8 @@ struct isola_host_release {
                          (permissions.net of the manifest); NULL: none */
     const char *apps; /* whose actors they may send to, one a line, or "*"; NULL: their own app's */
     struct isola_slice env; /* what they find in process.env: NAME=VALUE, each ended by a NUL */
+    bool unproven; /* the release it replaces was still watched: the one before that is its measure
+                    */
 };
 
 /* Starts `threads` workers. isola_v8_start must have been called. `ops` and `arg` must outlive it.
@@ -369,6 +371,19 @@ struct isola_host_info {
     uint64_t next_timer; /* when the first of them is due, ms since 1970; 0: there is none, or it is
                             being carried out */
 };
+/* What actors of an app's current release have done since this process has it. */
+struct isola_host_tally {
+    char *release;                        /* its id */
+    uint64_t turns, errors;               /* errors: asks that failed, crashes, failed starts */
+    uint64_t before_turns, before_errors; /* of the release before, as far as it ran here */
+    struct isola_buf first_of, first;     /* the first error: the actor's address, the text with its
+                                             stack; empty: there was none */
+};
+/* False: there is no such app. isola_host_tally_free either way. */
+ANY_THREAD bool isola_host_tally(struct isola_host *h, struct isola_slice app,
+                                 struct isola_host_tally *out);
+ANY_THREAD void isola_host_tally_free(struct isola_host_tally *t);
+
 /* Calls `each` for the live actors of `app` (empty: of all), `limit` of them at most, in no order.
  * `each` must not call the host. Returns how many there are. */
 ANY_THREAD size_t isola_host_each(struct isola_host *h, struct isola_slice app, size_t limit,

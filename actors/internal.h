@@ -46,7 +46,30 @@ struct isola_type {
     atomic_bool map_is_bad;
 };
 
-/* A release some of whose actors may be alive. Immutable but for its count. */
+/* What its actors have done (tally.c). */
+#define ISOLA_TALLY_STRIPES 8u /* so many workers count at once without waiting for one another */
+struct isola_tally {
+    struct {
+        _Alignas(64) atomic_ullong n;
+    } turns[ISOLA_TALLY_STRIPES];
+    atomic_ullong errors;
+    uint64_t before_turns, before_errors; /* of the release before; immutable */
+    pthread_mutex_t lock;                 /* guards the next two */
+    struct isola_buf first_of, first;     /* the first error: whose, and its text */
+};
+struct isola_release_rt;
+struct isola_actor;
+
+/* `before`: the release that is replaced, or NULL; `unproven`: what came before that one is the
+ * measure. */
+void isola__tally_init(struct isola_tally *t, const struct isola_release_rt *before, bool unproven);
+void isola__tally_free(struct isola_tally *t);
+ANY_THREAD uint64_t isola__tally_turns(const struct isola_tally *t);
+/* It has crashed, or could not start; it has answered an ask with an error (args array). */
+void isola__tally_error(const struct isola_actor *a, struct isola_slice text);
+void isola__tally_refused(const struct isola_actor *a, struct isola_slice args);
+
+/* A release some of whose actors may be alive. Immutable but for its count and its tally. */
 struct isola_release_rt {
     atomic_uint refs;
     char *app, *id;
@@ -57,9 +80,12 @@ struct isola_release_rt {
     struct isola_slice env;
     size_t ntypes;
     struct isola_type *types;
+    struct isola_tally tally;
 };
 
-struct isola_release_rt *isola__release_new(const struct isola_host_release *def);
+/* `before`: the app's current one, or NULL; it is not kept. */
+struct isola_release_rt *isola__release_new(const struct isola_host_release *def,
+                                            const struct isola_release_rt *before);
 struct isola_release_rt *isola__release_ref(struct isola_release_rt *r);
 void isola__release_unref(struct isola_release_rt *r);
 /* The current type of an address, with a reference to its release; NULL and an error sentence when
@@ -331,6 +357,7 @@ struct isola_realm {
     struct isola_idmap actors;                   /* serial → struct isola_actor */
     struct isola_actor *touched, **touched_tail; /* list: to be settled and pumped */
     uint32_t next_serial, next_turn;
+    unsigned begun;   /* turns, in this visit */
     unsigned running; /* turns; as long as there are any, the host counts as busy */
     unsigned traced;  /* of these: their message has a trace context */
     bool busy;

@@ -761,6 +761,16 @@ static void close_now(struct isola_realm *r)
         isola_v8_close(v8);
 }
 
+static void count_turns(struct isola_realm *r)
+{
+    if (r->begun == 0)
+        return;
+    unsigned stripe = atomic_load_explicit(&r->worker, memory_order_relaxed)->number;
+    atomic_fetch_add_explicit(&r->release->tally.turns[stripe % ISOLA_TALLY_STRIPES].n, r->begun,
+                              memory_order_relaxed);
+    r->begun = 0;
+}
+
 /* A realm in which turns run counts as one thing a drain waits for. */
 static void count_busy(struct isola_realm *r)
 {
@@ -822,6 +832,7 @@ void isola__realm_visit(struct isola_realm *r)
     if (enter || nudged || restarted) /* who nudged may have taken its deadline out of the heap */
         isola__worker_wake_at(r);
     count_busy(r);
+    count_turns(r);
 
     if (atomic_load(&r->closing)) {
         close_now(r);

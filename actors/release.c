@@ -4,6 +4,7 @@
  * one of each app, every actor and realm one to its own.
  */
 #include "actors/internal.h"
+#include "base/check.h"
 #include "base/nearest.h"
 
 static char *copy_code(struct isola_slice code)
@@ -11,9 +12,13 @@ static char *copy_code(struct isola_slice code)
     return isola_strndup(code.data != NULL ? (const char *)code.data : "", code.len);
 }
 
-struct isola_release_rt *isola__release_new(const struct isola_host_release *def)
+struct isola_release_rt *isola__release_new(const struct isola_host_release *def,
+                                            const struct isola_release_rt *before)
 {
-    struct isola_release_rt *r = isola_zalloc(sizeof(*r));
+    struct isola_release_rt *r = aligned_alloc(_Alignof(struct isola_release_rt), sizeof(*r));
+    ISOLA_CHECK(r != NULL);
+    memset(r, 0, sizeof(*r));
+    isola__tally_init(&r->tally, before, def->unproven);
     atomic_init(&r->refs, 1);
     r->app = isola_strdup(def->app);
     r->id = isola_strdup(def->id);
@@ -56,6 +61,7 @@ void isola__release_unref(struct isola_release_rt *r)
         isola__prepared_free(r->types[i].prepared);
         isola_sourcemap_free(atomic_load(&r->types[i].map));
     }
+    isola__tally_free(&r->tally);
     free(r->types);
     free(r->app);
     free(r->id);

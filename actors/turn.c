@@ -46,6 +46,7 @@ void isola__turn_begin(struct isola_actor *a, struct isola_mail *mail)
     a->nrunning++;
     a->begun = true;
     r->running++;
+    r->begun++;
     atomic_store_explicit(&a->state, ISOLA_ACTOR_RUNNING, memory_order_release);
     atomic_store_explicit(&a->turns, atomic_load_explicit(&a->turns, memory_order_relaxed) + 1,
                           memory_order_relaxed); /* nobody else writes it */
@@ -136,6 +137,8 @@ void isola__turn_finished(struct isola_actor *a, struct isola_turn *t, bool ok,
     take(a, t);
     struct isola_mail *m = t->mail;
     struct isola_realm *r = a->realm;
+    if (!ok && m != NULL && isola_msg_is_ask(m->kind))
+        isola__tally_refused(a, args);
     bool open = r->settled && isola__gate_open(a);
     if (m != NULL && m->durable) {
         open = false; /* that it is done is to be written */

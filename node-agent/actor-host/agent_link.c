@@ -187,6 +187,7 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
     } else {
         static const uint8_t nil[] = {0xc0};
         bool services = services_release(app, release->app, manifest);
+        (void)isola_mp_find_bool(params, "unproven", &def.unproven);
         isola_host_set_release(app->host, &def);
         if (services) {
             isola_host_moved(app->host); /* as their addresses have */
@@ -295,6 +296,33 @@ static void on_ps(struct app *app, const struct isola_msg *m, struct isola_slice
     isola_buf_free(&l.actors);
 }
 
+/* --- how it does --- */
+
+static void on_tally(struct app *app, const struct isola_msg *m, struct isola_slice params)
+{
+    struct isola_host_tally t = {0};
+    struct isola_slice of = {0};
+    struct isola_buf out = {0};
+    if (!isola_mp_find_str(params, "app", &of) || !isola_host_tally(app->host, of, &t)) {
+        agent_link_fail(app, m->id, ISOLA_ENOENT, "the actor-host has no such app");
+        isola_host_tally_free(&t);
+        return;
+    }
+    isola_mp_map(&out, 7);
+    isola_mp_kstr(&out, "release", t.release);
+    isola_mp_kuint(&out, "turns", t.turns);
+    isola_mp_kuint(&out, "errors", t.errors);
+    isola_mp_kuint(&out, "before_turns", t.before_turns);
+    isola_mp_kuint(&out, "before_errors", t.before_errors);
+    isola_mp_cstr(&out, "first_of");
+    isola_mp_str(&out, isola_buf_slice(&t.first_of));
+    isola_mp_cstr(&out, "first");
+    isola_mp_str(&out, isola_buf_slice(&t.first));
+    agent_link_reply(app, m->id, isola_buf_slice(&out));
+    isola_buf_free(&out);
+    isola_host_tally_free(&t);
+}
+
 /* --- the link --- */
 
 static void on_shutdown(struct app *app, const struct isola_msg *m)
@@ -360,6 +388,8 @@ static void on_method(struct app *app, const struct isola_msg *m)
         on_release(app, m, params, true);
     else if (isola_slice_is(m->event, "ps"))
         on_ps(app, m, params);
+    else if (isola_slice_is(m->event, "tally"))
+        on_tally(app, m, params);
     else if (isola_slice_is(m->event, "links"))
         links_asked(app, m);
     else if (isola_slice_is(m->event, "store"))
