@@ -18,8 +18,8 @@
 #define DEPTH_MAX    32
 #define NAME_MAX_LEN 64
 
-static const char *const app_keys[] = {"$schema",     "name",   "version", "actors",
-                                       "permissions", "routes", NULL};
+static const char *const app_keys[] = {"$schema",     "name",    "version", "actors",
+                                       "permissions", "rollout", "routes",  NULL};
 static const char *const type_keys[] = {
     "module", "isolation", "reentrant", "kind", "hibernateAfter", "restart", "strategy",
     /* limits: */
@@ -262,6 +262,7 @@ static int read_app(struct isola__manifest_reader *r, const json_t *object,
     FIELD(v == NULL ? 0 : isola__manifest_fail_key(r, "routes are not supported by this release"),
           "routes");
     FIELD(read_permissions(r, v, m), "permissions");
+    FIELD(isola__manifest_rollout(r, v, &m->rollout), "rollout");
     FIELD(read_types(r, v, m), "actors");
     return 0;
 }

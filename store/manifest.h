@@ -71,6 +71,15 @@ struct isola_actor_type {
     uint32_t log_rate;                    /* lines a second; default 1,000; of a service too */
 };
 
+/* How a release is watched when it has become current (docs/releases.md). */
+struct isola_manifest_rollout {
+    uint64_t window_ms;   /* from when all services are ready; default 30 s */
+    uint64_t deadline_ms; /* for these to be so; default 10 min */
+    uint32_t errors;     /* of turns, in hundredths of a percent: with more it fails; default 5 % */
+    uint32_t min_errors; /* but not with fewer than these; default 5 */
+    bool rollback;       /* when it fails, the release before is current again; default true */
+};
+
 struct isola_manifest {
     char *name;    /* [a-z][a-z0-9-]*, 64 bytes at the most */
     char *version; /* printable ASCII, ISOLA_MANIFEST_VERSION bytes at the most; NULL: none */
@@ -80,6 +89,7 @@ struct isola_manifest {
     char *net;  /* patterns HOST or HOST:PORT */
     char *env;  /* names of variables */
     char *apps; /* names of apps, or "*" */
+    struct isola_manifest_rollout rollout;
 };
 
 #define ISOLA_MANIFEST_MAX     (1u << 20) /* bytes of text */

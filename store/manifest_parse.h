@@ -30,6 +30,10 @@ ANY_THREAD ISOLA_MUST_USE int isola__manifest_read(struct isola__manifest_reader
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_life(struct isola__manifest_reader *r,
                                                    const json_t *object,
                                                    struct isola_manifest_life *out);
+/* How the app's releases are watched; the reader stands at the key. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_rollout(struct isola__manifest_reader *r,
+                                                      const json_t *object,
+                                                      struct isola_manifest_rollout *out);
 /* The keys of a type that is a program, and no others; the reader stands at the type. The caller
  * frees `out`, also after a failure. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_service(struct isola__manifest_reader *r,

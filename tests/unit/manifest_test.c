@@ -206,6 +206,29 @@ static void reads_sizes_and_durations(void **state)
     }
 }
 
+static void reads_rollout(void **state)
+{
+    (void)state;
+    struct isola_manifest *m =
+        parsed("{\"name\": \"a\", \"actors\": {\"A\": {\"module\": \"a.js\"}}}");
+    assert_int_equal(m->rollout.window_ms, 30000);
+    assert_int_equal(m->rollout.deadline_ms, 600000);
+    assert_int_equal(m->rollout.errors, 500);
+    assert_int_equal(m->rollout.min_errors, 5);
+    assert_true(m->rollout.rollback);
+    isola_manifest_free(m);
+    m = parsed(
+        "{\"name\": \"a\", \"actors\": {\"A\": {\"module\": \"a.js\"}}, \"rollout\": {\"window\": "
+        "\"0ms\", \"deadline\": \"1s\", \"errors\": \"0.5%\", \"minErrors\": 20, \"rollback\": "
+        "false}}");
+    assert_int_equal(m->rollout.window_ms, 0);
+    assert_int_equal(m->rollout.deadline_ms, 1000);
+    assert_int_equal(m->rollout.errors, 50);
+    assert_int_equal(m->rollout.min_errors, 20);
+    assert_false(m->rollout.rollback);
+    isola_manifest_free(m);
+}
+
 static void reads_permissions(void **state)
 {
     (void)state;
@@ -246,7 +269,8 @@ static void reads_permissions(void **state)
     isola_manifest_free(m);
 }
 
-#define PERMIT(what) "{\"name\": \"shop\", \"actors\": {},\n \"permissions\": " what "}"
+#define ROLLOUT(what) "{\"name\": \"shop\", \"actors\": {},\n \"rollout\": " what "}"
+#define PERMIT(what)  "{\"name\": \"shop\", \"actors\": {},\n \"permissions\": " what "}"
 #define TYPE_KEYS                                                                                  \
     "\"module\", \"isolation\", \"reentrant\", \"kind\", \"hibernateAfter\", \"restart\", "        \
     "\"strategy\", \"heap\", \"external\", \"cpu\", \"mailbox\", \"mailboxBytes\", \"message\", "  \
@@ -290,13 +314,14 @@ static const struct {
      "isola.json:2:1: \"actors\" is missing: the app's actor types, such as "
      "{\"Counter\": {\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts need not "
      "be listed"},
-    {"{\n  \"nmae\": \"shop\" }", "isola.json:2:3: nmae: unknown key, not one of \"$schema\", "
-                                  "\"name\", \"version\", \"actors\", "
-                                  "\"permissions\", \"routes\"; did you mean \"name\"?"},
+    {"{\n  \"nmae\": \"shop\" }",
+     "isola.json:2:3: nmae: unknown key, not one of \"$schema\", "
+     "\"name\", \"version\", \"actors\", "
+     "\"permissions\", \"rollout\", \"routes\"; did you mean \"name\"?"},
     {"{\"name\": \"shop\", \"\\u001b[31m\": 1}",
      "isola.json:1:18: \"\\u001B[31m\": unknown key, not one of \"$schema\", \"name\", "
      "\"version\", \"actors\", "
-     "\"permissions\", \"routes\""},
+     "\"permissions\", \"rollout\", \"routes\""},
     {"{\"name\": \"Shop\", \"actors\": {}}",
      "isola.json:1:10: name: must be an app's name (a lower-case letter, then lower-case letters, "
      "digits or \"-\", 64 at the most), not \"Shop\""},
@@ -322,6 +347,32 @@ static const struct {
     {PERMIT("{\"fs\": []}"), "isola.json:2:18: permissions.fs: isolates have no file system to "
                              "permit: keep what is to stay "
                              "in self.state, and import what belongs to the app"},
+    {ROLLOUT("3"), "isola.json:2:13: rollout: must be an object such as {\"window\": \"30s\", "
+                   "\"errors\": \"5%\"}, not 3"},
+    {ROLLOUT("{\"windows\": \"30s\"}"), "isola.json:2:14: rollout.windows: unknown key, not one of "
+                                        "\"window\", \"deadline\", \"errors\", \"minErrors\", "
+                                        "\"rollback\"; did you mean \"window\"?"},
+    {ROLLOUT("{\"errors\": \"5\"}"), "isola.json:2:24: rollout.errors: must be a part such as "
+                                     "\"5%\" or \"0.5%\", from \"0%\" to \"100%\", not \"5\""},
+    {ROLLOUT("{\"errors\": \"101%\"}"),
+     "isola.json:2:24: rollout.errors: must be a part such as \"5%\" or \"0.5%\", from \"0%\" "
+     "to \"100%\", not \"101%\""},
+    {ROLLOUT("{\"errors\": \"100.01%\"}"),
+     "isola.json:2:24: rollout.errors: must be a part such as \"5%\" or \"0.5%\", from \"0%\" "
+     "to \"100%\", not \"100.01%\""},
+    {ROLLOUT("{\"errors\": \"1.%\"}"),
+     "isola.json:2:24: rollout.errors: must be a part such as \"5%\" or \"0.5%\", from \"0%\" "
+     "to \"100%\", not \"1.%\""},
+    {ROLLOUT("{\"errors\": \"1.125%\"}"),
+     "isola.json:2:24: rollout.errors: must be a part such as \"5%\" or \"0.5%\", from \"0%\" "
+     "to \"100%\", not \"1.125%\""},
+    {ROLLOUT("{\"window\": \"2h\"}"),
+     "isola.json:2:24: rollout.window: must be a duration such as \"30s\" (ms, s, m, h, d), from "
+     "\"0ms\" to \"1h\", not \"2h\""},
+    {ROLLOUT("{\"minErrors\": 0}"),
+     "isola.json:2:27: rollout.minErrors: must be a whole number from 1 to 1000000, not 0"},
+    {ROLLOUT("{\"rollback\": \"yes\"}"),
+     "isola.json:2:26: rollout.rollback: must be true or false, not \"yes\""},
     {PERMIT("{\"nte\": []}"), "isola.json:2:18: permissions.nte: unknown key, not one of \"net\", "
                               "\"env\", \"apps\"; did you mean \"net\"?"},
     {PERMIT("{\"env\": \"TZ\"}"),
@@ -1005,7 +1056,7 @@ static void adds_what_is_found_to_what_is_listed(void **state)
     not_loaded(
         ISOLA_EMANIFEST,
         "isola.json:1:18: actor: unknown key, not one of \"$schema\", \"name\", \"version\", "
-        "\"actors\", \"permissions\", \"routes\"; did you mean \"actors\"?");
+        "\"actors\", \"permissions\", \"rollout\", \"routes\"; did you mean \"actors\"?");
     write_file("isola.json", "{\"name\": \"shop\", \"actors\": 5}");
     not_loaded(ISOLA_EMANIFEST, "isola.json:1:28: actors: must be an object of actor types such as "
                                 "{\"Counter\": {…}}, not 5");
@@ -1136,6 +1187,7 @@ int main(void)
         cmocka_unit_test(reads_services),
         cmocka_unit_test(reads_how_actors_live),
         cmocka_unit_test(reads_sizes_and_durations),
+        cmocka_unit_test(reads_rollout),
         cmocka_unit_test(reads_permissions),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(bounds_size_and_count),

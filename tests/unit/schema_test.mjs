@@ -75,6 +75,7 @@ test('it has each key and word the parser knows, and no other', () => {
     'manifest.c app_keys': [...Object.keys(properties), 'routes'], // refused by name
     'manifest.c type_keys': Object.keys(type),
     'manifest.c permission_keys': Object.keys(properties.permissions.properties),
+    'manifest_rollout.c keys': Object.keys(properties.rollout.properties),
     'manifest.c isolations': [...type.isolation.enum, service.isolation.const],
     'manifest.c kinds': service.kind.enum,
     'manifest_service.c keys': Object.keys(service),
