@@ -19,6 +19,7 @@
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
@@ -63,15 +64,9 @@ static char *absolute(struct isola__cli *cli, const char *path)
 
 /* --- progress, for who waits at a terminal --- */
 
-static void clear_line(size_t *shown)
-{
-    fprintf(stderr, "\r%*s\r", (int)*shown, "");
-    *shown = 0;
-}
-
 /* Of the same agent by a connection of its own: the other one waits for the end. Nothing is shown
  * when it does not say. */
-static void show_progress(struct isola__client *other, size_t *shown)
+static void show_progress(struct isola__client *other, struct isola__progress *progress)
 {
     char done[ISOLA__HUMAN_SIZE], all[ISOLA__HUMAN_SIZE];
     struct isola_msg *answer = NULL;
@@ -83,11 +78,9 @@ static void show_progress(struct isola__client *other, size_t *shown)
         answer->kind == ISOLA_MSG_REPLY && isola_mp_at(answer->args, 0, &value) &&
         isola_mp_find_uint(value, "bytes", &bytes) && isola_mp_find_uint(value, "of", &of) &&
         of > 0) {
-        clear_line(shown);
         isola__human_bytes(bytes, done);
         isola__human_bytes(of, all);
-        int n = fprintf(stderr, "copied %s of %s", done, all);
-        *shown = n > 0 ? (size_t)n : 0;
+        isola__progress_say(progress, "copied %s of %s", done, all);
     }
     free(answer);
 }
@@ -98,18 +91,19 @@ static int wait_and_show(struct isola__cli *cli, struct isola__client *client, u
 {
     struct isola__client *other = NULL;
     uint64_t begun = isola_clock_ms();
-    size_t shown = 0;
+    struct isola__progress progress;
     int rc = ISOLA_ETIMEDOUT;
+    isola__progress_begin(&progress, cli);
     for (uint64_t until = 0; rc == ISOLA_ETIMEDOUT && until < wait_ms;) {
         if (until > 0 && (other != NULL || isola__client_open(cli->socket, &other, err) == 0))
-            show_progress(other, &shown);
+            show_progress(other, &progress);
         until = isola_clock_ms() - begun + LOOK_MS;
         until = until < wait_ms ? until : wait_ms;
         rc = isola__client_answer(client, (uint32_t)until, answer, err);
     }
     if (other != NULL)
         isola__client_close(other);
-    clear_line(&shown);
+    isola__progress_clear(&progress);
     return rc;
 }
 

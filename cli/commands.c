@@ -15,15 +15,19 @@ static const struct isola__command commands[] = {
      .own_options =
          "  --link           run its services in DIR itself, for development: they start\n"
          "                   anew when it is deployed again. DIR is on the node's machine\n"
-         "  -m, --message T  what is said of it in \"ctl releases\"\n",
+         "  -m, --message T  what is said of it in \"ctl releases\"\n"
+         "  --wait           end when it has proven itself: all services are ready and the\n"
+         "                   window of its \"rollout\" is over; with status 1 when it has\n"
+         "                   failed, and the release before is current again. --timeout is\n"
+         "                   900000 then, for all of it\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
-                 "  ctl deploy . -m \"carts keep their order\"\n"
+                 "  ctl deploy . -m \"carts keep their order\" --wait\n"
                  "  ctl deploy --link .\n"
                  "  ctl --json deploy . | jq -r .release\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_LINK,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_LINK | ISOLA__OPT_WAIT,
      .run = isola__run_deploy},
     {.name = "dev",
      .synopsis = "[DIR]",
@@ -69,13 +73,15 @@ static const struct isola__command commands[] = {
               "whose id begins with RELEASE. Done twice it goes two back: what was left by a\n"
               "roll-back is reached by its id only. Nothing is bundled or built, and nodes are\n"
               "sent only what they have not got.\n",
-     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n",
+     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n"
+                    "  --wait           end when all services of that release are ready;\n"
+                    "                   --timeout is 900000 then\n",
      .wait_ms = "120000",
      .examples = "  ctl rollback shop\n"
                  "  ctl rollback shop 83ab -m \"carts were lost\"\n",
      .min = 1,
      .max = 2,
-     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_WAIT,
      .run = isola__run_rollback},
     {.name = "diff",
      .synopsis = "APP [A [B]]",
@@ -423,12 +429,14 @@ static const struct isola__command commands[] = {
               "\n"
               "Of a service, app/Type are all its instances, app/Type/N one on each node: they\n"
               "are replaced one by one, each when the new one is ready; \"ctl ps\" shows it.\n",
+     .own_options = "  --wait           end when all instances of the service have been replaced;\n"
+                    "                   --timeout is 120000 then\n",
      .wait_ms = "10000",
      .examples = "  ctl restart shop/Counter/user-42\n"
-                 "  ctl restart shop/Api\n",
+                 "  ctl restart shop/Api --wait\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_WAIT,
      .run = isola__run_restart},
     {.name = "profile",
      .synopsis = "ADDRESS",

@@ -18,9 +18,12 @@
 #include "cli/bundle.h"
 #include "cli/call.h"
 #include "cli/client.h"
+#include "cli/code_frame.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/npm.h"
+#include "cli/progress.h"
+#include "cli/rollout.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "transport/link.h"
@@ -151,6 +154,7 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola__deploy_nodes(result, &out);
     if (files->tree.n > 0)
         print_files(files, sent, &out);
+    isola__rollout_line(result, &out);
     if (json_is_false(json_object_get(result, "restricted")))
         isola_buf_puts(&out, "  anyone who reaches an agent may deploy; 'ctl trust add NAME' "
                              "restricts it to who signs\n");
@@ -187,6 +191,32 @@ static int collect_files(const char *dir, struct isola__npm *npm, struct isola__
     return code == 0 ? isola__files_collect(dir, npm->modules, out, err) : code;
 }
 
+/* What a module threw when it was loaded: the code around. */
+static void show_code(struct isola__cli *cli, const struct isola_msg *answer, const char *dir,
+                      const char *app)
+{
+    struct isola_slice value;
+    struct isola_mp_error e;
+    struct isola_buf frame = {0};
+    if (cli->options.json || answer->kind != ISOLA_MSG_FAIL ||
+        !isola_mp_at(answer->args, 0, &value) || !isola_mp_read_error(value, &e) ||
+        e.code != ISOLA_EMODULE)
+        return;
+    isola__code_frame(dir, app, e.message, &frame);
+    if (frame.len > 0 && !frame.failed)
+        fwrite(frame.data, 1, frame.len, stderr);
+    isola_buf_free(&frame);
+}
+
+static void say_sent(void *arg, const struct isola__files_sent *sent)
+{
+    char done[ISOLA__HUMAN_SIZE], all[ISOLA__HUMAN_SIZE];
+    isola__human_bytes(sent->bytes, done);
+    isola__human_bytes(sent->of_bytes, all);
+    isola__progress_say(arg, "sent %zu of %zu files, %s of %s", sent->files, sent->of_files, done,
+                        all);
+}
+
 static bool lacks_pieces(const struct isola_msg *answer)
 {
     struct isola_slice value;
@@ -197,12 +227,15 @@ static bool lacks_pieces(const struct isola_msg *answer)
 
 /* Deploys; what it lacks of the files the agent gets when it says so. NULL: it failed, and that has
  * been told. Frees the release. */
-static json_t *send_release(struct isola__cli *cli, struct isola_buf *release,
-                            const struct isola__files *files, struct isola__files_sent *sent)
+static json_t *send_release(struct isola__cli *cli, const char *dir, const char *app,
+                            struct isola_buf *release, const struct isola__files *files,
+                            struct isola__files_sent *sent)
 {
     struct isola__client *client = NULL;
     struct isola_msg *answer = NULL;
+    struct isola__progress progress;
     struct isola_err err;
+    isola__progress_begin(&progress, cli);
     uint32_t ms = isola__wait_ms(cli, files->tree.n > 0 ? FILES_MS : DEPLOY_MS);
     int code = isola__client_open(cli->socket, &client, &err);
     if (code == 0)
@@ -210,14 +243,18 @@ static json_t *send_release(struct isola__cli *cli, struct isola_buf *release,
     if (code == 0 && files->tree.n > 0 && lacks_pieces(answer)) {
         free(answer);
         answer = NULL;
-        code = isola__files_send(files, client, sent, &err);
+        code = isola__files_send(files, client, sent, say_sent, &progress, &err);
+        isola__progress_say(&progress, "sent; the nodes take it");
         if (code == 0)
             code =
                 isola__client_call(client, "deploy", isola_buf_slice(release), ms, &answer, &err);
     }
+    isola__progress_clear(&progress);
     if (code != 0)
         isola__fail(cli, &err);
     json_t *result = code == 0 ? isola__result(cli, answer, NULL) : NULL;
+    if (code == 0 && result == NULL)
+        show_code(cli, answer, dir, app);
     if (client != NULL)
         isola__client_close(client);
     free(answer);
@@ -257,9 +294,11 @@ void isola__run_deploy(struct isola__cli *cli)
         rc = encode(cli, manifest, &text, &bundles, link, &files, &release, &err);
     if (rc != 0)
         isola__fail(cli, &err);
-    json_t *result = rc == 0 ? send_release(cli, &release, &files, &sent) : NULL;
-    if (result != NULL)
-        print_result(cli, result, &files, &sent, isola_clock_ms() - start);
+    json_t *result =
+        rc == 0 ? send_release(cli, dir, manifest->name, &release, &files, &sent) : NULL;
+    uint64_t took = isola_clock_ms() - start;
+    if (result != NULL && (!cli->options.wait || isola__rollout_wait(cli, result, start, dir)))
+        print_result(cli, result, &files, &sent, took);
     json_decref(result);
     free(link);
     isola__files_free(&files);

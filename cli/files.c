@@ -379,8 +379,25 @@ static int send_batch(const struct isola__files *f, struct isola__client *client
     return code;
 }
 
+/* How much there is to send. */
+static void measure(const struct isola_map *by_hash, struct isola_slice missing,
+                    struct isola__files_sent *sent)
+{
+    for (size_t at = 0; at < missing.len; at += ISOLA_HASH_SIZE) {
+        const struct place *p =
+            isola_map_get(by_hash, isola_slice(missing.data + at, ISOLA_HASH_SIZE));
+        if (p == NULL)
+            continue;
+        uint64_t rest = p->entry->size - (uint64_t)p->piece * ISOLA_PIECE_MAX;
+        sent->of_files += p->piece == 0;
+        sent->of_bytes += rest < ISOLA_PIECE_MAX ? rest : ISOLA_PIECE_MAX;
+    }
+}
+
 int isola__files_send(const struct isola__files *f, struct isola__client *client,
-                      struct isola__files_sent *sent, struct isola_err *err)
+                      struct isola__files_sent *sent,
+                      void (*told)(void *arg, const struct isola__files_sent *sent), void *arg,
+                      struct isola_err *err)
 {
     struct isola_map by_hash = {0};
     struct isola_buf hashes = {0}, params = {0};
@@ -396,8 +413,12 @@ int isola__files_send(const struct isola__files *f, struct isola__client *client
         (!isola_mp_at(answer->args, 0, &value) || !isola_mp_find_bin(value, "missing", &missing) ||
          missing.len % ISOLA_HASH_SIZE != 0))
         code = isola_fail(err, ISOLA_EPROTO, "the agent's answer does not say what is missing");
-    for (size_t at = 0; code == 0 && at < missing.len;)
+    if (code == 0)
+        measure(&by_hash, missing, sent);
+    for (size_t at = 0; code == 0 && at < missing.len;) {
+        told(arg, sent);
         code = send_batch(f, client, &by_hash, missing, &at, sent, err);
+    }
     free(answer);
     free(places);
     isola_map_free(&by_hash);

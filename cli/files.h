@@ -34,12 +34,16 @@ ANY_THREAD void isola__files_free(struct isola__files *f);
 struct isola__files_sent {
     size_t files, pieces;
     uint64_t bytes;
+    size_t of_files; /* so much there is to send */
+    uint64_t of_bytes;
 };
-/* Sends the agent the pieces it lacks. ISOLA_EIO: a file has changed meanwhile, or cannot be read.
+/* Sends the agent the pieces it lacks; `told` is called now and then meanwhile. ISOLA_EIO: a file
+ * has changed meanwhile, or cannot be read.
  */
-LOOP_THREAD ISOLA_MUST_USE int isola__files_send(const struct isola__files *f,
-                                                 struct isola__client *client,
-                                                 struct isola__files_sent *sent,
-                                                 struct isola_err *err);
+LOOP_THREAD ISOLA_MUST_USE int
+isola__files_send(const struct isola__files *f, struct isola__client *client,
+                  struct isola__files_sent *sent,
+                  void (*told)(void *arg, const struct isola__files_sent *sent), void *arg,
+                  struct isola_err *err);
 
 #endif

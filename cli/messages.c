@@ -12,6 +12,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/rollout.h"
 #include "cli/text.h"
 #include "cli/value.h"
 
@@ -270,12 +271,16 @@ static bool of_service(struct isola__cli *cli, const char *what, const char *don
     if (!type && !isola__check_address(cli, of))
         return true;
     struct isola_buf params = {0};
+    json_t *before = cli->options.wait ? isola__restart_rows(cli) : NULL;
+    if (cli->options.wait && before == NULL)
+        return true;
     isola_mp_map(&params, 2);
     isola_mp_kstr(&params, "of", of);
     isola_mp_kstr(&params, "do", what);
     json_t *value = isola__call(cli, "service", &params, ISOLA__STATUS_MS, "instances");
     size_t n = json_array_size(json_object_get(value, "instances"));
     if (value != NULL && n == 0 && !type) {
+        json_decref(before);
         json_decref(value);
         return false;
     }
@@ -288,15 +293,20 @@ static bool of_service(struct isola__cli *cli, const char *what, const char *don
             isola__fail(cli, &err);
         }
         free(any);
+    } else if (value != NULL && cli->options.wait &&
+               !isola__restart_wait(cli, json_object_get(value, "instances"), before)) {
+        /* which has been told */
     } else if (value != NULL && cli->options.json) {
         isola__out_json(cli, value, false);
     } else if (value != NULL) {
         struct isola_buf line = {0};
-        isola_buf_printf(&line, "%s %s: %zu instance%s\n", done, of, n, n == 1 ? "" : "s");
+        isola_buf_printf(&line, "%s %s: %zu instance%s\n", cli->options.wait ? "restarted" : done,
+                         of, n, n == 1 ? "" : "s");
         isola__list_unreachable(json_object_get(value, "unreachable"), " (not told)", cli->colour,
                                 &line);
         isola__out(cli, &line);
     }
+    json_decref(before);
     json_decref(value);
     return true;
 }

@@ -48,6 +48,7 @@ enum {
     LONG_DRY_RUN,
     LONG_PRUNE,
     LONG_APP,
+    LONG_WAIT,
     LONG_UTC,
     LONG_LEVEL,
     LONG_SINCE,
@@ -93,6 +94,7 @@ static const struct option longs[] = {
     {"types", no_argument, NULL, LONG_TYPES},
     {"app", required_argument, NULL, LONG_APP},
     {"file", required_argument, NULL, LONG_FILE},
+    {"wait", no_argument, NULL, LONG_WAIT},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -273,6 +275,10 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->sort = optarg;
         seen->bits |= ISOLA__OPT_SORT;
         return choice("--sort", optarg, isola__sorts, ISOLA__SORTS, err);
+    case LONG_WAIT:
+        o->wait = true;
+        seen->bits |= ISOLA__OPT_WAIT;
+        return 0;
     case LONG_ONCE:
         o->once = true;
         seen->bits |= ISOLA__OPT_ONCE;
@@ -426,6 +432,7 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_TYPES   ? "--types"
            : bit == ISOLA__OPT_APP     ? "--app"
            : bit == ISOLA__OPT_FILE    ? "--file"
+           : bit == ISOLA__OPT_WAIT    ? "--wait"
                                        : "--lines";
 }
 

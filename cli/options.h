@@ -39,7 +39,8 @@ enum isola__option {
     ISOLA__OPT_TYPES = 33554432,
     ISOLA__OPT_APP = 67108864,
     ISOLA__OPT_FILE = 134217728,
-    ISOLA__OPT_END = 268435456, /* behind the last */
+    ISOLA__OPT_WAIT = 268435456,
+    ISOLA__OPT_END = 536870912, /* behind the last */
 };
 
 struct isola__command;
@@ -51,7 +52,8 @@ extern const char *const isola__sorts[ISOLA__SORTS];
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
-    bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune, once, types;
+    bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune, once, types,
+        wait;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;

@@ -11,6 +11,7 @@
 #include "cli/call.h"
 #include "cli/commands.h"
 #include "cli/deploy.h"
+#include "cli/rollout.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/when.h"
@@ -153,6 +154,7 @@ static void show_rollback(struct isola__cli *cli, json_t *result, uint64_t ms)
     }
     isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
     isola__deploy_nodes(result, &out);
+    isola__rollout_line(result, &out);
     isola__out(cli, &out);
 }
 
@@ -177,7 +179,8 @@ void isola__run_rollback(struct isola__cli *cli)
     free(note.by);
     free(note.message);
     json_t *result = isola__call(cli, "rollback", &params, ROLLBACK_MS, NULL);
-    if (result != NULL)
-        show_rollback(cli, result, isola_clock_ms() - start);
+    uint64_t took = isola_clock_ms() - start;
+    if (result != NULL && (!cli->options.wait || isola__rollout_wait(cli, result, start, NULL)))
+        show_rollback(cli, result, took);
     json_decref(result);
 }

@@ -46,6 +46,7 @@ void isola__agent_host_stopped(struct isola__agent *agent)
     isola__services_close(&agent->services);
     isola__logs_close(&agent->logs);
     isola__notify_close(&agent->notify);
+    isola__rollouts_close(&agent->rollouts);
 }
 
 void isola__agent_start_failed(struct isola__agent *agent, const char *fmt, ...)
@@ -192,6 +193,7 @@ static void close_resources(struct isola__agent *agent)
     isola__cluster_free(&agent->cluster);
     isola__logs_free(&agent->logs);
     isola__secrets_free(&agent->secrets);
+    isola__rollouts_free(&agent->rollouts);
     isola__releases_free(&agent->releases);
     isola__packages_close(&agent->packages);
     if (agent->catalog != NULL)
@@ -337,6 +339,7 @@ static void start(struct isola__agent *agent)
     ISOLA_CHECK(rc == 0);
     isola__asks_init(&agent->asks, loop);
     isola__services_init(&agent->services, agent);
+    isola__rollouts_init(&agent->rollouts, agent);
     agent->clients.agent = agent;
     isola__members_init(&agent->members, agent);
     isola__host_init(&agent->host, agent);

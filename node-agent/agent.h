@@ -27,6 +27,7 @@
 #include "node-agent/options.h"
 #include "node-agent/packages.h"
 #include "node-agent/releases.h"
+#include "node-agent/rollout.h"
 #include "node-agent/secrets.h"
 #include "node-agent/security.h"
 #include "node-agent/services.h"
@@ -59,6 +60,7 @@ struct isola__agent {
     struct isola__releases releases;
     struct isola__secrets secrets;
     struct isola__deploys deploys;
+    struct isola__rollouts rollouts;
     struct isola__logs logs;
     struct isola__notify notify;
     struct isola__services services;

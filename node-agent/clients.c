@@ -366,6 +366,7 @@ static const struct isola__method methods[] = {
     {"missing", isola__missing},
     {"pieces", isola__pieces},
     {"rollback", isola__rollback},
+    {"rollout", isola__rollout},
     {"releases", isola__releases_method},
     {"release", isola__release_method},
     {"trust", isola__trust},

@@ -29,8 +29,10 @@ struct part {
 struct isola__deploy {
     struct isola__deploy *next;
     struct isola__agent *agent;
-    struct isola__conn *from; /* counted */
+    struct isola__conn *from; /* counted; NULL: the agent itself wants it, and `done` is called */
     uint64_t id;
+    void (*done)(void *arg, int code, const char *why);
+    void *arg;
     struct isola_release *release; /* NULL: of a roll-back, not found yet */
     struct isola__pull files;
     struct isola__unpack unpack;
@@ -39,6 +41,7 @@ struct isola__deploy {
     /* Of a roll-back. */
     struct isola_release *note; /* its app, by and message; NULL: it is a deploy */
     char *wanted;               /* the beginning of an id, or "" */
+    uint64_t expected;          /* not 0: the revision that is to be current */
     char before[ISOLA_RELEASE_ID_SIZE];
     struct isola__earlier earlier;
     struct part *parts;
@@ -61,7 +64,8 @@ static void finish(struct isola__deploy *d)
     isola_release_free(d->release);
     isola_release_free(d->note);
     free(d->wanted);
-    isola__conn_unref(d->from);
+    if (d->from != NULL)
+        isola__conn_unref(d->from);
     free(d->parts);
     free(d);
     if (deploys->first != NULL)
@@ -70,7 +74,10 @@ static void finish(struct isola__deploy *d)
 
 static void refuse(struct isola__deploy *d, int code, const char *text)
 {
-    isola__fail(d->from, d->id, code, "%s", text);
+    if (d->from != NULL)
+        isola__fail(d->from, d->id, code, "%s", text);
+    else
+        d->done(d->arg, code, text);
     finish(d);
 }
 
@@ -108,15 +115,25 @@ static void name_types(const struct isola_release *r, struct isola_buf *out)
 static void succeed(struct isola__deploy *d, bool unchanged)
 {
     const struct isola_release *r = d->release;
+    struct isola__releases *releases = &d->agent->releases;
     struct isola_buf out = {0};
+    if (!unchanged)
+        isola__rollout_watch(&d->agent->rollouts, r->app);
+    if (d->from == NULL) {
+        d->done(d->arg, 0, "");
+        finish(d);
+        return;
+    }
     bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
-    isola_mp_map(&out, 6 + (d->note != NULL) + tells);
+    isola_mp_map(&out, 7 + (d->note != NULL) + tells);
     if (tells)
         isola_mp_kbool(&out, "restricted", d->agent->cluster.trust.n > 0);
     isola_mp_kstr(&out, "app", r->app);
     isola_mp_kstr(&out, "release", r->id);
     if (d->note != NULL)
         isola_mp_kstr(&out, "before", d->before);
+    isola_mp_kuint(&out, "revision",
+                   unchanged ? isola__releases_current(releases, r->app)->revision : r->revision);
     isola_mp_kbool(&out, "unchanged", unchanged);
     name_types(r, &out);
     size_t n = 0;
@@ -199,10 +216,23 @@ static void abandon(struct isola__deploy *d)
     isola_buf_free(&params);
 }
 
+/* Is something else current than what was to be gone back from? */
+static bool replaced(const struct isola__deploy *d)
+{
+    const struct isola__current *current =
+        d->expected != 0 ? isola__releases_current(&d->agent->releases, d->note->app) : NULL;
+    return d->expected != 0 && (current == NULL || current->revision != d->expected);
+}
+
 static void commit(struct isola__deploy *d)
 {
     struct isola__releases *releases = &d->agent->releases;
     struct isola_err err;
+    if (replaced(d)) {
+        abandon(d);
+        refuse(d, ISOLA_ECANCELED, "another release is current");
+        return;
+    }
     d->release->revision = isola__releases_next_revision(releases);
     d->release->deployed_ms = isola_clock_wall_ms();
     int rc = isola__releases_put(releases, d->release, &err);
@@ -491,6 +521,10 @@ static void start(struct isola__deploy *d)
         begin(d, NULL);
         return;
     }
+    if (replaced(d)) {
+        refuse(d, ISOLA_ECANCELED, "another release is current");
+        return;
+    }
     struct isola__earlier *e = &d->earlier;
     *e = (struct isola__earlier){.agent = d->agent, .cb = found, .app = d->note->app};
     /* Only now: the deploys before it in the queue are done. */
@@ -608,6 +642,24 @@ void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct
     (void)isola_mp_find_str(params, "release", &wanted);
     d->note->app = isola_strndup((const char *)app.data, app.len);
     d->wanted = isola_strndup((const char *)wanted.data, wanted.len);
+    enqueue(d);
+}
+
+void isola__deploy_back(struct isola__agent *agent, const char *app, const char *wanted,
+                        uint64_t revision, const char *by, const char *message,
+                        void (*done)(void *arg, int code, const char *why), void *arg)
+{
+    struct isola__deploy *d = isola_zalloc(sizeof(*d));
+    d->agent = agent;
+    d->done = done;
+    d->arg = arg;
+    d->expected = revision;
+    d->wanted = isola_strdup(wanted);
+    d->note = isola_zalloc(sizeof(*d->note));
+    d->note->app = isola_strdup(app);
+    d->note->by = isola_strdup(by);
+    bool fit = isola_release_text_ok(isola_slice_str(message), ISOLA_RELEASE_MESSAGE_MAX);
+    d->note->message = isola_strdup(fit ? message : "by itself");
     enqueue(d);
 }
 

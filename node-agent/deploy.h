@@ -9,7 +9,7 @@
  * up: it fetches the release when it comes back. Any refusal before the commit leaves all as it
  * was. A roll-back is a deploy of a release that the cluster has: the peers are asked first whether
  * they have it too, and sent it only when they have not. Deploys through one agent go one after
- * another.
+ * another. What has become current is watched by the agent that was asked (rollout.h).
  */
 #ifndef ISOLA_NODE_AGENT_DEPLOY_H
 #define ISOLA_NODE_AGENT_DEPLOY_H
@@ -39,6 +39,13 @@ LOOP_THREAD void isola__deploy(struct isola__conn *from, const struct isola_msg 
 /* The method `rollback`, of a client. */
 LOOP_THREAD void isola__rollback(struct isola__conn *from, const struct isola_msg *m,
                                  struct isola_slice params);
+/* A roll-back that nobody has asked for: of `app`, to the release `wanted` (an id; "": what was
+ * current before), if it is at `revision` still when its turn comes. Copies. `done` once, perhaps
+ * at once: 0, ISOLA_ECANCELED (another release is current), ISOLA_ENOENT (there is nothing to go
+ * back to), or as `rollback` is refused. */
+LOOP_THREAD void isola__deploy_back(struct isola__agent *agent, const char *app, const char *wanted,
+                                    uint64_t revision, const char *by, const char *message,
+                                    void (*done)(void *arg, int code, const char *why), void *arg);
 /* Methods of other agents. */
 LOOP_THREAD void isola__prepare(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);

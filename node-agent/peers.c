@@ -74,6 +74,8 @@ static const struct isola__method methods[] = {
     {"abandon", isola__abandon},
     {"commit", isola__commit},
     {"fetch", isola__fetch},
+    {"rollout", isola__rollout_peer},
+    {"proven", isola__rollout_proven},
     {"trust", isola__trust_peer},
     {"trusted", isola__trusted},
     {"secrets_have", isola__secrets_have},

@@ -141,13 +141,16 @@ static void index_add(struct isola__releases *releases, const struct isola_relea
 
 static void open_each(const struct isola_release *r, void *arg)
 {
-    index_add(arg, r);
+    struct isola__releases *releases = arg;
+    index_add(releases, r);
+    isola__rollout_found(&releases->agent->rollouts, r);
 }
 
 int isola__releases_open(struct isola__releases *releases, struct isola__agent *agent,
                          struct isola_err *err)
 {
     *releases = (struct isola__releases){.agent = agent};
+    agent->rollouts.agent = agent;
     return isola_catalog_each(agent->catalog, open_each, releases, err);
 }
 
@@ -228,12 +231,20 @@ void isola__find(struct isola__conn *from, const struct isola_msg *m, struct iso
         isola__reply(from, m->id, isola_slice(NULL, 0));
 }
 
+static uint64_t mark_of(const char *node)
+{
+    return isola_hash(node, strlen(node), 0) & ((1u << REVISION_SHIFT) - 1);
+}
+
 uint64_t isola__releases_next_revision(struct isola__releases *releases)
 {
     uint64_t highest = isola_catalog_revision(releases->agent->catalog);
-    const char *name = releases->agent->opt.name;
-    uint64_t mark = isola_hash(name, strlen(name), 0) & ((1u << REVISION_SHIFT) - 1);
-    return ((highest >> REVISION_SHIFT) + 1) << REVISION_SHIFT | mark;
+    return ((highest >> REVISION_SHIFT) + 1) << REVISION_SHIFT | mark_of(releases->agent->opt.name);
+}
+
+bool isola__releases_made_by(uint64_t revision, const char *node)
+{
+    return (revision & ((1u << REVISION_SHIFT) - 1)) == mark_of(node);
 }
 
 int isola__releases_put(struct isola__releases *releases, const struct isola_release *r,
@@ -243,6 +254,8 @@ int isola__releases_put(struct isola__releases *releases, const struct isola_rel
     if (rc == 0)
         rc = isola_catalog_put(releases->agent->catalog, r, err);
     if (rc == 0) {
+        isola__rollout_put(&releases->agent->rollouts, r,
+                           isola__releases_current(releases, r->app));
         index_add(releases, r);
         isola__services_release(&releases->agent->services, r);
     }
@@ -339,7 +352,8 @@ static void host_params(struct isola__releases *releases, const struct isola_rel
     struct isola_err err;
     if (isola_catalog_prepared(releases->agent->catalog, r->id, append_kept, &k, &err) != 0)
         isola_log(ISOLA_LOG_WARN, "%s of app %s: it is made anew", err.text, r->app);
-    release_params(r, 1, out);
+    release_params(r, 2, out);
+    isola_mp_kbool(out, "unproven", isola__rollout_unproven(&releases->agent->rollouts, r->app));
     isola_mp_cstr(out, "prepared");
     isola_mp_array(out, k.n);
     isola_buf_append(out, k.list.data, k.list.len);

@@ -74,6 +74,8 @@ LOOP_THREAD ISOLA_MUST_USE int isola__releases_find(struct isola__releases *rele
 /* A revision above all that are known here, and unlike one that another node may choose at the same
  * time. */
 LOOP_THREAD uint64_t isola__releases_next_revision(struct isola__releases *releases);
+/* Was it made on the node of that name? Also true, rarely, when it was not. */
+LOOP_THREAD bool isola__releases_made_by(uint64_t revision, const char *node);
 /* Stores `r` as current at r->revision. ISOLA_EEXIST: a newer one is there; ISOLA_EPERM: nobody who
  * may deploy it has signed it. Does not tell the actor-host. */
 LOOP_THREAD ISOLA_MUST_USE int isola__releases_put(struct isola__releases *releases,

@@ -30,6 +30,7 @@ struct isola__service_def {
     const struct isola_actor_type *type; /* in it */
     char release[ISOLA_RELEASE_ID_SIZE];
     char *dir; /* where the release's files are on this node */
+    bool link; /* and may have changed, though the release is the same */
 };
 LOOP_THREAD struct isola__service_def *isola__service_def_ref(struct isola__service_def *def);
 LOOP_THREAD void isola__service_def_unref(struct isola__service_def *def);

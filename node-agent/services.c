@@ -15,6 +15,8 @@
 #include "node-agent/service_log.h"
 #include "node-agent/status.h"
 
+#define RECENT_MS 60000
+
 static void roll(struct isola__service *s);
 
 /* --- what ends --- */
@@ -92,6 +94,15 @@ static void say(const struct isola__place *place, const char *level, const char 
     isola__service_log_say(&log, level, "%s", what);
 }
 
+/* The release that came last does not do well. */
+static void note_trouble(struct isola__place *place, const char *why)
+{
+    struct isola__service *s = place->service;
+    if (s->trouble[0] == '\0')
+        snprintf(s->trouble, sizeof(s->trouble), "%s/%s/%u: %.400s", s->app, s->type, place->number,
+                 why);
+}
+
 static void forget_crashes(struct isola__place *place)
 {
     place->failed = false;
@@ -147,6 +158,7 @@ static void refuse(struct isola__place *place, const char *why)
 {
     struct isola__service *s = place->service;
     char text[sizeof(place->failure)];
+    note_trouble(place, why);
     for (unsigned i = 0; i < s->nplaces; i++)
         s->places[i]->renew = false;
     if (s->before == NULL) {
@@ -170,6 +182,7 @@ static void on_ready(struct isola__program *p)
     if (place->gone)
         return;
     place->failure[0] = '\0';
+    place->ready_ms = isola_clock_ms();
     if (p == place->next) {
         struct isola__program *old = place->program;
         place->next = NULL;
@@ -185,15 +198,21 @@ static void on_ready(struct isola__program *p)
 static void on_ended(struct isola__program *p, const char *why)
 {
     struct isola__place *place = isola__program_arg(p);
+    bool wanted = !place->gone && !place->stopped;
+    bool latest = isola__program_def(p) == place->service->def;
     place->programs--;
     if (p == place->next) {
         place->next = NULL;
-        if (!place->gone && !place->stopped)
+        if (wanted && latest)
             refuse(place, why);
+        else if (wanted) /* another release has come meanwhile */
+            roll(place->service);
     } else if (p == place->program) {
         place->program = place->next;
         place->next = NULL;
-        if (!place->gone && !place->stopped && place->program == NULL)
+        if (wanted && latest)
+            note_trouble(place, why);
+        if (wanted && place->program == NULL)
             crashed(place, why);
     }
     if (!place->gone)
@@ -218,8 +237,10 @@ static void start_place(struct isola__place *place)
     struct isola_err err;
     place->renew = false;
     place->program = start_program(place, &err);
-    if (place->program == NULL)
+    if (place->program == NULL) {
+        note_trouble(place, err.text);
         crashed(place, err.text);
+    }
 }
 
 static void on_pause_over(uv_timer_t *timer)
@@ -277,20 +298,49 @@ static unsigned wanted(const struct isola__service *s)
     return n != 0 ? n : uv_available_parallelism();
 }
 
-/* Its places have another definition, or the same anew. Takes `def`. */
-static void define(struct isola__service *s, struct isola__service_def *def)
+/* Does it fare badly, or did it so a moment ago? */
+static bool is_troubled(const struct isola__service *s)
 {
+    uint64_t now = isola_clock_ms();
+    bool troubled = false;
+    for (unsigned i = 0; i < s->nplaces; i++) {
+        const struct isola__place *place = s->places[i];
+        uint32_t n = place->ncrashes;
+        troubled = troubled || place->failed ||
+                   (n > 0 && (place->program == NULL || now - place->crashes[n - 1] < RECENT_MS));
+    }
+    return troubled;
+}
+
+/* Its places have another definition, or the same anew. Takes `def`. `unproven`: what they have now
+ * is no measure for it. */
+static void define(struct isola__service *s, struct isola__service_def *def, bool unproven)
+{
+    if (!unproven)
+        s->troubled = is_troubled(s);
+    s->trouble[0] = '\0';
     if (s->before == NULL)
         s->before = s->def;
     else
         isola__service_def_unref(s->def); /* which some had not taken yet */
     s->def = def;
+    if (s->before != NULL && s->before != def && strcmp(s->before->release, def->release) == 0 &&
+        strcmp(s->before->dir != NULL ? s->before->dir : "", def->dir != NULL ? def->dir : "") ==
+            0 &&
+        !def->link) { /* back again, where it had not been replaced yet */
+        isola__service_def_unref(def);
+        s->def = s->before;
+        s->before = NULL;
+    }
     while (s->nplaces > wanted(s))
         place_end(s->places[--s->nplaces]);
     while (s->nplaces < wanted(s))
         add_place(s);
     for (unsigned i = 0; i < s->nplaces; i++) {
         struct isola__place *place = s->places[i];
+        if (place->next != NULL && isola__program_def(place->next) != s->def)
+            isola__program_stop(place->next);
+        place->ncrashes = 0; /* they were of another release */
         if (place->program != NULL)
             continue;
         forget_crashes(place);
@@ -334,6 +384,7 @@ static struct isola__service_def *def_new(const struct isola_release *r, const c
     def->type = isola_manifest_type(def->manifest, isola_slice_str(type));
     memcpy(def->release, r->id, sizeof(def->release));
     def->dir = dir != NULL ? isola_strdup(dir) : NULL;
+    def->link = r->link != NULL;
     return def;
 }
 
@@ -364,7 +415,8 @@ static void release(struct isola__services *services, const struct isola_release
         if (s == NULL)
             s = add_service(services, r->app, type);
         if (s->def == NULL || strcmp(s->def->release, r->id) != 0 || r->link != NULL)
-            define(s, def_new(r, type, dir));
+            define(s, def_new(r, type, dir),
+                   isola__rollout_unproven(&services->agent->rollouts, r->app));
     }
     isola_manifest_free(m);
 }
@@ -551,6 +603,56 @@ void isola__services_ps(const struct isola__services *services, struct isola_sli
     isola_mp_map(out, 2);
     isola_mp_kuint(out, "total", total);
     isola_mp_cstr(out, "actors");
+    isola_mp_array(out, n);
+    isola_buf_append(out, rows.data, rows.len);
+    out->failed = out->failed || rows.failed;
+    isola_buf_free(&rows);
+}
+
+/* Whether it is to be looked at no more: it is ready with the release, or was stopped. */
+static bool is_done(const struct isola__place *place, const char *release)
+{
+    const struct isola__service_def *def = place->service->def;
+    return strcmp(def->release, release) == 0 &&
+           (place->stopped ||
+            (place->program != NULL && isola__program_def(place->program) == def &&
+             isola__program_state(place->program) == ISOLA_PROGRAM_READY && !place->renew &&
+             place->next == NULL));
+}
+
+void isola__services_report(const struct isola__services *services, const char *app,
+                            const struct isola__current *current, struct isola_buf *out)
+{
+    struct isola_buf rows = {0};
+    size_t n = 0;
+    uint64_t now = isola_clock_ms();
+    const struct isola_manifest *m = current->manifest;
+    for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
+        if (m->types[i].service == NULL)
+            continue;
+        const char *type = m->types[i].name;
+        const struct isola__service *s =
+            isola__services_find(services, isola_slice_str(app), isola_slice_str(type));
+        unsigned of = s != NULL ? s->nplaces : 1, ready = 0;
+        uint64_t since = 0;
+        for (unsigned k = 0; s != NULL && k < s->nplaces; k++) {
+            const struct isola__place *place = s->places[k];
+            bool done = is_done(place, current->id);
+            ready += done;
+            if (done && !place->stopped && place->ready_ms > since)
+                since = place->ready_ms;
+        }
+        isola_mp_map(&rows, 5 + (since > 0));
+        isola_mp_kstr(&rows, "type", type);
+        isola_mp_kuint(&rows, "of", of);
+        isola_mp_kuint(&rows, "ready", ready);
+        if (since > 0)
+            isola_mp_kuint(&rows, "ready_ms", since < now ? now - since : 0);
+        isola_mp_kstr(&rows, "trouble", s != NULL ? s->trouble : "");
+        isola_mp_kbool(&rows, "troubled", s != NULL && s->troubled);
+        n++;
+    }
+    isola_mp_cstr(out, "services");
     isola_mp_array(out, n);
     isola_buf_append(out, rows.data, rows.len);
     out->failed = out->failed || rows.failed;

@@ -26,6 +26,7 @@
 
 struct isola_release;
 struct isola__program;
+struct isola__current;
 struct isola__service;
 
 struct isola__services {
@@ -82,6 +83,11 @@ LOOP_THREAD bool isola__services_has(const struct isola__services *services, str
  * most. */
 LOOP_THREAD void isola__services_ps(const struct isola__services *services, struct isola_slice app,
                                     uint64_t limit, struct isola_buf *out);
+/* Appends key "services": how far those of the app's current release are on this node
+ * (docs/protocol.md, `rollout`). */
+LOOP_THREAD void isola__services_report(const struct isola__services *services, const char *app,
+                                        const struct isola__current *current,
+                                        struct isola_buf *out);
 /* The method `service`, of a client and of another agent. */
 LOOP_THREAD void isola__service_method(struct isola__conn *from, const struct isola_msg *m,
                                        struct isola_slice params);

@@ -24,6 +24,7 @@ struct isola__place {
     uint64_t *crashes;              /* when, ms; those that count */
     uint32_t ncrashes;
     uint64_t restarts;
+    uint64_t ready_ms; /* since when `program` is ready */
     char failure[500];
     struct isola__line line; /* of messages to it */
 };
@@ -37,6 +38,8 @@ struct isola__service {
     struct isola__service_def *before; /* what they ran, until all have taken `def`; or NULL */
     struct isola__place **places;
     unsigned nplaces;
+    char trouble[600]; /* the first of the release that came last: it did not begin, or crashed */
+    bool troubled;     /* so did the one before it */
 };
 
 /* A release whose files are being unpacked. */

@@ -294,6 +294,8 @@ static struct isola__agent *agent_new(const char *dir)
     ISOLA_CHECK(isola__logs_open(&agent->logs, agent, &err) == 0);
     isola__notify_open(&agent->notify, agent);
     isola__asks_init(&agent->asks, &agent->loop);
+    isola__services_init(&agent->services, agent);
+    isola__rollouts_init(&agent->rollouts, agent);
     agent->clients.agent = agent;
     isola__members_init(&agent->members, agent);
     isola__members_begin(&agent->members);
