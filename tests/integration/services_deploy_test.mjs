@@ -22,7 +22,7 @@ before(async () => {
 after(() => cluster.end());
 
 const files = (version) => ({
-  'isola.json': { name: 'api', actors: { Api: { module: './src/server.js', kind: 'service', port, instances: 2 } } },
+  'isola.json': { name: 'api', actors: { Api: { module: './src/server.js', kind: 'service', port, instances: 2 } }, rollout: { window: '0ms' } },
   'package.json': { name: 'api', dependencies: { greet: '^1.0.0' } },
   'src/server.js': `const http = require('node:http'), fs = require('node:fs'), path = require('node:path');
 const { version } = require('./version');
