@@ -473,6 +473,19 @@ static const struct isola__command commands[] = {
      .max = 1,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_OUTPUT,
      .run = isola__run_heap},
+    {.name = "inspect",
+     .synopsis = "ADDRESS",
+     .summary = "open the inspector of a service, for DevTools",
+     .about = "Opens the inspector of Node.js in an instance of a service on this node, on a\n"
+              "free port of 127.0.0.1, and prints where DevTools and other debuggers find it.\n"
+              "Works while the program is in a loop, too. Closes it again when ctl ends\n"
+              "(Ctrl-C). Into actors look \"ctl profile\" and \"ctl heap\".\n",
+     .wait_ms = "10000",
+     .examples = "  ctl inspect shop/Api/0\n",
+     .min = 1,
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT,
+     .run = isola__run_inspect},
     {.name = "init",
      .synopsis = "",
      .summary = "make a cluster of this node",

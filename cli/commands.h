@@ -53,6 +53,7 @@ void isola__run_nodes(struct isola__cli *cli);
 void isola__run_logs(struct isola__cli *cli);
 void isola__run_dead_letters(struct isola__cli *cli);
 void isola__run_profile(struct isola__cli *cli);
+void isola__run_inspect(struct isola__cli *cli);
 void isola__run_heap(struct isola__cli *cli);
 void isola__run_links(struct isola__cli *cli);
 void isola__run_store(struct isola__cli *cli);

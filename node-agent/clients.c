@@ -14,6 +14,7 @@
 #include "node-agent/inspect.h"
 #include "node-agent/letters.h"
 #include "node-agent/links.h"
+#include "node-agent/service_debug.h"
 #include "node-agent/status.h"
 #include "node-agent/stores.h"
 #include "node-agent/trust.h"
@@ -379,6 +380,7 @@ static const struct isola__method methods[] = {
     {"ps", isola__ps},
     {"service", isola__service_method},
     {"serve", isola__serve},
+    {"debug", isola__debug},
     {"nodes", isola__nodes},
     {"links", isola__links},
     {"store", isola__store},
@@ -498,6 +500,8 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
     clients->count--;
     if (c->program != NULL)
         isola__services_left(c->program);
+    if (c->debugs != NULL)
+        isola__debug_left(c->debugs);
     isola__asks_fail_conn(&c->conn.agent->asks, &c->conn, ISOLA_EUNREACHABLE,
                           "the service ended while it had this request; it may or may not have "
                           "been carried out");

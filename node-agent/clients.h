@@ -21,6 +21,7 @@ struct isola__agent;
 
 #define ISOLA_CLIENTS_MAX 4096
 
+struct isola__debug;
 struct isola__forward;
 struct isola__program;
 struct isola__sub;
@@ -33,6 +34,7 @@ struct isola__client {
     struct isola_map subs;          /* by the client's id (8 bytes) */
     unsigned nprograms;             /* names it has */
     uint64_t dropped;               /* emits that found the actor-host congested */
+    struct isola__debug *debugs;    /* whose inspector it has open; or NULL */
     struct isola__program *program; /* of a service, whose messages it takes; or NULL */
     struct isola__follow follow;
 };

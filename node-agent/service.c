@@ -16,6 +16,7 @@
 #include "node-agent/agent.h"
 #include "node-agent/clients.h"
 #include "node-agent/service_bounds.h"
+#include "node-agent/service_debug.h"
 #include "node-agent/service_health.h"
 #include "node-agent/service_log.h"
 #include "node-agent/service_start.h"
@@ -40,16 +41,17 @@ struct isola__program {
     struct isola__bounds bounds;
     struct isola__client *taker; /* of its messages, or NULL */
     bool serves;                 /* it has said that there will be one */
-    struct isola__health *look;  /* under way, or NULL */
-    unsigned health_port;        /* where it is asked; 0: it does not listen yet */
-    int listens;                 /* a duplicate of its socket that does, or -1 */
-    char *listens_at;            /* as it says it itself */
-    uint32_t unwell;             /* looks in a row that were not well */
-    char illness[100];           /* of the last */
-    unsigned handles;            /* that are not closed */
-    bool alive;                  /* its pid is its own */
-    bool too_late;               /* it was not ready in time */
-    bool ill;                    /* it was ended for its health */
+    struct isola__debug debug;
+    struct isola__health *look; /* under way, or NULL */
+    unsigned health_port;       /* where it is asked; 0: it does not listen yet */
+    int listens;                /* a duplicate of its socket that does, or -1 */
+    char *listens_at;           /* as it says it itself */
+    uint32_t unwell;            /* looks in a row that were not well */
+    char illness[100];          /* of the last */
+    unsigned handles;           /* that are not closed */
+    bool alive;                 /* its pid is its own */
+    bool too_late;              /* it was not ready in time */
+    bool ill;                   /* it was ended for its health */
     struct isola__service_log log;
     struct isola__service_stream streams[2]; /* stdout, stderr */
     struct isola_buf message;                /* the beginning of one */
@@ -127,6 +129,7 @@ static void on_closed(uv_handle_t *handle)
     if (p->taker != NULL)
         p->taker->program = NULL;
     explain(p);
+    isola__debug_ended(&p->debug, p->why);
     p->ops->ended(p, p->why);
     drop_socket(p);
     isola__bounds_end(&p->bounds);
@@ -299,6 +302,9 @@ static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n > 0) {
         isola__service_log_read(&p->streams[stream == (uv_stream_t *)&p->err],
                                 isola_slice(buf->base, (size_t)n));
+        if (p->log.inspector[0] != '\0')
+            isola__debug_said(&p->debug, p->log.inspector);
+        p->log.inspector[0] = '\0';
     } else if (n < 0) {
         close_handle(stream);
         if (!p->alive && uv_is_closing((uv_handle_t *)&p->out) &&
@@ -532,6 +538,19 @@ void isola__program_take(struct isola__program *p, struct isola__client *taker)
 bool isola__program_serves(const struct isola__program *p)
 {
     return p->serves;
+}
+
+struct isola__debug *isola__program_debug(struct isola__program *p)
+{
+    p->debug.program = p;
+    return &p->debug;
+}
+
+void isola__program_tell(struct isola__program *p, const char *line)
+{
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)line, (unsigned)strlen(line));
+    if (!uv_is_closing((uv_handle_t *)&p->channel))
+        (void)uv_try_write((uv_stream_t *)&p->channel, &buf, 1);
 }
 
 /* --- what there is to see --- */

@@ -21,6 +21,7 @@
 
 struct isola__agent;
 struct isola__client;
+struct isola__debug;
 struct isola__program;
 
 /* A type of a release that is a service, as its processes see it. Counted. */
@@ -63,6 +64,10 @@ LOOP_THREAD struct isola__client *isola__program_taker(const struct isola__progr
 LOOP_THREAD void isola__program_take(struct isola__program *p, struct isola__client *taker);
 /* Has it said that somebody will? */
 LOOP_THREAD bool isola__program_serves(const struct isola__program *p);
+/* Its inspector. */
+LOOP_THREAD struct isola__debug *isola__program_debug(struct isola__program *p);
+/* Writes a line to its channel, if there is room; `line` ends with one. */
+LOOP_THREAD void isola__program_tell(struct isola__program *p, const char *line);
 /* Asks it to end, as often as one likes. */
 LOOP_THREAD void isola__program_stop(struct isola__program *p);
 LOOP_THREAD void *isola__program_arg(const struct isola__program *p);

@@ -172,6 +172,18 @@ static void keep_failure(struct isola__service_log *log, struct isola_slice line
     snprintf(log->last, sizeof(log->last), "%.*s%s", ISOLA_FMT(cut), where);
 }
 
+/* As Node.js prints them. */
+static void keep_inspector(struct isola__service_log *log, struct isola_slice line)
+{
+    static const char *const begins[] = {"Debugger listening on ws://", "Starting inspector on "};
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = strlen(begins[i]);
+        if (line.len > n && memcmp(line.data, begins[i], n) == 0)
+            snprintf(log->inspector, sizeof(log->inspector), "%.*s",
+                     ISOLA_FMT(isola_slice_cut(line, sizeof(log->inspector) - 1)));
+    }
+}
+
 static void end_line(struct isola__service_stream *s, struct isola_slice line)
 {
     if (line.len > 0 && line.data[line.len - 1] == '\r')
@@ -179,6 +191,7 @@ static void end_line(struct isola__service_stream *s, struct isola_slice line)
     if (s->errors && !keep_place(s->log, line)) {
         s->log->since++;
         keep_failure(s->log, line);
+        keep_inspector(s->log, line);
     }
     if (line.len == 0 || !take(s->log))
         return;

@@ -24,6 +24,7 @@ struct isola__service_log {
     const char *dir; /* borrowed; where its program is */
     char place[120]; /* "src/server.js:12", of a line that was only that; "": none lately */
     unsigned since;  /* lines since then */
+    char inspector[200]; /* what it has said last of its inspector, until somebody takes it */
 };
 /* One of its streams. */
 struct isola__service_stream {

@@ -129,6 +129,14 @@ if (own) {
     setTimeout(() => { for (const socket of upgraded) socket.end(); }, IDLE);
   };
   process.on('SIGTERM', onTerm);
+
+  // `ctl inspect`: the agent sends SIGUSR1, at which Node.js opens its inspector, on a free port as it is asked to here; and tells it when to close it.
+  process.debugPort = 0;
+  process.on('internalMessage', ({ cmd }) => {
+    if (cmd !== 'NODE_ISOLA_INSPECTOR_CLOSE') return;
+    require('node:inspector').close();
+    process.debugPort = 0;
+  });
 }
 delete process.env.ISOLA_PROCESS;
 delete process.env.ISOLA_HEALTH;
