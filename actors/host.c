@@ -77,6 +77,7 @@ struct whom {
     const char *app;                       /* NULL: of any */
     const struct isola_release_rt *except; /* not those of this release */
     bool moved;                            /* only those that live elsewhere now */
+    struct isola_origin answer;            /* link not 0: who hears that it has ended */
     uint64_t link; /* not 0: only those that have work, which may be for this connection */
 };
 
@@ -94,9 +95,11 @@ void isola_host_set_memory(struct isola_host *h, uint64_t bytes)
     atomic_store(&h->memory.budget, bytes);
 }
 
-static void tell(struct isola_host *h, int kind, struct whom whom)
+/* How many there were. */
+static size_t tell(struct isola_host *h, int kind, struct whom whom)
 {
     struct isola_slice none = {0};
+    size_t n = 0;
     for (int i = 0; i < ISOLA_DIRECTORY_SHARDS; i++) {
         struct isola_directory_shard *shard = &h->directory[i];
         struct isola_mailq out = {0};
@@ -106,7 +109,11 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
             if (meant(h, a, &whom)) {
                 struct isola_mail *m = isola_mail_new(kind, none, a->address, none, none, none);
                 if (m != NULL) {
-                    m->origin.link = whom.link;
+                    if (whom.answer.link != 0)
+                        m->origin = whom.answer;
+                    else
+                        m->origin.link = whom.link;
+                    n++;
                     isola_mailq_push(&out, m);
                     if (kind == ISOLA_MAIL_DRAIN)
                         isola__host_busy(h); /* until it has been seen */
@@ -118,11 +125,12 @@ static void tell(struct isola_host *h, int kind, struct whom whom)
         while ((m = isola_mailq_pop(&out)) != NULL)
             isola__directory_post(h, m);
     }
+    return n;
 }
 
 void isola__host_cancel_link(struct isola_host *h, uint64_t link)
 {
-    tell(h, ISOLA_MSG_CANCEL, (struct whom){.link = link});
+    (void)tell(h, ISOLA_MSG_CANCEL, (struct whom){.link = link});
 }
 
 void isola_host_drain(struct isola_host *h)
@@ -130,7 +138,7 @@ void isola_host_drain(struct isola_host *h)
     isola__host_busy(h);
     atomic_store(&h->draining, true);
     isola_host_set_spares(h, 0);
-    tell(h, ISOLA_MAIL_DRAIN, (struct whom){0});
+    (void)tell(h, ISOLA_MAIL_DRAIN, (struct whom){0});
     isola__host_unbusy(h);
 }
 
@@ -150,16 +158,34 @@ void isola_host_set_release(struct isola_host *h, const struct isola_host_releas
     if (fresh == NULL || old == NULL)
         return;
     isola__spare_drop(h, old);
-    tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .except = fresh});
+    (void)tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .except = fresh});
     for (unsigned i = 0; i < h->nworkers; i++)
         isola__worker_sweep_shared(&h->workers[i], old);
     isola__release_unref(old);
 }
 
+size_t isola_host_remove_app(struct isola_host *h, struct isola_slice app,
+                             struct isola_origin origin)
+{
+    pthread_rwlock_wrlock(&h->apps_lock);
+    struct isola_release_rt *old = isola_map_del(&h->apps, app);
+    pthread_rwlock_unlock(&h->apps_lock);
+    char *name = isola_strndup((const char *)app.data, app.len);
+    if (old != NULL)
+        isola__spare_drop(h, old);
+    size_t n = tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = name, .answer = origin});
+    free(name);
+    for (unsigned i = 0; old != NULL && i < h->nworkers; i++)
+        isola__worker_sweep_shared(&h->workers[i], old);
+    if (old != NULL)
+        isola__release_unref(old);
+    return n;
+}
+
 void isola_host_moved(struct isola_host *h)
 {
     atomic_fetch_add(&h->moves, 1);
-    tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.moved = true});
+    (void)tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.moved = true});
     isola__subs_moved(h);
     isola__outbox_moved(h);
     isola__alarm_changed(h);

@@ -207,6 +207,12 @@ ANY_THREAD void isola_host_set_spares(struct isola_host *h, unsigned n);
 /* Makes this the app's current release (copies). Actors of the one before end their activation
  * after their turn; their next message activates them under the new one. */
 ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_host_release *r);
+/* The app is gone: messages for its actors are refused as for any app that is not there, and those
+ * that are live end their activation after their turn. Each that was live, when `origin.link` is
+ * not 0, answers that origin when it has: how many these are. Those that were starting when it was
+ * asked may not be among them; asked again, they are. */
+ANY_THREAD size_t isola_host_remove_app(struct isola_host *h, struct isola_slice app,
+                                        struct isola_origin origin);
 /* Loads each of its modules in an isolate of its own. `done` fires on a thread of its own, code 0
  * or ISOLA_EMODULE with a sentence. Modules that have not finished loading after `timeout_ms` are
  * stopped and count as failed. Copies `r`. */

@@ -99,6 +99,25 @@ static const struct isola__command commands[] = {
      .max = 3,
      .options = ISOLA__OPT_TIMEOUT,
      .run = isola__run_diff},
+    {.name = "delete",
+     .synopsis = "APP",
+     .summary = "delete an app, on every node",
+     .about = "Ends the app's services, and its actors after the turn they are in, and removes\n"
+              "its releases and its secrets. Messages for it are refused from then on. Nodes\n"
+              "that are away learn of it when they are back. What its actors have kept stays,\n"
+              "and a later deploy of the same name finds it, unless --state is said: also of an\n"
+              "app that was deleted before.\n",
+     .own_options =
+         "  --state          remove what its actors keep too: state, storage, databases,\n"
+         "                   timers, messages under way\n"
+         "  --yes            do not ask\n",
+     .wait_ms = "600000",
+     .examples = "  ctl delete shop\n"
+                 "  ctl delete shop --state --yes\n",
+     .min = 1,
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_YES | ISOLA__OPT_STATE,
+     .run = isola__run_delete},
     {.name = "trust",
      .synopsis = "[VERB [NAME [KEY]]]",
      .summary = "say who may deploy",

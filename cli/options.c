@@ -58,7 +58,9 @@ enum {
     LONG_ONCE,
     LONG_SORT,
     LONG_TYPES,
-    LONG_FILE
+    LONG_FILE,
+    LONG_YES,
+    LONG_STATE
 };
 
 static const struct option longs[] = {
@@ -95,6 +97,8 @@ static const struct option longs[] = {
     {"app", required_argument, NULL, LONG_APP},
     {"file", required_argument, NULL, LONG_FILE},
     {"wait", no_argument, NULL, LONG_WAIT},
+    {"yes", no_argument, NULL, LONG_YES},
+    {"state", no_argument, NULL, LONG_STATE},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -309,6 +313,14 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         return *optarg != '\0'
                    ? 0
                    : isola_fail(err, ISOLA_EINVAL, "option '--file' needs the name of a file");
+    case LONG_YES:
+        o->yes = true;
+        seen->bits |= ISOLA__OPT_YES;
+        return 0;
+    case LONG_STATE:
+        o->state = true;
+        seen->bits |= ISOLA__OPT_STATE;
+        return 0;
     case 'm':
         o->message = optarg;
         seen->bits |= ISOLA__OPT_MESSAGE;
@@ -433,6 +445,8 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_APP     ? "--app"
            : bit == ISOLA__OPT_FILE    ? "--file"
            : bit == ISOLA__OPT_WAIT    ? "--wait"
+           : bit == ISOLA__OPT_YES     ? "--yes"
+           : bit == ISOLA__OPT_STATE   ? "--state"
                                        : "--lines";
 }
 

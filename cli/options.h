@@ -40,7 +40,9 @@ enum isola__option {
     ISOLA__OPT_APP = 67108864,
     ISOLA__OPT_FILE = 134217728,
     ISOLA__OPT_WAIT = 268435456,
-    ISOLA__OPT_END = 536870912, /* behind the last */
+    ISOLA__OPT_YES = 536870912,
+    ISOLA__OPT_STATE = 1073741824,
+    ISOLA__OPT_END = 2147483648, /* behind the last */
 };
 
 struct isola__command;
@@ -53,7 +55,7 @@ struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */
     const char *node;                     /* as given, or NULL */
     bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune, once, types,
-        wait;
+        wait, yes, state;
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;

@@ -73,7 +73,8 @@ static int make_key(const char *path, struct isola_sign_keys *keys, struct isola
     return isola_sign_keys_write(path, kind, keys, err);
 }
 
-int isola__deploy_sign(struct isola_release *r, struct isola_err *err)
+int isola__sign(const char *app, const uint8_t hash[ISOLA_RELEASE_HASH_SIZE],
+                uint8_t signature[ISOLA_RELEASE_SIGNATURE], bool *is_signed, struct isola_err *err)
 {
     char *path = key_path(err);
     if (path == NULL)
@@ -81,14 +82,19 @@ int isola__deploy_sign(struct isola_release *r, struct isola_err *err)
     struct isola_sign_keys *keys = isola_secret_alloc(sizeof(*keys));
     int rc = read_key(path, keys, err);
     if (rc == 0) {
-        uint8_t hash[ISOLA_RELEASE_HASH_SIZE];
-        isola_release_hash(r, hash);
-        isola_deployer_sign(keys, r->app, hash, r->signature);
-        r->is_signed = true;
+        isola_deployer_sign(keys, app, hash, signature);
+        *is_signed = true;
     }
     isola_secret_free(keys);
     free(path);
     return rc == ISOLA_ENOENT ? 0 : rc;
+}
+
+int isola__deploy_sign(struct isola_release *r, struct isola_err *err)
+{
+    uint8_t hash[ISOLA_RELEASE_HASH_SIZE];
+    isola_release_hash(r, hash);
+    return isola__sign(r->app, hash, r->signature, &r->is_signed, err);
 }
 
 /* One's own public key as text, its key made if need be and `may_make`. */

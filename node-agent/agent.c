@@ -181,6 +181,9 @@ static int open_resources(struct isola__agent *agent, struct isola_err *err)
     rc = isola__releases_open(&agent->releases, agent, err);
     if (rc != 0)
         return rc;
+    rc = isola__gone_open(&agent->gone, agent, err);
+    if (rc != 0)
+        return rc;
     rc = isola__secrets_open(&agent->secrets, agent, err);
     if (rc != 0)
         return rc;
@@ -194,6 +197,7 @@ static void close_resources(struct isola__agent *agent)
     isola__logs_free(&agent->logs);
     isola__secrets_free(&agent->secrets);
     isola__rollouts_free(&agent->rollouts);
+    isola__gone_free(&agent->gone);
     isola__releases_free(&agent->releases);
     isola__packages_close(&agent->packages);
     if (agent->catalog != NULL)

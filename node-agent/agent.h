@@ -18,6 +18,7 @@
 #include "node-agent/asks.h"
 #include "node-agent/clients.h"
 #include "node-agent/cluster.h"
+#include "node-agent/delete.h"
 #include "node-agent/deploy.h"
 #include "node-agent/enter.h"
 #include "node-agent/host.h"
@@ -58,6 +59,7 @@ struct isola__agent {
     struct isola__host host;
     struct isola__members members;
     struct isola__releases releases;
+    struct isola__gone_apps gone;
     struct isola__secrets secrets;
     struct isola__deploys deploys;
     struct isola__rollouts rollouts;

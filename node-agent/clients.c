@@ -370,6 +370,7 @@ static const struct isola__method methods[] = {
     {"rollout", isola__rollout},
     {"releases", isola__releases_method},
     {"release", isola__release_method},
+    {"delete", isola__delete},
     {"trust", isola__trust},
     {"secrets", isola__secrets_list},
     {"secret_set", isola__secret_set},

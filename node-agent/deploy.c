@@ -586,6 +586,14 @@ static struct isola__deploy *queued(struct isola__conn *from, const struct isola
     return d;
 }
 
+bool isola__deploy_under_way(const struct isola__deploys *deploys, const char *app)
+{
+    for (const struct isola__deploy *d = deploys->first; d != NULL; d = d->next)
+        if (strcmp(d->note != NULL ? d->note->app : d->release->app, app) == 0)
+            return true;
+    return false;
+}
+
 static void enqueue(struct isola__deploy *d)
 {
     struct isola__deploys *deploys = &d->agent->deploys;

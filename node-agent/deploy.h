@@ -33,6 +33,8 @@ struct isola__prepared {
 LOOP_THREAD void isola__prepared_clear(struct isola__prepared *prepared);
 LOOP_THREAD void isola__prepared_expire(struct isola__prepared *prepared, uint64_t now);
 
+/* Is one of this app under way, or waiting for its turn? */
+LOOP_THREAD bool isola__deploy_under_way(const struct isola__deploys *deploys, const char *app);
 /* The method `deploy`, of a client. */
 LOOP_THREAD void isola__deploy(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params);

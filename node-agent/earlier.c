@@ -13,19 +13,12 @@
 
 /* --- which --- */
 
-static int no_app(struct isola__agent *agent, const char *app, struct isola_err *err)
-{
-    char hint[ISOLA_NEAREST_HINT];
-    return isola_fail(err, ISOLA_ENOENT, "no app \"%s\" is deployed%s", app,
-                      isola__releases_hint(&agent->releases, isola_slice_str(app), hint));
-}
-
 static int deploys_of(struct isola__agent *agent, const char *app, struct isola_deploys *out,
                       struct isola_err *err)
 {
     *out = (struct isola_deploys){0};
     if (isola__releases_current(&agent->releases, app) == NULL)
-        return no_app(agent, app, err);
+        return isola__gone_fail(&agent->gone, app, err);
     return isola_catalog_deploys(agent->catalog, app, out, err);
 }
 

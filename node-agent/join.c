@@ -21,12 +21,12 @@
 
 #define JOIN_LIMIT_MS 3000
 
-/* {node, nodes, down, removed, trust, releases} and, in the question, {wire, version}. */
+/* {node, nodes, down, removed, trust, deleted, releases} and, in the question, {wire, version}. */
 static void write_self(struct isola__agent *agent, bool question, struct isola_buf *out)
 {
     struct isola__record own;
     isola__record_own(agent, &own);
-    isola_mp_map(out, question ? 8 : 6);
+    isola_mp_map(out, question ? 9 : 7);
     isola_mp_cstr(out, "node");
     isola__record_write(&own, out);
     isola__record_free(&own);
@@ -39,6 +39,8 @@ static void write_self(struct isola__agent *agent, bool question, struct isola_b
     isola_removals_write(&agent->cluster.removals, out);
     isola_mp_cstr(out, "trust");
     isola_mp_bin(out, isola_buf_slice(&agent->cluster.trust_list));
+    isola_mp_cstr(out, "deleted");
+    isola__gone_write(&agent->gone, out);
     isola_mp_cstr(out, "releases");
     isola__releases_list(&agent->releases, out);
 }
@@ -92,6 +94,8 @@ static int check_member(const struct isola__peer *peer, struct isola_slice value
         isola__removed_learn(agent, entries);
     if (isola_mp_find_bin(value, "trust", &entries) && entries.len > 0)
         isola__trust_learn(agent, entries);
+    if (isola_mp_find(value, "deleted", &entries))
+        isola__gone_learn(agent, entries);
     if (isola__cluster_removed(&agent->cluster) != NULL)
         return isola_fail(err, ISOLA_EPERM, "node %s was removed from the cluster",
                           agent->opt.name);

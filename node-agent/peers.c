@@ -76,6 +76,7 @@ static const struct isola__method methods[] = {
     {"fetch", isola__fetch},
     {"rollout", isola__rollout_peer},
     {"proven", isola__rollout_proven},
+    {"deleted", isola__deleted},
     {"trust", isola__trust_peer},
     {"trusted", isola__trusted},
     {"secrets_have", isola__secrets_have},

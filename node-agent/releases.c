@@ -264,6 +264,11 @@ int isola__releases_put(struct isola__releases *releases, const struct isola_rel
     return rc;
 }
 
+void isola__releases_forget(struct isola__releases *releases, const char *app)
+{
+    current_free(isola_map_del(&releases->current, isola_slice_str(app)));
+}
+
 void isola__releases_list(struct isola__releases *releases, struct isola_buf *out)
 {
     isola_mp_array(out, releases->current.count);
@@ -438,6 +443,7 @@ void isola__releases_to_host(struct isola__releases *releases)
 {
     struct isola_err err;
     releases->untold++; /* until the last one is on its way */
+    isola__gone_to_host(&releases->agent->gone);
     if (isola_catalog_each(releases->agent->catalog, tell_each, releases, &err) != 0)
         isola_log(ISOLA_LOG_ERROR, "the actor-host could not be told its releases: %s", err.text);
     releases->untold--;
@@ -543,7 +549,8 @@ static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
 static bool newer(struct isola__releases *releases, const struct isola__offer *offer)
 {
     const struct isola__current *current = isola__releases_current(releases, offer->app);
-    return current == NULL || current->revision < offer->revision;
+    return (current == NULL || current->revision < offer->revision) &&
+           isola__gone_at(&releases->agent->gone, isola_slice_str(offer->app)) < offer->revision;
 }
 
 static void fetch(struct isola__releases *releases, struct isola__member *member, const char *app)

@@ -81,6 +81,8 @@ LOOP_THREAD bool isola__releases_made_by(uint64_t revision, const char *node);
 LOOP_THREAD ISOLA_MUST_USE int isola__releases_put(struct isola__releases *releases,
                                                    const struct isola_release *r,
                                                    struct isola_err *err);
+/* The app is deleted, in the catalog already. */
+LOOP_THREAD void isola__releases_forget(struct isola__releases *releases, const char *app);
 /* Tells the actor-host of one; `ask` (NULL: failures only go to the log) fails at once when there
  * is no host. */
 LOOP_THREAD void isola__releases_tell(struct isola__releases *releases,

@@ -25,6 +25,9 @@ static void service_unref(struct isola__service *s)
 {
     if (--s->refs > 0)
         return;
+    if (!s->services->stopping &&
+        isola__releases_current(&s->services->agent->releases, s->app) == NULL)
+        isola__packages_sweep(&s->services->agent->packages, s->app, NULL, 0);
     isola__service_def_unref(s->def);
     isola__service_def_unref(s->before);
     free((void *)s->places);
@@ -512,9 +515,10 @@ void isola__services_close(struct isola__services *services)
 
 void isola__services_begin(struct isola__services *services)
 {
-    const struct isola__agent *agent = services->agent;
+    struct isola__agent *agent = services->agent;
     struct isola_err err;
     services->begun = true;
+    isola__gone_sweep(&agent->gone);
     if (isola_catalog_each(agent->catalog, begin_each, services, &err) != 0)
         isola_log(ISOLA_LOG_ERROR, "not all services could be started: %s", err.text);
 }
@@ -527,6 +531,19 @@ void isola__services_stop(struct isola__services *services)
     while (services->first != NULL) {
         struct isola__service *s = services->first;
         services->first = s->next;
+        service_end(s);
+    }
+}
+
+void isola__services_delete(struct isola__services *services, const char *app)
+{
+    for (struct isola__service **at = &services->first; *at != NULL;) {
+        struct isola__service *s = *at;
+        if (strcmp(s->app, app) != 0) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
         service_end(s);
     }
 }

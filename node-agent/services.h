@@ -60,6 +60,8 @@ LOOP_THREAD void isola__services_secrets(struct isola__services *services, struc
 /* Removes what was unpacked of an app but for its current release, those that run, and those that
  * are held (packages.h). */
 LOOP_THREAD void isola__services_sweep(struct isola__services *services, const char *app);
+/* The app is deleted: its services end, and their files go when they have. */
+LOOP_THREAD void isola__services_delete(struct isola__services *services, const char *app);
 /* Ends all, for good; isola__agent_services_stopped is called when none is left. */
 LOOP_THREAD void isola__services_stop(struct isola__services *services);
 

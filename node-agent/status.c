@@ -67,6 +67,12 @@ void isola__gather_ask(struct isola__gather *g, struct isola__conn *conn, const 
     isola__ask(conn, &part->ask, method, params, (uint32_t)g->patience_ms);
 }
 
+struct isola__part *isola__gather_wait(struct isola__gather *g, const char *node)
+{
+    g->outstanding++;
+    return part_new(g, node);
+}
+
 void isola__gather_have(struct isola__gather *g, const char *node, struct isola_buf *value)
 {
     struct isola__part *part = part_new(g, node);

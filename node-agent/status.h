@@ -45,6 +45,8 @@ LOOP_THREAD void isola__gather_ask(struct isola__gather *g, struct isola__conn *
 /* An answer that is here already; takes `value`. */
 LOOP_THREAD void isola__gather_have(struct isola__gather *g, const char *node,
                                     struct isola_buf *value);
+/* Ours, which is on its way: end it with its ask's callback, a REPLY or a FAIL. */
+LOOP_THREAD struct isola__part *isola__gather_wait(struct isola__gather *g, const char *node);
 /* Asks every other node the mesh knows. */
 LOOP_THREAD void isola__gather_members(struct isola__gather *g, const char *method,
                                        struct isola_slice params);

@@ -45,6 +45,9 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "  REFERENCES release (id) ON DELETE CASCADE, tree BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE secret (app TEXT NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL,"
     "  set_ms INTEGER NOT NULL, who TEXT NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (app, name))",
+    "CREATE TABLE gone (app TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL,"
+    "  deleted_ms INTEGER NOT NULL, who TEXT NOT NULL, state INTEGER NOT NULL,"
+    "  todo INTEGER NOT NULL, signature BLOB) WITHOUT ROWID",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
@@ -61,6 +64,7 @@ enum statement {
     ADD_FILES,
     FILES_LACKING,
     REVISION,
+    GONE_AT,
     FORGET,
     IS_CURRENT,
     PREPARE,
@@ -95,7 +99,10 @@ static const char *const sql[STATEMENTS] = {
     [FILES_LACKING] = "SELECT id, content FROM release"
                       " WHERE id NOT IN (SELECT release FROM files) LIMIT 1",
     [REVISION] = "SELECT max(coalesce((SELECT max(revision) FROM current), 0),"
-                 " coalesce((SELECT max(revision) FROM secret), 0))",
+                 " coalesce((SELECT max(revision) FROM secret), 0),"
+                 " coalesce((SELECT max(revision) FROM gone), 0))",
+    [GONE_AT] = "SELECT revision FROM gone WHERE app = ?1",
+
     [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
     [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
     [PREPARE] = "INSERT OR REPLACE INTO prepared (release, type, key, digest, code)"
@@ -111,7 +118,8 @@ static const char *const sql[STATEMENTS] = {
              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [LEARN] = "INSERT OR IGNORE INTO deploy"
               " (app, revision, release, deployed_ms, who, message, restores)"
-              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+              " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+              " WHERE ?2 > coalesce((SELECT revision FROM gone WHERE app = ?1), 0)",
     [UNNOTE] = "DELETE FROM deploy WHERE app = ?1 AND revision = ?2",
     [DROP] = "DELETE FROM release WHERE app = ?1"
              " AND id NOT IN (SELECT release FROM deploy WHERE app = ?1)"
@@ -218,6 +226,27 @@ int isola_catalog_files(struct isola_catalog *c, void (*each)(struct isola_slice
 }
 
 /* --- put --- */
+
+/* The app was deleted after it: nothing of it is to stay. */
+static int refuse_gone(struct isola_catalog *c, const struct isola_release *r,
+                       struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[GONE_AT];
+    int code = 0;
+    isola__bind_text(stmt, 1, isola_slice_str(r->app));
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW && (uint64_t)sqlite3_column_int64(stmt, 0) >= r->revision)
+        code = isola_fail(err, ISOLA_ECANCELED,
+                          "release %s of app \"%s\" at revision %llu comes too late: the app was "
+                          "deleted at revision %llu",
+                          r->id, r->app, (unsigned long long)r->revision,
+                          (unsigned long long)sqlite3_column_int64(stmt, 0));
+    else if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        code = isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    return code;
+}
 
 static int refuse_older(struct isola_catalog *c, const struct isola_release *r,
                         struct isola_err *err)
@@ -337,6 +366,8 @@ int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, st
     }
     struct isola_err late = {0};
     int code = run(c, BEGIN, err);
+    if (code == 0)
+        code = refuse_gone(c, r, err);
     if (code == 0)
         code = refuse_older(c, r, &late);
     if (code == 0 || code == ISOLA_EEXIST)

@@ -87,7 +87,8 @@ ANY_THREAD void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_
  * drops releases that are not to be kept any more (deploys.h), in one transaction. Refused with
  * ISOLA_EEXIST when the app's current revision is higher already, or the same with an id that sorts
  * behind r->id (so that nodes that deployed at once agree): then it is stored and noted all the
- * same; ISOLA_EINVAL when r->id is not that of its content. */
+ * same; with ISOLA_ECANCELED when the app was deleted (gone.h) at this revision or a higher one;
+ * ISOLA_EINVAL when r->id is not that of its content. */
 POOL_THREAD ISOLA_MUST_USE int
 isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err);
 /* The current release of `app`; ISOLA_ENOENT. The caller frees. */
@@ -132,7 +133,8 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_prepared(
     struct isola_catalog *c, const char *release,
     void (*each)(const char *type, const char *key, struct isola_slice code, void *arg), void *arg,
     struct isola_err *err);
-/* The highest revision of anything here, secrets (secrets.h) among it; 0 when there is none. */
+/* The highest revision of anything here, secrets (secrets.h) and deletions (gone.h) among it; 0
+ * when there is none. */
 POOL_THREAD uint64_t isola_catalog_revision(struct isola_catalog *c);
 
 #endif

@@ -567,6 +567,19 @@ int isola__state_settle(struct isola_state *s, struct isola_slice address, const
     return w.code;
 }
 
+int isola__state_settle_group(struct isola_state *s, unsigned group, const char **path,
+                              struct isola_err *err)
+{
+    struct waiter w = {.req = {.cb = settled, .op = ISOLA__OP_HOLD}, .err = err};
+    w.req.arg = &w;
+    *path = isola__group_path(s->group[group]);
+    sem_init(&w.done, 0, 0);
+    isola__group_request(s->group[group], &w.req);
+    await(&w);
+    sem_destroy(&w.done);
+    return w.code;
+}
+
 struct hold {
     pthread_mutex_t lock;
     pthread_cond_t changed;

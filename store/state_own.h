@@ -33,6 +33,10 @@ POOL_THREAD ISOLA_MUST_USE int isola__state_settle(struct isola_state *s,
                                                    struct isola_slice address, const char **path,
                                                    struct isola_err *err);
 
+/* The same of a whole group: all that was requested of it before and has reached it. */
+POOL_THREAD ISOLA_MUST_USE int isola__state_settle_group(struct isola_state *s, unsigned group,
+                                                         const char **path, struct isola_err *err);
+
 /* one_file.c: what `root` has from the time of one file, if anything, goes to the groups. */
 POOL_THREAD ISOLA_MUST_USE int
 isola__state_leave_one_file(struct isola_state *s, struct isola__db *root, struct isola_err *err);

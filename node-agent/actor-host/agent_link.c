@@ -160,8 +160,7 @@ static void checked(void *arg, int code, const char *why)
     outbox_put(c->app, &c->parcel);
 }
 
-static void on_release(struct app *app, const struct isola_msg *m, struct isola_slice params,
-                       bool check)
+static void take_release(struct app *app, uint64_t id, struct isola_slice params, bool check)
 {
     struct isola_release *release = NULL;
     struct isola_manifest *manifest = NULL;
@@ -171,7 +170,12 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         r = isola_manifest_parse(release->manifest, "isola.json", &manifest, &err);
     if (r != 0) {
         isola_release_free(release);
-        agent_link_fail(app, m->id, r, err.text);
+        agent_link_fail(app, id, r, err.text);
+        return;
+    }
+    if (!check && wipe_holds(app, id, isola_slice_str(release->app), params)) {
+        isola_manifest_free(manifest);
+        isola_release_free(release);
         return;
     }
     struct isola_buf env = {0};
@@ -182,7 +186,7 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
         struct check_parcel *c = isola_zalloc(sizeof(*c));
         c->parcel.run = run_checked;
         c->app = app;
-        c->id = m->id;
+        c->id = id;
         isola_host_check(app->host, &def, CHECK_TIMEOUT_MS, checked, c);
     } else {
         static const uint8_t nil[] = {0xc0};
@@ -193,12 +197,17 @@ static void on_release(struct app *app, const struct isola_msg *m, struct isola_
             isola_host_moved(app->host); /* as their addresses have */
             subs_out_settle(app);
         }
-        agent_link_reply(app, m->id, isola_slice(nil, 1));
+        agent_link_reply(app, id, isola_slice(nil, 1));
     }
     free((void *)(uintptr_t)def.types);
     isola_buf_free(&env);
     isola_manifest_free(manifest);
     isola_release_free(release);
+}
+
+void agent_link_release(struct app *app, uint64_t asked, struct isola_slice params)
+{
+    take_release(app, asked, params, false);
 }
 
 /* --- ps --- */
@@ -383,9 +392,11 @@ static void on_method(struct app *app, const struct isola_msg *m)
     else if (isola_slice_is(m->event, "credentials"))
         on_credentials(app, m, params);
     else if (isola_slice_is(m->event, "release"))
-        on_release(app, m, params, false);
+        take_release(app, m->id, params, false);
     else if (isola_slice_is(m->event, "check"))
-        on_release(app, m, params, true);
+        take_release(app, m->id, params, true);
+    else if (isola_slice_is(m->event, "delete"))
+        wipe_asked(app, m->id, params);
     else if (isola_slice_is(m->event, "ps"))
         on_ps(app, m, params);
     else if (isola_slice_is(m->event, "tally"))

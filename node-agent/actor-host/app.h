@@ -310,6 +310,8 @@ void agent_link_drained(void *arg);
 /* Answers an ask of the agent's. */
 void agent_link_reply(struct app *app, uint64_t id, struct isola_slice value);
 void agent_link_fail(struct app *app, uint64_t id, int code, const char *why);
+/* A release that was held back is taken. */
+void agent_link_release(struct app *app, uint64_t asked, struct isola_slice params);
 
 /* --- letters.c: dead letters, for who asks --- */
 
@@ -351,6 +353,7 @@ void backup_asked(struct app *app, uint64_t asked, struct isola_slice params);
 void backup_progress_asked(struct app *app, uint64_t asked);
 /* Are they to end? */
 ANY_THREAD bool store_stops(void);
+ANY_THREAD const atomic_bool *store_stop(void);
 /* Before the store is closed: what goes on is ended, and nothing begins any more. */
 void store_end(void);
 
@@ -371,6 +374,16 @@ void past_asked(struct conn *conn, const struct isola_msg *m);
 ANY_THREAD bool past_holds(struct app *app, struct isola_slice address);
 /* The same; if so this read is done when it has been. */
 ANY_THREAD bool past_hold(struct app *app, struct isola_state_io *io);
+
+/* --- wipe.c: apps that are deleted --- */
+
+void wipe_asked(struct app *app, uint64_t asked, struct isola_slice params);
+/* An activation has ended that was to for this one. False: there is no such one. */
+bool wipe_answered(struct app *app, uint64_t id);
+/* What an earlier app of that name kept is being removed: its release is taken when that has ended.
+ * False: it is not. */
+bool wipe_holds(struct app *app, uint64_t asked, struct isola_slice name,
+                struct isola_slice params);
 
 /* --- inspect.c: profiles and heap snapshots --- */
 

@@ -778,7 +778,7 @@ void claims_answered(struct app *app, struct isola_mail *mail)
             pull_answered(&r->pull, mail);
         else if (r != NULL && r->waiting > 0)
             claim_answered(r, mail);
-    } else if (!claims_given(app, mail->origin.id)) {
+    } else if (!claims_given(app, mail->origin.id) && !wipe_answered(app, mail->origin.id)) {
         past_answered(app, mail);
     }
     isola_mail_free(mail);

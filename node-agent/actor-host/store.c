@@ -207,6 +207,11 @@ bool store_stops(void)
     return atomic_load(&stop);
 }
 
+const atomic_bool *store_stop(void)
+{
+    return &stop;
+}
+
 void store_end(void)
 {
     atomic_store(&stop, true);

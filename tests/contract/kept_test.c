@@ -5,6 +5,7 @@
  * before.
  */
 #include "state_harness.h"
+#include "store/wipe.h"
 
 static struct isola_kept row(int part, const char *peer, uint64_t seq, const char *value)
 {
@@ -338,6 +339,60 @@ static void reads_all_in_pieces(void **state)
     isola_state_close(s);
 }
 
+static void add_address(void *arg, struct isola_slice address)
+{
+    isola_buf_append(arg, address.data, address.len);
+    isola_buf_puts(arg, " ");
+}
+
+/* Of an app all, of others nothing; but the number of the last message that was sent. */
+static void an_app_is_wiped(void **state)
+{
+    (void)state;
+    char address[40];
+    struct isola_state *s = open_state();
+    struct isola_buf seen = {0};
+    struct isola_err err;
+    uint64_t n = 0;
+    static const char *const others[] = {"shop2/A/1", "sho/A/1", "shop-x/A/1", "a/B/1"};
+    struct isola_kept rows[] = {
+        row(ISOLA_KEPT_SENT, "", 0, "12345678"), row(ISOLA_KEPT_OUTBOX, "a/B/1", 7, "message"),
+        row(ISOLA_KEPT_ITEM, "k", 0, "item"), row(ISOLA_KEPT_TIMER, "t", 5, "timer"),
+        row(ISOLA_KEPT_PAGE, "", 1, "page")};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(write_at(s, others[i], "v", false, rows, 5), 0);
+    for (int i = 0; i < 1203; i++) { /* more than go at once */
+        snprintf(address, sizeof(address), "shop/A/%d", i);
+        assert_int_equal(write_at(s, address, i % 2 == 0 ? "v" : NULL, false, &rows[i == 0 ? 0 : 1],
+                                  i == 0 ? 5 : 4),
+                         0);
+    }
+    struct isola_slice shop = isola_slice_str("shop/");
+    assert_int_equal(isola_state_wipe(s, shop, NULL, add_address, &seen, &n, &err), 0);
+    assert_int_equal(n, 1203);
+    assert_non_null(strstr(isola_buf_cstr(&seen), "shop/A/1202 "));
+    assert_null(strstr(isola_buf_cstr(&seen), "shop2"));
+    for (int opened = 0; opened < 2; opened++) { /* in memory, and in the tables */
+        assert_string_equal(there(s, "shop/A/0"), ": 1  0 12345678,");
+        assert_string_equal(there(s, "shop/A/1"), "none");
+        assert_string_equal(there(s, "shop/A/1202"), "none");
+        for (size_t i = 0; i < 4; i++)
+            assert_string_equal(there(s, others[i]),
+                                "v: 1  0 12345678, 2 a/B/1 7 message, 5 t 5 timer,");
+        assert_int_equal(isola_state_wipe(s, shop, NULL, add_address, &seen, &n, &err), 0);
+        assert_int_equal(n, 0); /* what is left of one is nothing */
+        isola_state_close(s);
+        s = open_state();
+    }
+    atomic_bool stop = true;
+    assert_int_equal(write_at(s, "shop/A/1", "v", false, NULL, 0), 0);
+    assert_int_equal(isola_state_wipe(s, shop, &stop, add_address, &seen, &n, &err),
+                     ISOLA_ECANCELED);
+    assert_string_equal(there(s, "shop/A/1"), "v:");
+    isola_state_close(s);
+    isola_buf_free(&seen);
+}
+
 /* All of a part goes, and what is put after it stays. */
 static void a_whole_part_is_replaced(void **state)
 {
@@ -624,6 +679,7 @@ int main(int argc, char **argv)
         TEST(a_lone_row_is_read_by_who_asks),
         TEST(a_page_without_bytes_is_removed),
         TEST(a_whole_part_is_replaced),
+        TEST(an_app_is_wiped),
         TEST(tells_whose_outbox_is_not_empty),
         TEST(forgets_what_is_old),
         TEST(a_file_of_the_schema_before_is_taken),

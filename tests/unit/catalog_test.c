@@ -15,6 +15,8 @@
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "store/deploys.h"
+#include "store/gone.h"
+#include "store/secrets.h"
 #include "store/tree.h"
 #include "tests/tempdir.h"
 
@@ -481,7 +483,8 @@ static void takes_over_schema_1(void **state)
     struct isola_catalog *c = opened();
     assert_int_equal(put(c, &good, &err), 0);
     isola_catalog_close(c);
-    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; DROP TABLE secret; PRAGMA "
+    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; DROP TABLE secret; DROP TABLE "
+        "gone; PRAGMA "
         "user_version = 1");
     c = opened();
     is_current(c, &good);
@@ -673,7 +676,7 @@ static void refuses_a_newer_schema(void **state)
     sql("PRAGMA user_version = 7");
     assert_int_equal(isola_catalog_open(path, &c, &err), ISOLA_ESCHEMA);
     assert_non_null(
-        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 5): "));
+        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 6): "));
     assert_null(c);
 }
 
@@ -715,6 +718,87 @@ static void has_files(void **state)
     isola_buf_free(&b);
 }
 
+/* --- deletions and secrets --- */
+
+static void add_gone(const struct isola_gone *g, void *arg)
+{
+    isola_buf_printf(arg, "%s %llu %s%s%s,", g->app, (unsigned long long)g->revision, g->by,
+                     g->state ? " state" : "", g->todo ? " todo" : "");
+}
+
+static void add_secret(const struct isola_secret *s, void *arg)
+{
+    isola_buf_printf(arg, "%s/%s %llu %.*s,", s->app, s->name, (unsigned long long)s->revision,
+                     ISOLA_FMT(s->sealed));
+}
+
+static void assert_there(struct isola_catalog *c, const char *gone, const char *secrets)
+{
+    struct isola_buf a = {0}, b = {0};
+    struct isola_err err;
+    assert_int_equal(isola_catalog_gone(c, add_gone, &a, &err), 0);
+    assert_string_equal(isola_buf_cstr(&a), gone);
+    assert_int_equal(isola_catalog_secrets(c, add_secret, &b, &err), 0);
+    assert_string_equal(isola_buf_cstr(&b), secrets);
+    isola_buf_free(&a);
+    isola_buf_free(&b);
+}
+
+static void deletes_an_app(void **state)
+{
+    (void)state;
+    struct isola_catalog *c = opened();
+    struct isola_err err;
+    struct isola_deploys deploys, before;
+    struct isola_release *r = NULL;
+    struct isola_buf sealed = {0};
+    uint64_t revision = 0;
+    const struct isola_secret secrets[] = {
+        {.app = "shop", .name = "A", .revision = 3, .sealed = isola_slice_str("a")},
+        {.app = "shop", .name = "B", .revision = 9, .sealed = isola_slice_str("b")},
+        {.app = "other", .name = "A", .revision = 3, .sealed = isola_slice_str("c")},
+        {.app = "other", .name = "B", .revision = 4}};
+    assert_int_equal(put(c, &good, &err), 0);
+    assert_int_equal(isola_catalog_put_secrets(c, secrets, 4, &err), 0);
+    assert_int_equal(isola_catalog_secret(c, "shop", "B", &sealed, &revision, &err), 0);
+    assert_int_equal(revision, 9);
+    assert_int_equal(isola_catalog_secret(c, "other", "B", &sealed, &revision, &err), ISOLA_ENOENT);
+    assert_int_equal(isola_catalog_revision(c), 9);
+    assert_int_equal(isola_catalog_deploys(c, "shop", &before, &err), 0);
+    struct isola_gone gone = {.app = "shop", .revision = 3, .by = "ada", .state = true};
+    assert_int_equal(isola_catalog_delete(c, &gone, &err), ISOLA_EEXIST); /* as the current one */
+    is_current(c, &good);
+    gone.revision = 7;
+    assert_int_equal(isola_catalog_delete(c, &gone, &err), 0);
+    assert_int_equal(isola_catalog_delete(c, &gone, &err), ISOLA_EEXIST);
+    assert_there(c, "shop 7 ada state todo,", "other/A 3 c,other/B 4 ,shop/B 9 b,");
+    assert_int_equal(isola_catalog_current(c, "shop", &r, &err), ISOLA_ENOENT);
+    assert_int_equal(isola_catalog_release(c, "shop", before.list[0].release, &r, &err),
+                     ISOLA_ENOENT);
+    assert_int_equal(isola_catalog_learn(c, "shop", &before, &err),
+                     0); /* of a node that was away */
+    assert_int_equal(isola_catalog_deploys(c, "shop", &deploys, &err), 0);
+    assert_int_equal(deploys.count, 0);
+    assert_int_equal(put(c, &good, &err), ISOLA_ECANCELED);
+    assert_non_null(strstr(err.text, "the app was deleted at revision 7"));
+    gone.revision = 8; /* what is to do stays to be done */
+    gone.state = false;
+    assert_int_equal(isola_catalog_delete(c, &gone, &err), 0);
+    assert_there(c, "shop 8 ada todo,", "other/A 3 c,other/B 4 ,shop/B 9 b,");
+    assert_int_equal(isola_catalog_wiped(c, "shop", &err), 0);
+    isola_catalog_close(c);
+    c = opened();
+    struct wire again = good;
+    again.revision = 10;
+    assert_int_equal(put(c, &again, &err), 0);
+    is_current(c, &again);
+    assert_there(c, "shop 8 ada,", "other/A 3 c,other/B 4 ,shop/B 9 b,");
+    isola_catalog_close(c);
+    isola_deploys_free(&before);
+    isola_deploys_free(&deploys);
+    isola_buf_free(&sealed);
+}
+
 static void add_file_list(struct isola_slice files, void *arg)
 {
     isola_buf_append(arg, files.data, files.len);
@@ -749,7 +833,7 @@ static void lists_files_without_reading_releases(void **state)
     assert_int_equal(isola_catalog_put(c, r, &err), 0);
     assert_files(c, "the tree|");
     isola_catalog_close(c);
-    sql("DROP TABLE files; DROP TABLE secret; PRAGMA user_version = 3");
+    sql("DROP TABLE files; DROP TABLE secret; DROP TABLE gone; PRAGMA user_version = 3");
     c = opened();
     assert_files(c, "the tree|");
     isola_catalog_close(c);
@@ -778,6 +862,7 @@ int main(void)
         CATALOG(learns_deploys_of_others),
         cmocka_unit_test(finds_by_the_beginning_of_an_id),
         CATALOG(lists_files_without_reading_releases),
+        CATALOG(deletes_an_app),
         CATALOG(takes_over_schema_1),
         CATALOG(refuses_a_newer_schema),
     };
