@@ -207,11 +207,11 @@ int isola__secrets_check(const struct isola__secrets *secrets, const struct isol
     }
     int rc = 0;
     if (n == 1)
-        rc = isola_fail(err, ISOLA_ENOENT,
+        rc = isola_fail(err, ISOLA_EINVAL,
                         "%s needs a secret that is not set: %s; `ctl secret set %s %s` sets it",
                         m->name, isola_buf_cstr(&missing), m->name, first);
     else if (n > 1)
-        rc = isola_fail(err, ISOLA_ENOENT,
+        rc = isola_fail(err, ISOLA_EINVAL,
                         "%s needs secrets that are not set: %s; `ctl secret set %s %s` sets one, "
                         "`ctl secret import %s FILE` several",
                         m->name, isola_buf_cstr(&missing), m->name, first, m->name);

@@ -34,7 +34,8 @@ LOOP_THREAD ISOLA_MUST_USE int isola__secrets_open(struct isola__secrets *secret
                                                    struct isola_err *err);
 LOOP_THREAD void isola__secrets_free(struct isola__secrets *secrets);
 
-/* Has every service of this manifest all it names? ISOLA_ENOENT, with what to do. */
+/* Has every service of this manifest all it names? ISOLA_EINVAL, with what to do: no ISOLA_ENOENT,
+ * which has ctl send files. */
 LOOP_THREAD ISOLA_MUST_USE int isola__secrets_check(const struct isola__secrets *secrets,
                                                     const struct isola_manifest *m,
                                                     struct isola_err *err);

@@ -63,7 +63,7 @@ test('a deploy that needs one which is not set says what to do', async () => {
   const { status, out } = await deploy(east);
   assert.equal(status, 1);
   const { error } = JSON.parse(out);
-  assert.equal(error.code, 'ENOENT');
+  assert.equal(error.code, 'EINVAL');
   assert.equal(error.message, 'shop needs a secret that is not set: DATABASE_URL (of Api); `ctl secret set shop DATABASE_URL` sets it');
   const several = JSON.parse((await deploy(east, { secrets: ['DATABASE_URL', 'TOKEN'] })).out).error.message;
   assert.match(several, /DATABASE_URL \(of Api\), TOKEN \(of Api\); .* `ctl secret import shop FILE` several$/);
