@@ -219,7 +219,7 @@ void isola__gone_sweep(struct isola__gone_apps *gone)
     {
         const struct isola__gone *g = e->value;
         if (isola__releases_current(&gone->agent->releases, g->gone.app) == NULL)
-            isola__packages_sweep(&gone->agent->packages, g->gone.app, NULL, 0);
+            isola__services_sweep(&gone->agent->services, g->gone.app);
     }
 }
 
@@ -259,6 +259,7 @@ static int apply(struct isola__agent *agent, const struct isola_gone *g, struct 
         return rc;
     index_add(&agent->gone, &entry);
     isola__releases_forget(&agent->releases, g->app);
+    isola__rollout_gone(&agent->rollouts, g->app);
     isola__secrets_forget(&agent->secrets, g->app, g->revision);
     isola__services_delete(&agent->services, g->app);
     isola__packages_collect(&agent->packages);

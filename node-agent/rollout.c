@@ -357,6 +357,11 @@ void isola__rollout_watch(struct isola__rollouts *rollouts, const char *app)
     look(t, isola_clock_ms());
 }
 
+void isola__rollout_gone(struct isola__rollouts *rollouts, const char *app)
+{
+    trial_free(isola_map_del(&rollouts->trials, isola_slice_str(app)));
+}
+
 bool isola__rollout_unproven(struct isola__rollouts *rollouts, const char *app)
 {
     const struct isola__trial *t = find(rollouts, app);

@@ -54,6 +54,8 @@ LOOP_THREAD void isola__rollout_put(struct isola__rollouts *rollouts, const stru
 /* `r` is current as the agent starts. */
 LOOP_THREAD void isola__rollout_found(struct isola__rollouts *rollouts,
                                       const struct isola_release *r);
+/* The app is deleted. */
+LOOP_THREAD void isola__rollout_gone(struct isola__rollouts *rollouts, const char *app);
 /* The app's current release was committed by this agent: it watches. */
 LOOP_THREAD void isola__rollout_watch(struct isola__rollouts *rollouts, const char *app);
 /* Was the release before the app's current one still watched when it was replaced? */

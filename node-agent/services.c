@@ -25,9 +25,8 @@ static void service_unref(struct isola__service *s)
 {
     if (--s->refs > 0)
         return;
-    if (!s->services->stopping &&
-        isola__releases_current(&s->services->agent->releases, s->app) == NULL)
-        isola__packages_sweep(&s->services->agent->packages, s->app, NULL, 0);
+    if (isola__releases_current(&s->services->agent->releases, s->app) == NULL)
+        isola__services_sweep(s->services, s->app);
     isola__service_def_unref(s->def);
     isola__service_def_unref(s->before);
     free((void *)s->places);
