@@ -80,7 +80,7 @@ describe('a module', () => {
     const then = await world();
     const { status, out, err } = await ctl(east, 'deploy', dir);
     assert.deepEqual([status, out], [1, '']);
-    assert.match(err, /^ctl: EMODULE: actor type Counter \(counter\.js\): Error: no database\n {6}at shop\/counter\.js:1:7\n$/);
+    assert.match(err, /^ctl: EMODULE: actor type Counter \(counter\.js\): Error: no database\n {6}at shop\/counter\.js:1:7\n {2}> {5}1 │ throw new Error\('no database'\);\n {10}│ {7}\^\n$/);
     assert.deepEqual(await world(), then);
   });
 });
