@@ -365,12 +365,15 @@ static void unchanged(struct isola__deploy *d)
     succeed(d, true);
 }
 
-static int check_secrets(const struct isola__deploy *d, struct isola_err *err)
+/* What its services need and may not be had. */
+static int check_services(const struct isola__deploy *d, struct isola_err *err)
 {
     struct isola_manifest *m = NULL;
     int rc = isola_manifest_parse(d->release->manifest, d->release->app, &m, err);
     if (rc == 0)
         rc = isola__secrets_check(&d->agent->secrets, m, err);
+    if (rc == 0)
+        rc = isola__releases_check_ports(&d->agent->releases, m, err);
     isola_manifest_free(m);
     return rc;
 }
@@ -484,7 +487,7 @@ static void begin(struct isola__deploy *d, struct isola__conn *from)
     if (current != NULL && strcmp(current->id, d->release->id) == 0 && d->release->link == NULL &&
         stands(agent, d->release->app)) {
         unchanged(d);
-    } else if (check_link(d, &err) != 0 || check_secrets(d, &err) != 0) {
+    } else if (check_link(d, &err) != 0 || check_services(d, &err) != 0) {
         refuse(d, err.code, err.text);
     } else if (d->release->files.len > 0) {
         d->files.cb = files_checked;

@@ -231,6 +231,41 @@ void isola__find(struct isola__conn *from, const struct isola_msg *m, struct iso
         isola__reply(from, m->id, isola_slice(NULL, 0));
 }
 
+/* The service that listens on this port, or NULL. */
+static const struct isola_actor_type *listens(const struct isola_manifest *m, uint32_t port)
+{
+    for (size_t i = 0; m != NULL && i < m->ntypes; i++)
+        if (m->types[i].service != NULL && m->types[i].service->port == port)
+            return &m->types[i];
+    return NULL;
+}
+
+int isola__releases_check_ports(struct isola__releases *releases, const struct isola_manifest *m,
+                                struct isola_err *err)
+{
+    for (size_t i = 0; i < m->ntypes; i++) {
+        uint32_t port = m->types[i].service != NULL ? m->types[i].service->port : 0;
+        if (port == 0)
+            continue;
+        ISOLA_MAP_EACH(&releases->current, e)
+        {
+            const struct isola__current *other = e->value;
+            const struct isola_actor_type *type =
+                !isola_slice_is(isola_slice(e->key, e->len), m->name)
+                    ? listens(other->manifest, port)
+                    : NULL;
+            if (type != NULL)
+                return isola_fail(err, ISOLA_EEXIST,
+                                  "%s/%s would listen on port %u, which %s/%s has: each would get "
+                                  "a part of the other's requests. Give it another one (\"port\" "
+                                  "in isola.json, or PORT=… before the command of \"start\")",
+                                  m->name, m->types[i].name, port, other->manifest->name,
+                                  type->name);
+        }
+    }
+    return 0;
+}
+
 static uint64_t mark_of(const char *node)
 {
     return isola_hash(node, strlen(node), 0) & ((1u << REVISION_SHIFT) - 1);

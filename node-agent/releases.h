@@ -71,6 +71,11 @@ LOOP_THREAD const char *isola__releases_hint(struct isola__releases *releases,
 LOOP_THREAD ISOLA_MUST_USE int isola__releases_find(struct isola__releases *releases,
                                                     struct isola_slice app, struct isola_slice type,
                                                     struct isola_err *err);
+/* Whether each port that a service of this manifest asks for is free of other apps', whose requests
+ * it would get a part of: ISOLA_EEXIST with a sentence. */
+LOOP_THREAD ISOLA_MUST_USE int isola__releases_check_ports(struct isola__releases *releases,
+                                                           const struct isola_manifest *m,
+                                                           struct isola_err *err);
 /* A revision above all that are known here, and unlike one that another node may choose at the same
  * time. */
 LOOP_THREAD uint64_t isola__releases_next_revision(struct isola__releases *releases);

@@ -58,16 +58,34 @@ static int directory_name(const char *dir, struct isola_err *err, char **out)
         dir);
 }
 
+static int fail_start(const char *dir, const json_t *start, struct isola_err *err)
+{
+    char *quoted = isola__manifest_quote(start);
+    int code = isola_fail(
+        err, ISOLA_ENOENT,
+        "what is to run in %s is not known: \"start\" of its package.json is %s, "
+        "and without a manifest it can only be `node FILE` or `tsx FILE`, of a file that is "
+        "there; write an isola.json such as {\"name\": \"my-app\", \"actors\": "
+        "{\"Server\": {\"module\": \"./server.js\", \"kind\": \"service\", "
+        "\"port\": 3000}}}",
+        dir, quoted);
+    free(quoted);
+    return code;
+}
+
 int isola__manifest_default(const char *dir, struct isola__manifest_reader *r,
                             const json_t *package, struct isola_buf *text)
 {
     char *name = NULL, *dump = NULL;
     json_t *app = json_object(), *actors = json_object();
     const json_t *package_name = json_object_get(package, "name");
+    const json_t *start = json_object_get(json_object_get(package, "scripts"), "start");
     int rc = isola__manifest_find(dir, actors, r->err);
     if (rc == 0)
         rc = isola__manifest_program(dir, package, actors, r->err);
-    if (rc == 0 && json_object_size(actors) == 0)
+    if (rc == 0 && json_object_size(actors) == 0 && json_is_string(start))
+        rc = fail_start(dir, start, r->err);
+    else if (rc == 0 && json_object_size(actors) == 0)
         rc = isola_fail(r->err, ISOLA_ENOENT,
                         "there is nothing to run in %s: it has no isola.json, no package.json with "
                         "an \"isola\" key, no file called NAME.actor.js (or .mjs, .cjs, .ts, "

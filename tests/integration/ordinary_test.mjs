@@ -36,3 +36,22 @@ test('"start" of package.json is a service, beside an actor by its name; another
   assert.equal(await east.client.actor('acme-ordinary-app/Hits', 'a').ask('hit'), 2);
   assert.match(await ctlOk(east, 'ps', 'acme-ordinary-app'), new RegExp(`^acme-ordinary-app/Server/0 .* ${port} `, 'm'));
 });
+
+test('another app does not get the port of one that is there', async () => {
+  const port = await freePort();
+  const project = (name, type) => cluster.app(name, { 'isola.json': { name, actors: { [type]: { module: './s.js', kind: 'service', port } } }, 's.js': server(name) });
+  await ctlOk(east, 'deploy', project('first', 'Web'));
+  await ctlOk(east, 'deploy', project('first', 'Api')); // its own it may move
+  const { status, out, err } = await ctl(east, 'deploy', project('second', 'Server'));
+  assert.deepEqual([status, out], [1, '']);
+  assert.equal(err, `ctl: EEXIST: second/Server would listen on port ${port}, which first/Api has: each would get a part of the other's requests. Give it another one ("port" in isola.json, or PORT=… before the command of "start")\n`);
+  assert.deepEqual((await east.client.call('releases')).apps.map(({ app }) => app).sort(), ['acme-ordinary-app', 'first']);
+});
+
+test('what only a shell understands is left to a manifest', async () => {
+  for (const start of ['npm run build && node dist/x.js', 'next start', 'node gone.js']) {
+    const dir = cluster.app('shell', { 'package.json': { name: 'shell', scripts: { start } }, 'server.js': '' });
+    const { status, err } = await ctl(east, 'deploy', dir);
+    assert.deepEqual([status, err], [1, `ctl: what is to run in ${dir} is not known: "start" of its package.json is "${start}", and without a manifest it can only be \`node FILE\` or \`tsx FILE\`, of a file that is there; write an isola.json such as {"name": "my-app", "actors": {"Server": {"module": "./server.js", "kind": "service", "port": 3000}}}\n`]);
+  }
+});
