@@ -25,6 +25,7 @@ struct isola__cgroups {
     char *dir;        /* in which the groups of services are made; NULL: there are none */
     bool memory, cpu; /* what can be bounded in it */
     char why[300];    /* not; for people */
+    bool told;        /* why not, in the log */
     uint64_t made;
     char **left; /* that could not be removed yet */
     size_t nleft;

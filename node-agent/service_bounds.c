@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "node-agent/agent.h"
 #include "store/manifest.h"
 
@@ -33,7 +34,14 @@ int isola__bounds_make(struct isola__bounds *b, struct isola__agent *agent,
                        struct isola_err *err)
 {
     struct isola__cgroups *c = &agent->services.cgroups;
+    bool bounded = service->memory != 0 || service->millicpus != 0;
     *b = (struct isola__bounds){.agent = agent, .service = service};
+    if (c->dir == NULL && bounded && !c->told)
+        isola_log(ISOLA_LOG_INFO,
+                  "memory of services is looked at once a second, and their cpus are rounded up: "
+                  "%s",
+                  c->why);
+    c->told = c->told || bounded;
     if (c->dir == NULL)
         return 0;
     char *name = isola_strdup(address);

@@ -7,12 +7,15 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -80,7 +83,7 @@ static int start(void **state)
 static int end(void **state)
 {
     (void)state;
-    char *gone = isola_format("rm -rf %s", top);
+    char *gone = isola_format("rm -rf --one-file-system %s", top);
     int rc = system(gone);
     free(gone);
     free(proc);
@@ -227,6 +230,57 @@ static void without_version_2(void **state)
     free(self);
 }
 
+/* What needs no controller is tried on the kernel's own, where this may mount it. */
+static void a_process_in_one_of_the_kernel(void **state)
+{
+    (void)state;
+    struct isola_err err;
+    char *mounted = isola_format("%s/kernel", top);
+    assert_int_equal(mkdir(mounted, 0755), 0);
+    if (mount("none", mounted, "cgroup2", 0, NULL) != 0) {
+        free(mounted);
+        skip(); /* no root, or no such file system */
+    }
+    struct isola__cgroups c = {.dir = isola_format("%s/isola-test-%ld", mounted, (long)getpid())};
+    int rc = mkdir(c.dir, 0755);
+    char *dir = isola_strdup(c.dir), *group = NULL;
+    int status = 0;
+    if (rc == 0)
+        group = isola__cgroup_make(&c, "shop.Api.0", 0, 0, &err);
+    pid_t child = group != NULL ? fork() : -1;
+    if (child == 0) { /* as the launcher does it, and then until it is killed */
+        write_file(group, "cgroup.procs", "0");
+        for (;;)
+            pause();
+    }
+    char *procs = isola_format("%s/cgroup.procs", group != NULL ? group : "");
+    for (char text[32] = ""; child > 0 && strtol(text, NULL, 10) != child;) {
+        FILE *f = fopen(procs, "r"); /* it is in it in a moment */
+        (void)!fgets(text, sizeof(text), f);
+        fclose(f);
+    }
+    free(procs);
+    bool oom = group != NULL && isola__cgroup_oom(group);
+    if (group != NULL)
+        isola__cgroup_kill(group);
+    if (child > 0)
+        (void)waitpid(child, &status, 0);
+    if (group != NULL)
+        isola__cgroup_remove(&c, group);
+    size_t left = c.nleft;
+    isola__cgroups_close(&c);
+    bool removed = rmdir(dir) == 0;
+    assert_int_equal(umount2(mounted, MNT_DETACH), 0);
+    free(dir);
+    free(mounted);
+    assert_int_equal(rc, 0);
+    assert_true(child > 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_false(oom); /* nobody's memory was used up */
+    assert_int_equal(left, 0);
+    assert_true(removed);
+}
+
 int main(void)
 {
 #define EACH(f) cmocka_unit_test_setup_teardown(f, start, end)
@@ -239,6 +293,7 @@ int main(void)
         EACH(not_alone),
         EACH(that_cannot_be_divided),
         EACH(without_version_2),
+        EACH(a_process_in_one_of_the_kernel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
