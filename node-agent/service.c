@@ -19,6 +19,7 @@
 #include "node-agent/service_debug.h"
 #include "node-agent/service_health.h"
 #include "node-agent/service_log.h"
+#include "node-agent/service_sockets.h"
 #include "node-agent/service_start.h"
 
 #define SETTLE_MS   1000 /* without a port: it has begun when it lives so long */
@@ -42,16 +43,16 @@ struct isola__program {
     struct isola__client *taker; /* of its messages, or NULL */
     bool serves;                 /* it has said that there will be one */
     struct isola__debug debug;
-    struct isola__health *look; /* under way, or NULL */
-    unsigned health_port;       /* where it is asked; 0: it does not listen yet */
-    int listens;                /* a duplicate of its socket that does, or -1 */
-    char *listens_at;           /* as it says it itself */
-    uint32_t unwell;            /* looks in a row that were not well */
-    char illness[100];          /* of the last */
-    unsigned handles;           /* that are not closed */
-    bool alive;                 /* its pid is its own */
-    bool too_late;              /* it was not ready in time */
-    bool ill;                   /* it was ended for its health */
+    struct isola__health *look;    /* under way, or NULL */
+    unsigned health_port;          /* where it is asked; 0: it does not listen yet */
+    struct isola__sockets sockets; /* that it listens on */
+    bool loose;                    /* they cannot be sticky, which has been said */
+    uint32_t unwell;               /* looks in a row that were not well */
+    char illness[100];             /* of the last */
+    unsigned handles;              /* that are not closed */
+    bool alive;                    /* its pid is its own */
+    bool too_late;                 /* it was not ready in time */
+    bool ill;                      /* it was ended for its health */
     struct isola__service_log log;
     struct isola__service_stream streams[2]; /* stdout, stderr */
     struct isola_buf message;                /* the beginning of one */
@@ -111,11 +112,7 @@ static void explain(struct isola__program *p)
 /* It is to end: who replaces it has been given the socket, and else nobody is to wait there. */
 static void drop_socket(struct isola__program *p)
 {
-    if (p->listens >= 0)
-        close(p->listens);
-    p->listens = -1;
-    free(p->listens_at);
-    p->listens_at = NULL;
+    isola__sockets_drop(&p->sockets);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -313,21 +310,24 @@ static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-/* Has its listening socket too, for who replaces it. Where that is not allowed, that one makes a
- * socket of its own, and what waits in the queue of this one is lost with it. */
+/* Has its listening socket too, for who replaces it. */
 static void take_socket(struct isola__program *p, const json_t *fd, const json_t *address)
 {
-    if (p->listens >= 0 || !p->alive || p->state == ISOLA_PROGRAM_STOPPING ||
-        !json_is_integer(fd) || json_integer_value(fd) < 0 || json_integer_value(fd) > INT_MAX ||
-        !json_is_string(address))
+    const struct isola_manifest_service *s = p->def->type->service;
+    if (!p->alive || p->state == ISOLA_PROGRAM_STOPPING || !json_is_integer(fd) ||
+        json_integer_value(fd) < 0 || json_integer_value(fd) > INT_MAX || !json_is_string(address))
         return;
-    int process = (int)syscall(SYS_pidfd_open, p->process.pid, 0);
-    if (process < 0)
+    int own = isola__sockets_take(&p->sockets, p->process.pid, (int)json_integer_value(fd),
+                                  json_string_value(address));
+    if (!s->sticky || p->loose)
         return;
-    p->listens = (int)syscall(SYS_pidfd_getfd, process, (int)json_integer_value(fd), 0);
-    close(process);
-    if (p->listens >= 0)
-        p->listens_at = isola_strdup(json_string_value(address));
+    uint32_t n = s->instances != 0 ? s->instances : uv_available_parallelism();
+    p->loose = own < 0 || !isola__socket_stick(own, n);
+    if (p->loose)
+        isola__service_log_say(&p->log, "warn",
+                               "clients do not stay with one instance (\"sticky\"): the system "
+                               "does not let node %s have the sockets of its services: %s",
+                               p->agent->opt.name, strerror(errno));
 }
 
 /* A line of Node.js' channel: the JSON of what was given to process.send. */
@@ -376,7 +376,7 @@ static void on_channel(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 /* Has it a socket that one of this definition goes on with? */
 static bool gives(const struct isola__program *before, const struct isola__service_def *def)
 {
-    return before != NULL && before->listens >= 0 &&
+    return before != NULL && before->sockets.n > 0 &&
            before->def->type->service->port == def->type->service->port;
 }
 
@@ -388,14 +388,17 @@ static int spawn(struct isola__program *p, const char *launcher, unsigned number
     isola__bounds_words(&p->bounds, number, words);
     char **args = isola__service_args(p->def, launcher, words);
     bool given = gives(before, p->def);
-    uv_stdio_container_t stdio[5] = {
+    uv_stdio_container_t stdio[ISOLA_SOCKETS_FROM + ISOLA_SOCKETS_MAX] = {
         {.flags = UV_IGNORE},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->out},
         {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->err},
         {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE,
          .data.stream = (uv_stream_t *)&p->channel},
-        {.flags = UV_INHERIT_FD, .data.fd = given ? before->listens : -1},
     };
+    int n = ISOLA_SOCKETS_FROM;
+    for (size_t i = 0; given && i < before->sockets.n; i++)
+        stdio[n++] =
+            (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = before->sockets.all[i].fd};
     uv_process_options_t options = {
         .file = launcher,
         .args = args,
@@ -403,7 +406,7 @@ static int spawn(struct isola__program *p, const char *launcher, unsigned number
         .cwd = p->def->dir,
         .exit_cb = on_exit_status,
         .stdio = stdio,
-        .stdio_count = given ? 5 : 4,
+        .stdio_count = n,
         .flags = UV_PROCESS_DETACHED, /* a group of its own */
     };
     int rc = uv_spawn(&agent->loop, &p->process, &options);
@@ -459,7 +462,6 @@ static struct isola__program *make(struct isola__agent *agent, struct isola__ser
     p->process.data = p->out.data = p->err.data = p->channel.data = p->timer.data = p;
     p->pulse.data = p;
     p->handles = 6;
-    p->listens = -1;
     return p;
 }
 
@@ -485,8 +487,9 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
         isola_fail(err, ISOLA_EIO, "it cannot be started: %s", strerror(errno));
         return NULL;
     }
-    char **env = isola__service_env(def, &agent->secrets, agent->opt.socket, number,
-                                    gives(before, def) ? before->listens_at : NULL, err);
+    char *names = gives(before, def) ? isola__sockets_names(&before->sockets) : NULL;
+    char **env = isola__service_env(def, &agent->secrets, agent->opt.socket, number, names, err);
+    free(names);
     if (env == NULL) {
         free(launcher);
         return NULL;

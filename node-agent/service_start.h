@@ -14,7 +14,7 @@ ANY_THREAD char **isola__service_args(const struct isola__service_def *def, cons
                                       char *const words[3]);
 /* The same of NAME=VALUE. Of the agent's own environment there is little in it: PATH, HOME, TZ,
  * LANG, and what the manifest's permissions name. `socket`: the agent's.
- * `listen`: the address of the socket that it is given as descriptor 4, or NULL. NULL: it names a
+ * `listen`: the addresses of the sockets that it is given, a line each, or NULL. NULL: it names a
  * secret that cannot be had, and `err` says which. */
 LOOP_THREAD char **isola__service_env(const struct isola__service_def *def,
                                       const struct isola__secrets *secrets, const char *socket,

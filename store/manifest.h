@@ -44,6 +44,7 @@ struct isola_manifest_service {
     char *health_path;  /* asked whether it is well, "/…"; NULL: it is not asked */
     uint64_t health_every_ms, health_timeout_ms; /* default 5 s, 2 s */
     uint32_t health_failures;                    /* in a row end it; default 3 */
+    bool sticky;                                 /* clients of one address come to one instance */
     bool sandbox;                                /* under the permission model of Node.js */
     uint64_t stop_ms;                            /* from SIGTERM to SIGKILL; default 10 s */
     uint64_t memory;                             /* bytes an instance may have; 0: any */

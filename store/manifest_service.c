@@ -13,10 +13,10 @@
 #define LIST_MAX 256
 #define TEXT_MAX 32768u
 
-static const char *const keys[] = {"module",  "isolation",   "kind",         "args",   "env",
-                                   "envFile", "nodeArgs",    "instances",    "port",   "restart",
-                                   "logRate", "stopTimeout", "startTimeout", "health", "sandbox",
-                                   "memory",  "cpus",        "secrets",      NULL};
+static const char *const keys[] = {"module",  "isolation",   "kind",         "args",    "env",
+                                   "envFile", "nodeArgs",    "instances",    "port",    "restart",
+                                   "logRate", "stopTimeout", "startTimeout", "health",  "sandbox",
+                                   "sticky",  "memory",      "cpus",         "secrets", NULL};
 static const char *const health_keys[] = {"path", "every", "timeout", "failures", NULL};
 static const char *const later_keys[] = {"labels", "replicas", NULL};
 
@@ -354,6 +354,14 @@ static int read_health(struct isola__manifest_reader *r, const json_t *object,
     return 0;
 }
 
+static int read_sticky(struct isola__manifest_reader *r, const json_t *v,
+                       struct isola_manifest_service *s)
+{
+    if (v != NULL && s->port == 0)
+        return isola__manifest_fail(r, "is about the clients of a port: give it a \"port\"");
+    return isola__manifest_bool(r, v, &s->sticky);
+}
+
 /* In thousandths of a processor. */
 static int read_cpus(struct isola__manifest_reader *r, const json_t *v, uint32_t *out)
 {
@@ -390,6 +398,7 @@ int isola__manifest_service(struct isola__manifest_reader *r, const json_t *obje
     FIELD(isola__manifest_duration(r, v, "0ms", "1h", &s->stop_ms), "stopTimeout");
     FIELD(read_health(r, v, s), "health");
     FIELD(isola__manifest_bool(r, v, &s->sandbox), "sandbox");
+    FIELD(read_sticky(r, v, s), "sticky");
     FIELD(isola__manifest_size(r, v, "64MB", "1024GB", &s->memory), "memory");
     FIELD(read_cpus(r, v, &s->millicpus), "cpus");
     return 0;

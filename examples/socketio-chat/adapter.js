@@ -3,6 +3,8 @@
 // What connects the processes of a socket.io program with one another, as adapters with Redis do: an actor, the hub of a namespace (hub.js), to which each
 // process sends what it has for the others. All of them deliver what was said when it comes from the hub, who has said it too: so everybody hears it in
 // one order, and who is back after a while gets just what is missing.
+import { setTimeout } from 'node:timers/promises';
+
 import { actor } from 'isola';
 import { ClusterAdapterWithHeartbeat, MessageType } from 'socket.io-adapter';
 
@@ -48,8 +50,17 @@ export class IsolaAdapter extends ClusterAdapterWithHeartbeat {
     this.#hub.emit('left', session);
   }
 
+  // Whoever polls is here before the process that they were connected to, which is about to end, has seen that they have gone.
+  async #find(pid, offset) {
+    for (let times = 20; ; times--) {
+      const found = await this.#hub.ask('back', pid, offset);
+      if (found !== undefined || times === 0) return found;
+      await setTimeout(100);
+    }
+  }
+
   async restoreSession(pid, offset) {
-    const found = await this.#hub.ask('back', pid, offset);
+    const found = await this.#find(pid, offset);
     if (found === undefined) return null;
     const { session, missed } = found;
     const isFor = ({ rooms, except }) => (rooms.length === 0 || rooms.some((room) => session.rooms.includes(room))) && !except.some((room) => session.rooms.includes(room));

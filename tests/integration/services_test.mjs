@@ -7,6 +7,7 @@ import net from 'node:net';
 import { after, before, test } from 'node:test';
 
 import { Cluster, cpuOf, ctl, ctlOk, ctlWhole, freePort, until, whole } from './cluster.mjs';
+import { ask, Load } from './load.mjs';
 
 const cluster = new Cluster();
 let east;
@@ -228,6 +229,58 @@ ${upgrades ? `server.on('upgrade', (request, socket) => {
   await until('it was heard of', async () => (await lines('upgrades/Api/0')).some((l) => l.text === 'it has gone'));
   await running('upgrades', 1);
   assert.equal(await upgrade(), 200);
+});
+
+/** Which of a service's instances answers who comes from `localAddress`: its number. */
+const instanceFor = async (port, localAddress) => (await ask({ port, path: '/', localAddress })).body;
+
+test('sticky: all connections from an address come to one instance, through a restart too', async () => {
+  const port = await freePort();
+  const program = `import http from 'node:http'; http.createServer((request, response) => response.end(process.env.ISOLA_INSTANCE)).listen(process.env.PORT);`;
+  await linked('sticky', { 'isola.json': manifest('sticky', { port, instances: 4, sticky: true }), 'server.mjs': program });
+  const first = await running('sticky', 4);
+  const addresses = Array.from({ length: 24 }, (_, i) => `127.0.0.${i + 2}`);
+  const whose = async () => Promise.all(addresses.map(async (address) => {
+    const all = new Set(await Promise.all(Array.from({ length: 5 }, () => instanceFor(port, address))));
+    assert.equal(all.size, 1, `${address} came to ${[...all]}`);
+    return [...all][0];
+  }));
+  const before = await whose();
+  assert.equal(new Set(before).size, 4, before.join());
+  await ctlOk(east, 'restart', 'sticky/Api');
+  await until('all are others', async () => (await rows('sticky')).every((r, i) => r.state === 'running' && r.pid !== first[i].pid));
+  for (const { pid } of first) await gone(pid);
+  assert.deepEqual(await whose(), before);
+});
+
+test('a program that listens on two addresses: no request is lost on either when it is replaced, and what is not taken over is let go of', async () => {
+  const port = await freePort();
+  const program = (hosts) => `import http from 'node:http';
+for (const host of ${JSON.stringify(hosts)}) {
+  await new Promise((done) => http.createServer((request, response) => response.end(String(process.pid))).listen({ port: process.env.PORT, host }, done));
+  await new Promise((done) => setTimeout(done, 50)); // one after the other, as programs do
+}`;
+  const deploy = (...hosts) => linked('addresses', { 'isola.json': manifest('addresses', { port }), 'server.mjs': program(hosts) });
+  await deploy('127.0.0.1', '127.0.0.2');
+  await running('addresses', 1);
+  await until('both are there', () => ask({ port, host: '127.0.0.2', path: '/' }).catch(() => false));
+  const load = new Load([{ path: '/', good: ({ status }) => assert.equal(status, 200) }], { port, hosts: ['127.0.0.1', '127.0.0.2'] });
+  try {
+    await load.more();
+    for (let i = 0; i < 3; i++) {
+      const [{ pid }] = await running('addresses', 1);
+      await ctlOk(east, 'restart', 'addresses/Api');
+      await gone(pid);
+      const [now] = await running('addresses', 1);
+      await until('it is on both', async () => (await ask({ port, host: '127.0.0.2', path: '/' })).body === String(now.pid));
+    }
+  } finally {
+    await load.stop();
+  }
+  await load.end();
+  await deploy('127.0.0.3');
+  await until('it is at the new address', () => ask({ port, host: '127.0.0.3', path: '/' }).catch(() => false));
+  for (const host of ['127.0.0.1', '127.0.0.2']) await until('nobody waits at the old ones', () => ask({ port, host, path: '/' }).then(() => false, (error) => error.code === 'ECONNREFUSED'));
 });
 
 test('a program that takes SIGTERM itself ends as it wants', async () => {

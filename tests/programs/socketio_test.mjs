@@ -3,6 +3,7 @@
 // examples/socketio-chat, as it is: a socket.io chat in two processes on one port. Those who are connected to different ones hear one another, and nobody
 // misses anything when releases replace one another.
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -27,9 +28,11 @@ class Person {
   connections = 0;
   recovered = 0;
 
+  /** From an address of their own; one in three by long polling alone, others as clients do when nobody says otherwise. */
   constructor(name, room) {
     this.room = room;
-    this.socket = io(`http://127.0.0.1:${program.port}`, { transports: ['websocket'], auth: { name }, forceNew: true, retries: 20, ackTimeout: 5000 });
+    const agent = new http.Agent({ localAddress: `127.0.0.${people.length + 2}`, keepAlive: true });
+    this.socket = io(`http://127.0.0.1:${program.port}`, { agent, ...(people.length % 3 === 2 && { transports: ['polling'] }), auth: { name }, forceNew: true, retries: 20, ackTimeout: 5000 });
     this.socket.on('said', (where, who, text) => this.heard.push(`${where} ${who}: ${text}`));
     this.socket.on('connect', () => {
       this.connections++;
@@ -80,7 +83,7 @@ test('a page and the client are there for browsers', async () => {
 
 test('through releases that replace one another everybody comes back, and has missed nothing', async (t) => {
   const all = await both('birds');
-  const load = program.load([{ path: '/', good: ({ status }) => assert.equal(status, 200) }]);
+  const load = program.load(['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'].map((localAddress) => ({ path: '/', localAddress, good: ({ status }) => assert.equal(status, 200) })));
   let talking = true, said = 0;
   const talk = all.map(async (p, i) => {
     for (let n = 0; talking; n++) {

@@ -46,7 +46,8 @@ static void reads_services(void **state)
         "    \"nodeArgs\": [\"--import=./a/../setup.js\", \"--conditions=dev\", \"--expose-gc\", "
         "\"--require=@acme/trace/register\"],"
         "    \"instances\": \"cpus\", \"stopTimeout\": \"0ms\", \"startTimeout\": \"2m\","
-        "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true, \"memory\": "
+        "    \"restart\": { \"max\": 1 }, \"logRate\": 5, \"sandbox\": true, "
+        "\"sticky\": true, \"memory\": "
         "\"256MB\", \"cpus\": 0.5,"
         "    \"secrets\": [\"DATABASE_URL\", \"_t0\"],"
         "    \"health\": { \"path\": \"/healthz?a=1\", \"every\": \"1s\", \"timeout\": \"10ms\", "
@@ -75,6 +76,7 @@ static void reads_services(void **state)
     assert_int_equal(s->instances, 0);
     assert_int_equal(s->stop_ms, 0);
     assert_int_equal(s->start_ms, 120000);
+    assert_true(s->sticky);
     assert_int_equal(s->memory, 256 << 20);
     assert_int_equal(s->millicpus, 500);
     assert_int_equal(t->life.restarts, 1);
@@ -439,12 +441,13 @@ static const struct {
      "did you mean \"isolation\"?"},
     {TYPE("\"quux\": 1"),
      "isola.json:4:4: actors.Counter.quux: unknown key, not one of " TYPE_KEYS},
-    {SERVICE("\"heap\": \"64MB\""), "isola.json:4:4: actors.Api.heap: unknown key, not one of "
-                                    "\"module\", \"isolation\", \"kind\", "
-                                    "\"args\", \"env\", \"envFile\", \"nodeArgs\", \"instances\", "
-                                    "\"port\", \"restart\", \"logRate\", "
-                                    "\"stopTimeout\", \"startTimeout\", \"health\", \"sandbox\", "
-                                    "\"memory\", \"cpus\", \"secrets\""},
+    {SERVICE("\"heap\": \"64MB\""),
+     "isola.json:4:4: actors.Api.heap: unknown key, not one of "
+     "\"module\", \"isolation\", \"kind\", "
+     "\"args\", \"env\", \"envFile\", \"nodeArgs\", \"instances\", "
+     "\"port\", \"restart\", \"logRate\", "
+     "\"stopTimeout\", \"startTimeout\", \"health\", \"sandbox\", \"sticky\", "
+     "\"memory\", \"cpus\", \"secrets\""},
     {SERVICE("\"isolation\": \"shared\""),
      "isola.json:4:17: actors.Api.isolation: a service runs in a process of its own: leave this "
      "out, or say \"process\"; not shared"},
@@ -456,6 +459,10 @@ static const struct {
                              "from 0.01 to 1024, such as 0.5 or 2, not 0"},
     {SERVICE("\"cpus\": \"1\""), "isola.json:4:12: actors.Api.cpus: must be a number of processors "
                                  "from 0.01 to 1024, such as 0.5 or 2, not \"1\""},
+    {SERVICE("\"sticky\": true"),
+     "isola.json:4:14: actors.Api.sticky: is about the clients of a port: give it a \"port\""},
+    {SERVICE("\"port\": 80, \"sticky\": \"ip\""),
+     "isola.json:4:26: actors.Api.sticky: must be true or false, not \"ip\""},
     {SERVICE("\"sandbox\": 1"),
      "isola.json:4:15: actors.Api.sandbox: must be true or false, not 1"},
     {SERVICE("\"health\": {\"path\": \"/\"}"),

@@ -17,6 +17,7 @@ const { isMainThread } = require('node:worker_threads');
 require('./package.cjs');
 
 const IDLE = 1000; // ms a connection without a request may stay when the program is to end
+const REST = 5000; // ms until what it has not taken over is let go of
 const LAST = 10; // turns of the event loop after the end of its connections
 
 const port = Number(process.env.PORT);
@@ -33,18 +34,24 @@ const tell = (more) => {
   if (own && process.connected) process.send({ isola: 'listening', ...more }, undefined, undefined, () => {}); // an agent that is gone has no need of it
 };
 
-// The socket of the process that this one replaces, if there is one: who takes it over has what waits in its queue, which would be lost with it. It is
-// of use for the same address alone; else it is closed, so that nobody waits there for ever.
-let given = own ? process.env.ISOLA_LISTEN : undefined;
-const GIVEN_FD = 4;
+// The sockets of the process that this one replaces, by their addresses, if there is one: who takes one over has what waits in its queue, which would be
+// lost with it. They are of use for the same addresses alone: others are closed, so that nobody waits there for ever.
+const GIVEN_FD = 4; // the first one's descriptor
+const given = new Map(own ? process.env.ISOLA_LISTEN?.split('\n').map((address, i) => [address, GIVEN_FD + i]) : []);
 const addressOf = ({ host, ipv6Only }) => JSON.stringify([host ?? null, ipv6Only ?? false]);
+const closeGiven = () => {
+  for (const fd of given.values()) closeSync(fd);
+  given.clear();
+};
 const taken = (options) => {
-  if (given === undefined) return options;
-  const same = given === addressOf(options);
-  given = undefined;
-  if (same) return { fd: GIVEN_FD, backlog: options.backlog };
-  closeSync(GIVEN_FD);
-  return options;
+  const address = addressOf(options), fd = given.get(address);
+  if (fd === undefined) {
+    closeGiven();
+    return options;
+  }
+  given.delete(address);
+  if (given.size > 0) setTimeout(closeGiven, REST).unref(); // a program that listens on several does so one after the other
+  return { fd, backlog: options.backlog };
 };
 
 // The agent asks for the health of this very process, not of one of those that share its port: so there is a port of this machine where the same
