@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/msg.h"
 #include "base/msgpack.h"
 #include "base/path.h"
@@ -24,7 +23,6 @@
 #include "cli/text.h"
 
 #define BACKUP_MS 3600000u
-#define LOOK_MS   250u
 
 static double number(const json_t *value, const char *key)
 {
@@ -62,49 +60,16 @@ static char *absolute(struct isola__cli *cli, const char *path)
     return whole;
 }
 
-/* --- progress, for who waits at a terminal --- */
-
-/* Of the same agent by a connection of its own: the other one waits for the end. Nothing is shown
- * when it does not say. */
-static void show_progress(struct isola__client *other, struct isola__progress *progress)
+static void show_progress(struct isola__progress *p, struct isola_slice value)
 {
     char done[ISOLA__HUMAN_SIZE], all[ISOLA__HUMAN_SIZE];
-    struct isola_msg *answer = NULL;
-    struct isola_slice value;
-    struct isola_err err;
     uint64_t bytes, of;
-    if (isola__client_call(other, "backup_progress", isola_slice(NULL, 0), LOOK_MS, &answer,
-                           &err) == 0 &&
-        answer->kind == ISOLA_MSG_REPLY && isola_mp_at(answer->args, 0, &value) &&
-        isola_mp_find_uint(value, "bytes", &bytes) && isola_mp_find_uint(value, "of", &of) &&
-        of > 0) {
-        isola__human_bytes(bytes, done);
-        isola__human_bytes(of, all);
-        isola__progress_say(progress, "copied %s of %s", done, all);
-    }
-    free(answer);
-}
-
-/* The answer to what `client` has begun. */
-static int wait_and_show(struct isola__cli *cli, struct isola__client *client, uint32_t wait_ms,
-                         struct isola_msg **answer, struct isola_err *err)
-{
-    struct isola__client *other = NULL;
-    uint64_t begun = isola_clock_ms();
-    struct isola__progress progress;
-    int rc = ISOLA_ETIMEDOUT;
-    isola__progress_begin(&progress, cli);
-    for (uint64_t until = 0; rc == ISOLA_ETIMEDOUT && until < wait_ms;) {
-        if (until > 0 && (other != NULL || isola__client_open(cli->socket, &other, err) == 0))
-            show_progress(other, &progress);
-        until = isola_clock_ms() - begun + LOOK_MS;
-        until = until < wait_ms ? until : wait_ms;
-        rc = isola__client_answer(client, (uint32_t)until, answer, err);
-    }
-    if (other != NULL)
-        isola__client_close(other);
-    isola__progress_clear(&progress);
-    return rc;
+    if (!isola_mp_find_uint(value, "bytes", &bytes) || !isola_mp_find_uint(value, "of", &of) ||
+        of == 0)
+        return;
+    isola__human_bytes(bytes, done);
+    isola__human_bytes(of, all);
+    isola__progress_say(p, "copied %s of %s", done, all);
 }
 
 /* NULL: there is none, and that has been told. */
@@ -114,16 +79,17 @@ static json_t *ask(struct isola__cli *cli, const char *path)
     struct isola__client *client;
     struct isola_msg *answer = NULL;
     struct isola_buf params = {0};
+    struct isola__progress progress;
     struct isola_err err;
+    isola__progress_begin(&progress, cli);
     isola_mp_map(&params, 1);
     isola_mp_kstr(&params, "path", path);
     int rc = isola__client_open(cli->socket, &client, &err);
     if (rc == 0) {
         rc = isola__client_begin(client, "backup", isola_buf_slice(&params), wait_ms, &err);
-        if (rc == 0 && isatty(STDERR_FILENO) && !cli->options.json)
-            rc = wait_and_show(cli, client, wait_ms, &answer, &err);
-        else if (rc == 0)
-            rc = isola__client_answer(client, wait_ms, &answer, &err);
+        if (rc == 0)
+            rc = isola__progress_wait(&progress, cli, client, wait_ms, "backup_progress",
+                                      isola_slice(NULL, 0), show_progress, &answer, &err);
         isola__client_close(client);
     }
     isola_buf_free(&params);

@@ -225,6 +225,40 @@ static bool lacks_pieces(const struct isola_msg *answer)
            isola_mp_read_error(value, &e) && e.code == ISOLA_ENOENT;
 }
 
+static void say_stage(struct isola__progress *p, struct isola_slice value)
+{
+    struct isola_slice stage;
+    uint64_t nodes, of;
+    if (!isola_mp_find_str(value, "stage", &stage) || !isola_mp_find_uint(value, "nodes", &nodes) ||
+        !isola_mp_find_uint(value, "of", &of))
+        return;
+    if (of > 0)
+        isola__progress_say(p, "%s: %" PRIu64 " of %" PRIu64 " other nodes",
+                            isola_slice_is(stage, "commit") ? "current" : "prepared", nodes, of);
+    else if (isola_slice_is(stage, "wait"))
+        isola__progress_say(p, "another deploy goes first");
+    else
+        isola__progress_say(p, "%s",
+                            isola_slice_is(stage, "files") ? "the node unpacks its files"
+                                                           : "the node loads its modules");
+}
+
+/* The agent's answer to the release. */
+static int ask_deploy(struct isola__cli *cli, struct isola__client *client, const char *app,
+                      struct isola_slice release, uint32_t ms, struct isola__progress *progress,
+                      struct isola_msg **answer, struct isola_err *err)
+{
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 1);
+    isola_mp_kstr(&params, "app", app);
+    int code = isola__client_begin(client, "deploy", release, ms, err);
+    if (code == 0)
+        code = isola__progress_wait(progress, cli, client, ms, "deploying",
+                                    isola_buf_slice(&params), say_stage, answer, err);
+    isola_buf_free(&params);
+    return code;
+}
+
 /* Deploys; what it lacks of the files the agent gets when it says so. NULL: it failed, and that has
  * been told. Frees the release. */
 static json_t *send_release(struct isola__cli *cli, const char *dir, const char *app,
@@ -239,15 +273,14 @@ static json_t *send_release(struct isola__cli *cli, const char *dir, const char 
     uint32_t ms = isola__wait_ms(cli, files->tree.n > 0 ? FILES_MS : DEPLOY_MS);
     int code = isola__client_open(cli->socket, &client, &err);
     if (code == 0)
-        code = isola__client_call(client, "deploy", isola_buf_slice(release), ms, &answer, &err);
+        code = ask_deploy(cli, client, app, isola_buf_slice(release), ms, &progress, &answer, &err);
     if (code == 0 && files->tree.n > 0 && lacks_pieces(answer)) {
         free(answer);
         answer = NULL;
         code = isola__files_send(files, client, sent, say_sent, &progress, &err);
-        isola__progress_say(&progress, "sent; the nodes take it");
         if (code == 0)
-            code =
-                isola__client_call(client, "deploy", isola_buf_slice(release), ms, &answer, &err);
+            code = ask_deploy(cli, client, app, isola_buf_slice(release), ms, &progress, &answer,
+                              &err);
     }
     isola__progress_clear(&progress);
     if (code != 0)

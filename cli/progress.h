@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "cli/cli.h"
+#include "cli/client.h"
 
 struct isola__progress {
     bool on;
@@ -20,6 +21,14 @@ LOOP_THREAD void isola__progress_begin(struct isola__progress *p, const struct i
 /* In place of what is there; cut to the terminal's width. */
 LOOP_THREAD void isola__progress_say(struct isola__progress *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The answer to what `client` has begun (isola__client_answer). Meanwhile the same agent is asked
+ * `method` by a connection of its own, and `show` called with each result. */
+LOOP_THREAD ISOLA_MUST_USE int
+isola__progress_wait(struct isola__progress *p, const struct isola__cli *cli,
+                     struct isola__client *client, uint32_t wait_ms, const char *method,
+                     struct isola_slice params,
+                     void (*show)(struct isola__progress *p, struct isola_slice value),
+                     struct isola_msg **answer, struct isola_err *err);
 /* Before anything else is written. */
 LOOP_THREAD void isola__progress_clear(struct isola__progress *p);
 

@@ -366,6 +366,7 @@ static const struct isola__method methods[] = {
     {"cache", isola__cache},
     {"missing", isola__missing},
     {"pieces", isola__pieces},
+    {"deploying", isola__deploying},
     {"rollback", isola__rollback},
     {"rollout", isola__rollout},
     {"releases", isola__releases_method},

@@ -46,6 +46,7 @@ struct isola__deploy {
     struct isola__earlier earlier;
     struct part *parts;
     size_t nparts, outstanding;
+    const char *stage; /* "files", "check", "prepare", "commit"; NULL: it waits */
     struct isola_err refused;
 };
 
@@ -226,6 +227,7 @@ static bool replaced(const struct isola__deploy *d)
 
 static void commit(struct isola__deploy *d)
 {
+    d->stage = "commit";
     struct isola__releases *releases = &d->agent->releases;
     struct isola_err err;
     if (replaced(d)) {
@@ -347,6 +349,7 @@ static void checked(struct isola__ask *ask, const struct isola_msg *answer)
     else
         isola__release_params(d->release, &params);
     begin_parts(d);
+    d->stage = "prepare";
     ask_members(d, "prepare", &params, prepare_limit(d), d->note != NULL ? offered : prepared);
     if (--d->outstanding == 0)
         prepared_all(d);
@@ -409,6 +412,7 @@ static int check_link(struct isola__deploy *d, struct isola_err *err)
 
 static void check(struct isola__deploy *d)
 {
+    d->stage = "check";
     struct isola__agent *agent = d->agent;
     struct isola_err err;
     if (agent->host.state != ISOLA_HOST_READY || agent->host.conn == NULL) {
@@ -490,6 +494,7 @@ static void begin(struct isola__deploy *d, struct isola__conn *from)
     } else if (check_link(d, &err) != 0 || check_services(d, &err) != 0) {
         refuse(d, err.code, err.text);
     } else if (d->release->files.len > 0) {
+        d->stage = "files";
         d->files.cb = files_checked;
         isola__packages_pull(&agent->packages, &d->files, d->release->files, from);
     } else {
@@ -672,6 +677,28 @@ void isola__deploy_back(struct isola__agent *agent, const char *app, const char 
     bool fit = isola_release_text_ok(isola_slice_str(message), ISOLA_RELEASE_MESSAGE_MAX);
     d->note->message = isola_strdup(fit ? message : "by itself");
     enqueue(d);
+}
+
+void isola__deploying(struct isola__conn *from, const struct isola_msg *m,
+                      struct isola_slice params)
+{
+    struct isola_slice app = {0};
+    struct isola_buf out = {0};
+    const struct isola__deploy *d = from->agent->deploys.first;
+    (void)isola_mp_find_str(params, "app", &app);
+    while (d != NULL && !isola_slice_is(app, d->note != NULL ? d->note->app : d->release->app))
+        d = d->next;
+    if (d == NULL) {
+        isola__reply(from, m->id, isola_slice(NULL, 0));
+        return;
+    }
+    bool asked =
+        d->stage != NULL && (strcmp(d->stage, "prepare") == 0 || strcmp(d->stage, "commit") == 0);
+    isola_mp_map(&out, 3);
+    isola_mp_kstr(&out, "stage", d->stage != NULL ? d->stage : "wait");
+    isola_mp_kuint(&out, "nodes", asked ? d->nparts - d->outstanding : 0);
+    isola_mp_kuint(&out, "of", asked ? d->nparts : 0);
+    isola__reply_buf(from, m->id, &out);
 }
 
 /* --- the other side --- */

@@ -48,6 +48,9 @@ LOOP_THREAD void isola__rollback(struct isola__conn *from, const struct isola_ms
 LOOP_THREAD void isola__deploy_back(struct isola__agent *agent, const char *app, const char *wanted,
                                     uint64_t revision, const char *by, const char *message,
                                     void (*done)(void *arg, int code, const char *why), void *arg);
+/* The method `deploying`, of a client: how far the deploy of an app is. */
+LOOP_THREAD void isola__deploying(struct isola__conn *from, const struct isola_msg *m,
+                                  struct isola_slice params);
 /* Methods of other agents. */
 LOOP_THREAD void isola__prepare(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);

@@ -55,7 +55,7 @@ beforeEach(async () => {
 
 test('ctl is killed while it sends: nothing is deployed, and what was sent is not sent again', async () => {
   const dir = cluster.app('large', { 'isola.json': { name: 'large', actors: { Api: { module: './server.js', kind: 'service' } }, rollout: { window: '0ms' } }, 'server.js': 'setInterval(() => {}, 1e6);' });
-  const sizes = 20;
+  const sizes = 14;
   mkdirSync(join(dir, 'data'));
   for (let i = 0; i < sizes; i++) writeFileSync(join(dir, 'data', `${i}`), randomBytes(2_000_000));
   const child = spawn(join(bin, 'ctl'), ['--node', east.socket, 'deploy', dir], { stdio: 'ignore' });
@@ -125,15 +125,23 @@ test('a node that is lost while it prepares, or before it commits, does not hold
 });
 
 test('a node that refuses it: none has it, and the reason is told', async () => {
+  let refuse;
   const wire = await stranger('full', (what, m, link) => {
     if (what !== 'prepare') return false;
-    link.send({ kind: FAIL, id: m.id, args: [Object.assign(new Error('the disk is full'), { code: 'EIO' })] });
+    refuse = () => link.send({ kind: FAIL, id: m.id, args: [Object.assign(new Error('the disk is full'), { code: 'EIO' })] });
     return true;
   });
-  const r = await start(east, ++version);
+  const deploying = start(east, ++version);
+  await until('the others have prepared it', async () => {
+    const how = await east.client.call('deploying', { app: 'shop' });
+    return how?.stage === 'prepare' && how.nodes === 1 && how.of === 2 && refuse !== undefined;
+  });
+  refuse();
+  const r = await deploying;
   wire.end();
   assert.deepEqual([r.status, JSON.parse(r.out).error], [1, { code: 'EIO', message: 'node full: the disk is full' }]);
   await everywhere(current);
+  assert.equal(await east.client.call('deploying', { app: 'shop' }), null);
 });
 
 test('two at once, through one node and through two: both end, and all nodes have the same', async () => {
