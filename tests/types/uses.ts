@@ -4,7 +4,7 @@
 import { on, once } from 'node:events';
 
 import { Actor, Client, actor, closed, connect, service } from 'isola';
-import type { Answer, Emits, ErrorCode, HandlerName, Hello, IsolaError, Ref, Self, Subscription } from 'isola';
+import type { Answer, Emits, ErrorCode, HandlerName, Hello, IsolaError, LogLine, Ref, Self, Subscription } from 'isola';
 
 type Equal<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
 const is = <A, B>(_: Equal<A, B>) => {};
@@ -184,12 +184,30 @@ async function clients() {
   // @ts-expect-error: no such code
   const none: ErrorCode = 'EOVERLOADED';
   await client.actor<Counter>('shop/Counter', 'a').ask('add', 1);
-  await client.call('nodes');
+  const { nodes, cluster } = await client.call('nodes');
+  const up: boolean = nodes[0].state === 'up' && cluster?.name === 'isola';
+  const { actors, unreachable } = await client.call('ps', { app: 'shop' }, { timeout: 5 });
+  for (const row of actors) {
+    if (row.isolation === 'process') row.pid = row.port;
+    else row.mailbox += row.thread + unreachable.length;
+  }
+  const line: LogLine | undefined = (await client.call('logs', { level: 'warn', since: 5 })).lines.at(-1);
+  const back: string | null = (await client.call('releases', { app: 'shop' })).back;
+  const apps: string[] = (await client.call('releases')).apps.map(({ app }) => app);
+  const other: number = await client.call('token', { expires_ms: 5 }); // of what is not declared nothing is known
+  // @ts-expect-error: no such level
+  await client.call('logs', { level: 'loud' });
+  // @ts-expect-error: an app is needed
+  await client.call('release');
+  // @ts-expect-error: no such param
+  await client.call('ps', { ap: 'shop' });
+  // @ts-expect-error: actors have no ports
+  actors[0].port;
   await client.flush();
   await client.close({ timeout: 5 });
   // @ts-expect-error: no such option
   await connect({ sokcet: 'x' });
-  return [code, none, client.unacknowledged, client.node];
+  return [up, line, back, apps, other, code, none, client.unacknowledged, client.node];
 }
 
 export { anything, clients, counter, ofClass, plain, typed, untyped };

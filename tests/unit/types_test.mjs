@@ -2,31 +2,14 @@
 //
 // The types of the package `isola`, by the TypeScript compiler: right uses compile, wrong ones do not (tests/types/uses.ts), and the declarations themselves are in order.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import test from 'node:test';
 
 import * as isola from '../../actors/lib/client/index.js';
+import { compile, options } from '../types/compile.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
-const options = { strict: true, noEmit: true, target: 'esnext', module: 'nodenext', types: ['node'], skipLibCheck: false, noUnusedLocals: false };
-
-/** A directory with the package installed, as npm does with one of a path; what tsc says of the files in it. */
-function compile(t, compilerOptions, fill) {
-  const dir = mkdtempSync(join(tmpdir(), 'isola-types-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
-  mkdirSync(join(dir, 'node_modules'));
-  symlinkSync(join(root, 'node_modules/@types'), join(dir, 'node_modules/@types'));
-  cpSync(join(root, 'actors/lib/client'), join(dir, 'node_modules/isola'), { recursive: true });
-  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
-  if (compilerOptions !== undefined) writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions }));
-  fill(dir);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', dir, '--pretty', 'false'], { cwd: dir, encoding: 'utf8' });
-  return { status, said: stdout + stderr };
-}
-
 test('right uses compile, and wrong ones do not', (t) => {
   const uses = (dir) => copyFileSync(join(root, 'tests/types/uses.ts'), join(dir, 'uses.ts'));
   assert.deepEqual(compile(t, options, uses), { status: 0, said: '' });

@@ -2,8 +2,10 @@
 import { EventEmitter } from 'node:events';
 
 import { Actor } from './actor.js';
+import { Methods } from './agent.js';
 
 export * from './actor.js';
+export * from './agent.js';
 
 /** What an actor handles, when nothing more is known of it. */
 export type Handlers = { [event: string]: (...args: any[]) => any };
@@ -149,8 +151,12 @@ export class Client extends EventEmitter implements AsyncDisposable {
   readonly socket: string;
   actor<T extends object = Handlers, E extends object = EventsOf<T>>(address: string): Ref<T, E>;
   actor<T extends object = Handlers, E extends object = EventsOf<T>>(type: string, key: string | number): Ref<T, E>;
-  /** A method of the agent itself (docs/protocol.md): `call('nodes')`. */
-  call(method: string, params?: object, options?: AskOptions): Promise<any>;
+  /** A method of the agent itself: `const { nodes } = await client.call('nodes')`. Of those that `Methods` has, params and result are known; docs/protocol.md has all. */
+  call<M extends keyof Methods>(method: M, ...rest: {} extends Methods[M]['params'] ? [params?: Methods[M]['params'], options?: AskOptions] : [params: Methods[M]['params'], options?: AskOptions]):
+    Promise<Methods[M]['result']>;
+  /** Without an app, the current release of every one. */
+  call(method: 'releases', params?: { app?: undefined }, options?: AskOptions): Promise<{ apps: { app: string; release: string; deployed_ms: number; by: string; message: string }[] }>;
+  call<M extends string>(method: M extends keyof Methods ? never : M, params?: object, options?: AskOptions): Promise<any>;
   /** Connects now; rejects with EUNREACHABLE when there is no agent. */
   ready(): Promise<this>;
   /** Resolves when every durable message has been acknowledged, or given up. */
