@@ -62,6 +62,19 @@ static bool is_there(const char *dir, const char *name)
     return is;
 }
 
+/* A member of package.json in `dir`; NULL when it has none that can be read. The caller lets go. */
+static json_t *package_part(const char *dir, const char *key)
+{
+    struct isola_buf text = {0};
+    bool there = read_input(dir, "package.json", &text);
+    struct isola_slice json = isola_utf8_unmark(isola_buf_slice(&text));
+    json_t *package = there ? json_loadb((const char *)json.data, json.len, 0, NULL) : NULL;
+    json_t *part = json_incref(json_object_get(package, key));
+    json_decref(package);
+    isola_buf_free(&text);
+    return part;
+}
+
 /* Of those that are installed, is any missing? */
 static int check_installed(const char *dir, const json_t *dependencies, struct isola_err *err)
 {
@@ -127,7 +140,8 @@ static int copy_inputs(const char *dir, const char *to, struct isola_err *err)
     return code;
 }
 
-static int explain(const struct isola__process *p, const char *dir, struct isola_err *err)
+static int explain(const struct isola__process *p, const char *dir, const char *cannot,
+                   struct isola_err *err)
 {
     struct isola_slice said = isola_buf_slice(&p->said);
     while (said.len > 0 && said.data[said.len - 1] == '\n')
@@ -141,21 +155,14 @@ static int explain(const struct isola__process *p, const char *dir, struct isola
         return isola_fail(err, ISOLA_EMODULE, "npm was killed by signal %d (%s)", p->signal,
                           strsignal(p->signal));
     return isola_fail(err, ISOLA_EMODULE,
-                      "npm cannot fetch the packages of %s; `npm install` there tells more\n%.*s",
-                      dir, ISOLA_FMT(isola_slice_cut(said, 2000)));
+                      "npm cannot %s of %s; `npm install` there tells more\n%.*s", cannot, dir,
+                      ISOLA_FMT(isola_slice_cut(said, 850)));
 }
 
-/* `in`: where its package.json is; `dev`: with what is needed for development alone. */
-static int run_npm(const char *dir, const char *in, bool locked, bool dev, struct isola_err *err)
+/* `in`: where its package.json is; `cannot`: what npm was to do, for when it fails. */
+static int run_npm(const char *dir, const char *in, char **argv, const char *cannot,
+                   struct isola_err *err)
 {
-    static char *const options[] = {(char *)"--ignore-scripts", (char *)"--no-audit",
-                                    (char *)"--no-fund", (char *)"--no-update-notifier",
-                                    (char *)"--loglevel=error"};
-    char *argv[4 + sizeof(options) / sizeof(options[0])] = {(char *)"npm",
-                                                            (char *)(locked ? "ci" : "install")};
-    memcpy(&argv[2], options, sizeof(options));
-    if (!dev)
-        argv[2 + sizeof(options) / sizeof(options[0])] = (char *)"--omit=dev";
     struct isola__process p;
     int rc = isola__process_run(argv, in, DEADLINE_MS, &p);
     int code = 0;
@@ -167,8 +174,160 @@ static int run_npm(const char *dir, const char *in, bool locked, bool dev, struc
     else if (rc != 0)
         code = isola_fail(err, ISOLA_EIO, "cannot run npm: %s", uv_strerror(rc));
     else if (p.interrupted || p.timed_out || p.signal != 0 || p.status != 0)
-        code = explain(&p, dir, err);
+        code = explain(&p, dir, cannot, err);
     isola_buf_free(&p.said);
+    return code;
+}
+
+/* --- install scripts --- */
+
+#define ALLOWED_MAX 200
+
+/* NAME or NAME@VERSIONS, of a package: nothing that npm could take for an option, or another place.
+ */
+static bool is_package(const char *key)
+{
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-";
+    const char *p = key + (*key == '@');
+    size_t n = strspn(p, name);
+    if (n == 0 || *p == '-' || *p == '.')
+        return false;
+    p += n;
+    if (*key == '@') {
+        n = *p == '/' ? strspn(p + 1, name) : 0;
+        if (n == 0)
+            return false;
+        p += 1 + n;
+    }
+    if (*p == '\0')
+        return true;
+    n = *p == '@' ? strspn(p + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "._~^<>=*+| -")
+                  : 0;
+    return n > 0 && p[1 + n] == '\0' && strlen(key) <= 500;
+}
+
+/* What package.json allows, as npm has it: {"allowScripts": {"NAME": true}}. NULL: nothing. */
+static int read_allowed(const char *dir, json_t **out, struct isola_err *err)
+{
+    const char *key;
+    json_t *value;
+    *out = package_part(dir, "allowScripts");
+    if (*out == NULL)
+        return 0;
+    int code = 0;
+    if (!json_is_object(*out) || json_object_size(*out) > ALLOWED_MAX)
+        code = isola_fail(err, ISOLA_EMANIFEST,
+                          "\"allowScripts\" in package.json of %s must be an object such as "
+                          "{\"better-sqlite3\": true}, of %d names at the most",
+                          dir, ALLOWED_MAX);
+    else
+        json_object_foreach(*out, key, value)
+        {
+            if (code == 0 && !(is_package(key) && json_is_boolean(value)))
+                code = isola_fail(err, ISOLA_EMANIFEST,
+                                  "\"allowScripts\" in package.json of %s: \"%.100s\" must be the "
+                                  "name of a package, or NAME@VERSION, with true or false",
+                                  dir, key);
+        }
+    if (code != 0) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return code;
+}
+
+/* Is that one, or a version of it, allowed or denied by name? */
+static bool is_decided(const json_t *allowed, const char *name)
+{
+    const char *key;
+    json_t *value;
+    size_t n = strlen(name);
+    json_object_foreach((json_t *)allowed, key, value)
+    {
+        if (strncmp(key, name, n) == 0 && (key[n] == '\0' || key[n] == '@'))
+            return true;
+    }
+    return false;
+}
+
+/* Names those whose scripts were not run, and nobody has said whether they are to be. */
+static void hint(const char *in, const json_t *allowed)
+{
+    static const char modules[] = "node_modules/";
+    struct isola_buf text = {0}, names = {0};
+    const char *key, *first = NULL;
+    json_t *entry;
+    size_t n = 0;
+    bool there = read_input(in, "node_modules/.package-lock.json", &text);
+    json_t *lock = there ? json_loadb((const char *)text.data, text.len, 0, NULL) : NULL;
+    json_object_foreach(json_object_get(lock, "packages"), key, entry)
+    {
+        const char *name = key, *at;
+        while ((at = strstr(name, modules)) != NULL)
+            name = at + sizeof(modules) - 1;
+        if (!json_is_true(json_object_get(entry, "hasInstallScript")) || !is_package(name) ||
+            is_decided(allowed, name))
+            continue;
+        if (n < 10)
+            isola_buf_printf(&names, "%s%s", n > 0 ? ", " : "", name);
+        first = first == NULL ? name : first;
+        n++;
+    }
+    if (n > 0)
+        fprintf(stderr,
+                "ctl: install scripts were not run: %s%s; if %s needs its own, say so in "
+                "package.json: \"allowScripts\": {\"%s\": true}\n",
+                isola_buf_cstr(&names), n > 10 ? ", …" : "", n > 1 ? "one" : "it", first);
+    json_decref(lock);
+    isola_buf_free(&names);
+    isola_buf_free(&text);
+}
+
+/* Runs those that are allowed, of the packages that are installed in `in`. */
+static int run_scripts(const char *dir, const char *in, json_t *allowed, struct isola_err *err)
+{
+    json_t *value;
+    char *argv[7 + ALLOWED_MAX] = {(char *)"npm",
+                                   (char *)"rebuild",
+                                   (char *)"--no-ignore-scripts",
+                                   (char *)"--no-update-notifier",
+                                   (char *)"--loglevel=error",
+                                   (char *)"--"};
+    const char *key;
+    size_t n = 6;
+    int code = 0;
+    json_object_foreach(allowed, key, value)
+    {
+        if (json_is_true(value))
+            argv[n++] = (char *)(uintptr_t)key;
+    }
+    if (n > 6)
+        code = run_npm(dir, in, argv, "run the install scripts that package.json allows", err);
+    if (code == 0)
+        hint(in, allowed);
+    return code;
+}
+
+/* Installs what package.json in `in` says; `dev`: with what is needed for development alone. */
+static int install(const char *dir, const char *in, bool locked, bool dev, struct isola_err *err)
+{
+    char *argv[] = {(char *)"npm",
+                    (char *)(locked ? "ci" : "install"),
+                    (char *)"--ignore-scripts",
+                    (char *)"--no-audit",
+                    (char *)"--no-fund",
+                    (char *)"--no-update-notifier",
+                    (char *)"--loglevel=error",
+                    dev ? NULL : (char *)"--omit=dev",
+                    NULL};
+    json_t *allowed = NULL;
+    int code = read_allowed(dir, &allowed, err);
+    if (code == 0)
+        code = run_npm(dir, in, argv, "fetch the packages", err);
+    if (code == 0)
+        code = run_scripts(dir, in, allowed, err);
+    json_decref(allowed);
     return code;
 }
 
@@ -183,26 +342,13 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
     if (code == 0)
         code = copy_inputs(dir, part, err);
     if (code == 0)
-        code = run_npm(dir, part, locked, false, err);
+        code = install(dir, part, locked, false, err);
     if (code == 0 && rename(part, place) != 0 && errno != EEXIST && errno != ENOTEMPTY)
         code = isola_fail(err, ISOLA_EIO, "cannot make %s: %s", place, strerror(errno));
     (void)isola_dir_remove(part);
     isola__process_hold(false);
     free(part);
     return code;
-}
-
-/* Of package.json in `dir`; NULL when it has none that can be read. The caller lets go. */
-static json_t *dependencies_of(const char *dir)
-{
-    struct isola_buf text = {0};
-    bool there = read_input(dir, "package.json", &text);
-    struct isola_slice json = isola_utf8_unmark(isola_buf_slice(&text));
-    json_t *package = there ? json_loadb((const char *)json.data, json.len, 0, NULL) : NULL;
-    json_t *dependencies = json_incref(json_object_get(package, "dependencies"));
-    json_decref(package);
-    isola_buf_free(&text);
-    return dependencies;
 }
 
 static bool is_locked(const char *dir)
@@ -214,7 +360,7 @@ int isola__npm(const char *dir, struct isola__npm *out, struct isola_err *err)
 {
     uint64_t begun = isola_clock_ms();
     *out = (struct isola__npm){0};
-    json_t *dependencies = dependencies_of(dir);
+    json_t *dependencies = package_part(dir, "dependencies");
     int code = 0;
     if (json_object_size(dependencies) == 0 || is_dir(dir, "node_modules"))
         goto out;
@@ -249,7 +395,7 @@ out:
 
 int isola__npm_check(const char *dir, struct isola_err *err)
 {
-    json_t *dependencies = dependencies_of(dir);
+    json_t *dependencies = package_part(dir, "dependencies");
     int code = json_object_size(dependencies) > 0 && is_dir(dir, "node_modules")
                    ? check_installed(dir, dependencies, err)
                    : 0;
@@ -259,7 +405,7 @@ int isola__npm_check(const char *dir, struct isola_err *err)
 
 int isola__npm_install(const char *dir, struct isola_err *err)
 {
-    json_t *dependencies = dependencies_of(dir);
+    json_t *dependencies = package_part(dir, "dependencies");
     bool none = json_object_size(dependencies) == 0;
     int code = 0;
     json_decref(dependencies);
@@ -267,7 +413,7 @@ int isola__npm_install(const char *dir, struct isola_err *err)
         return 0;
     say("installing packages with npm, as services run where they are edited");
     isola__process_hold(true);
-    code = run_npm(dir, dir, is_locked(dir), true, err);
+    code = install(dir, dir, is_locked(dir), true, err);
     if (code != 0) { /* what there is may be half of it */
         char *path = isola_format("%s/node_modules", dir);
         (void)isola_dir_remove(path);

@@ -15,10 +15,10 @@ import { ctl, scratch } from './ctl.mjs';
 const result = (m) => ({ app: m.args[0].app, release: '0123456789abcdef', unchanged: false, types: ['A'], nodes: ['east'], later: [] });
 
 /** A registry with one package, `tiny`, whose install script leaves a file where it is run. */
-async function registry(t, base) {
+async function registry(t, base, install) {
   const dir = path.join(base, 'tiny');
   fs.mkdirSync(dir);
-  fs.writeFileSync(path.join(dir, 'package.json'), JSON.stringify({ name: 'tiny', version: '1.0.0', main: 'index.js', scripts: { install: 'node -e "require(\'fs\').writeFileSync(\'ran\', \'1\')"' } }));
+  fs.writeFileSync(path.join(dir, 'package.json'), JSON.stringify({ name: 'tiny', version: '1.0.0', main: 'index.js', scripts: { install } }));
   fs.writeFileSync(path.join(dir, 'index.js'), "module.exports = 'the tiny package';\n");
   execFileSync('npm', ['pack', '--silent', '--ignore-scripts'], { cwd: dir, env: { ...process.env, HOME: base, npm_config_cache: path.join(base, 'npm-cache') } });
   const tarball = fs.readFileSync(path.join(dir, 'tiny-1.0.0.tgz'));
@@ -36,9 +36,9 @@ async function registry(t, base) {
   return { asked, integrity, url: `http://127.0.0.1:${server.address().port}/` };
 }
 
-async function setup(t, overrides = {}) {
+async function setup(t, overrides = {}, install = 'node -e "require(\'fs\').writeFileSync(\'ran\', \'1\')"') {
   const base = scratch(t);
-  const reg = await registry(t, base);
+  const reg = await registry(t, base, install);
   const agent = await fakeAgent(path.join(base, 'agent.sock'), { deploy: result });
   t.after(() => agent.close());
   const dir = path.join(base, 'app');
@@ -62,13 +62,14 @@ const lock = ({ url, integrity }, other) => JSON.stringify({
     'node_modules/tiny': { version: '1.0.0', resolved: `${url}tiny/-/tiny-1.0.0.tgz`, integrity: other ?? integrity, hasInstallScript: true },
     'node_modules/never-asked-for': { version: '1.0.0', resolved: `${url}never.tgz`, integrity, dev: true } },
 });
+const HINT = 'ctl: install scripts were not run: tiny; if it needs its own, say so in package.json: "allowScripts": {"tiny": true}\n';
 const code = (agent) => agent.to('deploy').at(-1).args[0].bundles[0].code.toString();
 
 test('packages', { concurrency: 2 }, async (t) => {
   await t.test('are fetched as the lock file says, without their scripts, and only when it has changed', async (t) => {
     const { deploy, agent, asked, dir, cache } = await setup(t, { 'package-lock.json': (reg) => lock(reg) });
     const first = await deploy();
-    assert.deepEqual([first.status, first.stderr], [0, 'ctl: fetching packages with npm, as package-lock.json says\n']);
+    assert.deepEqual([first.status, first.stderr], [0, `ctl: fetching packages with npm, as package-lock.json says\n${HINT}`]);
     assert.match(code(agent), /the tiny package/);
     assert.deepEqual(asked.filter((url) => !url.endsWith('.tgz')), [], 'no version is looked for');
     assert.equal(asked.some((url) => url.includes('never')), false);
@@ -80,6 +81,36 @@ test('packages', { concurrency: 2 }, async (t) => {
     const n = asked.length;
     const second = await deploy();
     assert.deepEqual([second.status, second.stderr, asked.length], [0, '', n]);
+  });
+
+  await t.test('have their install scripts run when package.json allows it by name', async (t) => {
+    const wants = (allowScripts, more) => ({ 'package.json': JSON.stringify({ name: 'n', dependencies: { tiny: '^1.0.0' }, devDependencies: { 'never-asked-for': '1' }, allowScripts }), 'package-lock.json': (reg) => lock(reg), ...more });
+    const ran = async (allowScripts, more) => {
+      const s = await setup(t, wants(allowScripts, more));
+      const { status, stderr } = await s.deploy();
+      assert.equal(status, 0, stderr);
+      const [place] = fs.readdirSync(path.join(s.cache, 'isola')).filter((name) => name.startsWith('npm-'));
+      return [fs.existsSync(path.join(s.cache, 'isola', place, 'node_modules/tiny/ran')), stderr.split('\n').length];
+    };
+    assert.deepEqual(await ran({ tiny: true }, { '.npmrc': ({ url }) => `registry=${url}\nignore-scripts=true\n` }), [true, 2], 'whatever .npmrc says of all of them');
+    assert.deepEqual(await ran({ 'tiny@2.0.0': true }), [false, 2]);
+    assert.deepEqual(await ran({ other: true }), [false, 3]);
+    const s = await setup(t);
+    for (const bad of [['tiny'], { '--foreground-scripts': true }, { tiny: 'yes' }, { '../tiny': true }, { 'tiny@file:x': true }, { '@/x': true }]) {
+      fs.writeFileSync(path.join(s.dir, 'package.json'), wants(bad)['package.json']);
+      const { status, stderr } = await s.deploy();
+      assert.deepEqual([status, /"allowScripts" in package\.json of .* must be/.test(stderr)], [1, true], stderr);
+      assert.deepEqual(s.asked, [], 'nothing is fetched');
+    }
+  });
+
+  await t.test('whose install script fails are refused, with what it said', async (t) => {
+    const s = await setup(t, { 'package.json': JSON.stringify({ name: 'n', dependencies: { tiny: '^1.0.0' }, allowScripts: { tiny: true } }) }, 'node -e "console.log(\'it said\'); console.error(\'no compiler\'); process.exit(3)"');
+    const { status, stderr } = await s.deploy();
+    assert.equal(status, 1);
+    assert.match(stderr, /npm cannot run the install scripts that package\.json allows of .*app; `npm install` there tells more\n[^]*no compiler/);
+    assert.equal(s.agent.to('deploy').length, 0);
+    assert.deepEqual(fs.readdirSync(path.join(s.cache, 'isola')).filter((name) => name.startsWith('npm-')), []);
   });
 
   await t.test('whose content is not what the lock file says are refused', async (t) => {
@@ -129,7 +160,7 @@ test('packages', { concurrency: 2 }, async (t) => {
     assert.deepEqual([none.status, none.stderr, s.asked], [0, '', []], none.stderr);
     fs.writeFileSync(path.join(s.dir, 'package.json'), JSON.stringify({ name: 'n', dependencies: { tiny: '^1.0.0' }, devDependencies: { other: 'npm:tiny@^1.0.0' } }));
     const first = await s.deploy(['--link', '--json']);
-    assert.deepEqual([first.status, first.stderr], [0, 'ctl: installing packages with npm, as services run where they are edited\n']);
+    assert.deepEqual([first.status, first.stderr], [0, `ctl: installing packages with npm, as services run where they are edited\n${HINT.replace('tiny;', 'other, tiny;').replace('if it', 'if one').replace('{"tiny"', '{"other"')}`]);
     assert.deepEqual([JSON.parse(first.stdout).app, fs.readdirSync(path.join(s.dir, 'node_modules')).filter((n) => !n.startsWith('.')).sort()], ['n', ['other', 'tiny']]);
     assert.equal(fs.existsSync(path.join(s.dir, 'node_modules/tiny/ran')), false);
     const asked = s.asked.length;
