@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/nearest.h"
 #include "node-agent/budget.h"
 #include "transport/identity.h"
 
@@ -120,6 +121,12 @@ static int bad_option(int argc, char **argv, int result)
         return wrong("option %s needs a value", argv[at]);
     if (optopt != 0 && optopt < 256 && strncmp(argv[at], "--", 2) != 0)
         return wrong("unknown option -%c", optopt);
+    const char *name = argv[at] + strspn(argv[at], "-");
+    struct isola_nearest near = isola_nearest_begin(isola_slice(name, strcspn(name, "=")));
+    for (const struct option *o = long_options; o->name != NULL; o++)
+        isola_nearest_try(&near, isola_slice_str(o->name));
+    if (near.best.data != NULL)
+        return wrong("unknown option %s (did you mean --%.*s?)", argv[at], ISOLA_FMT(near.best));
     return wrong("unknown option %s", argv[at]);
 }
 

@@ -108,7 +108,8 @@ static void wrong_usage(void **state)
         {"--join", "nonsense", "--join: this is no token"},
         {"--join", "isola_lgHEIKf", "mistyped or cut off"},
         {"--join", "@/nowhere/token", "--join @/nowhere/token: the file cannot be read"},
-        {"--nmae", "x", "unknown option --nmae"},
+        {"--nmae", "x", "unknown option --nmae (did you mean --name?); see node-agent --help"},
+        {"--http", "x", "unknown option --http;"},
         {"--socket", NULL, "option --socket needs a value"},
         {"extra", NULL, "unexpected argument \"extra\""},
     };
