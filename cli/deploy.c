@@ -155,6 +155,13 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     if (files->tree.n > 0)
         print_files(files, sent, &out);
     isola__rollout_line(result, &out);
+    if (json_array_size(json_object_get(result, "dropped")) > 0) {
+        list(&out, "  gone   ", json_object_get(result, "dropped"), "");
+        isola_buf_puts(&out, "  none of the types that it had before is left: an app of its own "
+                             "wants a name of its own; 'ctl rollback ");
+        isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
+        isola_buf_puts(&out, "' goes back, and what actors kept is as it was\n");
+    }
     if (json_is_false(json_object_get(result, "restricted")))
         isola_buf_puts(&out, "  anyone who reaches an agent may deploy; 'ctl trust add NAME' "
                              "restricts it to who signs\n");

@@ -48,6 +48,8 @@ struct isola__deploy {
     size_t nparts, outstanding;
     const char *stage; /* "files", "check", "prepare", "commit"; NULL: it waits */
     struct isola_err refused;
+    struct isola_buf dropped; /* names of the types before, when none of them is in it */
+    size_t ndropped;
 };
 
 static void start(struct isola__deploy *d);
@@ -65,6 +67,7 @@ static void finish(struct isola__deploy *d)
     isola_release_free(d->release);
     isola_release_free(d->note);
     free(d->wanted);
+    isola_buf_free(&d->dropped);
     if (d->from != NULL)
         isola__conn_unref(d->from);
     free(d->parts);
@@ -126,7 +129,12 @@ static void succeed(struct isola__deploy *d, bool unchanged)
         return;
     }
     bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
-    isola_mp_map(&out, 7 + (d->note != NULL) + tells);
+    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0));
+    if (d->ndropped > 0) {
+        isola_mp_cstr(&out, "dropped");
+        isola_mp_array(&out, d->ndropped);
+        isola_buf_append(&out, d->dropped.data, d->dropped.len);
+    }
     if (tells)
         isola_mp_kbool(&out, "restricted", d->agent->cluster.trust.n > 0);
     isola_mp_kstr(&out, "app", r->app);
@@ -476,6 +484,27 @@ static bool stands(struct isola__agent *agent, const char *app)
     return good;
 }
 
+/* An app that has nothing in common with the one before it may be another, under a name that was
+ * taken: that is said. */
+static void note_dropped(struct isola__deploy *d, const struct isola__current *current)
+{
+    const struct isola_release *r = d->release;
+    struct isola_manifest *m = NULL;
+    struct isola_err err;
+    if (d->note != NULL || current == NULL || current->manifest == NULL ||
+        isola_manifest_parse(r->manifest, r->app, &m, &err) != 0)
+        return;
+    bool common = false;
+    for (size_t i = 0; i < current->manifest->ntypes; i++)
+        common = common ||
+                 isola_manifest_type(m, isola_slice_str(current->manifest->types[i].name)) != NULL;
+    isola_manifest_free(m);
+    for (size_t i = 0; !common && i < current->manifest->ntypes; i++) {
+        isola_mp_cstr(&d->dropped, current->manifest->types[i].name);
+        d->ndropped++;
+    }
+}
+
 /* `from`: whom the files can be pulled from; NULL: they are to be here. */
 static void begin(struct isola__deploy *d, struct isola__conn *from)
 {
@@ -491,7 +520,10 @@ static void begin(struct isola__deploy *d, struct isola__conn *from)
     if (current != NULL && strcmp(current->id, d->release->id) == 0 && d->release->link == NULL &&
         stands(agent, d->release->app)) {
         unchanged(d);
-    } else if (check_link(d, &err) != 0 || check_services(d, &err) != 0) {
+        return;
+    }
+    note_dropped(d, current);
+    if (check_link(d, &err) != 0 || check_services(d, &err) != 0) {
         refuse(d, err.code, err.text);
     } else if (d->release->files.len > 0) {
         d->stage = "files";

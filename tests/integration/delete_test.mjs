@@ -148,6 +148,19 @@ test('a node that dies in the middle goes on with it', async () => {
   await refused(east);
 });
 
+test('a deploy under a name that is taken says so when nothing of the app before is left', async () => {
+  const of = (...types) => cluster.app('taken', {
+    'isola.json': { name: 'taken', actors: Object.fromEntries(types.map((t) => [t, { module: './a.js' }])) }, 'a.js': 'export default (self) => {};',
+  });
+  assert.doesNotMatch(await ctlOk(west, 'deploy', of('A', 'B')), /none of the types/);
+  assert.equal(JSON.parse(await ctlOk(west, '--json', 'deploy', of('B', 'C'))).dropped, undefined);
+  assert.match(await ctlOk(west, 'deploy', of('D')), /gone {3}B, C\n +none of the types that it had before is left: .* 'ctl rollback taken' goes back/);
+  assert.doesNotMatch(await ctlOk(west, 'deploy', of('D')), /none of the types/); // unchanged
+  assert.doesNotMatch(await ctlOk(west, 'rollback', 'taken'), /none of the types/);
+  assert.deepEqual(JSON.parse(await ctlOk(west, '--json', 'deploy', of('E'))).dropped, ['B', 'C']);
+  await ctlOk(west, 'delete', 'taken', '--yes', '--state');
+});
+
 test('where only some may deploy, only they may delete', async () => {
   /** ctl --json of a person with a key, or without one. */
   const as = (name, ...args) => new Promise((done) => {
