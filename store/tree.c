@@ -147,8 +147,11 @@ static int check_entry(const struct isola_tree *t, const struct isola_tree_entry
     if (names == 0)
         return isola_fail(err, ISOLA_EINVAL, "\"%.200s\" is no path of a file in an app", e->path);
     if (e->kind == ISOLA_TREE_LINK && !stays_inside(e->target, names))
-        return isola_fail(err, ISOLA_EINVAL, "the link %.200s leads out of the app: to %.200s",
-                          e->path, e->target);
+        return isola_fail(err, ISOLA_EINVAL, "the link %.200s leads out of the app: to %.200s%s",
+                          e->path, e->target,
+                          strstr(e->path, "node_modules/") != NULL
+                              ? "; `npm install --install-links` has a copy of the package instead"
+                              : "");
     const struct isola_tree_entry *other = in_the_way(t, e->path);
     if (other != NULL)
         return isola_fail(err, ISOLA_EINVAL, "%.200s lies in %.200s, which is no directory",
