@@ -262,7 +262,7 @@ test('a module that throws while it loads is refused with the place', async () =
     'lib/t.ts': 'interface X { y: number }\nimport { z } from "./z";\nexport default () => z;\n', 'lib/z.ts': 'type A = 1;\n\nexport const z: A = (null as any).missing;\n' });
   const { status, err } = await ctl(east, 'deploy', dir);
   assert.equal(status, 1);
-  assert.match(err, /^ctl: EMODULE: actor type T \(lib\/t\.ts\): TypeError: Cannot read properties of null \(reading 'missing'\)\n +at bad\/lib\/z\.ts:3:\d+\n$/);
+  assert.match(err, /^ctl: EMODULE: actor type T \(lib\/t\.ts\): TypeError: Cannot read properties of null \(reading 'missing'\)\n +at bad\/lib\/z\.ts:3:\d+\n[^]*\n {2}> {5}3 │ export const z: A = .*\n {10}│ +\^\n$/);
 });
 
 test('an error crosses nodes with its stack', async () => {
