@@ -74,17 +74,25 @@ void isola__host_logf(struct isola_host *h, enum isola_log_level level, struct i
 }
 
 struct whom {
-    const char *app;                       /* NULL: of any */
-    const struct isola_release_rt *except; /* not those of this release */
-    bool moved;                            /* only those that live elsewhere now */
-    struct isola_origin answer;            /* link not 0: who hears that it has ended */
+    const char *app; /* NULL: of any */
+    const struct isola_app
+        *has;                   /* of which only those that are to be of another release; or NULL */
+    bool moved;                 /* only those that live elsewhere now */
+    struct isola_origin answer; /* link not 0: who hears that it has ended */
     uint64_t link; /* not 0: only those that have work, which may be for this connection */
 };
+
+/* Is it of the release that it is to be of? */
+static bool stays(const struct isola_actor *a, const struct isola_app *app)
+{
+    const struct isola_type *type = isola__app_type(app, &a->at);
+    return type != NULL && type->release == a->type->release;
+}
 
 static bool meant(struct isola_host *h, const struct isola_actor *a, const struct whom *whom)
 {
     return (whom->app == NULL || isola_slice_is(a->at.app, whom->app)) &&
-           (whom->except == NULL || a->type->release != whom->except) &&
+           (whom->has == NULL || !stays(a, whom->has)) &&
            (whom->link == 0 || atomic_load(&a->mailbox) > 0 ||
             atomic_load(&a->state) == ISOLA_ACTOR_RUNNING) &&
            (!whom->moved || h->ops->locate(h->arg, a->address) != 0);
@@ -142,43 +150,79 @@ void isola_host_drain(struct isola_host *h)
     isola__host_unbusy(h);
 }
 
+/* That of this id, which the app has already, or a new one; with a reference. */
+static struct isola_release_rt *same_or_new(const struct isola_app *app,
+                                            const struct isola_host_release *def)
+{
+    struct isola_release_rt *has[] = {app->current, app->candidate};
+    if (def == NULL)
+        return NULL;
+    for (size_t i = 0; i < 2; i++)
+        if (has[i] != NULL && strcmp(has[i]->id, def->id) == 0)
+            return isola__release_ref(has[i]);
+    return isola__release_new(def, app->current);
+}
+
+void isola_host_set_releases(struct isola_host *h, const struct isola_host_release *def,
+                             const struct isola_host_release *candidate, uint32_t share)
+{
+    struct isola_slice name = isola_slice_str(def->app);
+    pthread_rwlock_wrlock(&h->apps_lock);
+    struct isola_app *app = isola_map_get(&h->apps, name), now = {.share = share}, old = {0};
+    if (app == NULL) {
+        app = isola_zalloc(sizeof(*app));
+        isola_map_set(&h->apps, name, app);
+    }
+    old = *app;
+    now.current = same_or_new(&old, def);
+    now.candidate = same_or_new(&old, candidate);
+    *app = now;
+    pthread_rwlock_unlock(&h->apps_lock);
+    struct isola_release_rt *had[] = {old.current, old.candidate};
+    bool same = now.current == old.current && now.candidate == old.candidate && share == old.share;
+    if (!same)
+        isola__alarm_changed(h);
+    for (size_t i = 0; i < 2; i++)
+        if (had[i] != NULL && had[i] != now.current && had[i] != now.candidate)
+            isola__spare_drop(h, had[i]);
+    if (!same && old.current != NULL) /* of `now` none goes: releases are set one after the other */
+        (void)tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .has = &now});
+    for (size_t i = 0; i < 2; i++) {
+        if (had[i] == NULL)
+            continue;
+        if (had[i] != now.current && had[i] != now.candidate)
+            for (unsigned k = 0; k < h->nworkers; k++)
+                isola__worker_sweep_shared(&h->workers[k], had[i]);
+        isola__release_unref(had[i]);
+    }
+}
+
 void isola_host_set_release(struct isola_host *h, const struct isola_host_release *def)
 {
-    struct isola_slice app = isola_slice_str(def->app);
-    pthread_rwlock_wrlock(&h->apps_lock);
-    struct isola_release_rt *old = isola_map_get(&h->apps, app);
-    struct isola_release_rt *fresh = NULL;
-    if (old == NULL || strcmp(old->id, def->id) != 0) {
-        fresh = isola__release_new(def, old);
-        isola_map_set(&h->apps, app, fresh);
-    }
-    pthread_rwlock_unlock(&h->apps_lock);
-    if (fresh != NULL)
-        isola__alarm_changed(h);
-    if (fresh == NULL || old == NULL)
-        return;
-    isola__spare_drop(h, old);
-    (void)tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = def->app, .except = fresh});
-    for (unsigned i = 0; i < h->nworkers; i++)
-        isola__worker_sweep_shared(&h->workers[i], old);
-    isola__release_unref(old);
+    isola_host_set_releases(h, def, NULL, 0);
 }
 
 size_t isola_host_remove_app(struct isola_host *h, struct isola_slice app,
                              struct isola_origin origin)
 {
     pthread_rwlock_wrlock(&h->apps_lock);
-    struct isola_release_rt *old = isola_map_del(&h->apps, app);
+    struct isola_app *old = isola_map_del(&h->apps, app);
     pthread_rwlock_unlock(&h->apps_lock);
+    struct isola_release_rt *had[] = {old != NULL ? old->current : NULL,
+                                      old != NULL ? old->candidate : NULL};
     char *name = isola_strndup((const char *)app.data, app.len);
-    if (old != NULL)
-        isola__spare_drop(h, old);
+    for (size_t i = 0; i < 2; i++)
+        if (had[i] != NULL)
+            isola__spare_drop(h, had[i]);
     size_t n = tell(h, ISOLA_MAIL_UPGRADE, (struct whom){.app = name, .answer = origin});
     free(name);
-    for (unsigned i = 0; old != NULL && i < h->nworkers; i++)
-        isola__worker_sweep_shared(&h->workers[i], old);
-    if (old != NULL)
-        isola__release_unref(old);
+    for (size_t i = 0; i < 2; i++) {
+        for (unsigned k = 0; had[i] != NULL && k < h->nworkers; k++)
+            isola__worker_sweep_shared(&h->workers[k], had[i]);
+        if (had[i] != NULL)
+            isola__release_unref(had[i]);
+    }
+    free(old);
     return n;
 }
 

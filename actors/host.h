@@ -213,6 +213,11 @@ ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_
  * asked may not be among them; asked again, they are. */
 ANY_THREAD size_t isola_host_remove_app(struct isola_host *h, struct isola_slice app,
                                         struct isola_origin origin);
+/* The same, and beside it a candidate of the same app (NULL: none) for so much (base/canary.h):
+ * actors that are in the share, or whose type no other has, are of that. Those that are of neither
+ * any more, or of the other one, end their activation likewise. */
+ANY_THREAD void isola_host_set_releases(struct isola_host *h, const struct isola_host_release *r,
+                                        const struct isola_host_release *candidate, uint32_t share);
 /* Loads each of its modules in an isolate of its own. `done` fires on a thread of its own, code 0
  * or ISOLA_EMODULE with a sentence. Modules that have not finished loading after `timeout_ms` are
  * stopped and count as failed. Copies `r`. */

@@ -83,6 +83,19 @@ struct isola_release_rt {
     struct isola_tally tally;
 };
 
+/* What an app has: in the host's map, under its apps_lock. */
+struct isola_app {
+    struct isola_release_rt *current;   /* counted */
+    struct isola_release_rt *candidate; /* counted: a canary; or NULL */
+    uint32_t share;                     /* of that (base/canary.h) */
+};
+/* The type that an actor of this app is of: the candidate's when it is in its share, or no other
+ * has it. NULL: there is none. */
+const struct isola_type *isola__app_type(const struct isola_app *app,
+                                         const struct isola_address *at);
+/* Is this one of its app's? With apps_lock. */
+bool isola__release_is_live(struct isola_host *h, const struct isola_release_rt *r);
+
 /* `before`: the app's current one, or NULL; it is not kept. */
 struct isola_release_rt *isola__release_new(const struct isola_host_release *def,
                                             const struct isola_release_rt *before);
@@ -927,7 +940,7 @@ struct isola_host {
     } pace;
     struct isola_directory_shard directory[ISOLA_DIRECTORY_SHARDS];
     pthread_rwlock_t apps_lock;
-    struct isola_map apps; /* app → struct isola_release_rt */
+    struct isola_map apps; /* app → struct isola_app */
     pthread_rwlock_t subs_lock;
     struct isola_map subs;       /* "address\0event" → struct isola_sub_list (subs.c) */
     pthread_mutex_t shared_lock; /* guards every worker's `shared` map */

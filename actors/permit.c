@@ -50,13 +50,14 @@ int isola__permit_from(struct isola_host *h, const struct isola_mail *m, struct 
     if (e != 0 || isola_slice_eq(from.app, to.app))
         return e;
     pthread_rwlock_rdlock(&h->apps_lock);
-    const struct isola_release_rt *r = isola_map_get(&h->apps, from.app);
-    if (r == NULL)
+    const struct isola_app *app = isola_map_get(&h->apps, from.app);
+    const struct isola_type *type = app != NULL ? isola__app_type(app, &from) : NULL;
+    if (app == NULL)
         e = isola_fail(err, ISOLA_EPERM,
                        "app \"%.*s\" is not known here, so it may not send to app \"%.*s\"",
                        ISOLA_FMT(from.app), ISOLA_FMT(to.app));
     else
-        e = isola__permit_other(r, to.app, err);
+        e = isola__permit_other(type != NULL ? type->release : app->current, to.app, err);
     pthread_rwlock_unlock(&h->apps_lock);
     return e;
 }

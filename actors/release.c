@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Releases: which types an app has, and their code. The host's map holds a reference to the current
- * one of each app, every actor and realm one to its own.
+ * one of each app, and to that which is tried beside it, every actor and realm one to its own.
  */
 #include "actors/internal.h"
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/nearest.h"
 
@@ -97,21 +98,45 @@ static void fail_type(const struct isola_release_rt *r, const struct isola_addre
                ISOLA_FMT(at->type), isola_nearest_hint(&near, hint));
 }
 
+static const struct isola_type *type_of(struct isola_release_rt *r, struct isola_slice name)
+{
+    for (size_t i = 0; r != NULL && i < r->ntypes; i++)
+        if (isola_slice_is(name, r->types[i].def.name))
+            return &r->types[i];
+    return NULL;
+}
+
+const struct isola_type *isola__app_type(const struct isola_app *app,
+                                         const struct isola_address *at)
+{
+    const struct isola_type *current = type_of(app->current, at->type);
+    const struct isola_type *candidate = type_of(app->candidate, at->type);
+    /* The three lie in one text. */
+    struct isola_slice address =
+        isola_slice(at->app.data, (size_t)(at->key.data + at->key.len - at->app.data));
+    if (candidate != NULL && (current == NULL || isola_canary_has(address, app->share)))
+        return candidate;
+    return current;
+}
+
+bool isola__release_is_live(struct isola_host *h, const struct isola_release_rt *r)
+{
+    const struct isola_app *app = isola_map_get(&h->apps, isola_slice_str(r->app));
+    return app != NULL && (app->current == r || app->candidate == r);
+}
+
 const struct isola_type *isola__type_find(struct isola_host *h, const struct isola_address *at,
                                           bool told, struct isola_err *err)
 {
-    const struct isola_type *found = NULL;
     pthread_rwlock_rdlock(&h->apps_lock);
-    struct isola_release_rt *r = isola_map_get(&h->apps, at->app);
-    for (size_t i = 0; r != NULL && i < r->ntypes; i++)
-        if (isola_slice_is(at->type, r->types[i].def.name))
-            found = &r->types[i];
+    const struct isola_app *app = isola_map_get(&h->apps, at->app);
+    const struct isola_type *found = app != NULL ? isola__app_type(app, at) : NULL;
     if (found != NULL)
-        isola__release_ref(r);
-    else if (r == NULL)
+        isola__release_ref(found->release);
+    else if (app == NULL)
         fail_app(h, at, told, err);
     else
-        fail_type(r, at, err);
+        fail_type(app->current, at, err);
     pthread_rwlock_unlock(&h->apps_lock);
     return found;
 }

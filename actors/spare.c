@@ -40,7 +40,7 @@ void isola__spare_want(struct isola_host *h, const struct isola_type *type)
     bool more = false;
     /* Both locks: a release that is replaced is so before its spares are dropped. */
     pthread_rwlock_rdlock(&h->apps_lock);
-    bool current = isola_map_get(&h->apps, isola_slice_str(type->release->app)) == type->release;
+    bool current = isola__release_is_live(h, type->release);
     pthread_mutex_lock(&s->lock);
     for (unsigned i = 0; current && i < s->most && !more && count(s, type) < s->most; i++)
         if (s->want[i] == NULL) {

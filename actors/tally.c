@@ -72,7 +72,8 @@ bool isola_host_tally(struct isola_host *h, struct isola_slice app, struct isola
 {
     *out = (struct isola_host_tally){0};
     pthread_rwlock_rdlock(&h->apps_lock);
-    struct isola_release_rt *r = isola_map_get(&h->apps, app);
+    const struct isola_app *of = isola_map_get(&h->apps, app);
+    struct isola_release_rt *r = of != NULL ? of->current : NULL;
     if (r != NULL)
         isola__release_ref(r);
     pthread_rwlock_unlock(&h->apps_lock);

@@ -685,7 +685,7 @@ void isola__worker_leave_shared(struct isola_realm *r)
     /* Both locks, so that either we see the newer release or its sweep sees that nobody is left. */
     pthread_rwlock_rdlock(&h->apps_lock);
     pthread_mutex_lock(&h->shared_lock);
-    bool current = isola_map_get(&h->apps, isola_slice_str(r->release->app)) == r->release;
+    bool current = isola__release_is_live(h, r->release);
     bool over = --r->residents == 0 && (!current || r->dead);
     bool empty = r->residents == 0;
     if (over && !r->dead)

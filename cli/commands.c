@@ -19,15 +19,20 @@ static const struct isola__command commands[] = {
          "  --wait           end when it has proven itself: all services are ready and the\n"
          "                   window of its \"rollout\" is over; with status 1 when it has\n"
          "                   failed, and the release before is current again. --timeout is\n"
-         "                   900000 then, for all of it\n",
+         "                   900000 then, for all of it\n"
+         "  --canary SHARE   try it beside the current release, for so many of the app's\n"
+         "                   actors: 10%, 0.5%. \"ctl promote\" makes it current,\n"
+         "                   \"ctl rollback\" drops it\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
                  "  ctl deploy . -m \"carts keep their order\" --wait\n"
+                 "  ctl deploy . --canary 10%\n"
                  "  ctl deploy --link .\n"
                  "  ctl --json deploy . | jq -r .release\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_LINK | ISOLA__OPT_WAIT,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_LINK | ISOLA__OPT_WAIT |
+                ISOLA__OPT_CANARY,
      .run = isola__run_deploy},
     {.name = "dev",
      .synopsis = "[DIR]",
@@ -72,7 +77,8 @@ static const struct isola__command commands[] = {
      .about = "Makes the release current again that was so before the current one, or the one\n"
               "whose id begins with RELEASE. Done twice it goes two back: what was left by a\n"
               "roll-back is reached by its id only. Nothing is bundled or built, and nodes are\n"
-              "sent only what they have not got.\n",
+              "sent only what they have not got. While there is a canary, it is dropped, and\n"
+              "what is current stays.\n",
      .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n"
                     "  --wait           end when all services of that release are ready;\n"
                     "                   --timeout is 900000 then\n",
@@ -83,6 +89,18 @@ static const struct isola__command commands[] = {
      .max = 2,
      .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_WAIT,
      .run = isola__run_rollback},
+    {.name = "promote",
+     .synopsis = "APP",
+     .summary = "make the canary of an app current",
+     .about = "Makes the release current that \"ctl deploy --canary\" tries beside it: a deploy\n"
+              "of what all nodes have, so nothing is bundled or sent.\n",
+     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n",
+     .wait_ms = "120000",
+     .examples = "  ctl promote shop\n",
+     .min = 1,
+     .max = 1,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE,
+     .run = isola__run_promote},
     {.name = "diff",
      .synopsis = "APP [A [B]]",
      .summary = "see what two releases have different",

@@ -40,6 +40,7 @@ void isola__run_new(struct isola__cli *cli);
 void isola__run_releases(struct isola__cli *cli);
 void isola__run_rollback(struct isola__cli *cli);
 void isola__run_delete(struct isola__cli *cli);
+void isola__run_promote(struct isola__cli *cli);
 void isola__run_trust(struct isola__cli *cli);
 void isola__run_secret(struct isola__cli *cli);
 void isola__run_diff(struct isola__cli *cli);

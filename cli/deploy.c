@@ -71,6 +71,7 @@ static int encode(struct isola__cli *cli, const struct isola_manifest *m,
                                     .nbundles = bundles->n,
                                     .bundles = bundles->bundles,
                                     .link = link,
+                                    .share = cli->options.share,
                                     .files = isola_buf_slice(&files->bytes)};
     int rc = isola__deploy_note(cli, &release, err);
     if (rc != 0)
@@ -149,6 +150,8 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
     isola_buf_puts(&out, unchanged ? " is unchanged: release " : ", release ");
     isola__text_clean(&out, isola__text_of(json_object_get(result, "release")));
+    if (cli->options.share > 0)
+        isola_buf_printf(&out, ", is a canary for %g%%", cli->options.share / 1e4);
     isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
     list(&out, "  types  ", json_object_get(result, "types"), "");
     isola__deploy_nodes(result, &out);
@@ -258,7 +261,9 @@ static int ask_deploy(struct isola__cli *cli, struct isola__client *client, cons
     struct isola_buf params = {0};
     isola_mp_map(&params, 1);
     isola_mp_kstr(&params, "app", app);
-    int code = isola__client_begin(client, "deploy", release, ms, err);
+    /* Agents that know no canaries refuse the one, and would take the other for all of the app. */
+    const char *method = cli->options.share > 0 ? "canary" : "deploy";
+    int code = isola__client_begin(client, method, release, ms, err);
     if (code == 0)
         code = isola__progress_wait(progress, cli, client, ms, "deploying",
                                     isola_buf_slice(&params), say_stage, answer, err);

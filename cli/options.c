@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/nearest.h"
 #include "base/path.h"
@@ -60,7 +61,8 @@ enum {
     LONG_TYPES,
     LONG_FILE,
     LONG_YES,
-    LONG_STATE
+    LONG_STATE,
+    LONG_CANARY
 };
 
 static const struct option longs[] = {
@@ -99,6 +101,7 @@ static const struct option longs[] = {
     {"wait", no_argument, NULL, LONG_WAIT},
     {"yes", no_argument, NULL, LONG_YES},
     {"state", no_argument, NULL, LONG_STATE},
+    {"canary", required_argument, NULL, LONG_CANARY},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
@@ -107,6 +110,37 @@ static const struct option longs[] = {
 struct seen {
     unsigned bits;
 };
+
+/* "10%", "0.5%": with four digits behind the point at the most. */
+static int share(const char *text, uint32_t *out, struct isola_err *err)
+{
+    uint64_t n = 0, unit = ISOLA_CANARY_WHOLE / 100;
+    const char *p = text;
+    bool good = *p >= '0' && *p <= '9';
+    for (; *p >= '0' && *p <= '9' && n <= 1000 * unit; p++)
+        n = n * 10 + (uint64_t)(*p - '0') * unit;
+    if (*p == '.') {
+        good = good && p[1] >= '0' && p[1] <= '9';
+        for (p++; *p >= '0' && *p <= '9' && unit > 1; p++)
+            n += (uint64_t)(*p - '0') * (unit /= 10);
+    }
+    if (!good || strcmp(p, "%") != 0)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "option '--canary' needs a share such as 10%% or 0.5%%, not '%.60s'",
+                          text);
+    if (n == 0)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "a canary of %.60s is none: give it a share, such as 1%%; 'ctl rollback "
+                          "APP' drops the one there is",
+                          text);
+    if (n >= ISOLA_CANARY_WHOLE)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "a canary of %.60s is all of it: leave out --canary; 'ctl promote APP' "
+                          "makes the one there is current",
+                          text);
+    *out = (uint32_t)n;
+    return 0;
+}
 
 static int number(const char *option, const char *text, uint64_t least, uint64_t most,
                   uint64_t *out, struct isola_err *err)
@@ -321,6 +355,9 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
         o->state = true;
         seen->bits |= ISOLA__OPT_STATE;
         return 0;
+    case LONG_CANARY:
+        seen->bits |= ISOLA__OPT_CANARY;
+        return share(optarg, &o->share, err);
     case 'm':
         o->message = optarg;
         seen->bits |= ISOLA__OPT_MESSAGE;
@@ -415,7 +452,7 @@ static int unknown_command(const char *name, struct isola_err *err)
     return isola_fail(err, ISOLA_EINVAL, "unknown command '%.60s'; see 'ctl --help'", name);
 }
 
-static const char *option_name(unsigned bit)
+static const char *option_name(uint64_t bit)
 {
     return bit == ISOLA__OPT_TIMEOUT   ? "--timeout"
            : bit == ISOLA__OPT_COUNT   ? "--count"
@@ -447,13 +484,14 @@ static const char *option_name(unsigned bit)
            : bit == ISOLA__OPT_WAIT    ? "--wait"
            : bit == ISOLA__OPT_YES     ? "--yes"
            : bit == ISOLA__OPT_STATE   ? "--state"
+           : bit == ISOLA__OPT_CANARY  ? "--canary"
                                        : "--lines";
 }
 
 static int check(struct isola__options *o, const struct seen *seen, struct isola_err *err)
 {
     const struct isola__command *command = o->command;
-    for (unsigned bit = 1; bit < ISOLA__OPT_END; bit <<= 1)
+    for (uint64_t bit = 1; bit < ISOLA__OPT_END; bit <<= 1)
         if ((seen->bits & bit) != 0 && (command->options & bit) == 0)
             return isola_fail(err, ISOLA_EINVAL,
                               "option '%s' does not belong to '%s'; see 'ctl %s --help'",

@@ -42,7 +42,8 @@ enum isola__option {
     ISOLA__OPT_WAIT = 268435456,
     ISOLA__OPT_YES = 536870912,
     ISOLA__OPT_STATE = 1073741824,
-    ISOLA__OPT_END = 2147483648, /* behind the last */
+    ISOLA__OPT_CANARY = 2147483648,
+    ISOLA__OPT_END = 4294967296, /* behind the last */
 };
 
 struct isola__command;
@@ -56,6 +57,7 @@ struct isola__options {
     const char *node;                     /* as given, or NULL */
     bool json, help, version, follow, force, durable, check, dry_run, utc, link, prune, once, types,
         wait, yes, state;
+    uint32_t share;      /* of --canary, of a million; 0: not given */
     uint32_t timeout_ms; /* 0: not given */
     uint32_t lines;      /* 200 when not given */
     bool lines_given;

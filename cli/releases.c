@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ctl releases: which release of an app was current when; ctl rollback: an earlier one is again.
+ * ctl releases: which release of an app was current when; ctl rollback: an earlier one is again;
+ * ctl promote: the canary is.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -17,6 +19,7 @@
 #include "cli/when.h"
 
 #define ROLLBACK_MS 120000u
+#define HOW         24 /* bytes, of how a release became what it is */
 
 static struct isola_slice text_of(const json_t *row, const char *key)
 {
@@ -74,10 +77,31 @@ static void show_apps(struct isola__cli *cli, const json_t *apps)
     isola__out(cli, &out);
 }
 
-/* "deploy"; "roll-back". */
-static const char *how(const json_t *row)
+/* "deploy"; "roll-back"; "canary 10%"; "promote", of a release that was a canary just before. */
+static void how(const json_t *deploys, size_t i, char out[HOW])
 {
-    return number_of(row, "restores") != 0 ? "roll-back" : "deploy";
+    const json_t *row = json_array_get(deploys, i), *before = json_array_get(deploys, i + 1);
+    uint64_t share = number_of(row, "share");
+    bool promoted = number_of(before, "share") != 0 &&
+                    isola_slice_eq(text_of(before, "release"), text_of(row, "release"));
+    if (share != 0)
+        snprintf(out, HOW, "canary %g%%", (double)share / 1e4);
+    else
+        snprintf(out, HOW, "%s",
+                 number_of(row, "restores") != 0 ? "roll-back"
+                 : promoted                      ? "promote"
+                                                 : "deploy");
+}
+
+/* What a deploy is now: "current"; "canary"; or nothing any more. */
+static const char *what_now(const json_t *value, size_t i, const json_t *row, bool *seen)
+{
+    bool canary = number_of(row, "share") != 0;
+    if (canary)
+        return i == 0 && text_of(value, "canary").len > 0 ? "canary" : "";
+    bool first = !*seen;
+    *seen = true;
+    return first ? "current" : "";
 }
 
 static void show_deploys(struct isola__cli *cli, const json_t *value)
@@ -89,19 +113,26 @@ static void show_deploys(struct isola__cli *cli, const json_t *value)
     struct isola_buf out = {0};
     size_t i;
     const json_t *row;
-    struct isola_slice back = text_of(value, "back");
+    struct isola_slice back = text_of(value, "back"), canary = text_of(value, "canary");
+    const json_t *deploys = json_object_get(value, "deploys");
+    char way[HOW];
+    bool seen = false;
     isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-    json_array_foreach(json_object_get(value, "deploys"), i, row)
+    json_array_foreach(deploys, i, row)
     {
         add(&t, text_of(row, "release"));
-        isola__table_add(&t, isola_slice_str(i == 0 ? "current" : ""), ISOLA__GOOD);
+        isola__table_add(&t, isola_slice_str(what_now(value, i, row, &seen)), ISOLA__GOOD);
         add_when(cli, &t, row);
-        add(&t, isola_slice_str(how(row)));
+        how(deploys, i, way);
+        add(&t, isola_slice_str(way));
         add(&t, text_of(row, "by"));
         add(&t, text_of(row, "message"));
     }
     isola__table_print(&t, cli->width, cli->colour, &out);
     isola__table_free(&t);
+    if (canary.len > 0)
+        isola_buf_printf(&out, "'ctl promote %s' makes the canary current, ",
+                         cli->options.operands[0]);
     if (back.len > 0) {
         isola_buf_printf(&out, "'ctl rollback %s' goes back to ", cli->options.operands[0]);
         isola__text_clean(&out, back);
@@ -134,7 +165,7 @@ void isola__run_releases(struct isola__cli *cli)
 
 /* --- rollback --- */
 
-static void show_rollback(struct isola__cli *cli, json_t *result, uint64_t ms)
+static void show_rollback(struct isola__cli *cli, json_t *result, bool promoted, uint64_t ms)
 {
     struct isola_buf out = {0};
     bool unchanged = json_is_true(json_object_get(result, "unchanged"));
@@ -144,7 +175,9 @@ static void show_rollback(struct isola__cli *cli, json_t *result, uint64_t ms)
         return;
     }
     isola__text_clean(&out, text_of(result, "app"));
-    isola_buf_puts(&out, unchanged ? " is at release " : " is back at release ");
+    isola_buf_puts(&out, unchanged  ? " is at release "
+                         : promoted ? " is at release "
+                                    : " is back at release ");
     isola__text_clean(&out, text_of(result, "release"));
     if (unchanged) {
         isola_buf_puts(&out, " already");
@@ -158,7 +191,8 @@ static void show_rollback(struct isola__cli *cli, json_t *result, uint64_t ms)
     isola__out(cli, &out);
 }
 
-void isola__run_rollback(struct isola__cli *cli)
+/* `method`: rollback or promote. */
+static void change(struct isola__cli *cli, const char *method)
 {
     struct isola_release note = {0};
     struct isola_buf params = {0};
@@ -178,9 +212,19 @@ void isola__run_rollback(struct isola__cli *cli)
     isola_release_put_note(&note, &params);
     free(note.by);
     free(note.message);
-    json_t *result = isola__call(cli, "rollback", &params, ROLLBACK_MS, NULL);
+    json_t *result = isola__call(cli, method, &params, ROLLBACK_MS, NULL);
     uint64_t took = isola_clock_ms() - start;
     if (result != NULL && (!cli->options.wait || isola__rollout_wait(cli, result, start, NULL)))
-        show_rollback(cli, result, took);
+        show_rollback(cli, result, strcmp(method, "promote") == 0, took);
     json_decref(result);
+}
+
+void isola__run_rollback(struct isola__cli *cli)
+{
+    change(cli, "rollback");
+}
+
+void isola__run_promote(struct isola__cli *cli)
+{
+    change(cli, "promote");
 }

@@ -213,18 +213,44 @@ static bool is_service(const json_t *row)
     return isolation != NULL && strcmp(isolation, "process") == 0;
 }
 
+/* Are there actors of one app that are of different releases? The rows are in the order of their
+ * addresses. */
+static bool has_releases(const json_t **rows, size_t n)
+{
+    const char *before = NULL, *release_before = "";
+    for (size_t i = 0; i < n; i++) {
+        const char *address = json_string_value(json_object_get(rows[i], "address"));
+        const char *release = json_string_value(json_object_get(rows[i], "release"));
+        if (is_service(rows[i]) || address == NULL || release == NULL)
+            continue;
+        size_t app = strcspn(address, "/") + 1;
+        if (before != NULL && strncmp(before, address, app) == 0 &&
+            strcmp(release_before, release) != 0)
+            return true;
+        before = address;
+        release_before = release;
+    }
+    return false;
+}
+
 /* The table of those that are actors; nothing when there are none. */
 static void list_actors(const struct isola__cli *cli, const json_t **rows, size_t n, bool timers,
                         struct isola_buf *out)
 {
-    static const struct isola__column columns[] = {
-        {"ADDRESS", ISOLA__LONG},  {"ISOLATION", ISOLA__WORD}, {"NODE", ISOLA__WORD},
-        {"THREAD", ISOLA__NUMBER}, {"STATE", ISOLA__WORD},     {"MAILBOX", ISOLA__NUMBER},
-        {"TURNS", ISOLA__NUMBER},  {"HEAP", ISOLA__NUMBER},    {"TIMERS", ISOLA__NUMBER},
-        {"NEXT", ISOLA__NUMBER}};
+    struct isola__column columns[11] = {{"ADDRESS", ISOLA__LONG}, {"ISOLATION", ISOLA__WORD},
+                                        {"NODE", ISOLA__WORD},    {"THREAD", ISOLA__NUMBER},
+                                        {"STATE", ISOLA__WORD},   {"MAILBOX", ISOLA__NUMBER},
+                                        {"TURNS", ISOLA__NUMBER}, {"HEAP", ISOLA__NUMBER}};
     struct isola__table t;
-    size_t listed = 0;
-    isola__table_init(&t, columns, sizeof(columns) / sizeof(columns[0]) - (timers ? 0 : 2));
+    size_t listed = 0, ncolumns = 8;
+    bool releases = has_releases(rows, n); /* of a canary, or while a release comes */
+    if (releases)
+        columns[ncolumns++] = (struct isola__column){"RELEASE", ISOLA__WORD};
+    if (timers) {
+        columns[ncolumns++] = (struct isola__column){"TIMERS", ISOLA__NUMBER};
+        columns[ncolumns++] = (struct isola__column){"NEXT", ISOLA__NUMBER};
+    }
+    isola__table_init(&t, columns, ncolumns);
     for (size_t i = 0; i < n; i++) {
         const json_t *actor = rows[i];
         if (is_service(actor))
@@ -238,6 +264,8 @@ static void list_actors(const struct isola__cli *cli, const json_t **rows, size_
         add_number(&t, actor, "mailbox", PLAIN_NUMBER);
         add_number(&t, actor, "turns", PLAIN_NUMBER);
         add_number(&t, actor, "heap", BYTES);
+        if (releases)
+            add_text(&t, actor, "release");
         if (timers) { /* few have any */
             add_number(&t, actor, "timers", PLAIN_NUMBER);
             add_next(&t, actor);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/canary.h"
 #include "node-agent/earlier.h"
 #include "node-agent/trust.h"
 
@@ -38,10 +39,12 @@ struct isola__deploy {
     struct isola__unpack unpack;
     bool held; /* the directory of its files */
     struct isola__ask check;
+    uint32_t share; /* not 0: it is to be a canary */
     /* Of a roll-back. */
     struct isola_release *note; /* its app, by and message; NULL: it is a deploy */
     char *wanted;               /* the beginning of an id, or "" */
     uint64_t expected;          /* not 0: the revision that is to be current */
+    bool promotes;              /* it goes to the canary */
     char before[ISOLA_RELEASE_ID_SIZE];
     struct isola__earlier earlier;
     struct part *parts;
@@ -121,7 +124,7 @@ static void succeed(struct isola__deploy *d, bool unchanged)
     const struct isola_release *r = d->release;
     struct isola__releases *releases = &d->agent->releases;
     struct isola_buf out = {0};
-    if (!unchanged)
+    if (!unchanged && d->share == 0)
         isola__rollout_watch(&d->agent->rollouts, r->app);
     if (d->from == NULL) {
         d->done(d->arg, 0, "");
@@ -129,12 +132,14 @@ static void succeed(struct isola__deploy *d, bool unchanged)
         return;
     }
     bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
-    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0));
+    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0) + (d->share > 0));
     if (d->ndropped > 0) {
         isola_mp_cstr(&out, "dropped");
         isola_mp_array(&out, d->ndropped);
         isola_buf_append(&out, d->dropped.data, d->dropped.len);
     }
+    if (d->share > 0)
+        isola_mp_kuint(&out, "share", d->share);
     if (tells)
         isola_mp_kbool(&out, "restricted", d->agent->cluster.trust.n > 0);
     isola_mp_kstr(&out, "app", r->app);
@@ -245,16 +250,29 @@ static void commit(struct isola__deploy *d)
     }
     d->release->revision = isola__releases_next_revision(releases);
     d->release->deployed_ms = isola_clock_wall_ms();
-    int rc = isola__releases_put(releases, d->release, &err);
+    struct isola_release *put = d->release;
+    if (d->share > 0)
+        put = isola__canary_beside(d->agent, d->release, d->share, &err);
+    int rc = put != NULL ? isola__releases_put(releases, put, &err) : err.code;
     if (rc != 0) {
         abandon(d);
+        if (put != NULL && put != d->release)
+            isola__canary_free(put);
         refuse(d, rc, err.text);
         return;
     }
-    isola_log(ISOLA_LOG_INFO, "release %s of %s is current %s", d->release->id, d->release->app,
-              d->note != NULL ? "again" : "now");
+    if (d->share > 0)
+        isola_log(ISOLA_LOG_INFO, "release %s of %s is a canary for %g %% beside %s",
+                  d->release->id, d->release->app, d->share / 1e4, put->id);
+    else
+        isola_log(ISOLA_LOG_INFO, "release %s of %s is current %s", d->release->id, d->release->app,
+                  d->note != NULL && !d->promotes ? "again" : "now");
     struct isola_buf params = {0};
-    isola_mp_map(&params, 4);
+    isola_mp_map(&params, 4 + (d->share > 0 ? 2 : 0));
+    if (d->share > 0) {
+        isola_mp_kuint(&params, "share", d->share);
+        isola_mp_kstr(&params, "current", put->id);
+    }
     isola_mp_kstr(&params, "app", d->release->app);
     isola_mp_kstr(&params, "release", d->release->id);
     isola_mp_kuint(&params, "revision", d->release->revision);
@@ -264,8 +282,11 @@ static void commit(struct isola__deploy *d)
     begin_parts(d);
     struct part *own = add_part(d, NULL, committed);
     own->ask.hasty = true;
-    isola__releases_tell(releases, d->release, &own->ask);
-    ask_members(d, "commit", &params, COMMIT_LIMIT_MS, committed);
+    isola__releases_tell(releases, put, &own->ask);
+    if (put != d->release)
+        isola__canary_free(put);
+    /* Versions that know no canaries must not take it for a release that is current. */
+    ask_members(d, d->share > 0 ? "canary" : "commit", &params, COMMIT_LIMIT_MS, committed);
     if (--d->outstanding == 0)
         succeed(d, false);
 }
@@ -516,13 +537,21 @@ static void begin(struct isola__deploy *d, struct isola__conn *from)
     }
     const struct isola__current *current =
         isola__releases_current(&agent->releases, d->release->app);
+    bool same = false;
+    if (d->share > 0 && isola__canary_check(agent, d->release, d->share, &same, &err) != 0) {
+        refuse(d, err.code, err.text);
+        return;
+    }
     /* Of a link the files may have changed, which its id does not say. */
-    if (current != NULL && strcmp(current->id, d->release->id) == 0 && d->release->link == NULL &&
-        stands(agent, d->release->app)) {
+    if (d->share == 0)
+        same = current != NULL && current->share == 0 && strcmp(current->id, d->release->id) == 0 &&
+               d->release->link == NULL;
+    if (same && stands(agent, d->release->app)) {
         unchanged(d);
         return;
     }
-    note_dropped(d, current);
+    if (d->share == 0)
+        note_dropped(d, current);
     if (check_link(d, &err) != 0 || check_services(d, &err) != 0) {
         refuse(d, err.code, err.text);
     } else if (d->release->files.len > 0) {
@@ -568,14 +597,17 @@ static void start(struct isola__deploy *d)
     struct isola__earlier *e = &d->earlier;
     *e = (struct isola__earlier){.agent = d->agent, .cb = found, .app = d->note->app};
     /* Only now: the deploys before it in the queue are done. */
-    int rc = isola__earlier_target(d->agent, d->note->app, isola_slice_str(d->wanted), e->id,
-                                   &d->note->restores, &err);
+    int rc = d->promotes ? isola__canary_of(d->agent, d->note->app, e->id, &err)
+                         : isola__earlier_target(d->agent, d->note->app, isola_slice_str(d->wanted),
+                                                 e->id, &d->note->restores, &err);
     if (rc != 0) {
         refuse(d, rc, err.text);
         return;
     }
-    memcpy(d->before, isola__releases_current(&d->agent->releases, d->note->app)->id,
-           sizeof(d->before));
+    const struct isola__current *current =
+        isola__releases_current(&d->agent->releases, d->note->app);
+    bool drops = strcmp(current->id, e->id) == 0 && current->share > 0;
+    memcpy(d->before, drops ? current->candidate : current->id, sizeof(d->before));
     isola__earlier_get(e);
 }
 
@@ -666,10 +698,18 @@ void isola__deploy(struct isola__conn *from, const struct isola_msg *m, struct i
         return;
     }
     d->release->restores = 0;
+    struct isola_err err;
+    if (isola__canary_read(params, &d->share, &err) != 0) {
+        isola__fail(from, m->id, err.code, "%s", err.text);
+        isola_release_free(d->release);
+        discard(d);
+        return;
+    }
     enqueue(d);
 }
 
-void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+static void rollback(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params,
+                     bool promotes)
 {
     struct isola_slice app, wanted = {0};
     struct isola_err err;
@@ -678,7 +718,7 @@ void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct
         return;
     d->note = isola_zalloc(sizeof(*d->note));
     if (!isola_mp_find_str(params, "app", &app) || app.len == 0) {
-        isola__fail(from, m->id, ISOLA_EINVAL, "rollback: \"app\" is missing");
+        isola__fail(from, m->id, ISOLA_EINVAL, "%.*s: \"app\" is missing", ISOLA_FMT(m->event));
         discard(d);
         return;
     }
@@ -690,6 +730,7 @@ void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct
     (void)isola_mp_find_str(params, "release", &wanted);
     d->note->app = isola_strndup((const char *)app.data, app.len);
     d->wanted = isola_strndup((const char *)wanted.data, wanted.len);
+    d->promotes = promotes;
     enqueue(d);
 }
 
@@ -731,6 +772,16 @@ void isola__deploying(struct isola__conn *from, const struct isola_msg *m,
     isola_mp_kuint(&out, "nodes", asked ? d->nparts - d->outstanding : 0);
     isola_mp_kuint(&out, "of", asked ? d->nparts : 0);
     isola__reply_buf(from, m->id, &out);
+}
+
+void isola__rollback(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    rollback(from, m, params, false);
+}
+
+void isola__promote(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+{
+    rollback(from, m, params, true);
 }
 
 /* --- the other side --- */
@@ -894,9 +945,9 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
     struct isola__member *member = ((struct isola__peer *)from)->member;
     struct isola__agent *agent = from->agent;
     struct isola_release *r = member->prepared.release;
-    struct isola_slice app;
-    struct isola_slice id;
+    struct isola_slice app, id, beside;
     uint64_t revision, deployed;
+    uint32_t share;
     struct isola_err err;
     if (!isola_mp_find_str(params, "app", &app) || !isola_mp_find_str(params, "release", &id) ||
         !isola_mp_find_uint(params, "revision", &revision) || revision == 0) {
@@ -904,7 +955,16 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
                     "commit: \"app\", \"release\" or \"revision\" is missing");
         return;
     }
-    if (r == NULL || !isola_slice_is(app, r->app) || !isola_slice_is(id, r->id)) {
+    if (isola__canary_read(params, &share, &err) != 0) {
+        isola__fail(from, m->id, err.code, "%s", err.text);
+        return;
+    }
+    /* Beside another one than ours: then it is fetched, with that. */
+    const struct isola__current *current =
+        r != NULL ? isola__releases_current(&agent->releases, r->app) : NULL;
+    bool other = share > 0 && (!isola_mp_find_str(params, "current", &beside) || current == NULL ||
+                               !isola_slice_is(beside, current->id));
+    if (r == NULL || other || !isola_slice_is(app, r->app) || !isola_slice_is(id, r->id)) {
         isola__releases_await(&agent->releases, from, m->id, app, revision);
         isola__offers_add(&member->offers, app, revision);
         isola__releases_sync(&agent->releases);
@@ -913,8 +973,11 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
     r->revision = revision;
     if (isola_mp_find_uint(params, "deployed_ms", &deployed) && deployed <= INT64_MAX)
         r->deployed_ms = (int64_t)deployed;
-    int rc = isola__releases_put(&agent->releases, r, &err);
+    struct isola_release *put = share > 0 ? isola__canary_beside(agent, r, share, &err) : r;
+    int rc = put != NULL ? isola__releases_put(&agent->releases, put, &err) : err.code;
     if (rc != 0) {
+        if (put != NULL && put != r)
+            isola__canary_free(put);
         isola__fail(from, m->id, rc, "%s", err.text);
         return;
     }
@@ -923,6 +986,8 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
     w->from = from;
     isola__conn_ref(from);
     w->id = m->id;
-    isola__releases_tell(&agent->releases, r, &w->ask);
+    isola__releases_tell(&agent->releases, put, &w->ask);
+    if (put != r)
+        isola__canary_free(put);
     isola__prepared_clear(&member->prepared);
 }

@@ -51,7 +51,10 @@ LOOP_THREAD void isola__deploy_back(struct isola__agent *agent, const char *app,
 /* The method `deploying`, of a client: how far the deploy of an app is. */
 LOOP_THREAD void isola__deploying(struct isola__conn *from, const struct isola_msg *m,
                                   struct isola_slice params);
-/* Methods of other agents. */
+/* The method `promote`, of a client: the canary becomes current. */
+LOOP_THREAD void isola__promote(struct isola__conn *from, const struct isola_msg *m,
+                                struct isola_slice params);
+/* Methods of other agents; `canary` is a commit too. */
 LOOP_THREAD void isola__prepare(struct isola__conn *from, const struct isola_msg *m,
                                 struct isola_slice params);
 LOOP_THREAD void isola__abandon(struct isola__conn *from, const struct isola_msg *m,

@@ -30,11 +30,16 @@ int isola__earlier_target(struct isola__agent *agent, const char *app, struct is
     int rc = deploys_of(agent, app, &deploys, err);
     if (rc == 0 && wanted.len > 0)
         rc = isola_deploys_find(&deploys, app, wanted, &to, err);
+    else if (rc == 0 && isola__releases_current(&agent->releases, app)->share > 0)
+        to = isola_deploys_current(&deploys); /* the canary goes */
     else if (rc == 0 && (to = isola_deploys_back(&deploys)) == NULL)
         rc = isola_fail(err, ISOLA_ENOENT,
                         "app \"%s\" has nothing to go back to: no other release was current before "
                         "%s, or none that is kept; 'ctl releases %s' lists them",
                         app, isola__releases_current(&agent->releases, app)->id, app);
+    if (rc == 0 && to == NULL)
+        rc =
+            isola_fail(err, ISOLA_ENOENT, "no deploy of app \"%s\" is known: deploy it again", app);
     if (rc == 0) {
         memcpy(id, to->release, sizeof(to->release));
         *restores = isola_deploys_base(&deploys, to)->revision;
@@ -138,10 +143,16 @@ static int list_deploys(struct isola__agent *agent, const char *app, struct isol
     int rc = deploys_of(agent, app, &deploys, err);
     if (rc != 0)
         return rc;
-    const struct isola_deploy *back = isola_deploys_back(&deploys);
-    isola_mp_map(out, 4);
+    const struct isola__current *current = isola__releases_current(&agent->releases, app);
+    const struct isola_deploy *back =
+        current->share > 0 ? isola_deploys_current(&deploys) : isola_deploys_back(&deploys);
+    isola_mp_map(out, 4 + (current->share > 0 ? 2 : 0));
     isola_mp_kstr(out, "app", app);
-    isola_mp_kstr(out, "current", isola__releases_current(&agent->releases, app)->id);
+    isola_mp_kstr(out, "current", current->id);
+    if (current->share > 0) {
+        isola_mp_kstr(out, "canary", current->candidate);
+        isola_mp_kuint(out, "share", current->share);
+    }
     isola_mp_cstr(out, "back");
     isola_mp_cstr(out, back != NULL ? back->release : NULL);
     isola_mp_cstr(out, "deploys");

@@ -73,6 +73,7 @@ static const struct isola__method methods[] = {
     {"prepare", isola__prepare},
     {"abandon", isola__abandon},
     {"commit", isola__commit},
+    {"canary", isola__commit},
     {"fetch", isola__fetch},
     {"rollout", isola__rollout_peer},
     {"proven", isola__rollout_proven},

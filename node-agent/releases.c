@@ -123,8 +123,10 @@ static void await_end(struct isola__releases *releases, struct isola__awaiting *
 
 static void current_free(struct isola__current *current)
 {
-    if (current != NULL)
+    if (current != NULL) {
         isola_manifest_free(current->manifest);
+        isola_manifest_free(current->candidate_manifest);
+    }
     free(current);
 }
 
@@ -136,6 +138,13 @@ static void index_add(struct isola__releases *releases, const struct isola_relea
     current->revision = r->revision;
     if (isola_manifest_parse(r->manifest, r->app, &current->manifest, &err) != 0)
         current->manifest = NULL; /* another version of Isola took it */
+    if (r->candidate != NULL) {
+        current->share = r->share;
+        memcpy(current->candidate, r->candidate->id, sizeof(current->candidate));
+        if (isola_manifest_parse(r->candidate->manifest, r->app, &current->candidate_manifest,
+                                 &err) != 0)
+            current->candidate_manifest = NULL;
+    }
     current_free(isola_map_set(&releases->current, isola_slice_str(r->app), current));
 }
 
@@ -199,7 +208,9 @@ int isola__releases_find(struct isola__releases *releases, struct isola_slice ap
                           *isola__releases_hint(releases, app, hint) != '\0' ? hint
                                                                              : ": deploy it first");
     if (type.data != NULL && current->manifest != NULL &&
-        isola_manifest_type(current->manifest, type) == NULL)
+        isola_manifest_type(current->manifest, type) == NULL &&
+        (current->candidate_manifest == NULL ||
+         isola_manifest_type(current->candidate_manifest, type) == NULL))
         return isola_fail(err, ISOLA_ENOACTOR, "app \"%.*s\" has no actor type \"%.*s\"%s",
                           ISOLA_FMT(app), ISOLA_FMT(type),
                           type_hint(current->manifest, type, hint));
@@ -294,7 +305,7 @@ int isola__releases_put(struct isola__releases *releases, const struct isola_rel
         index_add(releases, r);
         isola__services_release(&releases->agent->services, r);
     }
-    if (rc == 0 && r->files.len > 0)
+    if (rc == 0 && (r->files.len > 0 || (r->candidate != NULL && r->candidate->files.len > 0)))
         isola__packages_collect(&releases->agent->packages); /* an old release may have gone */
     return rc;
 }
@@ -323,7 +334,7 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
     isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL) + (r->files.len > 0) +
-                          r->is_signed);
+                          r->is_signed + (r->candidate != NULL ? 2 : 0));
     if (r->link != NULL)
         isola_mp_kstr(out, "link", r->link);
     isola_mp_kstr(out, "app", r->app);
@@ -334,6 +345,7 @@ static void release_params(const struct isola_release *r, size_t more, struct is
     isola_release_put_content(r, out);
     isola_release_put_files(r, out);
     isola_release_put_signature(r, out);
+    isola_release_put_canary(r, out);
 }
 
 void isola__release_params(const struct isola_release *r, struct isola_buf *out)
@@ -551,6 +563,8 @@ static void fetch_ended(struct isola__releases *releases, struct isola_release *
     isola__releases_sync(releases);
 }
 
+static void pull_next(struct isola__releases *releases, struct isola_release *r);
+
 static void fetch_pulled(struct isola__pull *pull)
 {
     struct isola__releases *releases =
@@ -559,26 +573,43 @@ static void fetch_pulled(struct isola__pull *pull)
     releases->pulled = NULL;
     if (pull->err.code != 0) {
         isola_release_free(r);
-        r = NULL;
+        fetch_ended(releases, NULL, &pull->err);
+        return;
     }
-    fetch_ended(releases, r, &pull->err);
+    pull_next(releases, r);
+}
+
+/* Pulls the files of `r`, which was fetched, and then those of its canary. Takes it. */
+static void pull_next(struct isola__releases *releases, struct isola_release *r)
+{
+    const struct isola_release *of[] = {r, r->candidate};
+    struct isola_err none = {0};
+    while (releases->pulls < 2 &&
+           (of[releases->pulls] == NULL || of[releases->pulls]->files.len == 0))
+        releases->pulls++;
+    if (releases->pulls == 2) {
+        fetch_ended(releases, r, &none);
+        return;
+    }
+    const struct isola_release *next = of[releases->pulls++];
+    releases->pulled = r;
+    releases->pull = (struct isola__pull){.cb = fetch_pulled};
+    isola__packages_pull(&releases->agent->packages, &releases->pull, next->files,
+                         isola__member_conn(releases->fetch_from));
 }
 
 static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
 {
     struct isola__releases *releases =
         (struct isola__releases *)((char *)ask - offsetof(struct isola__releases, fetch));
-    struct isola__member *from = releases->fetch_from;
     struct isola_release *r = NULL;
     struct isola_err err;
-    if (decode_fetched(releases, answer, &r, &err) != 0 || r->files.len == 0) {
-        fetch_ended(releases, r, &err);
+    if (decode_fetched(releases, answer, &r, &err) != 0) {
+        fetch_ended(releases, NULL, &err);
         return;
     }
-    releases->pulled = r;
-    releases->pull = (struct isola__pull){.cb = fetch_pulled};
-    isola__packages_pull(&releases->agent->packages, &releases->pull, r->files,
-                         isola__member_conn(from));
+    releases->pulls = 0;
+    pull_next(releases, r);
 }
 
 static bool newer(struct isola__releases *releases, const struct isola__offer *offer)

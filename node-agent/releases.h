@@ -25,6 +25,10 @@ struct isola__current {
     char id[ISOLA_RELEASE_ID_SIZE];
     uint64_t revision;
     struct isola_manifest *manifest; /* NULL: this version cannot read it */
+    /* What is tried beside it, a canary. */
+    uint32_t share; /* of a million; 0: there is none */
+    char candidate[ISOLA_RELEASE_ID_SIZE];
+    struct isola_manifest *candidate_manifest;
 };
 
 struct isola__releases {
@@ -36,7 +40,8 @@ struct isola__releases {
     struct isola__member *fetch_from;
     char *fetch_app;
     struct isola__pull pull;          /* of the files of what was fetched, */
-    struct isola_release *pulled;     /* this */
+    struct isola_release *pulled;     /* this, or of its canary: */
+    unsigned pulls;                   /* so many have begun, or were not needed */
     struct isola_deploys deploys;     /* that came with what is fetched */
     struct isola__awaiting *awaiting; /* who is answered when nothing is under way */
 };

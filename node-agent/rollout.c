@@ -299,7 +299,7 @@ static void id_copy(char to[ISOLA_RELEASE_ID_SIZE], const char *from)
 static void place(struct isola__trial *t, const struct isola_release *r,
                   const struct isola__current *before, const struct isola__trial *prev)
 {
-    if (r->restores == 0 && r->link == NULL) {
+    if (r->restores == 0 && r->link == NULL && r->candidate == NULL) {
         t->judged = true;
         t->unproven = prev != NULL && prev->state != PROVEN && prev->good[0] != '\0';
         id_copy(t->good, before != NULL ? before->id : "");

@@ -33,7 +33,7 @@ int isola__trust_check(struct isola__agent *agent, const struct isola_release *r
                           "the signature of release %s of app \"%s\" is of something else", r->id,
                           r->app);
     if (isola_trust_allows(trust, r->signature, r->app))
-        return 0;
+        return r->candidate != NULL ? isola__trust_check(agent, r->candidate, err) : 0;
     isola_deployer_write(r->signature, key);
     return isola_fail(err, ISOLA_EPERM,
                       "release %s of app \"%s\" is signed by one who may not deploy it (%s); `ctl "

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The catalog of releases. `release` holds each release whole, in its wire form, under its id;
- * `current` says which of an app's it is, and since which deploy. Releases are never changed: a
- * deploy adds one and moves the app's pointer in one transaction. `deploy` is the list of these
- * deploys; which of them stay, and with them their releases, deploys.h says. `files` has the list
- * of files of each release once more, or nothing: who wants to know which files there are does not
- * read the bundles.
+ * `current` says which of an app's it is, and since which deploy, `canary` which is tried beside
+ * it. Releases are never changed: a deploy adds one and moves the app's pointer in one transaction.
+ * `deploy` is the list of these deploys; which of them stay, and with them their releases,
+ * deploys.h says. `files` has the list of files of each release once more, or nothing: who wants to
+ * know which files there are does not read the bundles.
  *
  * Every release read is decoded as if a stranger had sent it, its hash included, so a damaged file
  * is noticed here.
@@ -48,6 +48,9 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "CREATE TABLE gone (app TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL,"
     "  deleted_ms INTEGER NOT NULL, who TEXT NOT NULL, state INTEGER NOT NULL,"
     "  todo INTEGER NOT NULL, signature BLOB) WITHOUT ROWID",
+    "ALTER TABLE deploy ADD COLUMN share INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE canary (app TEXT NOT NULL PRIMARY KEY,"
+    "  release TEXT NOT NULL REFERENCES release (id), share INTEGER NOT NULL) WITHOUT ROWID",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
@@ -58,6 +61,8 @@ enum statement {
     FIND,
     ADD,
     MOVE,
+    TRY,
+    UNTRY,
     CURRENT,
     EACH,
     FILES,
@@ -78,8 +83,9 @@ enum statement {
     STATEMENTS
 };
 #define CURRENT_ROWS                                                                               \
-    "SELECT r.id, r.content, c.revision, c.deployed_ms, d.who, d.message, d.restores"              \
-    " FROM current c JOIN release r ON r.id = c.release"                                           \
+    "SELECT r.id, r.content, c.revision, c.deployed_ms, d.who, d.message, d.restores, k.release,"  \
+    " k.share FROM current c JOIN release r ON r.id = c.release"                                   \
+    " LEFT JOIN canary k ON k.app = c.app"                                                         \
     " LEFT JOIN deploy d ON d.app = c.app AND d.revision = c.revision"
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
@@ -92,6 +98,8 @@ static const char *const sql[STATEMENTS] = {
     [MOVE] = "INSERT INTO current (app, release, revision, deployed_ms) VALUES (?1, ?2, ?3, ?4)"
              " ON CONFLICT (app) DO UPDATE SET release = excluded.release,"
              " revision = excluded.revision, deployed_ms = excluded.deployed_ms",
+    [TRY] = "INSERT OR REPLACE INTO canary (app, release, share) VALUES (?1, ?2, ?3)",
+    [UNTRY] = "DELETE FROM canary WHERE app = ?1",
     [CURRENT] = CURRENT_ROWS " WHERE c.app = ?1",
     [EACH] = CURRENT_ROWS " ORDER BY c.app",
     [FILES] = "SELECT tree FROM files WHERE tree <> x''",
@@ -103,27 +111,30 @@ static const char *const sql[STATEMENTS] = {
                  " coalesce((SELECT max(revision) FROM gone), 0))",
     [GONE_AT] = "SELECT revision FROM gone WHERE app = ?1",
 
-    [FORGET] = "DELETE FROM prepared WHERE release NOT IN (SELECT release FROM current)",
-    [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1",
+    [FORGET] = "DELETE FROM prepared WHERE release NOT IN"
+               " (SELECT release FROM current UNION SELECT release FROM canary)",
+    [IS_CURRENT] = "SELECT 1 FROM current WHERE release = ?1"
+                   " UNION SELECT 1 FROM canary WHERE release = ?1",
     [PREPARE] = "INSERT OR REPLACE INTO prepared (release, type, key, digest, code)"
                 " VALUES (?1, ?2, ?3, ?4, ?5)",
     [PREPARED] = "SELECT type, key, digest, code FROM prepared WHERE release = ?1"
                  " ORDER BY type",
-    [RELEASE] = "SELECT id, content, 0, 0, NULL, NULL, 0 FROM release"
+    [RELEASE] = "SELECT id, content, 0, 0, NULL, NULL, 0, NULL, 0 FROM release"
                 " WHERE id = ?2 AND app = ?1",
-    [DEPLOYS] = "SELECT revision, release, deployed_ms, who, message, restores FROM deploy"
+    [DEPLOYS] = "SELECT revision, release, deployed_ms, who, message, restores, share FROM deploy"
                 " WHERE app = ?1 ORDER BY revision DESC",
     [NOTE] = "INSERT OR REPLACE INTO deploy"
-             " (app, revision, release, deployed_ms, who, message, restores)"
-             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             " (app, revision, release, deployed_ms, who, message, restores, share)"
+             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [LEARN] = "INSERT OR IGNORE INTO deploy"
-              " (app, revision, release, deployed_ms, who, message, restores)"
-              " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+              " (app, revision, release, deployed_ms, who, message, restores, share)"
+              " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
               " WHERE ?2 > coalesce((SELECT revision FROM gone WHERE app = ?1), 0)",
     [UNNOTE] = "DELETE FROM deploy WHERE app = ?1 AND revision = ?2",
     [DROP] = "DELETE FROM release WHERE app = ?1"
              " AND id NOT IN (SELECT release FROM deploy WHERE app = ?1)"
-             " AND id NOT IN (SELECT release FROM current)",
+             " AND id NOT IN (SELECT release FROM current)"
+             " AND id NOT IN (SELECT release FROM canary)",
 };
 
 struct isola_catalog {
@@ -283,6 +294,7 @@ static int note(struct isola_catalog *c, enum statement how, const char *app,
     isola__bind_text(stmt, 5, isola_slice_str(d->by != NULL ? d->by : ""));
     isola__bind_text(stmt, 6, isola_slice_str(d->message != NULL ? d->message : ""));
     sqlite3_bind_int64(stmt, 7, (sqlite3_int64)d->restores);
+    sqlite3_bind_int64(stmt, 8, d->share);
     return run(c, how, err);
 }
 
@@ -310,26 +322,56 @@ static int drop_old(struct isola_catalog *c, const char *app, struct isola_err *
     return run(c, DROP, err);
 }
 
-static int put(struct isola_catalog *c, const struct isola_release *r, struct isola_slice content,
-               bool late, struct isola_err *err)
+/* Its content, whatever it becomes. */
+static int add(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
 {
-    int64_t now = isola_clock_wall_ms();
+    sqlite3_stmt *stmt = c->stmt[ADD];
+    struct isola_buf content = {0};
+    struct isola_release bare = *r;
+    bare.by = bare.message = NULL;
+    bare.restores = 0;
+    isola_release_encode(&bare, &content);
+    if (content.failed) {
+        isola_buf_free(&content);
+        return isola_fail(err, ISOLA_ENOMEM, "release %s of app \"%s\": out of memory", r->id,
+                          r->app);
+    }
+    isola__bind_text(stmt, 1, isola_slice_str(r->id));
+    isola__bind_text(stmt, 2, isola_slice_str(r->app));
+    sqlite3_bind_int64(stmt, 3, isola_clock_wall_ms());
+    int rc = sqlite3_bind_blob64(stmt, 4, content.data, content.len, SQLITE_STATIC);
+    int code = rc != SQLITE_OK ? isola__db_fail(&c->db, rc, "write", err) : run(c, ADD, err);
+    isola_buf_free(&content);
+    return code == 0 ? add_files(c, isola_slice_str(r->id), r->files, err) : code;
+}
+
+static int put_canary(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
+{
+    enum statement how = r->candidate != NULL ? TRY : UNTRY;
+    isola__bind_text(c->stmt[how], 1, isola_slice_str(r->app));
+    if (r->candidate != NULL) {
+        isola__bind_text(c->stmt[how], 2, isola_slice_str(r->candidate->id));
+        sqlite3_bind_int64(c->stmt[how], 3, r->share);
+    }
+    return run(c, how, err);
+}
+
+static int put(struct isola_catalog *c, const struct isola_release *r, bool late,
+               struct isola_err *err)
+{
+    const struct isola_release *deployed = r->candidate != NULL ? r->candidate : r;
     struct isola_deploy how = {.revision = r->revision,
                                .restores = r->restores,
-                               .deployed_ms = r->deployed_ms > 0 ? r->deployed_ms : now,
+                               .share = r->candidate != NULL ? r->share : 0,
+                               .deployed_ms =
+                                   r->deployed_ms > 0 ? r->deployed_ms : isola_clock_wall_ms(),
                                .by = r->by,
                                .message = r->message};
-    memcpy(how.release, r->id, sizeof(how.release));
-    sqlite3_stmt *add = c->stmt[ADD], *move = c->stmt[MOVE];
-    isola__bind_text(add, 1, isola_slice_str(r->id));
-    isola__bind_text(add, 2, isola_slice_str(r->app));
-    sqlite3_bind_int64(add, 3, now);
-    int rc = sqlite3_bind_blob64(add, 4, content.data, content.len, SQLITE_STATIC);
-    if (rc != SQLITE_OK)
-        return isola__db_fail(&c->db, rc, "write", err);
-    int code = run(c, ADD, err);
-    if (code == 0)
-        code = add_files(c, isola_slice_str(r->id), r->files, err);
+    sqlite3_stmt *move = c->stmt[MOVE];
+    memcpy(how.release, deployed->id, sizeof(how.release));
+    int code = add(c, r, err);
+    if (code == 0 && r->candidate != NULL)
+        code = add(c, r->candidate, err);
     if (code == 0)
         code = note(c, late ? LEARN : NOTE, r->app, &how, err);
     if (code == 0 && !late) {
@@ -338,6 +380,8 @@ static int put(struct isola_catalog *c, const struct isola_release *r, struct is
         sqlite3_bind_int64(move, 3, (sqlite3_int64)r->revision);
         sqlite3_bind_int64(move, 4, how.deployed_ms);
         code = run(c, MOVE, err);
+        if (code == 0)
+            code = put_canary(c, r, err);
     }
     return code == 0 ? drop_old(c, r->app, err) : code;
 }
@@ -354,16 +398,6 @@ int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, st
                           "release %s of app \"%s\": a current release has a revision from 1 to "
                           "2^63 - 1",
                           r->id, r->app);
-    struct isola_buf content = {0};
-    struct isola_release bare = *r;
-    bare.by = bare.message = NULL;
-    bare.restores = 0;
-    isola_release_encode(&bare, &content);
-    if (content.failed) {
-        isola_buf_free(&content);
-        return isola_fail(err, ISOLA_ENOMEM, "release %s of app \"%s\": out of memory", r->id,
-                          r->app);
-    }
     struct isola_err late = {0};
     int code = run(c, BEGIN, err);
     if (code == 0)
@@ -371,11 +405,10 @@ int isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, st
     if (code == 0)
         code = refuse_older(c, r, &late);
     if (code == 0 || code == ISOLA_EEXIST)
-        code = put(c, r, isola_buf_slice(&content), code != 0, err);
+        code = put(c, r, code != 0, err);
     else if (late.code != 0)
         *err = late;
     code = isola__catalog_end(c, code, err);
-    isola_buf_free(&content);
     if (code == 0 && late.code != 0)
         code = isola_fail(err, late.code, "%s", late.text);
     return code;
@@ -398,8 +431,29 @@ static char *text_of(sqlite3_stmt *stmt, int column)
     return isola_strdup(text != NULL ? text : "");
 }
 
-/* The release in the row (id, content, revision, deployed_ms, who, message, restores) that `stmt`
- * stands at. */
+static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_release **out,
+                    struct isola_err *err);
+
+/* What is tried beside `r`, in the same row. */
+static int read_canary(struct isola_catalog *c, sqlite3_stmt *row, struct isola_release *r,
+                       struct isola_err *err)
+{
+    sqlite3_stmt *stmt = c->stmt[RELEASE];
+    if (sqlite3_column_type(row, 7) == SQLITE_NULL)
+        return 0;
+    isola__bind_text(stmt, 1, isola_slice_str(r->app));
+    isola__bind_text(stmt, 2, isola__column(row, 7));
+    int rc = sqlite3_step(stmt);
+    int code = rc == SQLITE_ROW ? read_row(c, stmt, &r->candidate, err)
+                                : isola__db_fail(&c->db, rc, "read", err);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+    r->share = (uint32_t)sqlite3_column_int64(row, 8);
+    return code;
+}
+
+/* The release in the row (id, content, revision, deployed_ms, who, message, restores, id and share
+ * of its canary) that `stmt` stands at. */
 static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_release **out,
                     struct isola_err *err)
 {
@@ -422,6 +476,10 @@ static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_re
     r->by = text_of(stmt, 4);
     r->message = text_of(stmt, 5);
     r->restores = (uint64_t)sqlite3_column_int64(stmt, 6);
+    if ((code = read_canary(c, stmt, r, err)) != 0) {
+        isola_release_free(r);
+        return code;
+    }
     *out = r;
     return 0;
 }
@@ -475,7 +533,8 @@ int isola_catalog_deploys(struct isola_catalog *c, const char *app, struct isola
                                  .deployed_ms = sqlite3_column_int64(stmt, 2),
                                  .by = text_of(stmt, 3),
                                  .message = text_of(stmt, 4),
-                                 .restores = (uint64_t)sqlite3_column_int64(stmt, 5)};
+                                 .restores = (uint64_t)sqlite3_column_int64(stmt, 5),
+                                 .share = (uint32_t)sqlite3_column_int64(stmt, 6)};
         struct isola_slice id = isola__column(stmt, 1);
         memcpy(d.release, id.data, id.len < sizeof(d.release) ? id.len : 0);
         isola_deploys_add(out, &d);

@@ -37,6 +37,10 @@ struct isola_release {
     /* Of the deploy that made it current, no part of the release itself (deploys.h). */
     char *by, *message; /* NULL: not known */
     uint64_t restores;
+    /* Of a current one: what is tried beside it, a canary, or NULL; and its share of a million
+     * (base/canary.h). Then the note is of the deploy of that. */
+    struct isola_release *candidate;
+    uint32_t share; /* without a candidate: what it asks for itself, as it is sent to be deployed */
     bool is_signed;
     uint8_t signature[ISOLA_RELEASE_SIGNATURE]; /* by who deploys it (transport/trust.h) */
     struct isola_slice manifest;
@@ -55,7 +59,8 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola
 POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 
 /* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
- * files, link, release (id), revision, deployed_ms, by, message, restores, signature), both ways.
+ * files, link, release (id), revision, deployed_ms, by, message, restores, signature, share and
+ * canary), both ways; encode leaves out the last two.
  * decode copies, checks everything (manifest parsed, a bundle for each type of actors and no other,
  * the tree decoded, the id recomputed) and returns a fresh release, its bundles in the manifest's
  * order. ISOLA_EINVAL names the key that is missing or wrong; ISOLA_EMANIFEST. */
@@ -80,15 +85,17 @@ ANY_THREAD void isola_release_hash(const struct isola_release *r,
                                    uint8_t hash[ISOLA_RELEASE_HASH_SIZE]);
 /* One more pair of the wire form, if it is signed: signature. */
 ANY_THREAD void isola_release_put_signature(const struct isola_release *r, struct isola_buf *out);
+/* Two more, if it has a candidate: share, and canary, which is the wire form of that. */
+ANY_THREAD void isola_release_put_canary(const struct isola_release *r, struct isola_buf *out);
 /* The same for one bundle: its code and its map. */
 ANY_THREAD void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_RELEASE_ID_SIZE]);
 
-/* Stores `r`, makes it its app's current one at `r->revision` (1 … 2^63 - 1), notes the deploy and
- * drops releases that are not to be kept any more (deploys.h), in one transaction. Refused with
- * ISOLA_EEXIST when the app's current revision is higher already, or the same with an id that sorts
- * behind r->id (so that nodes that deployed at once agree): then it is stored and noted all the
- * same; with ISOLA_ECANCELED when the app was deleted (gone.h) at this revision or a higher one;
- * ISOLA_EINVAL when r->id is not that of its content. */
+/* Stores `r` and its candidate, if it has one, makes it its app's current one at `r->revision` (1 …
+ * 2^63 - 1), notes the deploy and drops releases that are not to be kept any more (deploys.h), in
+ * one transaction. Refused with ISOLA_EEXIST when the app's current revision is higher already, or
+ * the same with an id that sorts behind r->id (so that nodes that deployed at once agree): then it
+ * is stored and noted all the same; with ISOLA_ECANCELED when the app was deleted (gone.h) at this
+ * revision or a higher one; ISOLA_EINVAL when r->id is not that of its content. */
 POOL_THREAD ISOLA_MUST_USE int
 isola_catalog_put(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err);
 /* The current release of `app`; ISOLA_ENOENT. The caller frees. */

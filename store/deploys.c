@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/msgpack.h"
 
@@ -35,13 +36,14 @@ void isola_deploys_write(const struct isola_deploys *deploys, struct isola_buf *
     isola_mp_array(out, deploys->count);
     for (size_t i = 0; i < deploys->count; i++) {
         const struct isola_deploy *d = &deploys->list[i];
-        isola_mp_map(out, 6);
+        isola_mp_map(out, 7);
         isola_mp_kuint(out, "revision", d->revision);
         isola_mp_kstr(out, "release", d->release);
         isola_mp_kuint(out, "deployed_ms", d->deployed_ms > 0 ? (uint64_t)d->deployed_ms : 0);
         isola_mp_kstr(out, "by", d->by);
         isola_mp_kstr(out, "message", d->message);
         isola_mp_kuint(out, "restores", d->restores);
+        isola_mp_kuint(out, "share", d->share);
     }
 }
 
@@ -56,7 +58,7 @@ static bool hex(struct isola_slice s)
 static bool read_one(struct isola_slice map, struct isola_deploy *out)
 {
     struct isola_slice release, by, message;
-    uint64_t deployed;
+    uint64_t deployed, share = 0; /* older versions say nothing of it */
     *out = (struct isola_deploy){0};
     if (!isola_mp_find_uint(map, "revision", &out->revision) || out->revision == 0 ||
         out->revision > INT64_MAX || !isola_mp_find_str(map, "release", &release) ||
@@ -65,8 +67,10 @@ static bool read_one(struct isola_slice map, struct isola_deploy *out)
         !isola_mp_find_uint(map, "restores", &out->restores) || out->restores >= out->revision ||
         !isola_mp_find_str(map, "by", &by) || !isola_release_text_ok(by, ISOLA_RELEASE_BY_MAX) ||
         !isola_mp_find_str(map, "message", &message) ||
-        !isola_release_text_ok(message, ISOLA_RELEASE_MESSAGE_MAX))
+        !isola_release_text_ok(message, ISOLA_RELEASE_MESSAGE_MAX) ||
+        (isola_mp_find_uint(map, "share", &share) && share >= ISOLA_CANARY_WHOLE))
         return false;
+    out->share = (uint32_t)share;
     out->deployed_ms = (int64_t)deployed;
     memcpy(out->release, release.data, release.len);
     out->by = isola_strndup((const char *)by.data, by.len);
@@ -114,15 +118,25 @@ static const struct isola_deploy *below(const struct isola_deploys *deploys,
     const struct isola_deploy *base = isola_deploys_base(deploys, deploy);
     for (size_t i = 0; i < deploys->count; i++) {
         const struct isola_deploy *d = &deploys->list[i];
-        if (d->revision < base->revision && strcmp(d->release, deploy->release) != 0)
+        if (d->revision < base->revision && d->share == 0 &&
+            strcmp(d->release, deploy->release) != 0)
             return isola_deploys_base(deploys, d);
     }
     return NULL;
 }
 
+const struct isola_deploy *isola_deploys_current(const struct isola_deploys *deploys)
+{
+    for (size_t i = 0; i < deploys->count; i++)
+        if (deploys->list[i].share == 0)
+            return &deploys->list[i];
+    return NULL;
+}
+
 const struct isola_deploy *isola_deploys_back(const struct isola_deploys *deploys)
 {
-    return deploys->count > 0 ? below(deploys, &deploys->list[0]) : NULL;
+    const struct isola_deploy *current = isola_deploys_current(deploys);
+    return current != NULL ? below(deploys, current) : NULL;
 }
 
 /* Is it the first of its release in the list? */
@@ -186,7 +200,7 @@ int isola_deploys_find(const struct isola_deploys *deploys, const char *app, str
 
 void isola_deploys_keep(const struct isola_deploys *deploys, bool *keep)
 {
-    const struct isola_deploy *list = deploys->list, *d = list;
+    const struct isola_deploy *list = deploys->list, *d = isola_deploys_current(deploys);
     size_t releases = 0;
     for (size_t i = 0; i < deploys->count; i++) {
         size_t first = 0;

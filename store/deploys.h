@@ -6,6 +6,10 @@
  * deploy is laid on top of what was current, a roll-back takes off what lies above the one it
  * restores. One more roll-back therefore goes further back, never forth to what was just left.
  *
+ * A canary is in the list too, but not in the pile: it lies beside what is current until another
+ * deploy ends it, and a deploy that promotes it is one as any. A roll-back that drops it restores
+ * what is current.
+ *
  * Invariants: revisions fall along the list; what a roll-back restores is no roll-back itself.
  */
 #ifndef ISOLA_STORE_DEPLOYS_H
@@ -23,7 +27,8 @@
 struct isola_deploy {
     uint64_t revision;
     uint64_t
-        restores; /* of a roll-back: the revision of the deploy that it restores; 0 of others */
+        restores;   /* of a roll-back: the revision of the deploy that it restores; 0 of others */
+    uint32_t share; /* of a canary: of a million; such a one has never been current */
     int64_t deployed_ms; /* since 1970 */
     char release[ISOLA_RELEASE_ID_SIZE];
     char *by;      /* who says to have asked for it, "user@host"; "" when not known */
@@ -39,12 +44,15 @@ ANY_THREAD void isola_deploys_free(struct isola_deploys *deploys);
 /* Adds one behind the others; takes what it holds. */
 ANY_THREAD void isola_deploys_add(struct isola_deploys *deploys, struct isola_deploy *deploy);
 
-/* The list on the wire: an array of maps {revision, release, deployed_ms, by, message, restores},
+/* The list on the wire: an array of maps {revision, release, deployed_ms, by, message, restores,
+ * share},
  * both ways. read copies, and refuses what is malformed or not in order with ISOLA_EPROTO. */
 ANY_THREAD void isola_deploys_write(const struct isola_deploys *deploys, struct isola_buf *out);
 ANY_THREAD ISOLA_MUST_USE int isola_deploys_read(struct isola_slice array,
                                                  struct isola_deploys *out, struct isola_err *err);
 
+/* The one that made current what is: the first that is no canary. NULL: there is none. */
+ANY_THREAD const struct isola_deploy *isola_deploys_current(const struct isola_deploys *deploys);
 /* The deploy that one more roll-back would restore: the first below the current one in the pile
  * that has another release. NULL: there is none. */
 ANY_THREAD const struct isola_deploy *isola_deploys_back(const struct isola_deploys *deploys);

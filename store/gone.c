@@ -91,6 +91,7 @@ static int delete_all(struct isola_catalog *c, const struct isola_gone *gone, st
 {
     static const char *const steps[] = {
         "DELETE FROM current WHERE app = ?1",
+        "DELETE FROM canary WHERE app = ?1",
         "DELETE FROM deploy WHERE app = ?1",
         "DELETE FROM prepared WHERE release IN (SELECT id FROM release WHERE app = ?1)",
         "DELETE FROM release WHERE app = ?1", /* and with them their lists of files */

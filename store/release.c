@@ -2,7 +2,7 @@
  *
  * A release on the wire and in the catalog: a msgpack map
  * {app, manifest, bundles: [{type, code, map}], files, link, release (id), revision, deployed_ms,
- * by, message, restores, signature}.
+ * by, message, restores, signature, share, canary}.
  *
  * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles, files and link, each field
  * behind its length (8 bytes, little-endian), the bundles in the order of their types' names, the
@@ -17,6 +17,7 @@
 
 #include <sodium.h>
 
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "base/utf8.h"
@@ -124,10 +125,21 @@ void isola_release_put_signature(const struct isola_release *r, struct isola_buf
     }
 }
 
+void isola_release_put_canary(const struct isola_release *r, struct isola_buf *out)
+{
+    if (r->candidate != NULL) {
+        isola_mp_kuint(out, "share", r->share);
+        isola_mp_cstr(out, "canary");
+        isola_release_encode(r->candidate, out);
+    }
+}
+
 void isola_release_encode(const struct isola_release *r, struct isola_buf *out)
 {
     isola_mp_map(out, 6 + (r->files.len > 0) + (r->link != NULL) + ISOLA_RELEASE_NOTE_PAIRS +
-                          r->is_signed);
+                          r->is_signed + (r->candidate == NULL && r->share > 0));
+    if (r->candidate == NULL && r->share > 0)
+        isola_mp_kuint(out, "share", r->share);
     isola_mp_kstr(out, "app", r->app);
     if (r->link != NULL)
         isola_mp_kstr(out, "link", r->link);
@@ -148,6 +160,7 @@ void isola_release_free(struct isola_release *r)
         return;
     for (size_t i = 0; i < r->nbundles; i++)
         free(r->bundles[i].type);
+    isola_release_free(r->candidate);
     free(r->bundles);
     free(r->link);
     free(r->app);
@@ -351,7 +364,7 @@ static int check_id(struct isola_slice map, const struct isola_release *r, struc
                       r->id);
 }
 
-int isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err)
+static int decode(struct isola_slice map, struct isola_release **out, struct isola_err *err)
 {
     struct isola_manifest *m = NULL;
     struct isola_slice app, bundles;
@@ -393,5 +406,38 @@ int isola_release_decode(struct isola_slice map, struct isola_release **out, str
 fail:
     isola_manifest_free(m);
     isola_release_free(r);
+    return code;
+}
+
+static int read_canary(struct isola_slice map, struct isola_release *r, struct isola_err *err)
+{
+    struct isola_slice canary;
+    uint64_t share;
+    if (!isola_mp_find(map, "canary", &canary))
+        return 0;
+    if (!isola_mp_find_uint(map, "share", &share) || share == 0 || share >= ISOLA_CANARY_WHOLE)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "release: \"share\" of its canary must be a whole number from 1 to %u",
+                          ISOLA_CANARY_WHOLE - 1);
+    int code = decode(canary, &r->candidate, err);
+    if (code != 0)
+        return code;
+    if (strcmp(r->candidate->app, r->app) != 0 || strcmp(r->candidate->id, r->id) == 0)
+        return isola_fail(err, ISOLA_EINVAL,
+                          "release: its canary must be another release of app \"%s\"", r->app);
+    r->share = (uint32_t)share;
+    return 0;
+}
+
+int isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err)
+{
+    struct isola_release *r = NULL;
+    int code = decode(map, &r, err);
+    if (code == 0)
+        code = read_canary(map, r, err);
+    if (code == 0)
+        *out = r;
+    else
+        isola_release_free(r);
     return code;
 }

@@ -160,48 +160,65 @@ static void checked(void *arg, int code, const char *why)
     outbox_put(c->app, &c->parcel);
 }
 
+/* A release as it is told, and what the runtime needs of it. */
+struct told {
+    struct isola_manifest *manifest;
+    struct isola_buf env;
+    struct isola_host_release def;
+};
+
+static int read_told(const struct isola_release *r, struct isola_slice params, struct told *out,
+                     struct isola_err *err)
+{
+    int code = isola_manifest_parse(r->manifest, "isola.json", &out->manifest, err);
+    if (code != 0)
+        return code;
+    permitted_env(out->manifest->env, &out->env);
+    out->def = host_release(r, out->manifest, params);
+    out->def.env = isola_buf_slice(&out->env);
+    return 0;
+}
+
+static void told_free(struct told *t)
+{
+    free((void *)(uintptr_t)t->def.types);
+    isola_buf_free(&t->env);
+    isola_manifest_free(t->manifest);
+}
+
 static void take_release(struct app *app, uint64_t id, struct isola_slice params, bool check)
 {
     struct isola_release *release = NULL;
-    struct isola_manifest *manifest = NULL;
+    struct told told = {0}, candidate = {0};
+    struct isola_slice canary = {0};
     struct isola_err err;
     int r = isola_release_decode(params, &release, &err);
     if (r == 0)
-        r = isola_manifest_parse(release->manifest, "isola.json", &manifest, &err);
+        r = read_told(release, params, &told, &err);
+    if (r == 0 && release->candidate != NULL && isola_mp_find(params, "canary", &canary))
+        r = read_told(release->candidate, canary, &candidate, &err);
     if (r != 0) {
-        isola_release_free(release);
         agent_link_fail(app, id, r, err.text);
-        return;
-    }
-    if (!check && wipe_holds(app, id, isola_slice_str(release->app), params)) {
-        isola_manifest_free(manifest);
-        isola_release_free(release);
-        return;
-    }
-    struct isola_buf env = {0};
-    permitted_env(manifest->env, &env);
-    struct isola_host_release def = host_release(release, manifest, params);
-    def.env = isola_buf_slice(&env);
-    if (check) {
+    } else if (check) {
         struct check_parcel *c = isola_zalloc(sizeof(*c));
         c->parcel.run = run_checked;
         c->app = app;
         c->id = id;
-        isola_host_check(app->host, &def, CHECK_TIMEOUT_MS, checked, c);
-    } else {
+        isola_host_check(app->host, &told.def, CHECK_TIMEOUT_MS, checked, c);
+    } else if (!wipe_holds(app, id, isola_slice_str(release->app), params)) {
         static const uint8_t nil[] = {0xc0};
-        bool services = services_release(app, release->app, manifest);
-        (void)isola_mp_find_bool(params, "unproven", &def.unproven);
-        isola_host_set_release(app->host, &def);
+        bool services = services_release(app, release->app, told.manifest, candidate.manifest);
+        (void)isola_mp_find_bool(params, "unproven", &told.def.unproven);
+        isola_host_set_releases(app->host, &told.def,
+                                release->candidate != NULL ? &candidate.def : NULL, release->share);
         if (services) {
             isola_host_moved(app->host); /* as their addresses have */
             subs_out_settle(app);
         }
         agent_link_reply(app, id, isola_slice(nil, 1));
     }
-    free((void *)(uintptr_t)def.types);
-    isola_buf_free(&env);
-    isola_manifest_free(manifest);
+    told_free(&told);
+    told_free(&candidate);
     isola_release_free(release);
 }
 

@@ -222,7 +222,8 @@ struct service_types;
 void services_open(struct app *app);
 /* The loop's: this release of the app becomes the current one. True: there are other types that are
  * services than before. */
-bool services_release(struct app *app, const char *name, const struct isola_manifest *m);
+bool services_release(struct app *app, const char *name, const struct isola_manifest *m,
+                      const struct isola_manifest *canary);
 /* Is it an address of one, here or elsewhere? */
 ANY_THREAD bool services_has(const struct app *app, struct isola_slice address);
 /* A message to one that is here; not a SUB or UNSUB, which are for the other. Takes it. */

@@ -47,7 +47,8 @@ static bool of_app(struct isola_slice name, const char *app)
     return name.len > n && memcmp(name.data, app, n) == 0 && name.data[n] == '/';
 }
 
-bool services_release(struct app *app, const char *name, const struct isola_manifest *m)
+bool services_release(struct app *app, const char *name, const struct isola_manifest *m,
+                      const struct isola_manifest *canary)
 {
     struct service_types *old = atomic_load(&app->service_types);
     struct service_types *t = isola_zalloc(sizeof(*t));
@@ -62,14 +63,18 @@ bool services_release(struct app *app, const char *name, const struct isola_mani
                 isola_map_set(&t->names, type, t);
         }
     }
-    for (size_t i = 0; i < m->ntypes; i++) {
-        if (m->types[i].service == NULL)
-            continue;
-        char *type = isola_format("%s/%s", name, m->types[i].name);
-        kept += old != NULL && isola_map_get(&old->names, isola_slice_str(type)) != NULL;
-        has++;
-        isola_map_set(&t->names, isola_slice_str(type), t);
-        free(type);
+    const struct isola_manifest *of[] = {m, canary};
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; of[k] != NULL && i < of[k]->ntypes; i++) {
+            if (of[k]->types[i].service == NULL)
+                continue;
+            char *type = isola_format("%s/%s", name, of[k]->types[i].name);
+            if (isola_map_set(&t->names, isola_slice_str(type), t) == NULL) {
+                kept += old != NULL && isola_map_get(&old->names, isola_slice_str(type)) != NULL;
+                has++;
+            }
+            free(type);
+        }
     }
     if (had == has && kept == has) {
         isola_map_free(&t->names);

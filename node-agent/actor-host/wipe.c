@@ -109,7 +109,7 @@ bool wipe_answered(struct app *app, uint64_t id)
 static void forget_services(struct app *app, struct isola_slice name)
 {
     char *text = isola_strndup((const char *)name.data, name.len);
-    if (services_release(app, text, &(struct isola_manifest){0})) {
+    if (services_release(app, text, &(struct isola_manifest){0}, NULL)) {
         isola_host_moved(app->host);
         subs_out_settle(app);
     }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/msgpack.h"
 #include "store/deploys.h"
@@ -483,9 +484,8 @@ static void takes_over_schema_1(void **state)
     struct isola_catalog *c = opened();
     assert_int_equal(put(c, &good, &err), 0);
     isola_catalog_close(c);
-    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; DROP TABLE secret; DROP TABLE "
-        "gone; PRAGMA "
-        "user_version = 1");
+    sql("DROP TABLE prepared; DROP TABLE deploy; DROP TABLE files; DROP TABLE secret; "
+        "DROP TABLE gone; DROP TABLE canary; PRAGMA user_version = 1");
     c = opened();
     is_current(c, &good);
     struct isola_deploys deploys;
@@ -571,6 +571,129 @@ static void knows_the_way_back(void **state)
     assert_int_equal(back(c), 'b');
     deploys_are(c, "(d)(a)(b)d(b)cba");
     isola_catalog_close(c);
+}
+
+static struct isola_release *of_letter(char letter, uint64_t revision)
+{
+    char name[2] = {letter, '\0'};
+    struct wire w = good;
+    w.code = name;
+    w.revision = revision;
+    struct isola_release *r = decoded(&w);
+    r->by = isola_strdup("ada@here");
+    r->message = isola_strdup(name);
+    return r;
+}
+
+/* Tries `letter` beside `current`. */
+static void tries(struct isola_catalog *c, char current, char letter, uint64_t revision)
+{
+    struct isola_err err = {0};
+    struct isola_release *r = of_letter(current, revision);
+    r->candidate = of_letter(letter, 0);
+    r->share = 100000;
+    r->message[0] = letter;
+    if (isola_catalog_put(c, r, &err) != 0)
+        fail_msg("%s", err.text);
+    isola_release_free(r);
+}
+
+static void keeps_a_canary_beside_the_current_release(void **state)
+{
+    (void)state;
+    struct isola_err err = {0};
+    struct isola_release *r = NULL, *b = of_letter('b', 0), *a = of_letter('a', 0);
+    struct isola_catalog *c = opened();
+    deploys(c, 'a', 1, 0);
+    tries(c, 'a', 'b', 2);
+    assert_int_equal(isola_catalog_current(c, "shop", &r, &err), 0);
+    assert_string_equal(r->id, a->id);
+    assert_int_equal(r->revision, 2);
+    assert_int_equal(r->share, 100000);
+    same_release(r->candidate, b);
+    struct isola_buf wire = {0}; /* as it goes to other nodes */
+    isola_mp_map(&wire, 6);
+    isola_mp_kstr(&wire, "app", r->app);
+    isola_release_put_content(r, &wire);
+    isola_mp_kuint(&wire, "revision", r->revision);
+    isola_release_put_canary(r, &wire);
+    isola_release_free(r);
+    assert_int_equal(isola_release_decode(isola_buf_slice(&wire), &r, &err), 0);
+    same_release(r->candidate, b);
+    assert_int_equal(r->share, 100000);
+    isola_release_free(r);
+    isola_buf_free(&wire);
+    assert_int_equal(back(c), '-'); /* it was never current */
+    assert_int_equal(isola_catalog_prepare(c, b->id, "A", "k", isola_slice_str("one"), &err), 0);
+    isola_catalog_close(c);
+    c = opened();
+    assert_int_equal(isola_catalog_current(c, "shop", &r, &err), 0);
+    assert_non_null(r->candidate);
+    isola_release_free(r);
+    for (char letter = 'c'; letter <= 'z'; letter++)
+        tries(c, 'a', letter, (uint64_t)letter);
+    deploys(c, 'a', 200, 1); /* dropped: what is current has stayed all the time */
+    assert_int_equal(isola_catalog_current(c, "shop", &r, &err), 0);
+    assert_null(r->candidate);
+    assert_string_equal(r->id, a->id);
+    isola_release_free(r);
+    assert_int_equal(isola_catalog_release(c, "shop", b->id, &r, &err), ISOLA_ENOENT);
+    tries(c, 'a', 'b', 201);
+    deploys(c, 'b', 202, 0); /* promoted */
+    assert_int_equal(back(c), 'a');
+    isola_catalog_close(c);
+    isola_release_free(a);
+    isola_release_free(b);
+}
+
+static void refuses_canaries_that_lie(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t share;
+        char candidate;
+        const char *text;
+    } bad[] = {
+        {0, 'b', "release: \"share\" of its canary must be a whole number from 1 to 999999"},
+        {1000000, 'b', "release: \"share\" of its canary must be a whole number from 1 to 999999"},
+        {5, 'a', "release: its canary must be another release of app \"shop\""}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct isola_release *a = of_letter('a', 0), *r = NULL;
+        struct isola_buf wire = {0};
+        struct isola_err err = {0};
+        a->candidate = of_letter(bad[i].candidate, 0);
+        a->share = bad[i].share;
+        isola_mp_map(&wire, 5);
+        isola_mp_kstr(&wire, "app", a->app);
+        isola_release_put_content(a, &wire);
+        isola_release_put_canary(a, &wire);
+        assert_int_equal(isola_release_decode(isola_buf_slice(&wire), &r, &err), ISOLA_EINVAL);
+        assert_string_equal(err.text, bad[i].text);
+        isola_release_free(a);
+        isola_buf_free(&wire);
+    }
+}
+
+static void shares_only_grow(void **state)
+{
+    (void)state;
+    unsigned tenth = 0;
+    for (int i = 0; i < 10000; i++) {
+        char address[40];
+        snprintf(address, sizeof(address), "shop/Counter/user-%d", i);
+        struct isola_slice a = isola_slice_str(address);
+        bool in = false;
+        for (uint32_t share = 0; share <= ISOLA_CANARY_WHOLE; share += ISOLA_CANARY_WHOLE / 20) {
+            assert_true(!in || isola_canary_has(a, share));
+            in = isola_canary_has(a, share);
+        }
+        assert_true(in);
+        tenth += isola_canary_has(a, ISOLA_CANARY_WHOLE / 10);
+    }
+    assert_in_range(tenth, 850, 1150);
+    assert_int_equal(isola_canary_of(1, 1), 1);
+    assert_int_equal(isola_canary_of(10, 100000), 1);
+    assert_int_equal(isola_canary_of(10, 100001), 2);
 }
 
 static void keeps_the_last_releases(void **state)
@@ -673,10 +796,10 @@ static void refuses_a_newer_schema(void **state)
     struct isola_catalog *c = opened();
     isola_catalog_close(c);
     c = NULL;
-    sql("PRAGMA user_version = 7");
+    sql("PRAGMA user_version = 8");
     assert_int_equal(isola_catalog_open(path, &c, &err), ISOLA_ESCHEMA);
     assert_non_null(
-        strstr(err.text, "written by a newer version of Isola (schema 7, this one knows 6): "));
+        strstr(err.text, "written by a newer version of Isola (schema 8, this one knows 7): "));
     assert_null(c);
 }
 
@@ -833,7 +956,8 @@ static void lists_files_without_reading_releases(void **state)
     assert_int_equal(isola_catalog_put(c, r, &err), 0);
     assert_files(c, "the tree|");
     isola_catalog_close(c);
-    sql("DROP TABLE files; DROP TABLE secret; DROP TABLE gone; PRAGMA user_version = 3");
+    sql("DROP TABLE files; DROP TABLE secret; DROP TABLE gone; DROP TABLE canary;"
+        "ALTER TABLE deploy DROP COLUMN share; PRAGMA user_version = 3");
     c = opened();
     assert_files(c, "the tree|");
     isola_catalog_close(c);
@@ -858,6 +982,9 @@ int main(void)
         CATALOG(notices_a_damaged_release),
         CATALOG(keeps_what_is_prepared_of_current_releases),
         CATALOG(knows_the_way_back),
+        CATALOG(keeps_a_canary_beside_the_current_release),
+        cmocka_unit_test(refuses_canaries_that_lie),
+        cmocka_unit_test(shares_only_grow),
         CATALOG(keeps_the_last_releases),
         CATALOG(learns_deploys_of_others),
         cmocka_unit_test(finds_by_the_beginning_of_an_id),
