@@ -115,6 +115,14 @@ static void drop_socket(struct isola__program *p)
     isola__sockets_drop(&p->sockets);
 }
 
+/* Until it has ended it may read what it was started from, though others have replaced it. */
+static void leave_files(struct isola__program *p)
+{
+    const char *app = p->def->manifest->name;
+    isola__packages_let_go(&p->agent->packages, app, p->def->release);
+    isola__services_sweep(&p->agent->services, app);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct isola__program *p = handle->data;
@@ -128,6 +136,7 @@ static void on_closed(uv_handle_t *handle)
     explain(p);
     isola__debug_ended(&p->debug, p->why);
     p->ops->ended(p, p->why);
+    leave_files(p);
     drop_socket(p);
     isola__bounds_end(&p->bounds);
     isola__service_def_unref(p->def);
@@ -510,6 +519,7 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
         return NULL;
     }
     p->alive = true;
+    isola__packages_hold(&agent->packages, def->manifest->name, def->release);
     isola__bounds_begin(&p->bounds, p->process.pid);
     rc = uv_read_start((uv_stream_t *)&p->out, on_alloc, on_output);
     rc = rc ? rc : uv_read_start((uv_stream_t *)&p->err, on_alloc, on_output);

@@ -6,11 +6,11 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { Cluster, ctl, ctlOk, freePort, killNode, until, whole } from './cluster.mjs';
+import { ask, Load } from './load.mjs';
 
 const cluster = new Cluster();
 let east, west, port;
@@ -43,12 +43,7 @@ function write(version, overrides = {}) {
   return dir;
 }
 const deploy = async (agent, dir) => JSON.parse(await ctlOk(agent, '--json', 'deploy', dir));
-const get = () => new Promise((done, failed) => {
-  http.get({ port, host: '127.0.0.1', agent: false }, (response) => {
-    let text = '';
-    response.setEncoding('utf8').on('data', (part) => { text += part; }).on('end', () => done(JSON.parse(text))).on('error', failed);
-  }).on('error', failed);
-});
+const get = async () => JSON.parse((await ask({ port, path: '/' })).body);
 const rows = async () => (await whole(east, 'ps', { app: 'api' })).actors;
 const runs = (release, n) => until(`${n} instances run ${release}`, async () => {
   const all = await rows();
@@ -79,23 +74,19 @@ test('what has not changed is not sent', async () => {
 });
 
 test('one file that has changed is, and the release replaces the other with no request lost', async () => {
-  let asking = true, asked = 0;
-  const seen = new Set(), failures = [];
-  const clients = Array.from({ length: 4 }, async () => {
-    while (asking) {
-      asked++;
-      await get().then((answer) => seen.add(answer.version), (error) => failures.push(error.message));
-    }
-  });
-  await until('clients ask', () => asked > 50);
-  const deployed = await deploy(east, write(2));
-  second = deployed.release;
-  assert.deepEqual([deployed.unchanged, deployed.files.sent], [false, 1]);
-  await runs(second, 4);
-  await until('the old ones are gone', async () => (await get()).version === 2 && seen.has(2));
-  asking = false;
-  await Promise.all(clients);
-  assert.deepEqual(failures, []);
+  const seen = new Set();
+  const load = new Load([{ path: '/', good: ({ body }) => seen.add(JSON.parse(body).version) }], { port });
+  try {
+    await load.more();
+    const deployed = await deploy(east, write(2));
+    second = deployed.release;
+    assert.deepEqual([deployed.unchanged, deployed.files.sent], [false, 1]);
+    await runs(second, 4);
+    await until('the old ones are gone', async () => (await get()).version === 2 && seen.has(2));
+  } finally {
+    await load.stop();
+  }
+  await load.end();
   assert.deepEqual([...seen].sort(), [1, 2]);
 });
 

@@ -3,6 +3,7 @@
 // Uploads of any size, never held in memory: as a form (POST) or as they are (PUT).
 const busboy = require('busboy');
 const { createHash } = require('node:crypto');
+const { readFileSync } = require('node:fs');
 const http = require('node:http');
 const { Transform } = require('node:stream');
 const { pipeline } = require('node:stream/promises');
@@ -30,6 +31,7 @@ const version = 1;
 http.createServer(async (request, response) => {
   try {
     const said = request.method === 'POST' ? await form(request) : request.method === 'PUT' ? await take(request) : { pid: process.pid, version };
+    response.setHeader('server', JSON.parse(readFileSync('package.json', 'utf8')).name); // read when it is needed, as programs do
     response.setHeader('content-type', 'application/json').end(JSON.stringify(said));
   } catch (error) {
     response.writeHead(400).end(JSON.stringify({ error: error.message }));
