@@ -24,6 +24,13 @@ int isola__canary_read(struct isola_slice params, uint32_t *share, struct isola_
     return 0;
 }
 
+void isola__canary_strip(struct isola_release *r)
+{
+    isola_release_free(r->candidate);
+    r->candidate = NULL;
+    r->share = 0;
+}
+
 int isola__canary_check(struct isola__agent *agent, const struct isola_release *r, uint32_t share,
                         bool *same, struct isola_err *err)
 {

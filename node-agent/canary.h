@@ -19,6 +19,8 @@ struct isola__agent;
  * ISOLA_EINVAL. */
 LOOP_THREAD ISOLA_MUST_USE int isola__canary_read(struct isola_slice params, uint32_t *share,
                                                   struct isola_err *err);
+/* Whatever came beside `r` is let go of. */
+LOOP_THREAD void isola__canary_strip(struct isola_release *r);
 /* May `r` be tried for so much? *same: it is being. ISOLA_EINVAL, with what to do. */
 LOOP_THREAD ISOLA_MUST_USE int isola__canary_check(struct isola__agent *agent,
                                                    const struct isola_release *r, uint32_t share,

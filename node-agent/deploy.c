@@ -574,6 +574,7 @@ static void found(struct isola__earlier *earlier, struct isola_release *r,
         refuse(d, err->code, err->text);
         return;
     }
+    isola__canary_strip(r);
     free(r->by);
     free(r->message);
     r->by = isola_strdup(d->note->by != NULL ? d->note->by : "");
@@ -631,6 +632,7 @@ static struct isola_release *decode(struct isola__conn *from, const struct isola
         isola__fail(from, m->id, rc, "%s", err.text);
         return NULL;
     }
+    isola__canary_strip(r); /* the commit says what is tried beside what, nobody else */
     return r;
 }
 
