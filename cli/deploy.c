@@ -319,6 +319,11 @@ void isola__run_deploy(struct isola__cli *cli)
     struct isola_err err;
     struct stat st;
     uint64_t start = isola_clock_ms();
+    if (cli->options.wait && cli->options.share > 0) {
+        isola__fail_usage(cli, "'--wait' waits for a release to prove itself, and a canary is "
+                               "judged by you: 'ctl promote' or 'ctl rollback'");
+        return;
+    }
     if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
         isola_fail(&err, ISOLA_ENOENT,
                    "%.300s is not a directory; 'ctl deploy' takes an app's directory", dir);
