@@ -175,20 +175,30 @@ export function definition(namespace, type) {
   return { setup: undefined, Class: value };
 }
 
-// Runs `run` and then, when its promise fulfils or at once, `next` with what it has returned; `failed` with what it throws.
-function step(run, next, failed) {
-  let value;
+const UPGRADED = false; // in place of a version: the hook has been called
+
+// What follows the setup: the hook of an upgrade, if there is one and an upgrade to tell of, whose result becomes the state when it is an object; then onActivate of a class.
+function begin(i, def, from, started, failed) {
   try {
-    value = run();
-    if (isThenable(value)) {
-      settled(value, next, failed);
-      return;
+    if (typeof i.self.onUpgrade === 'function' && from !== UPGRADED) {
+      native.upgrades(i.serial);
+      if (from !== undefined) {
+        const value = i.self.onUpgrade(holder(i.self).state, from ?? undefined);
+        const next = (state) => {
+          if (typeof state === 'object' && state !== null) holder(i.self).state = state;
+          begin(i, def, UPGRADED, started, failed);
+        };
+        if (isThenable(value)) settled(value, next, failed);
+        else next(value);
+        return;
+      }
     }
+    const value = def.Class !== undefined && typeof i.self.onActivate === 'function' ? i.self.onActivate() : undefined;
+    if (isThenable(value)) settled(value, started, failed);
+    else started();
   } catch (error) {
     failed(error);
-    return;
   }
-  next(value);
 }
 
 /** Starts an actor: `started` is called when it may take messages, now or later, or `failed`. `from`: undefined, or which version has written its state, null when that is not known. */
@@ -210,21 +220,9 @@ export function activate(def, serial, app, type, key, state, noState, from, star
   } finally {
     constructing = null;
   }
-  if (def.setup !== undefined) step(() => def.setup(i.self), () => upgrade(i, from, started, failed), failed);
-  else upgrade(i, from, () => step(() => (typeof i.self.onActivate === 'function' ? i.self.onActivate() : undefined), started, failed), failed);
-}
-
-// The hook, if there is one: what it returns becomes the state when it is an object.
-function upgrade(i, from, next, failed) {
-  let has;
-  step(() => {
-    has = typeof i.self.onUpgrade === 'function';
-    if (has) native.upgrades(i.serial);
-    return has && from !== undefined ? i.self.onUpgrade(holder(i.self).state, from ?? undefined) : undefined;
-  }, (state) => {
-    if (typeof state === 'object' && state !== null) holder(i.self).state = state;
-    next();
-  }, failed);
+  const value = def.setup !== undefined ? def.setup(i.self) : undefined;
+  if (isThenable(value)) settled(value, () => begin(i, def, from, started, failed), failed);
+  else begin(i, def, from, started, failed);
 }
 
 // Calls every handler of the event, of which there are several; the first result that is not undefined is the answer.
