@@ -69,6 +69,8 @@ export interface DeployInfo {
   message: string;
   /** Of a roll-back the revision of the deploy it restores, else 0. */
   restores: number;
+  /** Of a canary its share, of a million, else 0. */
+  share: number;
 }
 
 export interface TimerInfo {
@@ -110,7 +112,8 @@ export interface Methods {
   };
   releases: {
     params: { app: string };
-    result: { app: string; current: string; back: string | null; deploys: DeployInfo[] };
+    /** `canary` and `share` (of a million) while there is one. */
+    result: { app: string; current: string; canary?: string; share?: number; back: string | null; deploys: DeployInfo[] };
   };
   release: {
     params: { app: string; release?: string };
