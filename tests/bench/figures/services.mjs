@@ -38,7 +38,9 @@ async function beside(ctx, cluster, node) {
   const dir = app(cluster, 1, port);
   await ctlOk(node, 'deploy', dir);
   const [{ pid }] = await replaced(node, 1);
-  const bare = spawn(process.execPath, ['server.js'], { cwd: dir, env: { PATH: process.env.PATH, PORT: other, NODE_ENV: 'production' }, stdio: 'ignore' });
+  // In a session of its own, as services and what systemd starts are: Linux shares out processors by session (autogroup), and a program in that of
+  // wrk is woken differently.
+  const bare = spawn(process.execPath, ['server.js'], { detached: true, cwd: dir, env: { PATH: process.env.PATH, PORT: other, NODE_ENV: 'production' }, stdio: 'ignore' });
   try {
     await Promise.all([answers(port), answers(other)]);
     const round = async (at, pids, ms) => {
