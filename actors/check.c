@@ -155,7 +155,7 @@ void isola_host_check(struct isola_host *h, const struct isola_host_release *def
 {
     struct isola_check *c = isola_zalloc(sizeof(*c));
     c->host = h;
-    c->release = isola__release_new(def, NULL);
+    c->release = isola__release_new(def);
     c->timeout_ms = timeout_ms;
     c->done = done;
     c->arg = arg;

@@ -160,7 +160,7 @@ static struct isola_release_rt *same_or_new(const struct isola_app *app,
     for (size_t i = 0; i < 2; i++)
         if (has[i] != NULL && strcmp(has[i]->id, def->id) == 0)
             return isola__release_ref(has[i]);
-    return isola__release_new(def, app->current);
+    return isola__release_new(def);
 }
 
 void isola_host_set_releases(struct isola_host *h, const struct isola_host_release *def,
@@ -176,10 +176,17 @@ void isola_host_set_releases(struct isola_host *h, const struct isola_host_relea
     old = *app;
     now.current = same_or_new(&old, def);
     now.candidate = same_or_new(&old, candidate);
+    bool same = now.current == old.current && now.candidate == old.candidate && share == old.share;
     *app = now;
+    if (same) {
+        app->since = old.since;
+        app->beside = old.beside;
+        app->before = old.before;
+    } else {
+        isola__tally_begin(app, &old, def->unproven);
+    }
     pthread_rwlock_unlock(&h->apps_lock);
     struct isola_release_rt *had[] = {old.current, old.candidate};
-    bool same = now.current == old.current && now.candidate == old.candidate && share == old.share;
     if (!same)
         isola__alarm_changed(h);
     for (size_t i = 0; i < 2; i++)

@@ -382,11 +382,13 @@ struct isola_host_info {
     uint64_t next_timer; /* when the first of them is due, ms since 1970; 0: there is none, or it is
                             being carried out */
 };
-/* What actors of an app's current release have done since this process has it. */
+/* What actors of an app's release have done since it is current, or, while there is a canary, those
+ * of that since it has its share; at the most since this process has them. */
 struct isola_host_tally {
     char *release;                        /* its id */
     uint64_t turns, errors;               /* errors: asks that failed, crashes, failed starts */
-    uint64_t before_turns, before_errors; /* of the release before, as far as it ran here */
+    uint64_t before_turns, before_errors; /* of the release before, as far as it ran here; with
+                                             a canary of the current one in the same time */
     struct isola_buf first_of, first;     /* the first error: the actor's address, the text with its
                                              stack; empty: there was none */
 };

@@ -53,18 +53,22 @@ struct isola_tally {
         _Alignas(64) atomic_ullong n;
     } turns[ISOLA_TALLY_STRIPES];
     atomic_ullong errors;
-    uint64_t before_turns, before_errors; /* of the release before; immutable */
-    pthread_mutex_t lock;                 /* guards the next two */
-    struct isola_buf first_of, first;     /* the first error: whose, and its text */
+    atomic_bool has_first;
+    pthread_mutex_t lock;             /* guards the next two */
+    struct isola_buf first_of, first; /* the first error since it is watched: whose, and its text */
 };
-struct isola_release_rt;
+struct isola_app;
 struct isola_actor;
 
-/* `before`: the release that is replaced, or NULL; `unproven`: what came before that one is the
- * measure. */
-void isola__tally_init(struct isola_tally *t, const struct isola_release_rt *before, bool unproven);
+struct isola_tally_sum {
+    uint64_t turns, errors;
+};
+void isola__tally_init(struct isola_tally *t);
 void isola__tally_free(struct isola_tally *t);
-ANY_THREAD uint64_t isola__tally_turns(const struct isola_tally *t);
+/* `app` has had the releases of `old`, and has others now, or another share: from here on it is
+ * counted what they do. `unproven`: what came before `old->current` is the measure. With apps_lock.
+ */
+void isola__tally_begin(struct isola_app *app, const struct isola_app *old, bool unproven);
 /* It has crashed, or could not start; it has answered an ask with an error (args array). */
 void isola__tally_error(const struct isola_actor *a, struct isola_slice text);
 void isola__tally_refused(const struct isola_actor *a, struct isola_slice args);
@@ -88,6 +92,10 @@ struct isola_app {
     struct isola_release_rt *current;   /* counted */
     struct isola_release_rt *candidate; /* counted: a canary; or NULL */
     uint32_t share;                     /* of that (base/canary.h) */
+    /* What the candidate, or the current one when there is none, had done when the two became what
+     * they are; what the current one had, while there is a candidate; and what is the measure of
+     * the current one: what the release before it did. */
+    struct isola_tally_sum since, beside, before;
 };
 /* The type that an actor of this app is of: the candidate's when it is in its share, or no other
  * has it. NULL: there is none. */
@@ -96,9 +104,7 @@ const struct isola_type *isola__app_type(const struct isola_app *app,
 /* Is this one of its app's? With apps_lock. */
 bool isola__release_is_live(struct isola_host *h, const struct isola_release_rt *r);
 
-/* `before`: the app's current one, or NULL; it is not kept. */
-struct isola_release_rt *isola__release_new(const struct isola_host_release *def,
-                                            const struct isola_release_rt *before);
+struct isola_release_rt *isola__release_new(const struct isola_host_release *def);
 struct isola_release_rt *isola__release_ref(struct isola_release_rt *r);
 void isola__release_unref(struct isola_release_rt *r);
 /* The current type of an address, with a reference to its release; NULL and an error sentence when

@@ -13,13 +13,12 @@ static char *copy_code(struct isola_slice code)
     return isola_strndup(code.data != NULL ? (const char *)code.data : "", code.len);
 }
 
-struct isola_release_rt *isola__release_new(const struct isola_host_release *def,
-                                            const struct isola_release_rt *before)
+struct isola_release_rt *isola__release_new(const struct isola_host_release *def)
 {
     struct isola_release_rt *r = aligned_alloc(_Alignof(struct isola_release_rt), sizeof(*r));
     ISOLA_CHECK(r != NULL);
     memset(r, 0, sizeof(*r));
-    isola__tally_init(&r->tally, before, def->unproven);
+    isola__tally_init(&r->tally);
     atomic_init(&r->refs, 1);
     r->app = isola_strdup(def->app);
     r->id = isola_strdup(def->id);
