@@ -18,15 +18,15 @@ static const struct isola__command commands[] = {
          "  -m, --message T  what is said of it in \"ctl releases\"\n"
          "  --wait           end when it has proven itself: all services are ready and the\n"
          "                   window of its \"rollout\" is over; with status 1 when it has\n"
-         "                   failed, and the release before is current again. --timeout is\n"
-         "                   900000 then, for all of it\n"
+         "                   failed, and the release before is current again, or the\n"
+         "                   canary is dropped. --timeout is 900000 then, for all of it\n"
          "  --canary SHARE   try it beside the current release, for so many of the app's\n"
          "                   actors: 10%, 0.5%. \"ctl promote\" makes it current,\n"
-         "                   \"ctl rollback\" drops it\n",
+         "                   \"ctl rollback\" drops it, and so does the cluster when it fails\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
                  "  ctl deploy . -m \"carts keep their order\" --wait\n"
-                 "  ctl deploy . --canary 10%\n"
+                 "  ctl deploy . --canary 10% --wait\n"
                  "  ctl deploy --link .\n"
                  "  ctl --json deploy . | jq -r .release\n",
      .min = 1,
@@ -94,12 +94,15 @@ static const struct isola__command commands[] = {
      .summary = "make the canary of an app current",
      .about = "Makes the release current that \"ctl deploy --canary\" tries beside it: a deploy\n"
               "of what all nodes have, so nothing is bundled or sent.\n",
-     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n",
+     .own_options = "  -m, --message T  what is said of it in \"ctl releases\"\n"
+                    "  --wait           end when it has proven itself, as \"ctl deploy --wait\";\n"
+                    "                   --timeout is 900000 then\n",
      .wait_ms = "120000",
-     .examples = "  ctl promote shop\n",
+     .examples = "  ctl promote shop\n"
+                 "  ctl promote shop --wait\n",
      .min = 1,
      .max = 1,
-     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE,
+     .options = ISOLA__OPT_TIMEOUT | ISOLA__OPT_MESSAGE | ISOLA__OPT_WAIT,
      .run = isola__run_promote},
     {.name = "diff",
      .synopsis = "APP [A [B]]",

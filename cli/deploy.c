@@ -158,6 +158,13 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     if (files->tree.n > 0)
         print_files(files, sent, &out);
     isola__rollout_line(result, &out);
+    struct isola_slice unwatched = isola__text_of(json_object_get(result, "unwatched"));
+    if (unwatched.len > 0) {
+        isola_buf_puts(&out, "  watch  release ");
+        isola__text_clean(&out, unwatched);
+        isola_buf_puts(&out, " is current since a moment ago and was watched still: while it has "
+                             "a canary it is not gone back from, whatever it does\n");
+    }
     if (json_array_size(json_object_get(result, "dropped")) > 0) {
         list(&out, "  gone   ", json_object_get(result, "dropped"), "");
         isola_buf_puts(&out, "  none of the types that it had before is left: an app of its own "
@@ -319,11 +326,6 @@ void isola__run_deploy(struct isola__cli *cli)
     struct isola_err err;
     struct stat st;
     uint64_t start = isola_clock_ms();
-    if (cli->options.wait && cli->options.share > 0) {
-        isola__fail_usage(cli, "'--wait' waits for a release to prove itself, and a canary is "
-                               "judged by you: 'ctl promote' or 'ctl rollback'");
-        return;
-    }
     if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
         isola_fail(&err, ISOLA_ENOENT,
                    "%.300s is not a directory; 'ctl deploy' takes an app's directory", dir);

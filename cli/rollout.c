@@ -37,6 +37,7 @@ struct wait {
     struct isola__progress progress;
     struct isola_slice app, release;
     uint64_t revision, until;
+    bool canary;
     const char *dir;
 };
 
@@ -63,9 +64,10 @@ static json_t *look(struct wait *w)
         struct isola_err whole;
         isola__progress_clear(&w->progress);
         isola_fail(&whole, rc,
-                   "release %.*s of %.*s is current, but how it does cannot be seen any more: "
-                   "%.500s; 'ctl releases %.*s' says whether it has stayed",
-                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), err.text, ISOLA_FMT(w->app));
+                   "release %.*s of %.*s is %s, but how it does cannot be seen any more: %.500s; "
+                   "'ctl releases %.*s' says whether it has stayed",
+                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), w->canary ? "a canary" : "current",
+                   err.text, ISOLA_FMT(w->app));
         isola__fail(w->cli, &whole);
     }
     free(answer);
@@ -77,7 +79,8 @@ static void say(struct wait *w, const json_t *value)
     uint64_t all = number_of(value, "instances"), ready = number_of(value, "ready");
     const json_t *left = json_object_get(value, "left_ms");
     if (isola_slice_is(text_of(value, "state"), "failing"))
-        isola__progress_say(&w->progress, "it has failed and is rolled back");
+        isola__progress_say(&w->progress, "it has failed and is %s",
+                            w->canary ? "dropped" : "rolled back");
     else if (ready < all)
         isola__progress_say(&w->progress, "%" PRIu64 " of %" PRIu64 " instances ready", ready, all);
     else if (json_is_number(left))
@@ -114,12 +117,14 @@ static void tell_failed(struct wait *w, const json_t *value)
     struct isola_err err;
     struct isola_slice back = text_of(value, "back");
     struct isola_slice why = isola_slice_cut(text_of(value, "why"), 800);
+    const char *what = w->canary ? "canary" : "release";
+    const char *how = w->canary ? "and is dropped: it is all of release" : "and release";
     if (back.len > 0)
-        isola_fail(&err, ISOLA_EFAILED,
-                   "release %.*s of %.*s has failed, and release %.*s is current again: %.*s",
-                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(back), ISOLA_FMT(why));
+        isola_fail(&err, ISOLA_EFAILED, "%s %.*s of %.*s has failed, %s %.*s%s again: %.*s", what,
+                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), how, ISOLA_FMT(back),
+                   w->canary ? "" : " is current", ISOLA_FMT(why));
     else
-        isola_fail(&err, ISOLA_EFAILED, "release %.*s of %.*s has failed, and stays: %.*s",
+        isola_fail(&err, ISOLA_EFAILED, "%s %.*s of %.*s has failed, and stays: %.*s", what,
                    ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(why));
     isola__fail(w->cli, &err);
     show_error(w, value);
@@ -129,10 +134,27 @@ static void tell_replaced(struct wait *w, const json_t *value)
 {
     struct isola_err err;
     struct isola_slice now = text_of(value, "release");
-    isola_fail(&err, ISOLA_ECANCELED,
-               "release %.*s of %.*s is not current any more: %.*s is, by another deploy or "
-               "roll-back ('ctl releases %.*s')",
-               ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(now), ISOLA_FMT(w->app));
+    bool beside = isola_slice_eq(now, w->release);
+    if (w->canary && beside)
+        isola_fail(&err, ISOLA_ECANCELED,
+                   "canary %.*s of %.*s has been promoted, and is watched anew as the current "
+                   "release ('ctl releases %.*s')",
+                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(w->app));
+    else if (w->canary)
+        isola_fail(&err, ISOLA_ECANCELED,
+                   "canary %.*s of %.*s has ended, or has another share, by another deploy or "
+                   "roll-back: release %.*s is current ('ctl releases %.*s')",
+                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(now), ISOLA_FMT(w->app));
+    else if (beside)
+        isola_fail(&err, ISOLA_ECANCELED,
+                   "release %.*s of %.*s is current, but has not proven itself: another deploy has "
+                   "ended its watch, as of a canary beside it ('ctl releases %.*s')",
+                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(w->app));
+    else
+        isola_fail(&err, ISOLA_ECANCELED,
+                   "release %.*s of %.*s is not current any more: %.*s is, by another deploy or "
+                   "roll-back ('ctl releases %.*s')",
+                   ISOLA_FMT(w->release), ISOLA_FMT(w->app), ISOLA_FMT(now), ISOLA_FMT(w->app));
     isola__fail(w->cli, &err);
 }
 
@@ -147,10 +169,10 @@ static void tell_late(struct wait *w, const json_t *value, uint64_t begun)
         snprintf(how, sizeof(how), "%" PRIu64 " s of its window are left",
                  (number_of(value, "left_ms") + 999) / 1000);
     isola_fail(&err, ISOLA_ETIMEDOUT,
-               "release %.*s of %.*s is current, but has not proven itself within %g s: %s; it is "
+               "release %.*s of %.*s is %s, but has not proven itself within %g s: %s; it is "
                "watched on ('ctl releases %.*s' says whether it has stayed)",
-               ISOLA_FMT(w->release), ISOLA_FMT(w->app), (double)(w->until - begun) / 1000, how,
-               ISOLA_FMT(w->app));
+               ISOLA_FMT(w->release), ISOLA_FMT(w->app), w->canary ? "a canary" : "current",
+               (double)(w->until - begun) / 1000, how, ISOLA_FMT(w->app));
     isola__fail(w->cli, &err);
 }
 
@@ -190,6 +212,7 @@ bool isola__rollout_wait(struct isola__cli *cli, json_t *result, uint64_t begun,
                      .app = text_of(result, "app"),
                      .release = text_of(result, "release"),
                      .revision = number_of(result, "revision"),
+                     .canary = json_object_get(result, "share") != NULL,
                      .until = begun + isola__wait_ms(cli, ISOLA__ROLLOUT_MS),
                      .dir = dir};
     if (w.revision == 0) {
@@ -223,13 +246,21 @@ void isola__rollout_line(const json_t *result, struct isola_buf *out)
 {
     const json_t *value = json_object_get(result, "rollout");
     uint64_t all = number_of(value, "instances"), errors = number_of(value, "errors");
+    uint64_t turns = number_of(value, "turns");
     if (value == NULL)
         return;
     isola_buf_puts(out, "  stays  ");
     if (all > 0)
         isola_buf_printf(out, "%" PRIu64 " instance%s ready, ", all, all == 1 ? "" : "s");
-    isola_buf_printf(out, "%" PRIu64 " of %" PRIu64 " turns failed, seen for %.1f s\n", errors,
-                     number_of(value, "turns"), (double)number_of(value, "ms") / 1000);
+    isola_buf_printf(out, "%" PRIu64 " of %" PRIu64 " turns failed", errors, turns);
+    if (json_object_get(result, "share") != NULL)
+        isola_buf_printf(out, ", of the current release %" PRIu64 " of %" PRIu64,
+                         number_of(value, "before_errors"), number_of(value, "before_turns"));
+    isola_buf_printf(out, ", seen for %.1f s\n", (double)number_of(value, "ms") / 1000);
+    if (json_object_get(result, "share") != NULL && json_object_get(value, "turns") != NULL &&
+        turns == 0 && errors == 0)
+        isola_buf_puts(out, "         none of its actors was asked anything: how it does is not "
+                            "known yet\n");
 }
 
 /* --- instances that are restarted --- */

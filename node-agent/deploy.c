@@ -39,7 +39,9 @@ struct isola__deploy {
     struct isola__unpack unpack;
     bool held; /* the directory of its files */
     struct isola__ask check;
-    uint32_t share; /* not 0: it is to be a canary */
+    uint32_t share;                        /* not 0: it is to be a canary */
+    char unwatched[ISOLA_RELEASE_ID_SIZE]; /* the current release, whose watch a canary ends; or ""
+                                            */
     /* Of a roll-back. */
     struct isola_release *note; /* its app, by and message; NULL: it is a deploy */
     char *wanted;               /* the beginning of an id, or "" */
@@ -124,7 +126,7 @@ static void succeed(struct isola__deploy *d, bool unchanged)
     const struct isola_release *r = d->release;
     struct isola__releases *releases = &d->agent->releases;
     struct isola_buf out = {0};
-    if (!unchanged && d->share == 0)
+    if (!unchanged)
         isola__rollout_watch(&d->agent->rollouts, r->app);
     if (d->from == NULL) {
         d->done(d->arg, 0, "");
@@ -132,7 +134,10 @@ static void succeed(struct isola__deploy *d, bool unchanged)
         return;
     }
     bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
-    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0) + (d->share > 0));
+    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0) + (d->share > 0) +
+                           (d->unwatched[0] != '\0'));
+    if (d->unwatched[0] != '\0')
+        isola_mp_kstr(&out, "unwatched", d->unwatched);
     if (d->ndropped > 0) {
         isola_mp_cstr(&out, "dropped");
         isola_mp_array(&out, d->ndropped);
@@ -251,6 +256,7 @@ static void commit(struct isola__deploy *d)
     d->release->revision = isola__releases_next_revision(releases);
     d->release->deployed_ms = isola_clock_wall_ms();
     struct isola_release *put = d->release;
+    bool in_window = isola__rollout_in_window(&d->agent->rollouts, d->release->app);
     if (d->share > 0)
         put = isola__canary_beside(d->agent, d->release, d->share, &err);
     int rc = put != NULL ? isola__releases_put(releases, put, &err) : err.code;
@@ -264,7 +270,13 @@ static void commit(struct isola__deploy *d)
     if (d->share > 0)
         isola_log(ISOLA_LOG_INFO, "release %s of %s is a canary for %g %% beside %s",
                   d->release->id, d->release->app, d->share / 1e4, put->id);
-    else
+    if (d->share > 0 && in_window) {
+        memcpy(d->unwatched, put->id, sizeof(put->id));
+        isola_log(ISOLA_LOG_WARN,
+                  "release %s of %s was watched still, and is not while it has a canary", put->id,
+                  d->release->app);
+    }
+    if (d->share == 0)
         isola_log(ISOLA_LOG_INFO, "release %s of %s is current %s", d->release->id, d->release->app,
                   d->note != NULL && !d->promotes ? "again" : "now");
     struct isola_buf params = {0};

@@ -36,6 +36,8 @@ struct isola__trial {
     enum trial_state state;
     struct isola_manifest_rollout settings;
     bool judged;                       /* it may fail: else it is only seen whether it begins */
+    bool canary;                       /* it is tried beside `good`, which is current */
+    bool found;                        /* as the agent started: what was before is not known */
     bool mine;                         /* this node watches it */
     bool polling, rolling, attempting; /* rolling: it is to be gone back */
     bool unproven;                     /* what it replaced was watched still, or had failed */
@@ -128,8 +130,9 @@ static void attempted(void *arg, int code, const char *why)
             let_go(t);
         }
         if (over || first)
-            isola_log(ISOLA_LOG_WARN, "release %s of %s has failed and cannot be rolled back%s: %s",
-                      t->release, t->app, over ? "" : " now", why);
+            isola_log(ISOLA_LOG_WARN, "%s %s of %s has failed and cannot be rolled back%s: %s",
+                      t->canary ? "canary" : "release", t->release, t->app, over ? "" : " now",
+                      why);
     }
     free(a->app);
     free(a);
@@ -145,7 +148,9 @@ static void attempt(struct isola__trial *t)
     said = isola_slice_cut(said, MESSAGE_MAX);
     char *message = isola_format("by itself: %.*s", ISOLA_FMT(said));
     t->attempting = true;
-    isola__deploy_back(agent, t->app, t->good, t->revision, by, message, attempted, a);
+    /* A canary goes as by `ctl rollback`: what it is tried beside stays. */
+    isola__deploy_back(agent, t->app, t->canary ? "" : t->good, t->revision, by, message, attempted,
+                       a);
     free(message);
     free(by);
 }
@@ -157,15 +162,16 @@ static void fail(struct isola__trial *t, struct isola__verdict *verdict)
     t->verdict = *verdict;
     *verdict = (struct isola__verdict){0};
     t->rolling = t->judged && t->settings.rollback;
+    const char *what = t->canary ? "canary" : "release";
     if (t->rolling) {
-        isola_log(ISOLA_LOG_ERROR, "release %s of %s has failed and is rolled back: %s", t->release,
-                  t->app, t->verdict.why);
+        isola_log(ISOLA_LOG_ERROR, "%s %s of %s has failed and is %s: %s", what, t->release, t->app,
+                  t->canary ? "dropped" : "rolled back", t->verdict.why);
         t->rolling_ms = isola_clock_ms();
         t->retry_ms = 0;
         attempt(t);
         return;
     }
-    isola_log(ISOLA_LOG_WARN, "release %s of %s has failed, and stays%s: %s", t->release, t->app,
+    isola_log(ISOLA_LOG_WARN, "%s %s of %s has failed, and stays%s: %s", what, t->release, t->app,
               t->judged ? " as its manifest says (\"rollout\")" : "", t->verdict.why);
     let_go(t);
 }
@@ -186,6 +192,7 @@ static void polled(struct isola__agent *agent, const char *app, uint64_t revisio
                               .revision = revision,
                               .settings = &t->settings,
                               .errors_count = t->judged,
+                              .canary = t->canary,
                               .age_ms = isola_clock_ms() - t->since_ms,
                               .before = &t->before};
     isola__standing_free(&t->standing);
@@ -194,7 +201,8 @@ static void polled(struct isola__agent *agent, const char *app, uint64_t revisio
         fail(t, &verdict);
     } else if (t->standing.proven || what == ISOLA__ROLLOUT_PROVEN) {
         if (t->judged && !t->standing.proven)
-            isola_log(ISOLA_LOG_INFO, "release %s of %s has proven itself", t->release, t->app);
+            isola_log(ISOLA_LOG_INFO, "%s %s of %s has proven itself",
+                      t->canary ? "canary" : "release", t->release, t->app);
         prove(t);
         tell_proven(t);
     } else if (t->standing.watcher != NULL && strcmp(t->standing.watcher, agent->opt.name) < 0) {
@@ -271,6 +279,12 @@ static void begin_ticking(struct isola__rollouts *rollouts)
 
 /* --- what becomes current --- */
 
+/* What is new of what is put: the canary, when there is one. */
+static const struct isola_release *tried(const struct isola_release *r)
+{
+    return r->candidate != NULL ? r->candidate : r;
+}
+
 static struct isola__trial *trial_new(struct isola__rollouts *rollouts,
                                       const struct isola_release *r)
 {
@@ -280,9 +294,10 @@ static struct isola__trial *trial_new(struct isola__rollouts *rollouts,
     t->rollouts = rollouts;
     t->app = isola_strdup(r->app);
     t->revision = r->revision;
-    memcpy(t->release, r->id, sizeof(t->release));
+    t->canary = r->candidate != NULL;
+    memcpy(t->release, tried(r)->id, sizeof(t->release));
     t->since_ms = isola_clock_ms();
-    if (isola_manifest_parse(r->manifest, r->app, &m, &err) == 0)
+    if (isola_manifest_parse(tried(r)->manifest, r->app, &m, &err) == 0)
         t->settings = m->rollout;
     else
         t->state = PROVEN; /* another version of Isola took it */
@@ -295,16 +310,27 @@ static void id_copy(char to[ISOLA_RELEASE_ID_SIZE], const char *from)
     snprintf(to, ISOLA_RELEASE_ID_SIZE, "%s", from);
 }
 
+/* Has what was current in the time of `prev` not proven itself? Beside a canary that has, it has
+ * stood as well. */
+static bool left_unproven(const struct isola__trial *prev)
+{
+    return prev != NULL && prev->state != PROVEN &&
+           (prev->canary ? prev->unproven : prev->good[0] != '\0');
+}
+
 /* `prev`: what was watched before it, or NULL. */
 static void place(struct isola__trial *t, const struct isola_release *r,
                   const struct isola__current *before, const struct isola__trial *prev)
 {
-    if (r->restores == 0 && r->link == NULL && r->candidate == NULL) {
+    /* The release that was current: a canary of it has ended. */
+    bool again = before != NULL && strcmp(before->id, tried(r)->id) == 0;
+    if (r->restores == 0 && tried(r)->link == NULL && !again) {
         t->judged = true;
-        t->unproven = prev != NULL && prev->state != PROVEN && prev->good[0] != '\0';
+        t->unproven = left_unproven(prev);
         id_copy(t->good, before != NULL ? before->id : "");
-        id_copy(t->fallback, t->unproven ? prev->good : "");
-    } else if (r->restores != 0 && prev != NULL && prev->fallback[0] != '\0' &&
+        if (t->unproven)
+            id_copy(t->fallback, prev->canary ? prev->fallback : prev->good);
+    } else if ((r->restores != 0 || again) && prev != NULL && prev->fallback[0] != '\0' &&
                strcmp(r->id, prev->good) == 0) { /* its own watch was cut short */
         t->judged = t->unproven = true;
         id_copy(t->good, prev->fallback);
@@ -328,7 +354,7 @@ void isola__rollout_put(struct isola__rollouts *rollouts, const struct isola_rel
         prev->verdict = (struct isola__verdict){0};
         id_copy(t->last.back, r->restores != 0 ? r->id : "");
     }
-    if (t->unproven && prev != NULL)
+    if (t->unproven && prev != NULL && !prev->canary && !t->canary)
         t->before = prev->before;
     trial_free(isola_map_set(&rollouts->trials, isola_slice_str(r->app), t));
     begin_ticking(rollouts);
@@ -337,14 +363,14 @@ void isola__rollout_put(struct isola__rollouts *rollouts, const struct isola_rel
 void isola__rollout_found(struct isola__rollouts *rollouts, const struct isola_release *r)
 {
     int64_t age = isola_clock_wall_ms() - r->deployed_ms;
-    if (r->restores != 0 || r->link != NULL)
+    if (r->restores != 0 || tried(r)->link != NULL)
         return;
     struct isola__trial *t = trial_new(rollouts, r);
     if (t->state != OPEN || age < 0 || (uint64_t)age >= t->settings.window_ms) {
         trial_free(t);
         return;
     }
-    t->judged = true;
+    t->judged = t->found = true;
     trial_free(isola_map_set(&rollouts->trials, isola_slice_str(r->app), t));
 }
 
@@ -372,6 +398,13 @@ bool isola__rollout_watches(struct isola__rollouts *rollouts, const char *app)
 {
     const struct isola__trial *t = find(rollouts, app);
     return t != NULL && t->mine && t->state == OPEN;
+}
+
+bool isola__rollout_in_window(struct isola__rollouts *rollouts, const char *app)
+{
+    const struct isola__trial *t = find(rollouts, app);
+    return t != NULL && t->judged && !t->canary && t->state == OPEN &&
+           (t->good[0] != '\0' || t->found);
 }
 
 bool isola__rollout_is_proven(struct isola__rollouts *rollouts, const char *app)
@@ -434,6 +467,8 @@ static void put_standing(const struct isola__trial *t, struct isola_buf *out)
     isola_mp_kuint(out, "ready", s->ready);
     isola_mp_kuint(out, "turns", s->turns);
     isola_mp_kuint(out, "errors", s->errors);
+    isola_mp_kuint(out, "before_turns", s->before.turns);
+    isola_mp_kuint(out, "before_errors", s->before.errors);
     isola_mp_cstr(out, "left_ms");
     if (s->all_ready)
         isola_mp_uint(out, s->left_ms);
@@ -454,7 +489,7 @@ static void describe(struct isola__rollouts *rollouts, const char *app, uint64_t
     bool standing = now && t != NULL && t->revision == revision;
     bool failed = last || (standing && t->state == FAILED);
     const char *state = last ? "failed" : standing ? state_name(t) : now ? "proven" : "replaced";
-    isola_mp_map(out, 4 + (failed ? 4 : 0) + (standing ? 6 : 0));
+    isola_mp_map(out, 4 + (failed ? 4 : 0) + (standing ? 8 : 0));
     isola_mp_kstr(out, "app", app);
     isola_mp_kstr(out, "release", current->id);
     isola_mp_kuint(out, "revision", revision);

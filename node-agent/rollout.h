@@ -16,6 +16,10 @@
  * that was current before anything was watched, is deployed as `ctl rollback` does, if the manifest
  * does not forbid it and there is one.
  *
+ * A canary (canary.h) is watched in the same way, its actors only, for what it does worse than the
+ * current release in the same time. When it fails it is dropped, and the current release stays,
+ * whose own watch, if the canary had cut it short, begins anew.
+ *
  * Invariants: a release is only gone back from while it is current at the revision that was
  * watched, so never twice; a roll-back is not gone back from, nor is a link (`ctl deploy --link`):
  * of these it is only seen whether their services begin.
@@ -48,7 +52,8 @@ LOOP_THREAD void isola__rollouts_init(struct isola__rollouts *rollouts, struct i
 LOOP_THREAD void isola__rollouts_close(struct isola__rollouts *rollouts);
 LOOP_THREAD void isola__rollouts_free(struct isola__rollouts *rollouts);
 
-/* `r` becomes current. `before`: what was so until now, or NULL: nothing was. */
+/* `r` becomes current, or has another canary. `before`: what was so until now, or NULL: nothing
+ * was. */
 LOOP_THREAD void isola__rollout_put(struct isola__rollouts *rollouts, const struct isola_release *r,
                                     const struct isola__current *before);
 /* `r` is current as the agent starts. */
@@ -61,6 +66,10 @@ LOOP_THREAD void isola__rollout_watch(struct isola__rollouts *rollouts, const ch
 /* Was the release before the app's current one still watched when it was replaced? */
 LOOP_THREAD bool isola__rollout_unproven(struct isola__rollouts *rollouts, const char *app);
 
+/* Is the app's current release watched, so that it may be gone back from? Not while it has a
+ * canary.
+ */
+LOOP_THREAD bool isola__rollout_in_window(struct isola__rollouts *rollouts, const char *app);
 /* Does this node watch the app's current release; has that proven itself, as far as is known here?
  */
 LOOP_THREAD bool isola__rollout_watches(struct isola__rollouts *rollouts, const char *app);

@@ -160,7 +160,9 @@ static void explain_errors(const struct sum *s, struct isola__verdict *v)
     uint64_t of = m->turns > m->errors ? m->turns : m->errors;
     char before[80] = "";
     if (s->before.turns > 0)
-        snprintf(before, sizeof(before), ", of the release before %.2g%%", 100 * rate(&s->before));
+        snprintf(before, sizeof(before), ", of the %s %.2g%%",
+                 s->j->canary ? "current release meanwhile" : "release before",
+                 100 * rate(&s->before));
     snprintf(v->why, sizeof(v->why),
              "%" PRIu64 " of %" PRIu64 " turns of its actors failed (%.3g%%%s)", m->errors, of,
              100 * rate(m), before);
@@ -185,6 +187,7 @@ enum isola__judgement isola__rollout_judge(struct isola__judged *j,
         add_report(&s, &reports[i], i == 0);
     standing->turns = s.now.turns;
     standing->errors = s.now.errors;
+    standing->before = s.before;
     uint64_t passed = j->age_ms < s.healthy_ms ? j->age_ms : s.healthy_ms;
     standing->left_ms = passed < window ? window - passed : 0;
     if (s.trouble[0] != '\0')

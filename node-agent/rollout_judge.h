@@ -28,6 +28,7 @@ ANY_THREAD void isola__verdict_add(struct isola__verdict *v, const char *what, c
 struct isola__standing {
     uint64_t instances, ready; /* of services, on the nodes that have the release */
     uint64_t turns, errors;
+    struct isola__measure before; /* of what they are compared with */
     bool all_ready;
     uint64_t left_ms; /* of the window, when all are ready */
     bool proven;      /* a node knows that it has proven itself */
@@ -42,9 +43,11 @@ struct isola__judged {
     uint64_t revision;
     const struct isola_manifest_rollout *settings;
     bool errors_count;             /* those of actors */
-    uint64_t age_ms;               /* since it became current */
-    struct isola__measure *before; /* of the release before on this node, the most that was seen:
-                                      an actor-host that is restarted forgets it */
+    bool canary;                   /* it is compared with what is current meanwhile */
+    uint64_t age_ms;               /* since it became current, or a canary */
+    struct isola__measure *before; /* of the release before on this node (of a canary: of the
+                                      current one), the most that was seen: an actor-host that is
+                                      restarted forgets it */
 };
 
 enum isola__judgement { ISOLA__ROLLOUT_OPEN, ISOLA__ROLLOUT_PROVEN, ISOLA__ROLLOUT_FAILED };

@@ -15,25 +15,33 @@ struct local {
     struct isola__ask ask; /* first */
     struct isola__agent *agent;
     char *app;
+    uint64_t revision;                               /* that was current when it was asked, or 0 */
     void (*cb)(void *arg, struct isola_buf *report); /* takes what it holds; empty: no such app */
     void *arg;
 };
 
-static void write_report(struct isola__agent *agent, const char *app, struct isola_slice tally,
-                         struct isola_buf *out)
+/* Of a canary its actors alone: services run the current release. `tally` is of `revision`. */
+static void write_report(struct isola__agent *agent, const char *app, uint64_t revision,
+                         struct isola_slice tally, struct isola_buf *out)
 {
     const struct isola__current *current = isola__releases_current(&agent->releases, app);
     struct isola_slice release;
     if (current == NULL)
         return;
-    bool counts = isola_mp_find_str(tally, "release", &release) &&
-                  isola_slice_is(release, current->id); /* else it has not got it yet */
+    const char *watched = current->share > 0 ? current->candidate : current->id;
+    bool counts = revision == current->revision && isola_mp_find_str(tally, "release", &release) &&
+                  isola_slice_is(release, watched); /* else it has not got it yet */
     isola_mp_map(out, 6);
     isola_mp_kstr(out, "release", current->id);
     isola_mp_kuint(out, "revision", current->revision);
     isola_mp_kbool(out, "watching", isola__rollout_watches(&agent->rollouts, app));
     isola_mp_kbool(out, "proven", isola__rollout_is_proven(&agent->rollouts, app));
-    isola__services_report(&agent->services, app, current, out);
+    if (current->share == 0) {
+        isola__services_report(&agent->services, app, current, out);
+    } else {
+        isola_mp_cstr(out, "services");
+        isola_mp_array(out, 0);
+    }
     isola_mp_cstr(out, "tally");
     if (counts)
         isola_buf_append(out, tally.data, tally.len);
@@ -48,7 +56,7 @@ static void tallied(struct isola__ask *ask, const struct isola_msg *answer)
     struct isola_slice tally = {0};
     if (answer->kind == ISOLA_MSG_REPLY)
         tally = isola__value(answer);
-    write_report(l->agent, l->app, tally, &report);
+    write_report(l->agent, l->app, l->revision, tally, &report);
     l->cb(l->arg, &report);
     free(l->app);
     free(l);
@@ -61,14 +69,16 @@ static void report_local(struct isola__agent *agent, const char *app,
     struct isola__conn *host = isola__host_conn(&agent->host);
     struct isola_buf params = {0}, report = {0};
     if (host == NULL) {
-        write_report(agent, app, (struct isola_slice){0}, &report);
+        write_report(agent, app, 0, (struct isola_slice){0}, &report);
         cb(arg, &report);
         return;
     }
+    const struct isola__current *current = isola__releases_current(&agent->releases, app);
     struct local *l = isola_zalloc(sizeof(*l));
     *l = (struct local){.ask = {.cb = tallied, .hasty = true},
                         .agent = agent,
                         .app = isola_strdup(app),
+                        .revision = current != NULL ? current->revision : 0,
                         .cb = cb,
                         .arg = arg};
     isola_mp_map(&params, 1);

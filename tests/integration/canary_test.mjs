@@ -152,3 +152,110 @@ describe('a canary of three nodes', () => {
     within(KEYS.length - of(seen[0], 2).length, 60, 125);
   });
 });
+
+describe('a canary that is watched', () => {
+  const cluster = new Cluster();
+  const watched = (version, get, rollout) => ({
+    'isola.json': { name: 'shop', actors: { Many: { module: './many.js', isolation: 'shared' } }, rollout },
+    'many.js': `export default (self) => {
+  self.on('get', (n) => { ${get}; });
+  self.on('version', () => ${version});
+};`,
+  });
+  const dir = (...args) => cluster.app('shop', watched(...args));
+  /** Which of its asks of all keys fail. */
+  const ask = async () => (await Promise.allSettled(KEYS.map((key, n) => west.client.actor('shop/Many', key).ask('get', n)))).flatMap((r, n) => (r.status === 'rejected' ? [KEYS[n]] : []));
+  const state = async (agent) => {
+    const { current, canary, deploys } = await json(agent, 'releases', 'shop');
+    return { current, canary, last: deploys[0] };
+  };
+  let east, west, one;
+  before(async () => {
+    east = await cluster.node('east');
+    west = await cluster.node('west', east);
+    one = (await json(east, 'deploy', '--wait', dir(1, 'return n', { window: '0ms' }))).release;
+  });
+  after(() => cluster.end());
+  const tried = (agent, release) => until('it is tried', async () => (await state(agent)).canary === release);
+
+  it('is dropped on all nodes when it fails more than the current one does meanwhile', async () => {
+    const waiting = ctl(east, 'deploy', '--wait', '--timeout', '30000', '--canary', '30%', dir(2, "if (n % 2) throw new Error('odd'); return n", { window: '1h' }));
+    const two = await until('it is tried', async () => (await state(west)).canary);
+    await ask();
+    const r = await waiting;
+    assert.equal(r.status, 1, r.out);
+    assert.match(r.err, new RegExp(`^ctl: canary ${two} of shop has failed, and is dropped: it is all of release ${one} again: \\d+ of \\d+ turns of its actors failed \\([\\d.]+%, of the current release meanwhile 0%\\), first shop/Many/k\\d+: Error: odd\n`));
+    assert.match(r.err, /> {5}2 │ {3}self\.on\('get', .*\n {10}│ +\^\n/);
+    for (const agent of [east, west]) {
+      const { current, canary, last } = await until('it is gone', async () => ((await state(agent)).canary === undefined ? state(agent) : undefined));
+      assert.deepEqual([current, canary, last.release, last.by, last.restores !== 0], [one, undefined, one, 'isola@east', true]);
+      assert.match(last.message, /^by itself: \d+ of \d+ turns of its actors failed/);
+      assert.equal(of(await versions(agent), 1).length, KEYS.length);
+    }
+    assert.match(await ctlOk(west, 'releases', 'shop'), /roll-back +isola@east +by itself: [^\n]*\n.* canary 30% /);
+    assert.match(east.log(), new RegExp(`canary ${two} of shop has failed and is dropped: `));
+    assert.deepEqual(await ask(), []);
+  });
+
+  let good;
+  it('stays when the current one fails as often in the same time, until it is promoted', async () => {
+    const fails = (n) => `if (n % 2) throw new Error('odd'); return n + ${n}`;
+    await json(east, 'deploy', '--wait', dir(3, fails(0), { window: '0ms' }));
+    const waiting = ctl(west, '--json', 'deploy', '--wait', '--timeout', '30000', '--canary', '30%', dir(4, fails(1), { window: '1500ms' }));
+    const four = await until('it is tried', async () => (await state(east)).canary);
+    await ask();
+    const { status, out } = await waiting;
+    assert.equal(status, 0, out);
+    const { rollout, share } = JSON.parse(out);
+    assert.deepEqual([rollout.state, share], ['proven', 300_000]);
+    assert.ok(rollout.turns >= 50 && rollout.errors >= 20 && rollout.before_turns >= 120 && rollout.before_errors >= 50 && rollout.before_turns + rollout.turns <= 2 * KEYS.length, out);
+    assert.equal((await state(east)).canary, four);
+    assert.match(await ctlOk(east, 'deploy', '--wait', '--canary', '31%', dir(4, fails(1), { window: '0ms' })), /is a canary for 31%[^]* {2}stays {2}0 of 0 turns failed, of the current release 0 of \d+, seen for [^]*none of its actors was asked anything: how it does is not known yet/);
+    await ctlOk(east, 'rollback', 'shop');
+    await ctlOk(east, 'deploy', '--canary', '30%', dir(4, fails(1), { window: '1500ms' }));
+    await ask();
+    const promoted = JSON.parse(await ctlOk(east, '--json', 'promote', 'shop', '--wait'));
+    assert.deepEqual([promoted.release, promoted.rollout.state, promoted.rollout.errors, promoted.rollout.ms >= 1400], [four, 'proven', 0, true]);
+    assert.deepEqual([(await state(west)).current, (await state(west)).canary], [four, undefined]);
+    good = (await json(east, 'deploy', '--wait', dir(45, 'return n', { window: '0ms' }))).release;
+  });
+
+  it('with "rollback": false stays, and who waits is told', async () => {
+    const waiting = ctl(east, 'deploy', '--wait', '--timeout', '30000', '--canary', '30%', dir(5, "throw new Error('bad')", { window: '1h', rollback: false }));
+    const five = await until('it is tried', async () => (await state(west)).canary);
+    await tried(east, five);
+    await ask();
+    const r = await waiting;
+    assert.deepEqual([r.status, new RegExp(`^ctl: canary ${five} of shop has failed, and stays: `).test(r.err)], [1, true], r.err);
+    assert.equal((await state(west)).canary, five);
+    await ctlOk(west, 'rollback', 'shop');
+  });
+
+  it('ends the watch of a release that is current since a moment ago, says so, and when it is dropped that is watched again', async () => {
+    const first = ctl(east, 'deploy', '--wait', '--timeout', '30000', dir(6, "throw new Error('six')", { window: '1h' }));
+    const six = await until('it is current', async () => (await state(west)).current !== good && (await state(west)).current);
+    await until('it is so on both', async () => (await state(east)).current === six);
+    const text = await ctlOk(west, 'deploy', '--canary', '30%', dir(7, 'return n', { window: '1h' }));
+    assert.match(text, new RegExp(`  watch  release ${six} is current since a moment ago and was watched still: while it has a canary it is not gone back from`));
+    assert.match(west.log(), new RegExp(`release ${six} of shop was watched still, and is not while it has a canary`));
+    const r = await first;
+    assert.deepEqual([r.status, new RegExp(`^ctl: release ${six} of shop is current, but has not proven itself: another deploy has ended its watch`).test(r.err)], [1, true], r.err);
+    await ask();
+    assert.equal((await state(east)).current, six);
+    await ctlOk(east, 'rollback', 'shop');
+    await ask();
+    await until('it is gone back from', async () => (await state(west)).current === good);
+  });
+
+  it('is watched on by another node when the first is lost', async () => {
+    await ctlOk(east, 'deploy', '--canary', '30%', dir(8, "throw new Error('eight')", { window: '1h' }));
+    await until('it is tried', async () => (await state(west)).canary);
+    await killNode(cluster, east);
+    await until('it is dropped', async () => {
+      await ask(); // the first of them may have been asked of the node that is gone
+      return (await state(west)).canary === undefined;
+    });
+    const { current, last } = await state(west);
+    assert.deepEqual([current, last.by, last.restores !== 0], [good, 'isola@west', true]);
+  });
+});

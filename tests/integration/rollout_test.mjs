@@ -229,11 +229,6 @@ test('a node alone that is started again goes on, within the window', async (t) 
   await until('it is rolled back', async () => (await current(node, 'shop')).release === first);
 });
 
-test('--wait is for what is watched: not for a canary', async () => {
-  const r = await ctl(east, 'deploy', '--wait', '--canary', '10%', cluster.dir);
-  assert.deepEqual([r.status, r.err], [2, "ctl: '--wait' waits for a release to prove itself, and a canary is judged by you: 'ctl promote' or 'ctl rollback'\n"]);
-});
-
 test('progress is shown on a terminal', async () => {
   const dir = cluster.app('api', service(7, { window: '700ms' }, { well: 'return Date.now() - start > 700' }, { port, health: { path: '/' } }));
   const out = await new Promise((done) => {

@@ -28,6 +28,7 @@ struct node {
 };
 
 static struct isola_manifest_rollout settings;
+static bool canary;
 static struct isola__measure before;
 static struct isola__standing standing;
 static struct isola__verdict verdict;
@@ -38,6 +39,7 @@ static int begin(void **state)
     settings = (struct isola_manifest_rollout){
         .window_ms = 1000, .deadline_ms = 5000, .errors = 500, .min_errors = 5, .rollback = true};
     before = (struct isola__measure){0};
+    canary = false;
     return 0;
 }
 
@@ -83,7 +85,13 @@ static enum isola__judgement judge_at(uint64_t age_ms, bool errors_count, const 
 {
     struct isola_buf bufs[4] = {0};
     struct isola__rollout_report reports[4] = {0};
-    struct isola__judged j = {"shop", REVISION, &settings, errors_count, age_ms, &before};
+    struct isola__judged j = {.app = "shop",
+                              .revision = REVISION,
+                              .settings = &settings,
+                              .errors_count = errors_count,
+                              .canary = canary,
+                              .age_ms = age_ms,
+                              .before = &before};
     isola__standing_free(&standing);
     isola__verdict_free(&verdict);
     for (size_t i = 0; i < n; i++) {
@@ -184,6 +192,27 @@ static void errors_fail_it(void **state)
     assert_string_equal(verdict.error, "Error: boom\n    at cart.js:1:1");
 }
 
+static void a_canary_is_compared_with_what_is_current(void **state)
+{
+    (void)state;
+    canary = true;
+    struct node n = {.name = "east",
+                     .revision = REVISION,
+                     .turns = 20,
+                     .errors = 10,
+                     .before_turns = 200,
+                     .before_errors = 100,
+                     .first = "Error: boom"};
+    assert_int_equal(judge_at(10, true, &n, 1), ISOLA__ROLLOUT_OPEN);
+    assert_int_equal(standing.before.turns, 200);
+    assert_int_equal(standing.before.errors, 100);
+    n.before_turns = 2000;
+    assert_int_equal(judge_at(10, true, &n, 1), ISOLA__ROLLOUT_FAILED);
+    assert_string_equal(verdict.why,
+                        "10 of 20 turns of its actors failed (50%, of the current release "
+                        "meanwhile 5%), first shop/Cart/a: Error: boom");
+}
+
 static void errors_that_do_not(void **state)
 {
     (void)state;
@@ -253,7 +282,12 @@ static void nonsense_is_taken_for_nothing(void **state)
     (void)state;
     static const char *const texts[] = {"", "\xc0", "\x81\xa8revision\xa1x", "\xff",
                                         "\xdd\xff\xff\xff\xff"};
-    struct isola__judged j = {"shop", REVISION, &settings, true, 10, &before};
+    struct isola__judged j = {.app = "shop",
+                              .revision = REVISION,
+                              .settings = &settings,
+                              .errors_count = true,
+                              .age_ms = 10,
+                              .before = &before};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct isola__rollout_report r = {"east", isola_slice_str(texts[i])};
         isola__standing_free(&standing);
@@ -269,6 +303,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nodes_that_are_behind_or_silent_do_not_count, begin, end),
         cmocka_unit_test_setup_teardown(trouble_of_a_service_fails_it, begin, end),
         cmocka_unit_test_setup_teardown(errors_fail_it, begin, end),
+        cmocka_unit_test_setup_teardown(a_canary_is_compared_with_what_is_current, begin, end),
         cmocka_unit_test_setup_teardown(errors_that_do_not, begin, end),
         cmocka_unit_test_setup_teardown(starts_that_fail_have_no_turn, begin, end),
         cmocka_unit_test_setup_teardown(what_was_before_is_remembered, begin, end),
