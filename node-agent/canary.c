@@ -31,6 +31,20 @@ void isola__canary_strip(struct isola_release *r)
     r->share = 0;
 }
 
+/* Services run the current release, so of one that has nothing else nothing would be tried. */
+static bool has_actors(const struct isola_release *r)
+{
+    struct isola_manifest *m = NULL;
+    struct isola_err err;
+    bool has = false;
+    if (isola_manifest_parse(r->manifest, r->app, &m, &err) != 0)
+        return true; /* which is told later */
+    for (size_t i = 0; i < m->ntypes; i++)
+        has = has || m->types[i].service == NULL;
+    isola_manifest_free(m);
+    return has;
+}
+
 int isola__canary_check(struct isola__agent *agent, const struct isola_release *r, uint32_t share,
                         bool *same, struct isola_err *err)
 {
@@ -45,6 +59,13 @@ int isola__canary_check(struct isola__agent *agent, const struct isola_release *
         return isola_fail(
             err, ISOLA_EINVAL,
             "release %s is the current one of app \"%s\": a canary is another release", r->id,
+            r->app);
+    if (!has_actors(r))
+        return isola_fail(
+            err, ISOLA_EINVAL,
+            "app \"%s\" has services only, and services run the current release while "
+            "there is a canary: nothing would be tried. Deploy it without --canary: "
+            "it is watched then, and gone back from when it fails",
             r->app);
     *same = current->share == share && strcmp(current->candidate, r->id) == 0 && r->link == NULL;
     return 0;
