@@ -22,7 +22,7 @@ static const struct isola__command commands[] = {
          "                   canary is dropped. --timeout is 900000 then, for all of it\n"
          "  --canary SHARE   try it beside the current release, for so many of the app's\n"
          "                   actors: 10%, 0.5%. \"ctl promote\" makes it current,\n"
-         "                   \"ctl rollback\" drops it, and so does the cluster when it fails\n",
+         "                   \"ctl rollback\" drops it, and the cluster when it fails\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
                  "  ctl deploy . -m \"carts keep their order\" --wait\n"
