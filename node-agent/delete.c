@@ -360,19 +360,6 @@ struct deletion {
     struct isola__gather *gather;
 };
 
-static void names(const struct isola__gather *g, const char *key, bool answered,
-                  struct isola_buf *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < g->nparts; i++)
-        n += g->parts[i].answered == answered;
-    isola_mp_cstr(out, key);
-    isola_mp_array(out, n);
-    for (size_t i = 0; i < g->nparts; i++)
-        if (g->parts[i].answered == answered)
-            isola_mp_cstr(out, g->parts[i].node);
-}
-
 static void all_done(struct isola__gather *g)
 {
     struct deletion *d = g->arg;
@@ -381,8 +368,7 @@ static void all_done(struct isola__gather *g)
     isola_mp_kstr(&out, "app", d->app);
     isola_mp_kstr(&out, "release", d->release);
     isola_mp_kbool(&out, "state", d->state);
-    names(g, "nodes", true, &out);
-    names(g, "later", false, &out);
+    isola__gather_done(g, &out);
     isola__reply_buf(g->from, g->id, &out);
     free(d->app);
     free(d);

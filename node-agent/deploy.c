@@ -672,12 +672,19 @@ static struct isola__deploy *queued(struct isola__conn *from, const struct isola
     return d;
 }
 
+/* The first of `app`, or NULL. */
+static const struct isola__deploy *find(const struct isola__deploys *deploys,
+                                        struct isola_slice app)
+{
+    const struct isola__deploy *d = deploys->first;
+    while (d != NULL && !isola_slice_is(app, d->note != NULL ? d->note->app : d->release->app))
+        d = d->next;
+    return d;
+}
+
 bool isola__deploy_under_way(const struct isola__deploys *deploys, const char *app)
 {
-    for (const struct isola__deploy *d = deploys->first; d != NULL; d = d->next)
-        if (strcmp(d->note != NULL ? d->note->app : d->release->app, app) == 0)
-            return true;
-    return false;
+    return find(deploys, isola_slice_str(app)) != NULL;
 }
 
 static void enqueue(struct isola__deploy *d)
@@ -771,10 +778,8 @@ void isola__deploying(struct isola__conn *from, const struct isola_msg *m,
 {
     struct isola_slice app = {0};
     struct isola_buf out = {0};
-    const struct isola__deploy *d = from->agent->deploys.first;
     (void)isola_mp_find_str(params, "app", &app);
-    while (d != NULL && !isola_slice_is(app, d->note != NULL ? d->note->app : d->release->app))
-        d = d->next;
+    const struct isola__deploy *d = find(&from->agent->deploys, app);
     if (d == NULL) {
         isola__reply(from, m->id, isola_slice(NULL, 0));
         return;

@@ -339,19 +339,6 @@ static void change_free(struct change *c)
     free(c);
 }
 
-static void name_parts(const struct isola__gather *g, const char *key, bool answered,
-                       struct isola_buf *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < g->nparts; i++)
-        n += g->parts[i].answered == answered;
-    isola_mp_cstr(out, key);
-    isola_mp_array(out, n);
-    for (size_t i = 0; i < g->nparts; i++)
-        if (g->parts[i].answered == answered)
-            isola_mp_cstr(out, g->parts[i].node);
-}
-
 static void put_names(struct isola_buf *out, const char *key, size_t n,
                       const struct isola_buf *from)
 {
@@ -370,8 +357,7 @@ static void changed(struct isola__gather *g)
     put_names(&out, "unchanged", c->nsame, &c->same);
     isola_mp_cstr(&out, "used");
     isola_buf_append(&out, c->used.data, c->used.len);
-    name_parts(g, "nodes", true, &out);
-    name_parts(g, "later", false, &out);
+    isola__gather_done(g, &out);
     isola__reply_buf(g->from, g->id, &out);
     change_free(c);
 }

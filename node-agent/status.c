@@ -124,6 +124,25 @@ void isola__gather_unreachable(struct isola__gather *g, struct isola_buf *out)
     }
 }
 
+static void name_parts(const struct isola__gather *g, const char *key, bool answered,
+                       struct isola_buf *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->nparts; i++)
+        n += g->parts[i].answered == answered;
+    isola_mp_cstr(out, key);
+    isola_mp_array(out, n);
+    for (size_t i = 0; i < g->nparts; i++)
+        if (g->parts[i].answered == answered)
+            isola_mp_cstr(out, g->parts[i].node);
+}
+
+void isola__gather_done(const struct isola__gather *g, struct isola_buf *out)
+{
+    name_parts(g, "nodes", true, out);
+    name_parts(g, "later", false, out);
+}
+
 void isola__gather_lists(const struct isola__gather *g, const char *key, struct isola_buf *out)
 {
     struct isola_buf rows = {0};

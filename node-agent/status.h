@@ -56,6 +56,9 @@ LOOP_THREAD struct isola__part *isola__gather_part(struct isola__gather *g, cons
 /* Appends key "unreachable" and the names of those who did not answer, or whose answer says that
  * their actor-host did not. */
 LOOP_THREAD void isola__gather_unreachable(struct isola__gather *g, struct isola_buf *out);
+/* Appends "nodes" and the names of those who answered, "later" and those of the others: two pairs.
+ */
+LOOP_THREAD void isola__gather_done(const struct isola__gather *g, struct isola_buf *out);
 
 /* Appends `key` and the elements of the arrays of that name in all answers. */
 LOOP_THREAD void isola__gather_lists(const struct isola__gather *g, const char *key,
