@@ -178,6 +178,7 @@ export const notebook = `export default (self) => {
 export async function killNode(cluster, agent) {
   const { host_pid: host } = (await nodes(agent)).find((n) => n.name === agent.name);
   const ended = once(agent.child, 'exit');
+  agent.child.kill('SIGSTOP'); // it does not see that its actor-host has gone before it
   process.kill(host, 'SIGKILL');
   agent.child.kill('SIGKILL');
   await ended;
