@@ -24,7 +24,7 @@
 #define INSPECT_MS 150000u
 #define READ_MS    20000u
 /* Where there is no such actor, or it is not active, an agent says so sooner. */
-#define REFUSED_MS 1000u
+#define REFUSED_MS 300u
 
 struct file {
     char *name; /* NULL: stdout */

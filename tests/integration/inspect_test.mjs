@@ -240,9 +240,9 @@ describe('ctl profile', () => {
   test('of an actor that shares its isolate: said, on stderr', async () => {
     await ref('S', 'x').ask('ok');
     const file = join(out, 'shared.cpuprofile');
-    const { status, err } = await ctl(east, 'profile', 'p/S/x', '--seconds', '1', '-o', file);
+    const { status, err } = await ctl(east, 'profile', 'p/S/x', '--seconds', '2', '-o', file);
     assert.equal(status, 0);
-    assert.match(err, /^ctl: profiling p\/S\/x for 1 s\nctl: p\/S\/x shares its isolate: this is of all actors of the app on that thread of node east\n$/);
+    assert.match(err, /^ctl: profiling p\/S\/x for 2 s\nctl: p\/S\/x shares its isolate: this is of all actors of the app on that thread of node east\n$/);
     profile(file);
   });
 });
