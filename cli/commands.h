@@ -10,6 +10,9 @@
 
 struct isola__cli;
 
+/* So many of its own has a command at the most. */
+#define ISOLA__COMMAND_OPTIONS 12
+
 struct isola__command {
     const char *name;
     const char *synopsis;    /* what follows the name */
@@ -18,8 +21,8 @@ struct isola__command {
     const char *own_options; /* but --timeout; NULL: none */
     const char *wait_ms;     /* what --timeout is by default; NULL: it has none */
     const char *examples;
-    size_t min, max;  /* operands */
-    unsigned options; /* enum isola__option */
+    size_t min, max;                                    /* operands */
+    enum isola__option options[ISOLA__COMMAND_OPTIONS]; /* ISOLA__OPT_NONE: no more */
     void (*run)(struct isola__cli *cli);
 };
 

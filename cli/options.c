@@ -30,85 +30,53 @@
 #define MAX_TEXT       512u
 #define MAX_COUNT      UINT64_C(1000000000000)
 
-/* Values over the characters, so that only -h, -f, -n, -o and -m have short forms. */
-enum {
-    LONG_NODE = 256,
-    LONG_JSON,
-    LONG_VERSION,
-    LONG_TIMEOUT,
-    LONG_COUNT,
-    LONG_SECONDS,
-    LONG_NAME,
-    LONG_EXPIRES,
-    LONG_FORCE,
-    LONG_DURABLE,
-    LONG_CHECK,
-    LONG_TOP,
-    LONG_DATA,
-    LONG_AT,
-    LONG_DRY_RUN,
-    LONG_PRUNE,
-    LONG_APP,
-    LONG_WAIT,
-    LONG_UTC,
-    LONG_LEVEL,
-    LONG_SINCE,
-    LONG_GREP,
-    LONG_FROM,
-    LONG_LINK,
-    LONG_ONCE,
-    LONG_SORT,
-    LONG_TYPES,
-    LONG_FILE,
-    LONG_YES,
-    LONG_STATE,
-    LONG_CANARY
-};
+/* Those that belong to all commands and have no short form. */
+enum { LONG_NODE = ISOLA__OPT_END, LONG_JSON, LONG_VERSION };
 
 static const struct option longs[] = {
     {"node", required_argument, NULL, LONG_NODE},
     {"json", no_argument, NULL, LONG_JSON},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, LONG_VERSION},
-    {"timeout", required_argument, NULL, LONG_TIMEOUT},
-    {"count", required_argument, NULL, LONG_COUNT},
-    {"follow", no_argument, NULL, 'f'},
-    {"lines", required_argument, NULL, 'n'},
-    {"seconds", required_argument, NULL, LONG_SECONDS},
-    {"output", required_argument, NULL, 'o'},
-    {"name", required_argument, NULL, LONG_NAME},
-    {"expires", required_argument, NULL, LONG_EXPIRES},
-    {"force", no_argument, NULL, LONG_FORCE},
-    {"durable", no_argument, NULL, LONG_DURABLE},
-    {"check", no_argument, NULL, LONG_CHECK},
-    {"top", required_argument, NULL, LONG_TOP},
-    {"data", required_argument, NULL, LONG_DATA},
-    {"at", required_argument, NULL, LONG_AT},
-    {"dry-run", no_argument, NULL, LONG_DRY_RUN},
-    {"prune", no_argument, NULL, LONG_PRUNE},
-    {"utc", no_argument, NULL, LONG_UTC},
-    {"level", required_argument, NULL, LONG_LEVEL},
-    {"since", required_argument, NULL, LONG_SINCE},
-    {"grep", required_argument, NULL, LONG_GREP},
-    {"from", required_argument, NULL, LONG_FROM},
-    {"message", required_argument, NULL, 'm'},
-    {"link", no_argument, NULL, LONG_LINK},
-    {"once", no_argument, NULL, LONG_ONCE},
-    {"sort", required_argument, NULL, LONG_SORT},
-    {"types", no_argument, NULL, LONG_TYPES},
-    {"app", required_argument, NULL, LONG_APP},
-    {"file", required_argument, NULL, LONG_FILE},
-    {"wait", no_argument, NULL, LONG_WAIT},
-    {"yes", no_argument, NULL, LONG_YES},
-    {"state", no_argument, NULL, LONG_STATE},
-    {"canary", required_argument, NULL, LONG_CANARY},
+    {"timeout", required_argument, NULL, ISOLA__OPT_TIMEOUT},
+    {"count", required_argument, NULL, ISOLA__OPT_COUNT},
+    {"follow", no_argument, NULL, ISOLA__OPT_FOLLOW},
+    {"lines", required_argument, NULL, ISOLA__OPT_LINES},
+    {"seconds", required_argument, NULL, ISOLA__OPT_SECONDS},
+    {"output", required_argument, NULL, ISOLA__OPT_OUTPUT},
+    {"name", required_argument, NULL, ISOLA__OPT_NAME},
+    {"expires", required_argument, NULL, ISOLA__OPT_EXPIRES},
+    {"force", no_argument, NULL, ISOLA__OPT_FORCE},
+    {"durable", no_argument, NULL, ISOLA__OPT_DURABLE},
+    {"check", no_argument, NULL, ISOLA__OPT_CHECK},
+    {"top", required_argument, NULL, ISOLA__OPT_TOP},
+    {"data", required_argument, NULL, ISOLA__OPT_DATA},
+    {"at", required_argument, NULL, ISOLA__OPT_AT},
+    {"dry-run", no_argument, NULL, ISOLA__OPT_DRY_RUN},
+    {"prune", no_argument, NULL, ISOLA__OPT_PRUNE},
+    {"utc", no_argument, NULL, ISOLA__OPT_UTC},
+    {"level", required_argument, NULL, ISOLA__OPT_LEVEL},
+    {"since", required_argument, NULL, ISOLA__OPT_SINCE},
+    {"grep", required_argument, NULL, ISOLA__OPT_GREP},
+    {"from", required_argument, NULL, ISOLA__OPT_FROM},
+    {"message", required_argument, NULL, ISOLA__OPT_MESSAGE},
+    {"link", no_argument, NULL, ISOLA__OPT_LINK},
+    {"once", no_argument, NULL, ISOLA__OPT_ONCE},
+    {"sort", required_argument, NULL, ISOLA__OPT_SORT},
+    {"types", no_argument, NULL, ISOLA__OPT_TYPES},
+    {"app", required_argument, NULL, ISOLA__OPT_APP},
+    {"file", required_argument, NULL, ISOLA__OPT_FILE},
+    {"wait", no_argument, NULL, ISOLA__OPT_WAIT},
+    {"yes", no_argument, NULL, ISOLA__OPT_YES},
+    {"state", no_argument, NULL, ISOLA__OPT_STATE},
+    {"canary", required_argument, NULL, ISOLA__OPT_CANARY},
     {NULL, 0, NULL, 0},
 };
 #define NLONGS (sizeof(longs) / sizeof(longs[0]) - 1)
 
 /* Which options were there, to be checked against the command. */
 struct seen {
-    unsigned bits;
+    bool option[ISOLA__OPT_END - ISOLA__OPT_FIRST];
 };
 
 /* "10%", "0.5%": with four digits behind the point at the most. */
@@ -231,7 +199,7 @@ static int some_text(const char *option, const char *text, size_t most, struct i
 /* What getopt answered with '?': unknown, ambiguous, or a value where none belongs. */
 static int refused(char **argv, struct isola_err *err)
 {
-    if (optopt != 0 && optopt < 256 && optopt != 'h' && optopt != 'f') {
+    if (optopt != 0 && optopt < ISOLA__OPT_FIRST && optopt != 'h') {
         char arg[3] = {'-', (char)optopt, '\0'};
         return unknown_option(arg, err);
     }
@@ -245,7 +213,24 @@ static int refused(char **argv, struct isola_err *err)
 static const char *const levels[] = {"debug", "info", "warn", "error"};
 const char *const isola__sorts[ISOLA__SORTS] = {"cpu", "messages", "mailbox", "heap", "address"};
 
-static int take(int c, struct isola__options *o, struct seen *seen, struct isola_err *err)
+/* An option by its short form. */
+static int of_letter(int c)
+{
+    switch (c) {
+    case 'f':
+        return ISOLA__OPT_FOLLOW;
+    case 'm':
+        return ISOLA__OPT_MESSAGE;
+    case 'n':
+        return ISOLA__OPT_LINES;
+    case 'o':
+        return ISOLA__OPT_OUTPUT;
+    default:
+        return c;
+    }
+}
+
+static int take(int c, struct isola__options *o, struct isola_err *err)
 {
     uint64_t v = 0;
     int rc = 0;
@@ -262,146 +247,121 @@ static int take(int c, struct isola__options *o, struct seen *seen, struct isola
     case LONG_VERSION:
         o->version = true;
         return 0;
-    case 'f':
+    case ISOLA__OPT_FOLLOW:
         o->follow = true;
-        seen->bits |= ISOLA__OPT_FOLLOW;
         return 0;
-    case LONG_TIMEOUT:
+    case ISOLA__OPT_TIMEOUT:
         rc = number("--timeout", optarg, 1, MAX_TIMEOUT_MS, &v, err);
         o->timeout_ms = (uint32_t)v;
-        seen->bits |= ISOLA__OPT_TIMEOUT;
         return rc;
-    case LONG_NAME:
+    case ISOLA__OPT_NAME:
         o->name = optarg;
-        seen->bits |= ISOLA__OPT_NAME;
         return 0;
-    case LONG_FORCE:
+    case ISOLA__OPT_FORCE:
         o->force = true;
-        seen->bits |= ISOLA__OPT_FORCE;
         return 0;
-    case LONG_DURABLE:
+    case ISOLA__OPT_DURABLE:
         o->durable = true;
-        seen->bits |= ISOLA__OPT_DURABLE;
         return 0;
-    case LONG_DATA:
+    case ISOLA__OPT_DATA:
         o->data = optarg;
-        seen->bits |= ISOLA__OPT_DATA;
         return *optarg != '\0'
                    ? 0
                    : isola_fail(err, ISOLA_EINVAL, "option '--data' needs the name of a directory");
-    case LONG_AT:
+    case ISOLA__OPT_AT:
         o->at = optarg;
-        seen->bits |= ISOLA__OPT_AT;
         return 0;
-    case LONG_DRY_RUN:
+    case ISOLA__OPT_DRY_RUN:
         o->dry_run = true;
-        seen->bits |= ISOLA__OPT_DRY_RUN;
         return 0;
-    case LONG_PRUNE:
+    case ISOLA__OPT_PRUNE:
         o->prune = true;
-        seen->bits |= ISOLA__OPT_PRUNE;
         return 0;
-    case LONG_UTC:
+    case ISOLA__OPT_UTC:
         o->utc = true;
-        seen->bits |= ISOLA__OPT_UTC;
         return 0;
-    case LONG_LEVEL:
+    case ISOLA__OPT_LEVEL:
         o->level = optarg;
-        seen->bits |= ISOLA__OPT_LEVEL;
         return choice("--level", optarg, levels, sizeof(levels) / sizeof(levels[0]), err);
-    case LONG_SORT:
+    case ISOLA__OPT_SORT:
         o->sort = optarg;
-        seen->bits |= ISOLA__OPT_SORT;
         return choice("--sort", optarg, isola__sorts, ISOLA__SORTS, err);
-    case LONG_WAIT:
+    case ISOLA__OPT_WAIT:
         o->wait = true;
-        seen->bits |= ISOLA__OPT_WAIT;
         return 0;
-    case LONG_ONCE:
+    case ISOLA__OPT_ONCE:
         o->once = true;
-        seen->bits |= ISOLA__OPT_ONCE;
         return 0;
-    case LONG_TYPES:
+    case ISOLA__OPT_TYPES:
         o->types = true;
-        seen->bits |= ISOLA__OPT_TYPES;
         return 0;
-    case LONG_SINCE:
+    case ISOLA__OPT_SINCE:
         o->since = optarg;
-        seen->bits |= ISOLA__OPT_SINCE;
         return 0;
-    case LONG_GREP:
+    case ISOLA__OPT_GREP:
         o->grep = optarg;
-        seen->bits |= ISOLA__OPT_GREP;
         return some_text("--grep", optarg, MAX_TEXT, err);
-    case LONG_FROM:
+    case ISOLA__OPT_FROM:
         o->from = optarg;
-        seen->bits |= ISOLA__OPT_FROM;
         return some_text("--from", optarg, MAX_TEXT, err);
-    case LONG_APP:
+    case ISOLA__OPT_APP:
         o->app = optarg;
-        seen->bits |= ISOLA__OPT_APP;
         return 0;
-    case LONG_FILE:
+    case ISOLA__OPT_FILE:
         o->file = optarg;
-        seen->bits |= ISOLA__OPT_FILE;
         return *optarg != '\0'
                    ? 0
                    : isola_fail(err, ISOLA_EINVAL, "option '--file' needs the name of a file");
-    case LONG_YES:
+    case ISOLA__OPT_YES:
         o->yes = true;
-        seen->bits |= ISOLA__OPT_YES;
         return 0;
-    case LONG_STATE:
+    case ISOLA__OPT_STATE:
         o->state = true;
-        seen->bits |= ISOLA__OPT_STATE;
         return 0;
-    case LONG_CANARY:
-        seen->bits |= ISOLA__OPT_CANARY;
+    case ISOLA__OPT_CANARY:
         return share(optarg, &o->share, err);
-    case 'm':
+    case ISOLA__OPT_MESSAGE:
         o->message = optarg;
-        seen->bits |= ISOLA__OPT_MESSAGE;
         return 0;
-    case LONG_LINK:
+    case ISOLA__OPT_LINK:
         o->link = true;
-        seen->bits |= ISOLA__OPT_LINK;
         return 0;
-    case LONG_CHECK:
+    case ISOLA__OPT_CHECK:
         o->check = true;
-        seen->bits |= ISOLA__OPT_CHECK;
         return 0;
-    case LONG_TOP:
+    case ISOLA__OPT_TOP:
         rc = number("--top", optarg, 0, MAX_TOP, &v, err);
         o->top = (uint32_t)v;
         o->top_given = true;
-        seen->bits |= ISOLA__OPT_TOP;
         return rc;
-    case LONG_EXPIRES:
-        seen->bits |= ISOLA__OPT_EXPIRES;
+    case ISOLA__OPT_EXPIRES:
         return duration("--expires", optarg, &o->expires_ms, err);
-    case LONG_COUNT:
+    case ISOLA__OPT_COUNT:
         rc = number("--count", optarg, 1, MAX_COUNT, &v, err);
         o->count = v;
-        seen->bits |= ISOLA__OPT_COUNT;
         return rc;
-    case LONG_SECONDS:
+    case ISOLA__OPT_SECONDS:
         rc = number("--seconds", optarg, 1, MAX_SECONDS, &v, err);
         o->seconds = (uint32_t)v;
-        seen->bits |= ISOLA__OPT_SECONDS;
         return rc;
-    case 'o':
+    case ISOLA__OPT_OUTPUT:
         o->output = optarg;
-        seen->bits |= ISOLA__OPT_OUTPUT;
         return *optarg != '\0'
                    ? 0
                    : isola_fail(err, ISOLA_EINVAL, "option '--output' needs the name of a file");
-    default: /* 'n' */
+    default: /* ISOLA__OPT_LINES */
         rc = number("--lines", optarg, 0, MAX_LINES, &v, err);
         o->lines = (uint32_t)v;
         o->lines_given = true;
-        seen->bits |= ISOLA__OPT_LINES;
         return rc;
     }
+}
+
+static int take_any(int c, struct isola__options *o, struct seen *seen, struct isola_err *err)
+{
+    if (c >= ISOLA__OPT_FIRST && c < ISOLA__OPT_END)
+        seen->option[c - ISOLA__OPT_FIRST] = true;
+    return take(c, o, err);
 }
 
 static bool negative_number(const char *arg)
@@ -432,7 +392,7 @@ static int scan(int argc, char **argv, struct isola__options *o, struct seen *se
         else if (c == '?')
             rc = refused(argv, err);
         else
-            rc = take(c, o, seen, err);
+            rc = take_any(of_letter(c), o, seen, err);
         if (rc != 0)
             return rc;
     }
@@ -452,50 +412,30 @@ static int unknown_command(const char *name, struct isola_err *err)
     return isola_fail(err, ISOLA_EINVAL, "unknown command '%.60s'; see 'ctl --help'", name);
 }
 
-static const char *option_name(uint64_t bit)
+static const char *option_name(int option)
 {
-    return bit == ISOLA__OPT_TIMEOUT   ? "--timeout"
-           : bit == ISOLA__OPT_COUNT   ? "--count"
-           : bit == ISOLA__OPT_FOLLOW  ? "--follow"
-           : bit == ISOLA__OPT_SECONDS ? "--seconds"
-           : bit == ISOLA__OPT_OUTPUT  ? "--output"
-           : bit == ISOLA__OPT_NAME    ? "--name"
-           : bit == ISOLA__OPT_EXPIRES ? "--expires"
-           : bit == ISOLA__OPT_FORCE   ? "--force"
-           : bit == ISOLA__OPT_DURABLE ? "--durable"
-           : bit == ISOLA__OPT_CHECK   ? "--check"
-           : bit == ISOLA__OPT_TOP     ? "--top"
-           : bit == ISOLA__OPT_DATA    ? "--data"
-           : bit == ISOLA__OPT_AT      ? "--at"
-           : bit == ISOLA__OPT_DRY_RUN ? "--dry-run"
-           : bit == ISOLA__OPT_PRUNE   ? "--prune"
-           : bit == ISOLA__OPT_UTC     ? "--utc"
-           : bit == ISOLA__OPT_LEVEL   ? "--level"
-           : bit == ISOLA__OPT_SINCE   ? "--since"
-           : bit == ISOLA__OPT_GREP    ? "--grep"
-           : bit == ISOLA__OPT_FROM    ? "--from"
-           : bit == ISOLA__OPT_MESSAGE ? "--message"
-           : bit == ISOLA__OPT_LINK    ? "--link"
-           : bit == ISOLA__OPT_ONCE    ? "--once"
-           : bit == ISOLA__OPT_SORT    ? "--sort"
-           : bit == ISOLA__OPT_TYPES   ? "--types"
-           : bit == ISOLA__OPT_APP     ? "--app"
-           : bit == ISOLA__OPT_FILE    ? "--file"
-           : bit == ISOLA__OPT_WAIT    ? "--wait"
-           : bit == ISOLA__OPT_YES     ? "--yes"
-           : bit == ISOLA__OPT_STATE   ? "--state"
-           : bit == ISOLA__OPT_CANARY  ? "--canary"
-                                       : "--lines";
+    size_t i = 0;
+    while (i < NLONGS && longs[i].val != option)
+        i++;
+    return longs[i].name;
+}
+
+static bool has_option(const struct isola__command *command, int option)
+{
+    for (size_t i = 0; i < ISOLA__COMMAND_OPTIONS; i++)
+        if ((int)command->options[i] == option)
+            return true;
+    return false;
 }
 
 static int check(struct isola__options *o, const struct seen *seen, struct isola_err *err)
 {
     const struct isola__command *command = o->command;
-    for (uint64_t bit = 1; bit < ISOLA__OPT_END; bit <<= 1)
-        if ((seen->bits & bit) != 0 && (command->options & bit) == 0)
+    for (int option = ISOLA__OPT_FIRST; option < ISOLA__OPT_END; option++)
+        if (seen->option[option - ISOLA__OPT_FIRST] && !has_option(command, option))
             return isola_fail(err, ISOLA_EINVAL,
-                              "option '%s' does not belong to '%s'; see 'ctl %s --help'",
-                              option_name(bit), command->name, command->name);
+                              "option '--%s' does not belong to '%s'; see 'ctl %s --help'",
+                              option_name(option), command->name, command->name);
     if (o->noperands < command->min)
         return isola_fail(err, ISOLA_EINVAL, "'%s' needs more arguments: ctl %s %s", command->name,
                           command->name, command->synopsis);
