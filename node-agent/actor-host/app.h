@@ -453,6 +453,9 @@ ANY_THREAD void conn_deliver(struct conn *conn, const struct isola_msg *m, bool 
                              void *memory);
 /* What a peer says of a durable message. */
 ANY_THREAD void durable_deliver(struct app *app, const struct isola_msg *m);
+/* A mail as a message of this id, without what only nodes say to each other (`order`, `flags`,
+ * `seq`); borrows what the mail has. */
+struct isola_msg msg_of(const struct isola_mail *mail, uint64_t id);
 /* Encodes a mail and sends it with this id, on a link of the calling thread's, or a direct one. */
 int send_mail(struct isola_link *link, const struct isola_mail *mail, uint64_t id);
 /* The same for the last time: what is large leaves with the memory of its args

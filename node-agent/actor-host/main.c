@@ -193,26 +193,30 @@ void conn_deliver(struct conn *c, const struct isola_msg *m, bool passed_on, voi
         isola_host_pace_answer(c->app->host, dst, c->number);
 }
 
-static int send_as(struct isola_link *link, const struct isola_mail *mail, uint64_t id,
-                   uint32_t order, void **memory)
+struct isola_msg msg_of(const struct isola_mail *mail, uint64_t id)
 {
     uint64_t now = mail->deadline != 0 ? isola_clock_ms() : 0;
     uint32_t left = mail->deadline > now ? (uint32_t)(mail->deadline - now) : 1;
-    struct isola_msg m = {
-        .kind = (enum isola_msg_kind)mail->kind,
-        .id = id,
-        .order = order,
-        .timeout_ms = mail->deadline != 0            ? left
-                      : mail->kind != ISOLA_MSG_EMIT ? mail->timeout_ms
-                                                     : 0,
-        .flags = (mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0 ? ISOLA_MSG_TELL : 0) |
-                 (mail->final ? ISOLA_MSG_PASSED_ON : 0),
-        .src = mail->src,
-        .dst = mail->dst,
-        .event = mail->event,
-        .trace = isola_mail_trace(mail),
-        .chain = mail->chain,
-        .args = mail->args};
+    return (struct isola_msg){.kind = (enum isola_msg_kind)mail->kind,
+                              .id = id,
+                              .timeout_ms = mail->deadline != 0            ? left
+                                            : mail->kind != ISOLA_MSG_EMIT ? mail->timeout_ms
+                                                                           : 0,
+                              .src = mail->src,
+                              .dst = mail->dst,
+                              .event = mail->event,
+                              .trace = isola_mail_trace(mail),
+                              .chain = mail->chain,
+                              .args = mail->args};
+}
+
+static int send_as(struct isola_link *link, const struct isola_mail *mail, uint64_t id,
+                   uint32_t order, void **memory)
+{
+    struct isola_msg m = msg_of(mail, id);
+    m.order = order;
+    m.flags = (mail->kind == ISOLA_MSG_EMIT && mail->timeout_ms != 0 ? ISOLA_MSG_TELL : 0) |
+              (mail->final ? ISOLA_MSG_PASSED_ON : 0);
     if (mail->durable) { /* `id` has no other use there (docs/wire.md) */
         struct isola_link_stats stats;
         isola_link_stats(link, &stats);

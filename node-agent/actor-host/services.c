@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "node-agent/actor-host/app.h"
 #include "store/manifest.h"
 
@@ -122,19 +121,7 @@ static void run_message(struct app *app, struct parcel *parcel)
 
 bool services_tell(struct app *app, const struct isola_mail *mail, uint64_t id)
 {
-    uint64_t now = mail->deadline != 0 ? isola_clock_ms() : 0;
-    uint32_t left = mail->deadline > now ? (uint32_t)(mail->deadline - now) : 1;
-    struct isola_msg m = {.kind = (enum isola_msg_kind)mail->kind,
-                          .id = id,
-                          .timeout_ms = mail->kind == ISOLA_MSG_EMIT ? 0
-                                        : mail->deadline != 0        ? left
-                                                                     : mail->timeout_ms,
-                          .src = mail->src,
-                          .dst = mail->dst,
-                          .event = mail->event,
-                          .trace = isola_mail_trace(mail),
-                          .chain = mail->chain,
-                          .args = mail->args};
+    struct isola_msg m = msg_of(mail, id);
     struct message_parcel *p = isola_zalloc(sizeof(*p));
     p->parcel.run = run_message;
     p->msg = isola_msg_copy(&m);
