@@ -43,9 +43,14 @@ static bool is_text(const json_t *v)
     return json_is_string(v) && json_string_length(v) <= TEXT_MAX;
 }
 
-static int read_args(struct isola__manifest_reader *r, const json_t *v, char ***out)
+/* Looks at one item of a list; those before it are in `list`. */
+typedef int item_fn(struct isola__manifest_reader *r, const char *item, char *const *list,
+                    const void *arg);
+
+/* An array of strings, of so many `things` at the most; `check`: what is said of each, or NULL. */
+static int read_list(struct isola__manifest_reader *r, const json_t *v, const char *what,
+                     const char *things, item_fn *check, const void *arg, char ***out)
 {
-    static const char what[] = "an array of strings such as [\"--verbose\"]";
     size_t i;
     const json_t *item;
     if (v == NULL)
@@ -53,16 +58,25 @@ static int read_args(struct isola__manifest_reader *r, const json_t *v, char ***
     if (!json_is_array(v))
         return fail_type(r, v, what);
     if (json_array_size(v) > LIST_MAX)
-        return isola__manifest_fail(r, "has %zu strings; %d at the most", json_array_size(v),
+        return isola__manifest_fail(r, "has %zu %s; %d at the most", json_array_size(v), things,
                                     LIST_MAX);
     *out = isola_zalloc((json_array_size(v) + 1) * sizeof(**out));
     json_array_foreach(v, i, item)
     {
         if (!is_text(item))
             return fail_type(r, v, what);
+        int code = check != NULL ? check(r, json_string_value(item), *out, arg) : 0;
+        if (code != 0)
+            return code;
         (*out)[i] = isola_strdup(json_string_value(item));
     }
     return 0;
+}
+
+static int read_args(struct isola__manifest_reader *r, const json_t *v, char ***out)
+{
+    return read_list(r, v, "an array of strings such as [\"--verbose\"]", "strings", NULL, NULL,
+                     out);
 }
 
 static bool is_variable(const char *name)
@@ -133,9 +147,10 @@ static bool has_variable(char *const *env, const char *name)
     return false;
 }
 
-static int read_secret(struct isola__manifest_reader *r, const char *name, char *const *before,
-                       char *const *env)
+static int check_secret(struct isola__manifest_reader *r, const char *name, char *const *before,
+                        const void *service)
 {
+    char *const *env = ((const struct isola_manifest_service *)service)->env;
     const char *why = taken(name);
     bool twice = false;
     for (; *before != NULL; before++)
@@ -157,27 +172,8 @@ static int read_secret(struct isola__manifest_reader *r, const char *name, char 
 static int read_secrets(struct isola__manifest_reader *r, const json_t *v,
                         struct isola_manifest_service *s)
 {
-    static const char what[] = "an array of names such as [\"DATABASE_URL\"]";
-    size_t i;
-    const json_t *item;
-    if (v == NULL)
-        return 0;
-    if (!json_is_array(v))
-        return fail_type(r, v, what);
-    if (json_array_size(v) > LIST_MAX)
-        return isola__manifest_fail(r, "has %zu names; %d at the most", json_array_size(v),
-                                    LIST_MAX);
-    s->secrets = isola_zalloc((json_array_size(v) + 1) * sizeof(*s->secrets));
-    json_array_foreach(v, i, item)
-    {
-        if (!json_is_string(item))
-            return fail_type(r, v, what);
-        int code = read_secret(r, json_string_value(item), s->secrets, s->env);
-        if (code != 0)
-            return code;
-        s->secrets[i] = isola_strdup(json_string_value(item));
-    }
-    return 0;
+    return read_list(r, v, "an array of names such as [\"DATABASE_URL\"]", "names", check_secret, s,
+                     &s->secrets);
 }
 
 /* --- options of Node.js --- */
