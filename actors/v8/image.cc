@@ -122,40 +122,27 @@ bool unwatch(isola_js *js)
     v8::Isolate *isolate = js->isolate();
     v8::HandleScope scope(isolate);
     v8::TryCatch caught(isolate);
-    std::vector<v8::Global<v8::Object>> stand_ins;
+    v8::Global<v8::Function> stand_in;
     {
         v8::HandleScope inner(isolate);
-        v8::Local<v8::Value> off = v8::False(isolate), list;
+        v8::Local<v8::Value> off = v8::False(isolate), was;
         if (!js->v->hooks[HOOK_WATCH]
                  .Get(isolate)
                  ->Call(js->context, v8::Undefined(isolate), 1, &off)
-                 .ToLocal(&list) ||
-            !list->IsArray())
+                 .ToLocal(&was) ||
+            !was->IsFunction())
             return false;
-        for (uint32_t i = 0; i < list.As<v8::Array>()->Length(); i++) {
-            v8::Local<v8::Value> item;
-            if (!list.As<v8::Array>()->Get(js->context, i).ToLocal(&item) || !item->IsObject())
-                return false;
-            stand_ins.emplace_back(isolate, item.As<v8::Object>()).SetWeak();
-        }
+        stand_in.Reset(isolate, was.As<v8::Function>());
+        stand_in.SetWeak();
     }
     isolate->LowMemoryNotification(); // collects all there is to collect
-    v8::Local<v8::Array> kept = v8::Array::New(isolate);
-    bool any = false;
-    for (size_t i = 0; i < stand_ins.size(); i++) {
-        v8::Local<v8::Value> item = v8::Undefined(isolate);
-        if (!stand_ins[i].IsEmpty()) {
-            item = stand_ins[i].Get(isolate);
-            any = true;
-        }
-        if (!kept->Set(js->context, static_cast<uint32_t>(i), item).FromMaybe(false))
-            return false;
-    }
-    v8::Local<v8::Value> argv[] = {kept};
-    return !any || !js->v->hooks[HOOK_WATCH]
-                        .Get(isolate)
-                        ->Call(js->context, v8::Undefined(isolate), 1, argv)
-                        .IsEmpty();
+    if (stand_in.IsEmpty())
+        return true;
+    v8::Local<v8::Value> argv[] = {stand_in.Get(isolate)};
+    return !js->v->hooks[HOOK_WATCH]
+                .Get(isolate)
+                ->Call(js->context, v8::Undefined(isolate), 1, argv)
+                .IsEmpty();
 }
 
 using Parts = void (*)(void *arg, isola_v8_part part, Slice bytes);

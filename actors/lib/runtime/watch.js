@@ -18,14 +18,14 @@ const NativeMath = Math;
 const { random } = Math;
 
 let touch = null; // not null: watching
-let stand; // [Math.random]
+let stand; // the stand-in
 
 const tell = (what) => { if (touch !== null) touch(what); };
-const make = () => [{ random() { tell('it takes random numbers while it loads'); return random(); } }.random];
+const make = () => ({ random() { tell('it takes random numbers while it loads'); return random(); } }).random;
 
-// Replaces it, if it is still what `from` has, by what `to` has.
+// Replaces it, if it is still `from`, by `to`.
 function swap(from, to) {
-  if (to[0] !== undefined && NativeMath.random === from[0]) setProperty(NativeMath, 'random', to[0]);
+  if (NativeMath.random === from) setProperty(NativeMath, 'random', to);
 }
 
 // Every name of a global, of its properties and of its prototype's: "Uint8Array.prototype.toHex".
@@ -63,11 +63,9 @@ function miss(all) {
   }
 }
 
-const own = [random];
-
 /**
- * undefined: what an ordinary isolate has; this, as an object's `all`: begins; false: ends, and returns the stand-ins; an array of those
- * that were kept: puts them back.
+ * undefined: what an ordinary isolate has; this, as an object's `all`: begins; false: ends, and returns the stand-in; that, if it was
+ * kept: puts it back.
  */
 export function watch(what, tellNative) {
   if (what === undefined) return { all: survey() };
@@ -75,14 +73,14 @@ export function watch(what, tellNative) {
     miss(what.all);
     touch = tellNative;
     stand = make();
-    swap(own, stand);
+    swap(random, stand);
     return undefined;
   }
   if (what === false) {
     touch = null;
     const was = stand;
     stand = undefined;
-    swap(was, own);
+    swap(was, random);
     for (let i = 0; i < lacking.length; i++) {
       const { of, name } = lacking[i];
       const now = getOwnPropertyDescriptor(of, name);
@@ -91,6 +89,6 @@ export function watch(what, tellNative) {
     lacking = undefined;
     return was;
   }
-  swap(own, what);
+  swap(random, what);
   return undefined;
 }
