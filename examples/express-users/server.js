@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An ordinary Express program: nothing in it knows of Isola.
+// An ordinary Express program: `node server.js` runs it as well, with nothing of Isola.
 import express from 'express';
 
 const app = express();

@@ -1,8 +1,9 @@
 // An ordinary Express program: `node server.js` runs it as well, with nothing of Isola.
 import express from 'express';
 
-const users = new Map([[1, { id: 1, name: 'Ada' }], [2, { id: 2, name: 'Grace' }]]);
 const app = express();
+const users = new Map([[1, { id: 1, name: 'Ada' }], [2, { id: 2, name: 'Grace' }]]);
+
 app.use(express.json());
 
 app.get('/users', (request, response) => response.json([...users.values()]));
@@ -20,6 +21,8 @@ app.get('/users/:id', (request, response) => {
   if (user === undefined) return response.status(404).json({ error: `there is no user ${request.params.id}` });
   response.json(user);
 });
+
+app.use((request, response) => response.status(404).json({ error: `there is no ${request.path}` }));
 
 const port = process.env.PORT ?? 3000;
 app.listen(port, () => console.log(`listening on ${port}`));

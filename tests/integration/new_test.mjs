@@ -30,6 +30,12 @@ test('the list', async () => {
   }
 });
 
+test('a template that is an example as well is the same program', () => {
+  const program = (path) => readFileSync(join(root, path), 'utf8').replace(/^(\/\/.*\n)+/, ''); // but for what is said of it
+  assert.equal(program('templates/express/server.js'), program('examples/express-users/server.js'));
+  assert.equal(program('templates/counter/counter.actor.js'), program('examples/counter/counter.js'));
+});
+
 test('what is refused leaves nothing behind', async (t) => {
   const dir = scratch(t);
   const refused = async (args, status, message) => {
