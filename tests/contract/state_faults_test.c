@@ -6,6 +6,8 @@
  */
 #include "state_harness.h"
 
+#include "store/sqlite.h"
+
 /* --- I/O errors --- */
 
 static void fails_what_the_disk_refuses_and_recovers(void **state)
@@ -103,15 +105,25 @@ static void expect_refused(int code, const char *before, const char *after)
     assert_null(s);
 }
 
+static void set_schema(int version)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "PRAGMA user_version = %d", version);
+    sql(path, text);
+}
+
 static void refuses_a_newer_schema(void **state)
 {
     (void)state;
     isola_state_close(open_state());
-    sql(path, "PRAGMA user_version = 7");
-    expect_refused(ISOLA_ESCHEMA, "",
-                   " was written by a newer version of Isola (schema 7, this one knows 4): start "
-                   "that version, or use another data directory");
-    sql(path, "PRAGMA user_version = 4");
+    set_schema(ISOLA__STATE_SCHEMA + 1);
+    char why[200];
+    snprintf(why, sizeof(why),
+             " was written by a newer version of Isola (schema %d, this one knows %d): start that "
+             "version, or use another data directory",
+             ISOLA__STATE_SCHEMA + 1, ISOLA__STATE_SCHEMA);
+    expect_refused(ISOLA_ESCHEMA, "", why);
+    set_schema(ISOLA__STATE_SCHEMA);
     isola_state_close(open_state());
 }
 
