@@ -465,7 +465,9 @@ static struct isola_state_req *take_all(struct isola__group *g)
 }
 
 /* When so many are in one commit, many ask; and so long the next one then waits for more of them,
- * where processors are short: it takes the time of some ten turns, however few are in it, ns. */
+ * where processors are short: it takes the time of some ten turns, however few are in it, ns. What
+ * is waited for is the time itself, as PostgreSQL's commit_delay does: a request that comes ends it
+ * not, and costs nothing to wake anybody. */
 #define COMPANY    4
 #define COMPANY_NS 60000
 
