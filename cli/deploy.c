@@ -131,6 +131,22 @@ static void print_files(const struct isola__files *files, const struct isola__fi
                          sent->files == 1 ? "was" : "were", bytes);
 }
 
+/* Which files of variables are not in it, and how the program gets what they say. */
+static void print_variables(const struct isola__files *files, struct isola_slice app,
+                            struct isola_buf *out)
+{
+    struct isola_slice first = isola__text_of(json_array_get(files->variables, 0));
+    list(out, "  apart  ", files->variables, "");
+    isola_buf_puts(out, "         not sent, as secrets may be in it: ");
+    isola_buf_puts(out, "\"envFile\": \"./");
+    isola__text_clean(out, first);
+    isola_buf_puts(out, "\" in the manifest sends it,\n         'ctl secret import ");
+    isola__text_clean(out, app);
+    isola_buf_puts(out, " ");
+    isola__text_clean(out, first);
+    isola_buf_puts(out, "' keeps what it says sealed, for \"secrets\" to name\n");
+}
+
 static void print_result(struct isola__cli *cli, json_t *result, const struct isola__files *files,
                          const struct isola__files_sent *sent, uint64_t ms)
 {
@@ -138,6 +154,8 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
         json_object_set_new(result, "files",
                             json_pack("{s:I, s:I, s:I}", "all", (json_int_t)files->tree.n, "sent",
                                       (json_int_t)sent->files, "bytes", (json_int_t)sent->bytes));
+    if (json_array_size(files->variables) > 0)
+        json_object_set(result, "apart", files->variables);
     if (cli->options.json) {
         json_object_set_new(result, "ms", json_integer((json_int_t)ms));
         isola__out_json(cli, result, false);
@@ -157,6 +175,8 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola__deploy_nodes(result, &out);
     if (files->tree.n > 0)
         print_files(files, sent, &out);
+    if (!unchanged && json_array_size(files->variables) > 0)
+        print_variables(files, isola__text_of(json_object_get(result, "app")), &out);
     isola__rollout_line(result, &out);
     struct isola_slice unwatched = isola__text_of(json_object_get(result, "unwatched"));
     if (unwatched.len > 0) {
@@ -199,13 +219,13 @@ static int bundle(const char *dir, const struct isola_manifest *m, struct isola_
 }
 
 /* What services run: the app's files, and the packages they need. */
-static int collect_files(const char *dir, struct isola__npm *npm, struct isola__files *out,
-                         struct isola_err *err)
+static int collect_files(const char *dir, const struct isola_manifest *m, struct isola__npm *npm,
+                         struct isola__files *out, struct isola_err *err)
 {
     int code = npm->modules == NULL ? isola__npm(dir, npm, err) : 0;
     if (code == 0 && npm->modules == NULL)
         code = isola__npm_check(dir, err);
-    return code == 0 ? isola__files_collect(dir, npm->modules, out, err) : code;
+    return code == 0 ? isola__files_collect(dir, npm->modules, m, out, err) : code;
 }
 
 /* What a module threw when it was loaded: the code around. */
@@ -341,7 +361,7 @@ void isola__run_deploy(struct isola__cli *cli)
     if (rc == 0)
         rc = bundle(dir, manifest, &npm, &bundles, &err);
     if (rc == 0 && link == NULL && isola_manifest_has_services(manifest))
-        rc = collect_files(dir, &npm, &files, &err);
+        rc = collect_files(dir, manifest, &npm, &files, &err);
     if (rc == 0)
         rc = encode(cli, manifest, &text, &bundles, link, &files, &release, &err);
     if (rc != 0)

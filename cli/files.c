@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/msgpack.h"
 #include "cli/file_index.h"
+#include "cli/left_out.h"
 
 #define DEPTH_MAX   64
 #define BATCH_BYTES ((size_t)8 << 20)
@@ -25,6 +26,7 @@ void isola__files_free(struct isola__files *f)
     free(f->modules);
     isola_tree_free(&f->tree);
     isola_buf_free(&f->bytes);
+    json_decref(f->variables);
     *f = (struct isola__files){0};
 }
 
@@ -33,19 +35,16 @@ void isola__files_free(struct isola__files *f)
 struct walk {
     struct isola__files *files;
     struct isola__file_index *index;
+    struct isola__left_out *left_out;
     struct isola_map development; /* paths of packages that are left out */
     struct isola_err *err;
 };
 
-static bool is_left_out(const struct walk *w, const char *path, const char *name)
+static bool is_left_out(const struct walk *w, const char *path, const char *name, bool directory)
 {
-    static const char *const never[] = {".git", ".hg", ".svn", ".isola"};
-    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-        if (strcmp(name, never[i]) == 0)
-            return true;
-    size_t len = strlen(path);
     return isola_map_get(&w->development, isola_slice_str(path)) != NULL ||
-           (len >= 19 && strcmp(path + len - 19, "node_modules/.cache") == 0);
+           (w->files->modules != NULL && strcmp(path, "node_modules") == 0) ||
+           isola__left_out(w->left_out, path, name, directory);
 }
 
 /* Where the link at `path` leads, from the app's directory on, as far as names tell. The caller
@@ -198,13 +197,10 @@ static int walk_dir(struct walk *w, int fd, const char *prefix, int depth)
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
         char *path = isola_format("%s%s", prefix, name);
-        if (is_left_out(w, path, name) ||
-            (w->files->modules != NULL && strcmp(path, "node_modules") == 0)) {
-            free(path);
-            continue;
-        }
         if (fstatat(dirfd(d), name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
             code = errno == ENOENT ? 0 : fail_read(w, path); /* it has just gone */
+        } else if (is_left_out(w, path, name, S_ISDIR(st.st_mode))) {
+            code = 0;
         } else if (S_ISDIR(st.st_mode)) {
             char *below = isola_format("%s/", path);
             code =
@@ -239,15 +235,40 @@ static void find_development(struct walk *w, const char *base)
     free(path);
 }
 
-int isola__files_collect(const char *dir, const char *modules, struct isola__files *out,
-                         struct isola_err *err)
+/* What a service is started with must not have been left out. */
+static int check_programs(const struct isola__files *f, const struct isola_manifest *m,
+                          struct isola_err *err)
+{
+    for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
+        const struct isola_manifest_service *s = m->types[i].service;
+        const char *const needed[] = {s != NULL ? m->types[i].module : NULL,
+                                      s != NULL ? s->env_file : NULL};
+        for (size_t k = 0; k < 2; k++)
+            if (needed[k] != NULL && isola_tree_find(&f->tree, isola_slice_str(needed[k])) == NULL)
+                return isola_fail(
+                    err, ISOLA_EMANIFEST,
+                    "%s, the %s of %s, is left out of the release: by %s/" ISOLA__IGNORE_FILE
+                    ", or as it is of a package for development",
+                    needed[k], k == 0 ? "module" : "envFile", m->types[i].name, f->dir);
+    }
+    return 0;
+}
+
+int isola__files_collect(const char *dir, const char *modules, const struct isola_manifest *m,
+                         struct isola__files *out, struct isola_err *err)
 {
     *out = (struct isola__files){0};
     out->dir = realpath(dir, NULL);
     if (out->dir == NULL)
         return isola_fail(err, ISOLA_EIO, "cannot read %s: %s", dir, strerror(errno));
+    struct isola__left_out *left_out = isola__left_out_open(out->dir, m, err);
+    if (left_out == NULL) {
+        isola__files_free(out);
+        return err->code;
+    }
     out->modules = modules != NULL ? isola_strdup(modules) : NULL;
-    struct walk w = {.files = out, .index = isola__file_index_open(out->dir), .err = err};
+    struct walk w = {
+        .files = out, .index = isola__file_index_open(out->dir), .left_out = left_out, .err = err};
     find_development(&w, modules != NULL ? modules : out->dir);
     int code = walk_dir(&w, open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "", 0);
     if (code == 0 && modules != NULL) {
@@ -259,8 +280,11 @@ int isola__files_collect(const char *dir, const char *modules, struct isola__fil
     }
     isola__file_index_close(w.index);
     isola_map_free(&w.development);
+    out->variables = isola__left_out_close(left_out);
     if (code == 0)
         code = isola_tree_encode(&out->tree, &out->bytes, err);
+    if (code == 0)
+        code = check_programs(out, m, err);
     if (code != 0)
         isola__files_free(out);
     return code;
