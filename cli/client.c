@@ -235,8 +235,10 @@ int isola__client_request(struct isola__client *c, struct isola_msg *m, uint32_t
     return rc != 0 ? rc : isola__client_answer(c, wait_ms, answer, err);
 }
 
-int isola__client_begin(struct isola__client *c, const char *method, struct isola_slice params,
-                        uint32_t wait_ms, struct isola_err *err)
+static int
+send_call(struct isola__client *c, const char *method, struct isola_slice params, uint32_t wait_ms,
+          int (*send)(struct isola__client *c, struct isola_msg *m, struct isola_err *err),
+          uint64_t *id, struct isola_err *err)
 {
     struct isola_buf args = {0};
     isola_mp_array(&args, 1);
@@ -248,10 +250,28 @@ int isola__client_begin(struct isola__client *c, const char *method, struct isol
                           .timeout_ms = wait_ms,
                           .event = isola_slice_str(method),
                           .args = isola_buf_slice(&args)};
-    int rc =
-        args.failed ? isola_fail(err, ISOLA_ENOMEM, "out of memory") : send_request(c, &m, err);
+    int rc = args.failed ? isola_fail(err, ISOLA_ENOMEM, "out of memory") : send(c, &m, err);
     isola_buf_free(&args);
+    *id = m.id;
     return rc;
+}
+
+int isola__client_begin(struct isola__client *c, const char *method, struct isola_slice params,
+                        uint32_t wait_ms, struct isola_err *err)
+{
+    uint64_t id;
+    return send_call(c, method, params, wait_ms, send_request, &id, err);
+}
+
+int isola__client_post(struct isola__client *c, const char *method, struct isola_slice params,
+                       uint32_t wait_ms, uint64_t *id, struct isola_err *err)
+{
+    return send_call(c, method, params, wait_ms, send_msg, id, err);
+}
+
+uv_loop_t *isola__client_loop(struct isola__client *c)
+{
+    return &c->loop;
 }
 
 int isola__client_call(struct isola__client *c, const char *method, struct isola_slice params,

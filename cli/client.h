@@ -9,6 +9,8 @@
 #ifndef ISOLA_CLI_CLIENT_H
 #define ISOLA_CLI_CLIENT_H
 
+#include <uv.h>
+
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/msg.h"
@@ -41,6 +43,13 @@ LOOP_THREAD ISOLA_MUST_USE int isola__client_begin(struct isola__client *c, cons
 LOOP_THREAD ISOLA_MUST_USE int isola__client_answer(struct isola__client *c, uint32_t wait_ms,
                                                     struct isola_msg **answer,
                                                     struct isola_err *err);
+/* Calls a method and does not wait: its answer, which has the id that is written to `*id`, is among
+ * the kept messages (isola__client_listen). */
+LOOP_THREAD ISOLA_MUST_USE int isola__client_post(struct isola__client *c, const char *method,
+                                                  struct isola_slice params, uint32_t wait_ms,
+                                                  uint64_t *id, struct isola_err *err);
+/* What runs while a call waits: for handles that are closed before the connection is. */
+LOOP_THREAD uv_loop_t *isola__client_loop(struct isola__client *c);
 /* Lets so much time pass; the connection is kept. Ends early, and fails as a call does, with the
  * connection. */
 LOOP_THREAD ISOLA_MUST_USE int isola__client_pause(struct isola__client *c, uint32_t ms,

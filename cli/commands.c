@@ -516,15 +516,19 @@ static const struct isola__command commands[] = {
     {.name = "inspect",
      .synopsis = "ADDRESS",
      .summary = "open the inspector of a service, for DevTools",
-     .about = "Opens the inspector of Node.js in an instance of a service on this node, on a\n"
-              "free port of 127.0.0.1, and prints where DevTools and other debuggers find it.\n"
-              "Works while the program is in a loop, too. Closes it again when ctl ends\n"
-              "(Ctrl-C). Into actors look \"ctl profile\" and \"ctl heap\".\n",
+     .about = "Opens the inspector of Node.js in an instance of a service, and prints where\n"
+              "DevTools and other debuggers find it: on a free port of 127.0.0.1 of this\n"
+              "machine, also when the instance is at another node (--from). Works while the\n"
+              "program is in a loop, too. Closes it again when ctl ends (Ctrl-C). Into actors\n"
+              "look \"ctl profile\" and \"ctl heap\".\n",
+     .own_options = "  --from NODE      of the instance on that node (default: the one that is\n"
+                    "                   asked)\n",
      .wait_ms = "10000",
-     .examples = "  ctl inspect shop/Api/0\n",
+     .examples = "  ctl inspect shop/Api/0\n"
+                 "  ctl inspect --from west shop/Api/0\n",
      .min = 1,
      .max = 1,
-     .options = {ISOLA__OPT_TIMEOUT},
+     .options = {ISOLA__OPT_TIMEOUT, ISOLA__OPT_FROM},
      .run = isola__run_inspect},
     {.name = "init",
      .synopsis = "",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `ctl inspect`: the inspector of a service's process, open as long as this program waits.
+ * `ctl inspect`: the inspector of a service's process, open as long as this program waits; of one
+ * at another node it is brought here (tunnel.h).
  */
 #include "base/check.h"
 #include "base/msg.h"
@@ -9,13 +10,15 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/text.h"
+#include "cli/tunnel.h"
 
 #define OPEN_MS 10000u
+
+static const char scheme[] = "ws://";
 
 /* Where DevTools finds it: what Chrome opens itself, and what others connect to. */
 static bool print_place(struct isola__cli *cli, json_t *value)
 {
-    static const char scheme[] = "ws://";
     const char *url = json_string_value(json_object_get(value, "url"));
     url = url != NULL ? url : "";
     const char *at = strncmp(url, scheme, sizeof(scheme) - 1) == 0 ? url + sizeof(scheme) - 1 : url;
@@ -41,8 +44,31 @@ static bool print_place(struct isola__cli *cli, json_t *value)
     return done && fflush(stdout) == 0;
 }
 
+/* It is open at another node: its URL becomes one of this machine. Else nothing changes. */
+static int bring(struct isola__client *client, json_t *value, struct isola__tunnel **out,
+                 struct isola_err *err)
+{
+    bool far = json_is_true(json_object_get(value, "far"));
+    json_object_del(value, "far");
+    if (!far)
+        return 0;
+    int rc = isola__tunnel_open(client, out, err);
+    if (rc != 0)
+        return rc;
+    const char *url = json_string_value(json_object_get(value, "url"));
+    const char *path = url != NULL && strncmp(url, scheme, sizeof(scheme) - 1) == 0
+                           ? strchr(url + sizeof(scheme) - 1, '/')
+                           : NULL;
+    char *here = isola_format("%s127.0.0.1:%u%s", scheme, isola__tunnel_port(*out),
+                              path != NULL ? path : "/");
+    json_object_set_new(value, "url", json_string(here));
+    free(here);
+    return 0;
+}
+
 /* Until it is interrupted, or the process has ended. */
-static void wait_for_end(struct isola__cli *cli, struct isola__client *client)
+static void wait_for_end(struct isola__cli *cli, struct isola__client *client,
+                         struct isola__tunnel *tunnel)
 {
     for (bool go_on = true; go_on;) {
         struct isola_msg *m;
@@ -60,6 +86,8 @@ static void wait_for_end(struct isola__cli *cli, struct isola__client *client)
                        cli->options.operands[0], ISOLA_FMT(isola_slice_cut(why, 300)));
             isola__fail(cli, &err);
             go_on = false;
+        } else if (tunnel != NULL) {
+            isola__tunnel_message(tunnel, m);
         }
         free(m);
     }
@@ -68,6 +96,7 @@ static void wait_for_end(struct isola__cli *cli, struct isola__client *client)
 void isola__run_inspect(struct isola__cli *cli)
 {
     struct isola__client *client;
+    struct isola__tunnel *tunnel = NULL;
     struct isola_msg *answer = NULL;
     struct isola_err err;
     struct isola_buf params = {0};
@@ -78,18 +107,23 @@ void isola__run_inspect(struct isola__cli *cli)
         return;
     }
     isola__client_listen(client);
-    isola_mp_map(&params, 1);
+    isola_mp_map(&params, cli->options.from != NULL ? 2 : 1);
     isola_mp_kstr(&params, "address", cli->options.operands[0]);
+    if (cli->options.from != NULL)
+        isola_mp_kstr(&params, "node", cli->options.from);
     if (isola__client_call(client, "debug", isola_buf_slice(&params), isola__wait_ms(cli, OPEN_MS),
                            &answer, &err) != 0) {
         isola__fail(cli, &err);
     } else {
         json_t *value = isola__result(cli, answer, NULL);
-        if (value != NULL && print_place(cli, value))
-            wait_for_end(cli, client);
+        if (value != NULL && bring(client, value, &tunnel, &err) != 0)
+            isola__fail(cli, &err);
+        else if (value != NULL && print_place(cli, value))
+            wait_for_end(cli, client, tunnel);
         json_decref(value);
     }
     free(answer);
     isola_buf_free(&params);
+    isola__tunnel_close(tunnel);
     isola__client_close(client);
 }

@@ -10,6 +10,7 @@
 #include "base/msgpack.h"
 #include "node-agent/admin.h"
 #include "node-agent/agent.h"
+#include "node-agent/debug_far.h"
 #include "node-agent/earlier.h"
 #include "node-agent/inspect.h"
 #include "node-agent/letters.h"
@@ -385,6 +386,10 @@ static const struct isola__method methods[] = {
     {"service", isola__service_method},
     {"serve", isola__serve},
     {"debug", isola__debug},
+    {"debug_connect", isola__debug_pass},
+    {"debug_read", isola__debug_pass},
+    {"debug_write", isola__debug_pass},
+    {"debug_close", isola__debug_pass},
     {"nodes", isola__nodes},
     {"links", isola__links},
     {"store", isola__store},
@@ -506,6 +511,8 @@ static void on_down(struct isola_link *link, int code, const char *why, void *ar
         isola__services_left(c->program);
     if (c->debugs != NULL)
         isola__debug_left(c->debugs);
+    if (c->far != NULL)
+        isola__debug_far_left(c);
     isola__asks_fail_conn(&c->conn.agent->asks, &c->conn, ISOLA_EUNREACHABLE,
                           "the service ended while it had this request; it may or may not have "
                           "been carried out");

@@ -22,6 +22,7 @@ struct isola__agent;
 #define ISOLA_CLIENTS_MAX 4096
 
 struct isola__debug;
+struct isola__debug_far;
 struct isola__forward;
 struct isola__program;
 struct isola__sub;
@@ -35,6 +36,7 @@ struct isola__client {
     unsigned nprograms;             /* names it has */
     uint64_t dropped;               /* emits that found the actor-host congested */
     struct isola__debug *debugs;    /* whose inspector it has open; or NULL */
+    struct isola__debug_far *far;   /* likewise, at another node */
     struct isola__program *program; /* of a service, whose messages it takes; or NULL */
     struct isola__follow follow;
 };

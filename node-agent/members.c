@@ -9,6 +9,8 @@
 #include "base/msgpack.h"
 #include "base/nearest.h"
 #include "node-agent/agent.h"
+#include "node-agent/debug_far.h"
+#include "node-agent/debug_tunnel.h"
 
 #define TICK_MS       500
 #define TICK_LATE_MS  1500
@@ -249,6 +251,8 @@ void isola__member_lost(struct isola__member *member, const char *why)
     isola_link_past_note(&member->past, true, why);
     isola_log(ISOLA_LOG_WARN, "node %s (%s) is down: %s", member->record.name, member->record.url,
               why);
+    isola__tunnels_lost(agent, member->record.name);
+    isola__debug_far_lost(agent, member->record.name, why);
     isola__members_changed(members);
 }
 

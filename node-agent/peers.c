@@ -13,10 +13,13 @@
 #include "base/msgpack.h"
 #include "node-agent/admin.h"
 #include "node-agent/agent.h"
+#include "node-agent/debug_far.h"
+#include "node-agent/debug_tunnel.h"
 #include "node-agent/inspect.h"
 #include "node-agent/letters.h"
 #include "node-agent/links.h"
 #include "node-agent/members.h"
+#include "node-agent/service_debug.h"
 #include "node-agent/status.h"
 #include "node-agent/stores.h"
 #include "node-agent/trust.h"
@@ -96,6 +99,13 @@ static const struct isola__method methods[] = {
     {"log", log_line},
     {"inspect", isola__inspect_local},
     {"inspect_read", isola__inspect_read_local},
+    {"debug", isola__debug_peer},
+    {"debug_leave", isola__debug_leave},
+    {"debug_ended", isola__debug_far_ended},
+    {"debug_connect", isola__tunnel_connect},
+    {"debug_read", isola__tunnel_read},
+    {"debug_write", isola__tunnel_write},
+    {"debug_close", isola__tunnel_close},
     {NULL, NULL},
 };
 

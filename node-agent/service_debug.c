@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
 #include "node-agent/clients.h"
+#include "node-agent/debug_tunnel.h"
+#include "node-agent/members.h"
 #include "node-agent/services_own.h"
-
-#define OPEN_MS 5000
 
 static const char opened[] = "Debugger listening on ";
 
@@ -21,14 +22,25 @@ static struct isola__place *place_of(const struct isola__debug *d)
     return isola__program_arg(d->program);
 }
 
-/* Answers what was asked with an error; the client has it no more. */
+/* Nobody has it any more. */
+static void let_go(struct isola__debug *d)
+{
+    if (d->asker != NULL)
+        isola__conn_unref(d->asker);
+    d->asker = NULL;
+    if (d->client != NULL)
+        d->client->debugs = NULL;
+    d->client = NULL;
+    if (d->tunnels != NULL)
+        isola__tunnels_end(d->tunnels);
+    d->tunnels = NULL;
+}
+
+/* Answers what was asked with an error; who asked has it no more. */
 static void refuse(struct isola__debug *d, int code, const char *why)
 {
-    struct isola__client *c = d->client;
-    isola__fail(&c->conn, d->id, code, "%s", why);
-    d->id = 0;
-    d->client = NULL;
-    c->debugs = NULL;
+    isola__fail(d->asker, d->id, code, "%s", why);
+    let_go(d);
 }
 
 static void too_late(struct isola__ask *ask, const struct isola_msg *answer)
@@ -39,7 +51,7 @@ static void too_late(struct isola__ask *ask, const struct isola_msg *answer)
     snprintf(why, sizeof(why),
              "%s has not opened its inspector within %d s of SIGUSR1: its program may have taken "
              "that signal for itself",
-             place_of(d)->line.address, OPEN_MS / 1000);
+             place_of(d)->line.address, ISOLA_DEBUG_OPEN_MS / 1000);
     refuse(d, ISOLA_ETIMEDOUT, why);
 }
 
@@ -89,18 +101,31 @@ static struct isola__place *find(struct isola__conn *from, const struct isola_ms
     return NULL;
 }
 
+/* Is it in a sandbox that has no inspector? */
+static bool is_closed(const struct isola_manifest_service *s)
+{
+    for (char **arg = s->node_args; arg != NULL && *arg != NULL; arg++)
+        if (strcmp(*arg, "--allow-inspector") == 0)
+            return false;
+    return s->sandbox;
+}
+
 /* May it be opened? Else that has been answered. */
 static bool may_open(struct isola__conn *from, const struct isola_msg *m,
                      const struct isola__place *place)
 {
-    const struct isola__program *p = place->program;
+    struct isola__program *p = place->program;
     const char *address = place->line.address, *node = from->agent->opt.name;
     if (p == NULL) {
         isola__fail(from, m->id, ISOLA_ENOACTOR, "%s does not run on node %s", address, node);
-    } else if (isola__program_def(p)->type->service->sandbox) {
+    } else if (is_closed(isola__program_def(p)->type->service)) {
         isola__fail(from, m->id, ISOLA_EPERM,
-                    "%s is in its sandbox, in which Node.js does not open its inspector", address);
-    } else if (isola__program_debug(place->program)->client != NULL) {
+                    "%s is in its sandbox, in which Node.js opens no inspector: it could undo the "
+                    "sandbox. Deploy it with \"nodeArgs\": [\"--allow-inspector\"] while you look "
+                    "into it",
+                    address);
+    } else if (isola__program_debug(p)->client != NULL ||
+               isola__program_debug(p)->tunnels != NULL) {
         isola__fail(from, m->id, ISOLA_EBUSY, "another one has the inspector of %s on node %s",
                     address, node);
     } else if (!catches(isola__program_pid(p))) {
@@ -112,76 +137,141 @@ static bool may_open(struct isola__conn *from, const struct isola_msg *m,
     return false;
 }
 
-void isola__debug(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
+/* Has the process open it; `from` is answered when it has. NULL: that has been answered why not. */
+static struct isola__debug *begin(struct isola__conn *from, const struct isola_msg *m,
+                                  struct isola_slice address)
+{
+    struct isola__place *place = find(from, m, address);
+    if (place == NULL || !may_open(from, m, place))
+        return NULL;
+    struct isola__debug *d = isola__program_debug(place->program);
+    d->limit = (struct isola__ask){.cb = too_late};
+    if (!isola__asks_add(&from->agent->asks, &d->limit, ISOLA_DEBUG_OPEN_MS, 0)) {
+        isola__fail(from, m->id, ISOLA_EOVERLOAD, "node %s has too many requests under way",
+                    from->agent->opt.name);
+        return NULL;
+    }
+    d->asker = from;
+    isola__conn_ref(from);
+    d->id = m->id;
+    (void)kill(isola__program_pid(d->program), SIGUSR1);
+    return d;
+}
+
+void isola__debug_here(struct isola__conn *from, const struct isola_msg *m,
+                       struct isola_slice params)
 {
     struct isola__client *c = (struct isola__client *)from; /* its first field */
     struct isola_slice text;
-    if (!isola_mp_find_str(params, "address", &text) || c->debugs != NULL || m->id == 0) {
-        isola__fail(from, m->id, ISOLA_EINVAL,
-                    "debug: \"address\" is missing, or this connection has an inspector already");
+    if (!isola_mp_find_str(params, "address", &text) || m->id == 0) {
+        isola__fail(from, m->id, ISOLA_EINVAL, "debug: \"address\" is missing");
         return;
     }
-    struct isola__place *place = find(from, m, text);
-    if (place == NULL || !may_open(from, m, place))
+    struct isola__debug *d = begin(from, m, text);
+    if (d == NULL)
         return;
-    struct isola__debug *d = isola__program_debug(place->program);
-    d->limit = (struct isola__ask){.cb = too_late};
-    if (!isola__asks_add(&from->agent->asks, &d->limit, OPEN_MS, 0)) {
-        isola__fail(from, m->id, ISOLA_EOVERLOAD, "node %s has too many requests under way",
-                    from->agent->opt.name);
-        return;
-    }
     d->client = c;
-    d->id = m->id;
     c->debugs = d;
-    (void)kill(isola__program_pid(d->program), SIGUSR1);
 }
+
+/* --- for other nodes --- */
+
+void isola__debug_peer(struct isola__conn *from, const struct isola_msg *m,
+                       struct isola_slice params)
+{
+    struct isola__agent *agent = from->agent;
+    const char *node = ((struct isola__peer *)from)->member->record.name;
+    struct isola_slice text;
+    uint64_t id;
+    if (!isola_mp_find_str(params, "address", &text) || !isola_mp_find_uint(params, "id", &id) ||
+        m->id == 0 || isola__tunnels_find(agent, node, id) != NULL) {
+        isola__fail(from, m->id, ISOLA_EINVAL,
+                    "debug: \"address\" or \"id\" is missing, or the latter is in use");
+        return;
+    }
+    if (agent->cluster.trust.n > 0) {
+        isola__fail(from, m->id, ISOLA_EPERM,
+                    "node %s takes code of those alone who may deploy (`ctl trust list`), and who "
+                    "has an inspector can run any: use ctl on that node itself",
+                    agent->opt.name);
+        return;
+    }
+    if (isola__tunnels_count(agent) >= ISOLA_TUNNELS_MAX) {
+        isola__fail(from, m->id, ISOLA_EOVERLOAD,
+                    "node %s has %d inspectors open for other nodes already", agent->opt.name,
+                    ISOLA_TUNNELS_MAX);
+        return;
+    }
+    struct isola__debug *d = begin(from, m, text);
+    if (d == NULL)
+        return;
+    d->tunnels = isola__tunnels_new(agent, node, id, d);
+    isola_log(ISOLA_LOG_INFO, "%s: its inspector is opened for node %s", place_of(d)->line.address,
+              node);
+}
+
+void isola__debug_leave(struct isola__conn *from, const struct isola_msg *m,
+                        struct isola_slice params)
+{
+    const char *node = ((struct isola__peer *)from)->member->record.name;
+    uint64_t id;
+    (void)m;
+    struct isola__tunnels *t =
+        isola_mp_find_uint(params, "id", &id) ? isola__tunnels_find(from->agent, node, id) : NULL;
+    if (t != NULL)
+        isola__debug_left(isola__tunnels_of(t));
+}
+
+/* --- what becomes of it --- */
 
 void isola__debug_said(struct isola__debug *d, const char *line)
 {
-    if (d->id == 0)
+    struct isola__conn *conn = d->asker;
+    if (conn == NULL)
         return;
-    struct isola__conn *conn = &d->client->conn;
     isola__asks_drop(&conn->agent->asks, &d->limit);
     if (strncmp(line, opened, sizeof(opened) - 1) != 0) {
         refuse(d, ISOLA_EBUSY, line);
         return;
     }
+    const char *url = line + sizeof(opened) - 1;
     struct isola_buf out = {0};
-    isola_mp_map(&out, 4);
+    isola_mp_map(&out, 5);
     isola_mp_kstr(&out, "address", place_of(d)->line.address);
     isola_mp_kstr(&out, "node", conn->agent->opt.name);
     isola_mp_kuint(&out, "pid", (uint64_t)isola__program_pid(d->program));
-    isola_mp_kstr(&out, "url", line + sizeof(opened) - 1);
+    isola_mp_kstr(&out, "url", url);
+    isola_mp_kbool(&out, "far", d->tunnels != NULL);
+    if (d->tunnels != NULL)
+        isola__tunnels_open(d->tunnels, url);
     isola__reply_buf(conn, d->id, &out);
-    d->id = 0;
+    isola__conn_unref(conn);
+    d->asker = NULL;
 }
 
 void isola__debug_left(struct isola__debug *d)
 {
-    if (d->id != 0)
-        isola__asks_drop(&d->client->conn.agent->asks, &d->limit);
-    d->id = 0;
-    d->client->debugs = NULL;
-    d->client = NULL;
+    if (d->asker != NULL)
+        isola__asks_drop(&d->asker->agent->asks, &d->limit);
+    let_go(d);
     isola__program_tell(d->program, "{\"cmd\":\"NODE_ISOLA_INSPECTOR_CLOSE\"}\n");
 }
 
 void isola__debug_ended(struct isola__debug *d, const char *why)
 {
-    struct isola__client *c = d->client;
-    if (c == NULL)
-        return;
-    if (d->id != 0) {
-        isola__asks_drop(&c->conn.agent->asks, &d->limit);
+    if (d->asker != NULL) {
+        isola__asks_drop(&d->asker->agent->asks, &d->limit);
         refuse(d, ISOLA_EUNREACHABLE, why);
         return;
     }
     struct isola_buf params = {0};
-    isola_mp_map(&params, 1);
-    isola_mp_kstr(&params, "why", why);
-    (void)isola__emit(&c->conn, "ended", isola_buf_slice(&params));
-    isola_buf_free(&params);
-    c->debugs = NULL;
-    d->client = NULL;
+    if (d->client != NULL) {
+        isola_mp_map(&params, 1);
+        isola_mp_kstr(&params, "why", why);
+        (void)isola__emit(&d->client->conn, "ended", isola_buf_slice(&params));
+        isola_buf_free(&params);
+    } else if (d->tunnels != NULL) {
+        isola__tunnels_tell(d->tunnels, why);
+    }
+    let_go(d);
 }

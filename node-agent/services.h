@@ -36,6 +36,7 @@ struct isola__services {
     struct isola__cgroups cgroups;    /* what holds their memory and CPU time, */
     struct isola__memory_watch watch; /* or looks at the former */
     struct isola__calls calls;
+    struct isola__tunnels *tunnels;     /* of inspectors, to other nodes */
     struct isola__unpacking *unpacking; /* releases whose files are being written */
     bool begun;                         /* the node is ready */
     bool stopping;

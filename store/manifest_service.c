@@ -184,6 +184,7 @@ static const struct node_option {
     const char *name;
     enum value value;
 } node_options[] = {
+    {"--allow-inspector", NO_VALUE},
     {"--conditions", WORD},
     {"--enable-source-maps", NO_VALUE},
     {"--expose-gc", NO_VALUE},

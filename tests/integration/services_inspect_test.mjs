@@ -2,12 +2,13 @@
 //
 // `ctl inspect`: the inspector of a service, opened and closed again (docs/cli.md), and what a debugger sees there.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 
-import { bin, Cluster, ctl, freePort, until, whole } from './cluster.mjs';
+import { bin, Cluster, ctl, freePort, killNode, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east;
@@ -25,8 +26,8 @@ async function deploy(name, service, module) {
 }
 
 /** `ctl --json inspect`, waiting: what it has said, and its end. */
-async function inspect(address) {
-  const child = spawn(join(bin, 'ctl'), ['--node', east.socket, '--json', 'inspect', address], { stdio: ['ignore', 'pipe', 'pipe'] });
+async function inspect(address, ...more) {
+  const child = spawn(join(bin, 'ctl'), ['--node', east.socket, '--json', 'inspect', address, ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
   let out = '';
   child.stdout.setEncoding('utf8').on('data', (part) => { out += part; });
   const ended = once(child, 'close').then(([status]) => ({ status, out }));
@@ -107,10 +108,95 @@ test('for people; and what is refused', async () => {
 
   await deploy('box', { sandbox: true, port: await freePort() }, `import http from 'node:http'; http.createServer().listen(process.env.PORT);`);
   await cluster.deploy(east, 'acts', { 'isola.json': { name: 'acts', actors: { Actor: { module: './actor.js' } } }, 'actor.js': 'export default () => {};' });
-  for (const [address, said] of [['box/Api/0', /is in its sandbox, in which Node\.js does not open its inspector/], ['acts/Actor/1', /is an actor, and inspectors are of services: `ctl profile` and `ctl heap`/],
+  for (const [address, said] of [['box/Api/0', /^ctl: EPERM: box\/Api\/0 is in its sandbox, in which Node\.js opens no inspector: it could undo the sandbox\. Deploy it with "nodeArgs": \["--allow-inspector"\] while you look into it\n$/], ['acts/Actor/1', /is an actor, and inspectors are of services: `ctl profile` and `ctl heap`/],
     ['web/Api/7', /web\/Api has no such instance on node east; `ctl ps web` lists them/], ['none/Api/0', /no app|none/]]) {
     const r = await ctl(east, 'inspect', address);
     assert.equal(r.status, 1, r.out);
     assert.match(r.err, said);
   }
+});
+
+test('in a sandbox whose manifest lets the inspector in', async () => {
+  await deploy('ajar', { sandbox: true, nodeArgs: ['--allow-inspector', '--no-warnings'] }, `globalThis.answer = 43; process.send('ready'); setInterval(() => {}, 1000);`);
+  const { said, interrupt } = await inspect('ajar/Api/0');
+  const { call, socket } = await debug(said.url);
+  assert.equal((await call('Runtime.evaluate', { expression: 'answer' })).result.result.value, 43);
+  assert.equal((await call('Runtime.evaluate', { expression: `try { process.getBuiltinModule('node:fs').readFileSync('/etc/passwd') } catch ({ code }) { code }` })).result.result.value, 'ERR_ACCESS_DENIED');
+  socket.close();
+  assert.equal((await interrupt()).status, 0);
+  await until('it is closed', () => refused(said.url));
+});
+
+test('an instance of another node', async () => {
+  const west = await cluster.node('west', east);
+  const dir = cluster.app('far', { 'isola.json': { name: 'far', actors: { Api: { module: './server.mjs', kind: 'service' } } },
+    'server.mjs': `globalThis.big = 'x'.repeat(3e6); globalThis.where = process.ppid; process.send('ready'); setInterval(() => {}, 1000);` });
+  const r = await ctl(east, 'deploy', dir);
+  assert.equal(r.status, 0, r.err);
+  const rows = await until('it runs on both', async () => {
+    const { actors } = await whole(east, 'ps', { app: 'far' });
+    return actors.length === 2 && actors.every((a) => a.state === 'running') && Object.fromEntries(actors.map((a) => [a.node, a]));
+  });
+  const open = await inspect('far/Api/0', '--from', 'west');
+  assert.deepEqual(Object.keys(open.said), ['address', 'node', 'pid', 'url', 'devtools']);
+  assert.deepEqual([open.said.address, open.said.node, open.said.pid], ['far/Api/0', 'west', rows.west.pid]);
+  assert.match(open.said.url, /^ws:\/\/127\.0\.0\.1:\d+\/[-0-9a-f]+$/);
+
+  // Two debuggers at once, much in both directions, and one of them gone in the middle.
+  const [a, b] = [await debug(open.said.url), await debug(open.said.url)];
+  assert.equal((await a.call('Runtime.evaluate', { expression: 'process.pid' })).result.result.value, rows.west.pid);
+  assert.equal((await a.call('Runtime.evaluate', { expression: 'big' })).result.result.value.length, 3e6);
+  assert.equal((await b.call('Runtime.evaluate', { expression: `'${'y'.repeat(2e6)}'.length` })).result.result.value, 2e6);
+  let chunks = 0;
+  const taken = a.call('HeapProfiler.takeHeapSnapshot', {});
+  await taken;
+  for (const { method, params } of a.events) if (method === 'HeapProfiler.addHeapSnapshotChunk') chunks += params.chunk.length;
+  assert.ok(chunks > 3e6, `a heap snapshot of ${chunks} bytes`);
+  a.socket.close();
+  assert.equal((await b.call('Runtime.evaluate', { expression: '6 * 7' })).result.result.value, 42);
+
+  const second = await ctl(east, 'inspect', '--from', 'west', 'far/Api/0');
+  assert.match(second.err, /^ctl: EBUSY: another one has the inspector of far\/Api\/0 on node west\n$/);
+  const there = await ctl(west, 'inspect', 'far/Api/0');
+  assert.match(there.err, /^ctl: EBUSY: another one has the inspector/);
+
+  // It ends with ctl, also when that is killed, and with the process.
+  open.child.kill('SIGKILL');
+  const again = await until('it is free again', async () => {
+    const next = await inspect('far/Api/0', '--from', 'west');
+    return next.said.url !== undefined && next;
+  });
+  process.kill(rows.west.pid, 'SIGKILL');
+  const { status, out } = await again.ended;
+  assert.equal(status, 1);
+  assert.match(out, /far\/Api\/0 is not there any more: it was ended by signal 9/);
+
+  // Who is not there, and who may not.
+  for (const [args, said] of [[['--from', 'wset', 'far/Api/0'], /^ctl: ENOENT: .*wset.*west/], [['--from', 'west', 'far/Api/7'], /far\/Api has no such instance on node west/], [['--from', 'west', 'acts/Actor/1'], /is an actor/]]) {
+    const { status: failed, err } = await ctl(east, 'inspect', ...args);
+    assert.equal(failed, 1);
+    assert.match(err, said);
+  }
+  // Where deployers are named, an inspector is nothing that another node may open.
+  const ISOLA_KEY = join(cluster.dir, 'key');
+  const trust = (...args) => promisify(execFile)(join(bin, 'ctl'), ['--node', east.socket, 'trust', ...args], { env: { ...process.env, ISOLA_KEY } });
+  await trust('add', 'ada');
+  const refusal = await until('west knows who may deploy', async () => {
+    const { status: s, err } = await ctl(east, 'inspect', '--timeout', '1', '--from', 'west', 'far/Api/0');
+    return s === 1 && err.includes('EPERM') && err;
+  });
+  assert.match(refusal, /^ctl: EPERM: node west takes code of those alone who may deploy \(`ctl trust list`\), and who has an inspector can run any: use ctl on that node itself\n$/);
+  await trust('remove', 'ada');
+  const alive = await until('it runs again', async () => {
+    const { actors } = await whole(east, 'ps', { app: 'far' });
+    const next = actors.every((row) => row.state === 'running') && (await inspect('far/Api/0', '--from', 'west'));
+    return next && next.said.url !== undefined && next;
+  });
+  const { call, socket } = await debug(alive.said.url);
+  await call('Runtime.enable');
+  await killNode(cluster, west); // in the middle of a debugger's connection
+  const lost = await alive.ended;
+  assert.equal(lost.status, 1);
+  assert.match(lost.out, /far\/Api\/0 is not there any more: node west is down: /);
+  socket.close();
 });
