@@ -133,7 +133,7 @@ static int run_esbuild(const char *dir, const struct isola_manifest *m, const ch
     argv[n++] = isola_format("--metafile=%s/" ACCOUNT, to);
 
     struct isola__process r = {0};
-    int rc = isola__process_run(argv, dir, DEADLINE_MS, &r);
+    int rc = isola__process_run(argv, NULL, dir, DEADLINE_MS, &r);
     if (rc == UV_ENOENT || rc == UV_EACCES)
         rc = isola_fail(
             err, ISOLA_ENOENT,

@@ -20,6 +20,7 @@
 #include "base/files.h"
 #include "base/utf8.h"
 #include "cli/file_index.h"
+#include "cli/npm_scripts.h"
 #include "cli/process.h"
 
 #define FILE_MAX    (64u << 20)
@@ -108,7 +109,9 @@ static void name_of(const char *dir, char hex[33])
     crypto_generichash_state h;
     uint8_t digest[16];
     ISOLA_CHECK(sodium_init() >= 0);
+    uint64_t node = isola__npm_scripts_node(); /* which addons are built for */
     crypto_generichash_init(&h, NULL, 0, sizeof(digest));
+    crypto_generichash_update(&h, (const uint8_t *)&node, sizeof(node));
     for (size_t i = 0; i < NINPUTS; i++) {
         struct isola_buf text = {0};
         bool there = read_input(dir, inputs[i], &text);
@@ -159,12 +162,13 @@ static int explain(const struct isola__process *p, const char *dir, const char *
                       ISOLA_FMT(isola_slice_cut(said, 850)));
 }
 
-/* `in`: where its package.json is; `cannot`: what npm was to do, for when it fails. */
-static int run_npm(const char *dir, const char *in, char **argv, const char *cannot,
+/* `in`: where its package.json is; `env`: NULL, or its environment; `cannot`: what npm was to do,
+ * for when it fails. */
+static int run_npm(const char *dir, const char *in, char **argv, char **env, const char *cannot,
                    struct isola_err *err)
 {
     struct isola__process p;
-    int rc = isola__process_run(argv, in, DEADLINE_MS, &p);
+    int rc = isola__process_run(argv, env, in, DEADLINE_MS, &p);
     int code = 0;
     if (rc == UV_ENOENT)
         code = isola_fail(err, ISOLA_ENOENT,
@@ -287,23 +291,31 @@ static void hint(const char *in, const json_t *allowed)
 /* Runs those that are allowed, of the packages that are installed in `in`. */
 static int run_scripts(const char *dir, const char *in, json_t *allowed, struct isola_err *err)
 {
-    json_t *value;
-    char *argv[7 + ALLOWED_MAX] = {(char *)"npm",
-                                   (char *)"rebuild",
-                                   (char *)"--no-ignore-scripts",
-                                   (char *)"--no-update-notifier",
-                                   (char *)"--loglevel=error",
-                                   (char *)"--"};
+    static const char *const words[] = {
+        "rebuild", "--no-ignore-scripts", "--no-update-notifier", "--loglevel=error", "--", NULL};
+    struct isola__npm_scripts scripts;
+    char *argv[9 + ALLOWED_MAX] = {(char *)"npm"};
     const char *key;
-    size_t n = 6;
+    json_t *value;
+    bool any = false;
     int code = 0;
+    isola__npm_scripts_find(&scripts);
+    size_t n = 0;
+    for (int i = 0; i < scripts.nwords; i++)
+        argv[n++] = scripts.words[i];
+    n = n > 0 ? n : 1;
+    for (size_t i = 0; words[i] != NULL; i++)
+        argv[n++] = (char *)(uintptr_t)words[i];
     json_object_foreach(allowed, key, value)
     {
         if (json_is_true(value))
             argv[n++] = (char *)(uintptr_t)key;
+        any = any || json_is_true(value);
     }
-    if (n > 6)
-        code = run_npm(dir, in, argv, "run the install scripts that package.json allows", err);
+    if (any)
+        code = run_npm(dir, in, argv, scripts.env,
+                       "run the install scripts that package.json allows", err);
+    isola__npm_scripts_free(&scripts);
     if (code == 0)
         hint(in, allowed);
     return code;
@@ -324,7 +336,7 @@ static int install(const char *dir, const char *in, bool locked, bool dev, struc
     json_t *allowed = NULL;
     int code = read_allowed(dir, &allowed, err);
     if (code == 0)
-        code = run_npm(dir, in, argv, "fetch the packages", err);
+        code = run_npm(dir, in, argv, NULL, "fetch the packages", err);
     if (code == 0)
         code = run_scripts(dir, in, allowed, err);
     json_decref(allowed);

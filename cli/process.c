@@ -74,7 +74,7 @@ void isola__process_hold(bool hold)
     pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
-int isola__process_run(char **argv, const char *cwd, uint64_t deadline_ms,
+int isola__process_run(char **argv, char **env, const char *cwd, uint64_t deadline_ms,
                        struct isola__process *out)
 {
     struct run r = {.out = out};
@@ -99,6 +99,7 @@ int isola__process_run(char **argv, const char *cwd, uint64_t deadline_ms,
     uv_process_options_t options = {.exit_cb = on_exit_status,
                                     .file = argv[0],
                                     .args = argv,
+                                    .env = env,
                                     .cwd = cwd,
                                     .stdio_count = 3,
                                     .stdio = stdio};

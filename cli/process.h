@@ -18,10 +18,11 @@ struct isola__process {
 };
 
 /* Runs argv[0], which is looked for in $PATH when it has no slash, in `cwd`, without stdin and
- * stdout. 0: it ran, and has ended; else a code of libuv's. It is killed after `deadline_ms`, and
- * when ctl is to end (SIGINT, SIGTERM, SIGHUP), signals that are to be held before, and are after.
+ * stdout; `env` is its environment, NULL: ctl's own. 0: it ran, and has ended; else a code of
+ * libuv's. It is killed after `deadline_ms`, and when ctl is to end (SIGINT, SIGTERM, SIGHUP),
+ * signals that are to be held before, and are after.
  */
-LOOP_THREAD ISOLA_MUST_USE int isola__process_run(char **argv, const char *cwd,
+LOOP_THREAD ISOLA_MUST_USE int isola__process_run(char **argv, char **env, const char *cwd,
                                                   uint64_t deadline_ms, struct isola__process *out);
 /* The signals that would end ctl are held back, while there is something to clean up, but for the
  * time of such a run; or not any more. */

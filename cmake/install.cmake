@@ -2,7 +2,7 @@
 #
 #   bin/                  node-agent, ctl
 #   lib/isola/            actor-host, the addon and what it loads, node (the pinned Node.js), esbuild, client (the package `isola`), templates (`ctl new`),
-#                         isola.schema.json
+#                         isola.schema.json, include (Node.js' headers, for addons that ctl has npm build; not those of OpenSSL, which are 66 MB)
 #   share/man/            ctl(1), node-agent(8), isola.json(5), made of what the programs say themselves
 #   share/                completion of ctl's words, where bash, zsh and fish look for it
 #   share/doc/isola/      documentation, examples, licences
@@ -14,6 +14,7 @@
 set(ISOLA_CLIENT ${CMAKE_SOURCE_DIR}/actors/lib/client)
 file(MAKE_DIRECTORY ${ISOLA_FILES})
 file(CREATE_LINK ${ISOLA_NODE_DIR}/bin/node ${ISOLA_FILES}/node SYMBOLIC)
+file(CREATE_LINK ${ISOLA_NODE_DIR}/include ${ISOLA_FILES}/include SYMBOLIC)
 file(CREATE_LINK ${ISOLA_ESBUILD} ${ISOLA_FILES}/esbuild SYMBOLIC)
 file(CREATE_LINK ${ISOLA_CLIENT} ${ISOLA_FILES}/client SYMBOLIC)
 file(CREATE_LINK ${CMAKE_SOURCE_DIR}/templates ${ISOLA_FILES}/templates SYMBOLIC)
@@ -24,6 +25,7 @@ install(TARGETS node-agent ctl RUNTIME DESTINATION bin)
 install(TARGETS actor-host RUNTIME DESTINATION lib/isola)
 install(TARGETS isola-host isola-pages LIBRARY DESTINATION lib/isola)
 install(PROGRAMS ${ISOLA_NODE_DIR}/bin/node ${ISOLA_ESBUILD} DESTINATION lib/isola)
+install(DIRECTORY ${ISOLA_NODE_DIR}/include DESTINATION lib/isola PATTERN openssl EXCLUDE)
 install(FILES ${ISOLA_FILES}/actor-host.cjs DESTINATION lib/isola)
 install(DIRECTORY ${ISOLA_FILES}/outside ${ISOLA_FILES}/service DESTINATION lib/isola)
 install(DIRECTORY ${ISOLA_CLIENT} DESTINATION lib/isola PATTERN node_modules EXCLUDE)

@@ -36,7 +36,7 @@ async function registry(t, base, install) {
   return { asked, integrity, url: `http://127.0.0.1:${server.address().port}/` };
 }
 
-async function setup(t, overrides = {}, install = 'node -e "require(\'fs\').writeFileSync(\'ran\', \'1\')"') {
+async function setup(t, overrides = {}, install = 'node -e "require(\'fs\').writeFileSync(\'ran\', [process.version, process.env.npm_config_nodedir].join())"') {
   const base = scratch(t);
   const reg = await registry(t, base, install);
   const agent = await fakeAgent(path.join(base, 'agent.sock'), { deploy: result });
@@ -102,6 +102,17 @@ test('packages', { concurrency: 2 }, async (t) => {
       assert.deepEqual([status, /"allowScripts" in package\.json of .* must be/.test(stderr)], [1, true], stderr);
       assert.deepEqual(s.asked, [], 'nothing is fetched');
     }
+  });
+
+  await t.test('have them run by the Node.js of services, with its headers, whatever npm runs by', async (t) => {
+    const s = await setup(t, { 'package.json': JSON.stringify({ name: 'n', dependencies: { tiny: '^1.0.0' }, allowScripts: { tiny: true } }) });
+    const { status, stderr } = await s.deploy([], { npm_config_nodedir: '/nowhere' });
+    assert.equal(status, 0, stderr);
+    const [place] = fs.readdirSync(path.join(s.cache, 'isola')).filter((name) => name.startsWith('npm-'));
+    const [version, headers] = fs.readFileSync(path.join(s.cache, 'isola', place, 'node_modules/tiny/ran'), 'utf8').split(',');
+    assert.equal(version, process.version, 'tests run by it, too');
+    const has = Object.fromEntries([...fs.readFileSync(path.join(headers, 'include/node/node_version.h'), 'utf8').matchAll(/#define NODE_(\w+)_VERSION (\d+)/g)].map(([, part, n]) => [part, n]));
+    assert.equal(`v${has.MAJOR}.${has.MINOR}.${has.PATCH}`, version);
   });
 
   await t.test('whose install script fails are refused, with what it said', async (t) => {
