@@ -10,11 +10,21 @@
  * An activation starts from what is on disk. A crash drops what the turns that ran have changed and
  * caused.
  */
-#include "actors/internal.h"
+#include "actors/actor.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/io.h"
+#include "actors/limits.h"
+#include "actors/pace.h"
+#include "actors/sql.h"
+#include "actors/stack.h"
+#include "actors/storage.h"
+#include "actors/turn.h"
+#include "actors/upgrade.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 

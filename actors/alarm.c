@@ -23,8 +23,7 @@
  * the first one is due, or earlier; or something under way will say so; or the store is read again.
  * An actor is sometimes woken for nothing, never too late.
  */
-#include "actors/internal.h"
-
+#include "actors/host_own.h"
 #include "base/clock.h"
 #include "base/thread.h"
 

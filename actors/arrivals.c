@@ -9,8 +9,7 @@
  */
 #include "actors/arrivals.h"
 
-#include "actors/internal.h"
-
+#include "actors/host_own.h"
 #include "base/hash.h"
 
 #define PLACES 512 /* a power of two */

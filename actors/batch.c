@@ -5,9 +5,12 @@
  * run after each that may have left some. How many they are at the most follows from how long the
  * last ones took, so that a visit ends in time.
  */
-#include "actors/internal.h"
-#include "actors/watchdog.h"
+#include "actors/batch.h"
 
+#include "actors/actor.h"
+#include "actors/turn.h"
+#include "actors/watchdog.h"
+#include "actors/worker.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 

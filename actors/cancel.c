@@ -10,8 +10,10 @@
  * asks it has made. A turn whose signal is looked at is cancelled as well when its asker's time is
  * over. It goes on for as long as its script wants to; its answer goes nowhere.
  */
-#include "actors/internal.h"
-
+#include "actors/gate.h"
+#include "actors/life.h"
+#include "actors/pace.h"
+#include "actors/turn.h"
 #include "base/clock.h"
 
 /* --- the asker's side --- */

@@ -6,12 +6,15 @@
  * One realm per type, one after the other. A module that loops is stopped: its deadline is kept by
  * a pool thread's wait, not by the worker it holds.
  */
-#include "actors/internal.h"
+#include "actors/check.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 
+#include "actors/host_own.h"
+#include "actors/limits.h"
+#include "actors/stack.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 #include "base/thread.h"

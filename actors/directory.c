@@ -6,9 +6,14 @@
  * too: so no mail is ever put into the inbox of a realm the actor has left, and none is lost or
  * overtaken when an activation ends while more arrives.
  */
-#include "actors/arrivals.h"
-#include "actors/pace.h"
+#include "actors/directory.h"
 
+#include "actors/arrivals.h"
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/limits.h"
+#include "actors/pace.h"
+#include "actors/quarantine.h"
 #include "base/clock.h"
 #include "base/hash.h"
 

@@ -29,8 +29,12 @@
  * Invariants: of a pair the numbers that are done only grow, and DONE is written with or after all
  * that was done up to it; no ACK leaves before the row that it speaks of is on disk.
  */
-#include "actors/internal.h"
+#include "actors/durable.h"
 
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/pace.h"
+#include "actors/permit.h"
 #include "base/msgpack.h"
 
 #define ANSWER_MAX (64u << 10) /* bytes */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Durable messages: what actors have of them (durable.c), and the outbox of the host (outbox.c).
- * internal.h includes it.
  */
 #ifndef ISOLA_ACTORS_DURABLE_H
 #define ISOLA_ACTORS_DURABLE_H

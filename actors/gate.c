@@ -13,10 +13,19 @@
  * fails turns the answers that wait into errors, drops the rest, and takes the actor back to what
  * is on disk.
  */
-#include "actors/internal.h"
-#include "actors/pace.h"
+#include "actors/gate.h"
 
 #include <stdio.h>
+
+#include "actors/host_own.h"
+#include "actors/io.h"
+#include "actors/pace.h"
+#include "actors/sql.h"
+#include "actors/stack.h"
+#include "actors/storage.h"
+#include "actors/subs.h"
+#include "actors/turn.h"
+#include "actors/upgrade.h"
 
 enum { SPARE_STATE = 1024 }; /* bytes of memory for a state that are kept for the next one */
 

@@ -9,8 +9,10 @@
  * the activation ends without its onHibernate. The same holds for a start that waits. What a turn
  * may use of the CPU is for limits.c to say.
  */
-#include "actors/internal.h"
-
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/pace.h"
+#include "actors/turn.h"
 #include "base/clock.h"
 
 #define STOP_MS    3000  /* less than the agent waits for a host that is to end */

@@ -3,7 +3,13 @@
 
 #include <stdio.h>
 
+#include "actors/gate.h"
+#include "actors/host_own.h"
 #include "actors/pace.h"
+#include "actors/permit.h"
+#include "actors/prepared.h"
+#include "actors/quarantine.h"
+#include "actors/subs.h"
 #include "actors/watchdog.h"
 
 int isola_host_start(const struct isola_host_ops *ops, void *arg, unsigned threads,

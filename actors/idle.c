@@ -13,7 +13,11 @@
  * Not idle is who has a turn, mail, a timer, an ask, a fetch or a write under way, or listens to
  * others: it could not hear them asleep.
  */
-#include "actors/internal.h"
+#include "actors/actor.h"
+#include "actors/life.h"
+#include "actors/storage.h"
+#include "actors/turn.h"
+#include "actors/worker.h"
 #include "base/clock.h"
 
 /* Looked at in one visit. */

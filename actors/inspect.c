@@ -8,7 +8,9 @@
  * the isolate. When the isolate ends first, it is done just before that, or told that there is
  * none.
  */
-#include "actors/internal.h"
+#include "actors/inspect.h"
+
+#include "actors/directory.h"
 
 static void push(struct isola_inspect **list, struct isola_inspect *i)
 {

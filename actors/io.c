@@ -11,7 +11,10 @@
  *
  * Bounds: so many under way for an actor and for the process, and so many bytes of their bodies.
  */
-#include "actors/internal.h"
+#include "actors/io.h"
+
+#include "actors/gate.h"
+#include "actors/host_own.h"
 
 #define PER_ACTOR  128
 #define PER_HOST   4096

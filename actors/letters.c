@@ -6,7 +6,9 @@
  * Bounded: LETTERS of them, each with at most ARGS_MAX bytes of values and TEXT_MAX of the reason.
  * They end with the process.
  */
-#include "actors/internal.h"
+#include "actors/letters.h"
+
+#include "actors/host_own.h"
 #include "base/clock.h"
 
 #define ARGS_MAX 4096 /* longer values are left out; their size is kept */

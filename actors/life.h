@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What becomes of an actor's turns and activations beside mail: cancellation, ends that are
- * waited for, monitors, children, restarts, hibernation. internal.h includes it.
+ * waited for, monitors, children, restarts, hibernation.
  */
 #ifndef ISOLA_ACTORS_LIFE_H
 #define ISOLA_ACTORS_LIFE_H

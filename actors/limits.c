@@ -11,13 +11,17 @@
  * that were still to run, and a turn that waits for nothing the host knows of waits for one of
  * those. With its heap exhausted it is discarded too, and all its actors start again from disk.
  */
-#include "actors/internal.h"
+#include "actors/limits.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "actors/check.h"
+#include "actors/host_own.h"
+#include "actors/inspect.h"
+#include "actors/storage.h"
+#include "actors/turn.h"
 #include "actors/watchdog.h"
-
 #include "base/clock.h"
 
 #define MS UINT64_C(1000000) /* ns */

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/pace.h"
 #include "base/msgpack.h"
 
 #define LINE      64  /* bytes of a cache line: mails begin with one */

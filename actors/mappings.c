@@ -9,13 +9,15 @@
  * Counting takes the kernel a moment: it is done when all that were free at the last count may be
  * in use, and once a second while few are.
  */
+#include "actors/mappings.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 #include "base/clock.h"
 
 /* Of an isolate that begins, at the most: code, tables, heap pages that lie alone. */

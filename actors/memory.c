@@ -7,11 +7,10 @@
  * second. Whom it strikes is found out by a thread of its own: that goes through the whole
  * directory. Mails do the rest: an actor that is not idle any more when its mail comes forgets it.
  */
-#include "actors/internal.h"
-
 #include <stdio.h>
 #include <unistd.h>
 
+#include "actors/host_own.h"
 #include "base/clock.h"
 #include "base/thread.h"
 

@@ -10,7 +10,10 @@
  *   stopped   by a STOP, or because its app has gone
  *   lost      its node, or the link to it: it may be alive
  */
-#include "actors/internal.h"
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/stack.h"
+#include "actors/subs.h"
 #include "base/msgpack.h"
 
 static void down_args(struct isola_buf *out, struct isola_slice address, const char *reason,

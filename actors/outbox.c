@@ -28,6 +28,7 @@
  */
 #include "actors/outbox.h"
 
+#include "actors/gate.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 #include "base/thread.h"

@@ -7,7 +7,7 @@
 #ifndef ISOLA_ACTORS_OUTBOX_H
 #define ISOLA_ACTORS_OUTBOX_H
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 
 #define ISOLA__WINDOW_FIRST    64
 #define ISOLA__PAUSE_FIRST     200 /* ms */

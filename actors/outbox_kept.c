@@ -6,7 +6,6 @@
 #include "actors/outbox.h"
 
 #include "base/clock.h"
-#include "base/kept.h"
 #include "base/msgpack.h"
 
 static void drop_all(struct isola_mailq *q)

@@ -6,7 +6,6 @@
 #include "actors/outbox.h"
 
 #include "base/clock.h"
-#include "base/kept.h"
 
 #define CLEAN_MS   1000 /* rows of acknowledged messages stay for so long, */
 #define CLEAN_EACH 256  /* or until there are so many */

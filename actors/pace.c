@@ -23,6 +23,8 @@
  */
 #include "actors/pace.h"
 
+#include "actors/host_own.h"
+
 struct waiter {
     struct waiter *next;
     struct isola_origin origin; /* of a script's wait; or the connection of a peer that was told */

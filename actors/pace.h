@@ -5,7 +5,7 @@
 #ifndef ISOLA_ACTORS_PACE_H
 #define ISOLA_ACTORS_PACE_H
 
-#include "actors/internal.h"
+#include "actors/actor.h"
 
 /* A message of this connection's has come: the peer is told, once, if it has found it crowded, and
  * again when it is not any more; and that it has come, if it asks. */
@@ -21,5 +21,22 @@ ANY_THREAD bool isola__pace_crowded(struct isola_host *h, struct isola_slice add
 /* `origin` is answered when it is not crowded any more: at once, if it is not. Takes the origin. */
 ANY_THREAD void isola__pace_wait(struct isola_host *h, struct isola_slice address,
                                  struct isola_origin origin);
+
+/* Counts mail into the mailbox of an actor, or out of it; pace.c looks after those that fill. */
+/* It has come to hold more than half of what it may, or perhaps less than a quarter again: worker
+ * or who posts, with whatever locks of the directory. */
+ANY_THREAD void isola__pace_filled(struct isola_actor *a);
+ANY_THREAD void isola__pace_emptied(struct isola_actor *a);
+static inline void isola__mailbox_add(struct isola_actor *a)
+{
+    if (atomic_fetch_add(&a->mailbox, 1) == a->type->def.limits.mailbox / 2)
+        isola__pace_filled(a);
+}
+static inline void isola__mailbox_sub(struct isola_actor *a, unsigned n)
+{
+    unsigned before = atomic_fetch_sub(&a->mailbox, n), few = a->type->def.limits.mailbox / 4;
+    if (before > few && before - n <= few && atomic_load_explicit(&a->paced, memory_order_relaxed))
+        isola__pace_emptied(a);
+}
 
 #endif

@@ -6,7 +6,9 @@
  *
  * Answers, and events that were subscribed to, need no permission: who asks for them has it.
  */
-#include "actors/internal.h"
+#include "actors/permit.h"
+
+#include "actors/host_own.h"
 
 /* Is `name` one of `list`, a name a line? */
 static bool is_in(const char *list, struct isola_slice name)

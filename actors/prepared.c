@@ -11,11 +11,13 @@
  * and the next best. Code that V8 rejects is dropped and made anew. Images have a bound for the
  * whole host; past it types begin from code.
  */
-#include "actors/internal.h"
+#include "actors/prepared.h"
 
 #include <stdio.h>
 
-#include "base/check.h"
+#include "actors/host_own.h"
+#include "actors/limits.h"
+#include "actors/mappings.h"
 
 /* Bytes of all images of a host. */
 #define IMAGES_MAX (256u << 20)

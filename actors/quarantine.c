@@ -4,7 +4,9 @@
  * says so (`ctl restart`). Whoever starts the host knows of them and keeps the list; here it is
  * only asked.
  */
-#include "actors/internal.h"
+#include "actors/quarantine.h"
+
+#include "actors/host_own.h"
 
 void isola_host_quarantine(struct isola_host *h, struct isola_slice address, const char *why)
 {

@@ -12,8 +12,18 @@
  * pushes makes an idle realm ready; the visitor, having made it idle, looks once more: one of the
  * two sees the other.
  */
-#include "actors/internal.h"
+#include "actors/realm.h"
 
+#include "actors/check.h"
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/inspect.h"
+#include "actors/io.h"
+#include "actors/limits.h"
+#include "actors/pace.h"
+#include "actors/prepared.h"
+#include "actors/storage.h"
+#include "actors/turn.h"
 #include "base/clock.h"
 #include "base/fetch.h"
 #include "base/msgpack.h"

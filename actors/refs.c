@@ -3,8 +3,11 @@
  * What a realm's scripts send to, by numbers: so that an address is looked at once, and not with
  * each message. When there are too many all numbers are given out anew.
  */
-#include "actors/pace.h"
+#include "actors/refs.h"
 
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/pace.h"
 #include "base/hash.h"
 
 #define MAX_SHARED 65536

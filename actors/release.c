@@ -3,10 +3,13 @@
  * Releases: which types an app has, and their code. The host's map holds a reference to the current
  * one of each app, and to that which is tried beside it, every actor and realm one to its own.
  */
-#include "actors/internal.h"
+#include "actors/release.h"
+
+#include "actors/host_own.h"
+#include "actors/prepared.h"
 #include "base/canary.h"
-#include "base/check.h"
 #include "base/nearest.h"
+#include "base/sourcemap.h"
 
 static char *copy_code(struct isola_slice code)
 {

@@ -12,10 +12,10 @@
  * directory, with no more than this: so they are not forgotten between two messages. One timer
  * stands for the end of the pause, then for that of the window.
  */
-#include "actors/internal.h"
-
 #include <stdio.h>
 
+#include "actors/host_own.h"
+#include "actors/stack.h"
 #include "base/clock.h"
 #include "base/hash.h"
 

@@ -22,11 +22,14 @@
  * Invariants: a timer in `due` is on disk as it is, or is being written so; of each id there is one
  * row at the most; while the turn of a timer runs, nothing of it is written.
  */
-#include "actors/internal.h"
+#include "actors/schedule.h"
 
 #include <inttypes.h>
 #include <sys/random.h>
 
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/pace.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 

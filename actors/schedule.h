@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Durable timers: what actors have of them (schedule.c), and the alarm clock of the host (alarm.c).
- * internal.h includes it.
  */
 #ifndef ISOLA_ACTORS_SCHEDULE_H
 #define ISOLA_ACTORS_SCHEDULE_H

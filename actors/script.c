@@ -3,9 +3,23 @@
  * What scripts do, as the isolate reports it (actors/v8/realm.h): `arg` is the realm. All but the
  * wakes run on the realm's worker in the middle of a visit; they queue, and never enter JavaScript.
  */
+#include "actors/pace.h"
+
 #include <stdio.h>
 
-#include "actors/pace.h"
+#include "actors/check.h"
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/inspect.h"
+#include "actors/io.h"
+#include "actors/limits.h"
+#include "actors/permit.h"
+#include "actors/sql.h"
+#include "actors/stack.h"
+#include "actors/storage.h"
+#include "actors/subs.h"
+#include "actors/turn.h"
+#include "actors/upgrade.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 

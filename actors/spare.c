@@ -16,7 +16,12 @@
  * holds its release, whose code and image its isolate reads. 3. What is being made when its release
  * goes, or the host drains, is closed by who made it: `epoch` is another then.
  */
-#include "actors/internal.h"
+#include "actors/spare.h"
+
+#include "actors/host_own.h"
+#include "actors/limits.h"
+#include "actors/mappings.h"
+#include "actors/prepared.h"
 
 static unsigned count(const struct isola_spares *s, const struct isola_type *type)
 {

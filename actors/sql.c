@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 
 #define UNBOUNDED (UINT64_C(1) << 40) /* bytes */
 

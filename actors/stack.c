@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 #include "base/msgpack.h"
 
 #define SCHEME "isola:"

@@ -8,11 +8,12 @@
  * another worker: a kernel that sees a thread sleep for microseconds at a time, as the store's
  * does, leaves its processor to it, and two workers to the other one.
  */
+#include "actors/worker.h"
+
 #include <sched.h>
 #include <time.h>
 
-#include "actors/internal.h"
-
+#include "actors/host_own.h"
 #include "base/clock.h"
 #include "base/cpus.h"
 

@@ -20,9 +20,12 @@
  * Bounds: bytes of changes (the limit "output"), reads under way, bytes of one read, and of what is
  * kept in memory.
  */
+#include "actors/storage.h"
+
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/gate.h"
+#include "actors/host_own.h"
 
 /* Bytes of one read of a range: of keys and values, and room for the last one to be whole. */
 #define PAGE_BYTES (1u << 20)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What an actor keeps by keys (storage.c). internal.h includes it. All in a visit.
+ * What an actor keeps by keys (storage.c). All in a visit.
  */
 #ifndef ISOLA_ACTORS_STORAGE_H
 #define ISOLA_ACTORS_STORAGE_H

@@ -15,7 +15,10 @@
  * Whom an end was given to may use it, whatever its app may send to otherwise: both ends look at
  * who has sent what they get, and at an id nobody else knows.
  */
-#include "actors/internal.h"
+#include "actors/gate.h"
+#include "actors/life.h"
+#include "actors/limits.h"
+#include "actors/pace.h"
 #include "base/msgpack.h"
 
 /* One of the kinds of lib/runtime/streams.js: `[name, RESET, code, why]`. */

@@ -6,7 +6,11 @@
  * actor moves a subscription is in one of the two places at any moment, and an UNSUB finds it in
  * either: it looks here first, wherever the actor lives, then there, and then here once more.
  */
-#include "actors/internal.h"
+#include "actors/subs.h"
+
+#include "actors/gate.h"
+#include "actors/host_own.h"
+#include "actors/quarantine.h"
 
 struct sub {
     struct sub *next;

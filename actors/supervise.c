@@ -11,7 +11,10 @@
  * crashes, or ends for a newer release or another node, it starts again by itself and spawns anew;
  * for a release or a move the children live on meanwhile.
  */
-#include "actors/internal.h"
+#include "actors/gate.h"
+#include "actors/life.h"
+#include "actors/turn.h"
+#include "actors/worker.h"
 #include "base/clock.h"
 #include "base/msgpack.h"
 

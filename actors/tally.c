@@ -10,9 +10,11 @@
  * begin, by the realm, and added at the end of its visit: in one of several places, so that workers
  * do not wait for one another.
  */
+#include "actors/tally.h"
+
 #include <string.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 #include "actors/stack.h"
 #include "base/msgpack.h"
 

@@ -6,7 +6,13 @@
  * An error thrown in an ask is the answer to it, and the actor lives on. One thrown where nobody
  * asked (an emit, an event) crashes the actor.
  */
-#include "actors/internal.h"
+#include "actors/turn.h"
+
+#include "actors/durable.h"
+#include "actors/gate.h"
+#include "actors/life.h"
+#include "actors/schedule.h"
+#include "actors/stack.h"
 #include "base/msgpack.h"
 
 struct isola_turn *isola__turn_find(struct isola_actor *a, uint32_t id)

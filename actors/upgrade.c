@@ -17,7 +17,9 @@
  *
  * Without a mark the writer is not known: a release without the hook, or an older Isola.
  */
-#include "actors/internal.h"
+#include "actors/upgrade.h"
+
+#include "actors/actor.h"
 #include "base/msgpack.h"
 
 struct mark {

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 #include "base/clock.h"
 #include "base/thread.h"
 

@@ -19,11 +19,13 @@
  * a queue looks at `sleep` after it: one of the two sees the other. Locks of two workers are never
  * held at once.
  */
+#include "actors/worker.h"
+
 #include <sched.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
+#include "actors/limits.h"
 #include "actors/watchdog.h"
-
 #include "base/clock.h"
 #include "base/fetch.h"
 

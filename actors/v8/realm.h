@@ -138,7 +138,7 @@ struct isola_v8_ops {
     int (*watch)(void *arg, uint32_t actor, uint32_t turn);
     bool (*runs)(void *arg, uint32_t actor, uint32_t turn);
     /* Makes the actor at `dst` a child of the one with this serial, and starts it. `mode`: enum
-     * isola_child_mode of actors/internal.h. */
+     * isola_child_mode of actors/life.h. */
     int (*spawn)(void *arg, uint32_t actor, uint32_t turn, struct isola_slice dst, int mode,
                  struct isola_err *err);
     /* Does anyone subscribe to `event` of this actor? (So that nothing is encoded for nobody.) */

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/host.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "fake_world.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/letters.h"
 #include "fake_world.h"
 
 struct seen {

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
+#include "actors/limits.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "fake_world.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/host.h"
 #include "fake_world.h"
 
 static struct world *with_apps(const char *a_may)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
 #include "base/clock.h"
 #include "fake_world.h"
 

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
 #include "fake_world.h"
 
 #define CREATE "sql {CREATE TABLE t (a)}"

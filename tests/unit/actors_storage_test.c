@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/host.h"
+#include "actors/items.h"
 #include "fake_world.h"
 
 #define ITEM ISOLA_KEPT_ITEM

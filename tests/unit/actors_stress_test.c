@@ -16,8 +16,7 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
-#include "base/check.h"
+#include "actors/host_own.h"
 #include "base/clock.h"
 #include "fake_world.h"
 

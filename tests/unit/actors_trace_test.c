@@ -9,8 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
-#include "base/kept.h"
+#include "actors/host_own.h"
 #include "base/msgpack.h"
 #include "fake_world.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/internal.h"
+#include "actors/host.h"
 #include "base/msgpack.h"
 #include "fake_world.h"
 

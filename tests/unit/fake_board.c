@@ -9,8 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "actors/internal.h"
-#include "base/check.h"
+#include "actors/worker.h"
 #include "base/clock.h"
 #include "fake_script.h"
 #include "fake_v8.h"

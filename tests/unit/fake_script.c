@@ -6,10 +6,9 @@
 
 #include <stdio.h>
 
-#include "actors/internal.h"
+#include "actors/life.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/msg.h"
 #include "base/msgpack.h"
 
 #define WORDS       5

@@ -7,7 +7,8 @@
 
 #include <pthread.h>
 
-#include "actors/internal.h"
+#include "actors/host_own.h"
+#include "base/check.h"
 #include "fake_world.h"
 
 #define WORLD_LINK 1 /* of messages whose answers are collected */
