@@ -58,21 +58,6 @@ static int directory_name(const char *dir, struct isola_err *err, char **out)
         dir);
 }
 
-static int fail_start(const char *dir, const json_t *start, struct isola_err *err)
-{
-    char *quoted = isola__manifest_quote(start);
-    int code = isola_fail(
-        err, ISOLA_ENOENT,
-        "what is to run in %s is not known: \"start\" of its package.json is %s, "
-        "and without a manifest it can only be `node FILE` or `tsx FILE`, of a file that is "
-        "there; write an isola.json such as {\"name\": \"my-app\", \"actors\": "
-        "{\"Server\": {\"module\": \"./server.js\", \"kind\": \"service\", "
-        "\"port\": 3000}}}",
-        dir, quoted);
-    free(quoted);
-    return code;
-}
-
 int isola__manifest_default(const char *dir, struct isola__manifest_reader *r,
                             const json_t *package, struct isola_buf *text)
 {
@@ -84,13 +69,14 @@ int isola__manifest_default(const char *dir, struct isola__manifest_reader *r,
     if (rc == 0)
         rc = isola__manifest_program(dir, package, actors, r->err);
     if (rc == 0 && json_object_size(actors) == 0 && json_is_string(start))
-        rc = fail_start(dir, start, r->err);
+        rc = isola__manifest_program_fail(dir, package, r->err);
     else if (rc == 0 && json_object_size(actors) == 0)
         rc = isola_fail(r->err, ISOLA_ENOENT,
                         "there is nothing to run in %s: it has no isola.json, no package.json with "
                         "an \"isola\" key, no file called NAME.actor.js (or .mjs, .cjs, .ts, "
                         ".mts), which would be an actor, and no package.json whose \"start\" is "
-                        "`node FILE` or that has a \"main\", which would be a service; `ctl new` "
+                        "`node FILE` or that has a \"main\" or a server.js, which would be a "
+                        "service; `ctl new` "
                         "makes an app to begin with",
                         dir);
     if (rc == 0)

@@ -32,10 +32,15 @@ POOL_THREAD ISOLA_MUST_USE int isola__manifest_default(const char *dir,
                                                        struct isola_buf *text);
 
 /* Adds to `actors` the program of an ordinary Node.js project, the service Server: "start" of the
- * package's "scripts" when that is `node FILE`, else "main", when that file is there; with port
- * 3000 unless "start" sets PORT. `package` may be NULL. */
+ * package's "scripts" (or "start:prod") when that is `node FILE` or a program of a package that is
+ * installed, else "main", when that file is there, else server.js or index.js, when there is
+ * neither and `actors` is empty; with port 3000 unless "start" sets PORT. `package` may be NULL.
+ * ISOLA_ENOENT: "start" names a file that is not there. */
 POOL_THREAD ISOLA_MUST_USE int isola__manifest_program(const char *dir, const json_t *package,
                                                        json_t *actors, struct isola_err *err);
+/* ISOLA_ENOENT, with what to do about a "start" of which no service can be made. */
+POOL_THREAD ISOLA_MUST_USE int isola__manifest_program_fail(const char *dir, const json_t *package,
+                                                            struct isola_err *err);
 
 /* The name of an app by that of its package; the reader stands at the package. */
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_package_name(struct isola__manifest_reader *r,

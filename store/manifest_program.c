@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The program of an ordinary Node.js project, as a service: what "start" of package.json's
- * "scripts" runs, when that is `node FILE` or `tsx FILE` in plain words of a shell, else "main".
- * Nothing is guessed of what is beyond that: it is left to a manifest.
+ * "scripts" runs, in plain words of a shell: `node FILE`, `tsx FILE`, or a program of a package
+ * that is installed and not for development alone, such as `next start`; else what "start:prod"
+ * runs, else "main", else server.js and index.js, as npm and Node.js have it. Nothing is guessed of
+ * what is beyond that: it is left to a manifest.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "store/manifest_find.h"
@@ -15,6 +21,20 @@
 #define FILE_MAX 1000 /* bytes of its path */
 
 static const char space[] = " \t";
+
+/* Why a command is no service. */
+struct trouble {
+    enum { NOT_PLAIN, NO_FILE, NOT_INSTALLED, DEVELOPMENT } kind;
+    char word[256]; /* the file, or the program */
+    char package[256];
+};
+
+static void set_trouble(struct trouble *t, int kind, const char *word, const char *package)
+{
+    t->kind = kind;
+    snprintf(t->word, sizeof(t->word), "%s", word);
+    snprintf(t->package, sizeof(t->package), "%s", package);
+}
 
 /* The file of the app in `dir` that `node WORD` would run, into `out`. */
 static bool file_of(const char *dir, const char *word, char out[FILE_MAX + 16])
@@ -58,14 +78,19 @@ static bool take_variable(json_t *type, json_t *env, char *word)
 
 /* An option of Node.js, `word`, with the word after it when that is its value. False when there is
  * none. */
-static bool take_option(json_t *type, json_t *options, const char *word, char **rest)
+static bool take_option(const char *dir, json_t *type, json_t *options, const char *word,
+                        char **rest)
 {
     static const struct {
         const char *name, *whole;
-    } with_value[] = {{"--import", "--import"}, {"--require", "--require"},
-                      {"-r", "--require"},      {"--conditions", "--conditions"},
-                      {"-C", "--conditions"},   {"--env-file", "--env-file"}};
-    static const char file[] = "--env-file=";
+    } with_value[] = {{"--import", "--import"},
+                      {"--require", "--require"},
+                      {"-r", "--require"},
+                      {"--conditions", "--conditions"},
+                      {"-C", "--conditions"},
+                      {"--env-file", "--env-file"},
+                      {"--env-file-if-exists", "--env-file-if-exists"}};
+    static const char file[] = "--env-file=", perhaps[] = "--env-file-if-exists=";
     char *whole = NULL;
     for (size_t i = 0; i < sizeof(with_value) / sizeof(with_value[0]); i++) {
         if (strcmp(word, with_value[i].name) != 0)
@@ -78,31 +103,119 @@ static bool take_option(json_t *type, json_t *options, const char *word, char **
     }
     if (strncmp(word, file, sizeof(file) - 1) == 0)
         json_object_set_new(type, "envFile", json_string(word + sizeof(file) - 1));
-    else
+    else if (strncmp(word, perhaps, sizeof(perhaps) - 1) == 0) {
+        char *path = isola_format("%s/%s", dir, word + sizeof(perhaps) - 1);
+        if (access(path, F_OK) == 0)
+            json_object_set_new(type, "envFile", json_string(word + sizeof(perhaps) - 1));
+        free(path);
+    } else
         json_array_append_new(options, json_string(word));
     free(whole);
     return true;
 }
 
-/* The service that a "start" is, or NULL. */
-static json_t *of_start(const char *dir, const char *start)
+/* Is it a script for Node.js? */
+static bool is_for_node(const char *path)
+{
+    char line[64] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    line[n > 0 ? strcspn(line, "\n") : 0] = '\0';
+    return strncmp(line, "#!", 2) == 0 && strstr(line, "node") != NULL;
+}
+
+/* The package that `path`, below node_modules, is a file of. */
+static void package_of(const char *path, char out[256])
+{
+    const char *name = path + strlen("node_modules/");
+    size_t n = strcspn(name, "/");
+    if (name[0] == '@' && name[n] == '/')
+        n += 1 + strcspn(name + n + 1, "/");
+    snprintf(out, 256, "%.*s", (int)n, name);
+}
+
+static bool lists(const json_t *package, const char *key, const char *name)
+{
+    return json_object_get(json_object_get(package, key), name) != NULL;
+}
+
+/* The file of the program `word` of a package that is installed in `dir`. */
+static bool bin_of(const char *dir, const json_t *package, const char *word,
+                   char out[FILE_MAX + 16], struct trouble *t)
+{
+    char real[PATH_MAX], owner[256];
+    size_t n = strlen(dir);
+    if (strchr(word, '/') != NULL || word[0] == '.')
+        return false;
+    char *path = isola_format("%s/node_modules/.bin/%s", dir, word);
+    bool there = realpath(path, real) != NULL;
+    free(path);
+    if (!there) {
+        set_trouble(t, NOT_INSTALLED, word, "");
+        return false;
+    }
+    if (strncmp(real, dir, n) != 0 || strncmp(real + n, "/node_modules/", 14) != 0 ||
+        strlen(real + n + 1) > FILE_MAX || strncmp(real + n + 1 + 13, ".", 1) == 0 ||
+        !is_for_node(real))
+        return false;
+    package_of(real + n + 1, owner);
+    if (!lists(package, "dependencies", owner) && lists(package, "devDependencies", owner)) {
+        set_trouble(t, DEVELOPMENT, word, owner);
+        return false;
+    }
+    snprintf(out, FILE_MAX + 16, "%s", real + n + 1);
+    return true;
+}
+
+/* What goes before a command and changes nothing but its environment. */
+static bool is_prefix(const char *word)
+{
+    return strcmp(word, "cross-env") == 0 || strcmp(word, "env") == 0 || strcmp(word, "exec") == 0;
+}
+
+/* What `node FILE` or `tsx FILE` runs, from its first word on. */
+static bool take_file(const char *dir, const json_t *package, json_t *type, json_t *options,
+                      bool tsx, char **rest, char module[FILE_MAX + 16], struct trouble *t)
+{
+    const char *main = json_string_value(json_object_get(package, "main"));
+    const char *word;
+    if (tsx) /* what it does is to start Node.js so */
+        json_array_append_new(options, json_string("--import=tsx"));
+    while ((word = strtok_r(NULL, space, rest)) != NULL && word[0] == '-')
+        if (!take_option(dir, type, options, word, rest))
+            return false;
+    if (word == NULL || (tsx && strcmp(word, "watch") == 0))
+        return false;
+    if ((strcmp(word, ".") == 0 || strcmp(word, "./") == 0) && main != NULL &&
+        file_of(dir, main, module))
+        return true;
+    if (file_of(dir, word, module))
+        return true;
+    set_trouble(t, NO_FILE, word, "");
+    return false;
+}
+
+/* The service that a command is, or NULL, and why. */
+static json_t *of_command(const char *dir, const json_t *package, const char *command,
+                          struct trouble *t)
 {
     char module[FILE_MAX + 16];
-    if (start[strcspn(start, "\"'\\$`&|;<>()*?[]{}~#!\n\r%")] != '\0')
+    *t = (struct trouble){.kind = NOT_PLAIN};
+    if (command[strcspn(command, "\"'\\$`&|;<>()*?[]{}~#!\n\r%")] != '\0')
         return NULL;
-    char *text = isola_strdup(start), *rest = NULL;
+    char *text = isola_strdup(command), *rest = NULL;
     json_t *type = json_pack("{s:s, s:s, s:i}", "module", "", "kind", "service", "port", PORT);
     json_t *env = json_object(), *options = json_array(), *args = json_array();
     char *word = strtok_r(text, space, &rest);
-    while (word != NULL && take_variable(type, env, word))
+    while (word != NULL && (is_prefix(word) || take_variable(type, env, word)))
         word = strtok_r(NULL, space, &rest);
-    bool tsx = word != NULL && strcmp(word, "tsx") == 0;
-    bool node = tsx || (word != NULL && strcmp(word, "node") == 0);
-    if (tsx) /* what it does is to start Node.js so */
-        json_array_append_new(options, json_string("--import=tsx"));
-    while (node && (word = strtok_r(NULL, space, &rest)) != NULL && word[0] == '-')
-        node = take_option(type, options, word, &rest);
-    bool found = node && word != NULL && file_of(dir, word, module);
+    bool tsx = word != NULL && strcmp(word, "tsx") == 0, found = false;
+    if (tsx || (word != NULL && strcmp(word, "node") == 0))
+        found = take_file(dir, package, type, options, tsx, &rest, module, t);
+    else if (word != NULL)
+        found = bin_of(dir, package, word, module, t);
     while (found && (word = strtok_r(NULL, space, &rest)) != NULL)
         json_array_append_new(args, json_string(word));
     free(text);
@@ -119,20 +232,98 @@ static json_t *of_start(const char *dir, const char *start)
     return type;
 }
 
+/* --- what there is to say when nothing can be run --- */
+
+static int fail_file(const char *dir, const json_t *package, const char *key,
+                     const struct trouble *t, struct isola_err *err)
+{
+    bool built = lists(package, "scripts", "build");
+    return isola_fail(err, ISOLA_ENOENT,
+                      "there is no file \"%s\" in %s, which \"%s\" of its package.json runs%s",
+                      t->word, dir, key,
+                      built ? ": `npm run build` there, which makes it perhaps, comes before a "
+                              "deploy"
+                            : "");
+}
+
+int isola__manifest_program_fail(const char *dir, const json_t *package, struct isola_err *err)
+{
+    static const char example[] = "{\"name\": \"my-app\", \"actors\": {\"Server\": {\"module\": "
+                                  "\"./server.js\", \"kind\": \"service\", \"port\": 3000}}}";
+    const json_t *start = json_object_get(json_object_get(package, "scripts"), "start");
+    struct trouble t;
+    json_t *type = of_command(dir, package, json_string_value(start), &t);
+    json_decref(type);
+    char *quoted = isola__manifest_quote(start);
+    int code;
+    if (t.kind == NOT_INSTALLED)
+        code = isola_fail(err, ISOLA_ENOENT,
+                          "what is to run in %s is not known: \"start\" of its package.json is %s, "
+                          "and no package that is installed there has a program \"%s\"; `npm "
+                          "install` there, if one of its packages has, or write an isola.json such "
+                          "as %s",
+                          dir, quoted, t.word, example);
+    else if (t.kind == DEVELOPMENT)
+        code = isola_fail(err, ISOLA_ENOENT,
+                          "what is to run in %s is not known: \"start\" of its package.json is %s, "
+                          "and \"%s\" is of %s, which is among its \"devDependencies\" and so not "
+                          "where the app runs; say what runs there as \"start:prod\" in its "
+                          "\"scripts\", such as \"node dist/main.js\", or in an isola.json such as "
+                          "%s",
+                          dir, quoted, t.word, t.package, example);
+    else
+        code = isola_fail(err, ISOLA_ENOENT,
+                          "what is to run in %s is not known: \"start\" of its package.json is %s, "
+                          "and without a manifest it can only be `node FILE`, `tsx FILE` or a "
+                          "program of an installed package, in plain words; write an isola.json "
+                          "such as %s",
+                          dir, quoted, example);
+    free(quoted);
+    return code;
+}
+
+/* What the "scripts" say, or NULL; `*code` is an error when the file that one names is not there.
+ */
+static json_t *of_scripts(const char *dir, const json_t *package, int *code, struct isola_err *err)
+{
+    static const char *const keys[] = {"start", "start:prod", "start:production"};
+    const json_t *scripts = json_object_get(package, "scripts");
+    json_t *type = NULL;
+    for (size_t i = 0; type == NULL && *code == 0 && i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const char *command = json_string_value(json_object_get(scripts, keys[i]));
+        struct trouble t;
+        if (command == NULL)
+            continue;
+        type = of_command(dir, package, command, &t);
+        if (type == NULL && t.kind == NO_FILE)
+            *code = fail_file(dir, package, keys[i], &t, err);
+    }
+    return type;
+}
+
+static json_t *of_file(const char *dir, const char *file)
+{
+    char module[FILE_MAX + 16];
+    return file != NULL && file_of(dir, file, module)
+               ? json_pack("{s:s, s:s, s:i}", "module", module, "kind", "service", "port", PORT)
+               : NULL;
+}
+
 int isola__manifest_program(const char *dir, const json_t *package, json_t *actors,
                             struct isola_err *err)
 {
-    char module[FILE_MAX + 16];
-    const char *start =
-        json_string_value(json_object_get(json_object_get(package, "scripts"), "start"));
-    const char *main = json_string_value(json_object_get(package, "main"));
-    json_t *type = start != NULL ? of_start(dir, start) : NULL;
-    if (type == NULL && main != NULL && file_of(dir, main, module))
-        type = json_pack("{s:s, s:s, s:i}", "module", module, "kind", "service", "port", PORT);
-    if (type == NULL)
-        return 0;
-    const char *name = json_object_get(actors, "Server") == NULL ? "Server" : "Program";
+    bool said = lists(package, "scripts", "start") || json_object_get(package, "main") != NULL;
     int rc = 0;
+    json_t *type = of_scripts(dir, package, &rc, err);
+    if (rc == 0 && type == NULL)
+        type = of_file(dir, json_string_value(json_object_get(package, "main")));
+    if (rc == 0 && type == NULL && package != NULL && !said && json_object_size(actors) == 0) {
+        type = of_file(dir, "server.js");
+        type = type != NULL ? type : of_file(dir, "index.js");
+    }
+    if (type == NULL)
+        return rc;
+    const char *name = json_object_get(actors, "Server") == NULL ? "Server" : "Program";
     if (json_object_get(actors, name) != NULL)
         rc = isola_fail(err, ISOLA_EMANIFEST,
                         "the program of package.json would be the type \"%s\", which an actor is: "

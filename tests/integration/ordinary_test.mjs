@@ -2,6 +2,8 @@
 //
 // An ordinary Node.js project, which has never heard of Isola: deployed as it is, without a manifest.
 import assert from 'node:assert/strict';
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { Cluster, ctl, ctlOk, freePort, until } from './cluster.mjs';
@@ -49,9 +51,28 @@ test('another app does not get the port of one that is there', async () => {
 });
 
 test('what only a shell understands is left to a manifest', async () => {
-  for (const start of ['npm run build && node dist/x.js', 'next start', 'node gone.js']) {
-    const dir = cluster.app('shell', { 'package.json': { name: 'shell', scripts: { start } }, 'server.js': '' });
+  const refused = async (scripts, sentence, more = {}) => {
+    const dir = cluster.app('shell', { 'package.json': { name: 'shell', scripts, ...more }, 'server.js': '' });
     const { status, err } = await ctl(east, 'deploy', dir);
-    assert.deepEqual([status, err], [1, `ctl: what is to run in ${dir} is not known: "start" of its package.json is "${start}", and without a manifest it can only be \`node FILE\` or \`tsx FILE\`, of a file that is there; write an isola.json such as {"name": "my-app", "actors": {"Server": {"module": "./server.js", "kind": "service", "port": 3000}}}\n`]);
+    assert.deepEqual([status, err], [1, sentence(dir)]);
+  };
+  await refused({ start: 'node dist/x.js', build: 'tsc' }, (dir) => `ctl: there is no file "dist/x.js" in ${dir}, which "start" of its package.json runs: \`npm run build\` there, which makes it perhaps, comes before a deploy\n`);
+  for (const [start, why] of [
+    ['npm run build && node dist/x.js', 'without a manifest it can only be `node FILE`, `tsx FILE` or a program of an installed package, in plain words;'],
+    ['next start', 'no package that is installed there has a program "next"; `npm install` there, if one of its packages has, or'],
+  ]) {
+    await refused({ start }, (dir) => `ctl: what is to run in ${dir} is not known: "start" of its package.json is "${start}", and ${why} write an isola.json such as {"name": "my-app", "actors": {"Server": {"module": "./server.js", "kind": "service", "port": 3000}}}\n`);
   }
+});
+
+test('a program of an installed package is run as "start" says, and nothing else of it', async () => {
+  const port = await freePort();
+  const dir = cluster.app('framework', {
+    'package.json': { name: 'framework', scripts: { start: `PORT=${port} frame start` }, dependencies: { framework: '1' } },
+    'node_modules/framework/bin/frame.js': `#!/usr/bin/env node\nrequire('node:http').createServer((q, r) => r.end(process.argv.slice(2) + ' in ' + require('node:path').basename(process.cwd()))).listen(process.env.PORT);`,
+  });
+  mkdirSync(join(dir, 'node_modules/.bin'));
+  symlinkSync('../framework/bin/frame.js', join(dir, 'node_modules/.bin/frame'));
+  const { release } = JSON.parse(await ctlOk(east, '--json', 'deploy', dir));
+  await until('it answers', async () => (await fetch(`http://127.0.0.1:${port}/`).then((r) => r.text(), () => '')) === `start in ${release}`);
 });

@@ -164,8 +164,8 @@ static void says_when_there_is_no_manifest(void **state)
         hint, sizeof(hint),
         "there is nothing to run in %s: it has no isola.json, no package.json with an \"isola\" "
         "key, no file called NAME.actor.js (or .mjs, .cjs, .ts, .mts), which would be an "
-        "actor, and no package.json whose \"start\" is `node FILE` or that has a \"main\", "
-        "which would be a service; `ctl new` makes an app to begin with",
+        "actor, and no package.json whose \"start\" is `node FILE` or that has a \"main\" or "
+        "a server.js, which would be a service; `ctl new` makes an app to begin with",
         dir);
     not_loaded(ISOLA_ENOENT, "%s", hint);
     write_file("package.json", "{\"name\": \"shop\"}");
@@ -176,8 +176,9 @@ static void says_when_there_is_no_manifest(void **state)
     not_loaded(
         ISOLA_ENOENT,
         "what is to run in %s is not known: \"start\" of its package.json is \"next start\", "
-        "and without a manifest it can only be `node FILE` or `tsx FILE`, of a file that is "
-        "there; write an isola.json such as {\"name\": \"my-app\", \"actors\": {\"Server\": "
+        "and no package that is installed there has a program \"next\"; `npm install` there, if "
+        "one of its packages has, or write an isola.json such as {\"name\": \"my-app\", "
+        "\"actors\": {\"Server\": "
         "{\"module\": \"./server.js\", \"kind\": \"service\", \"port\": 3000}}}",
         dir);
     write_file("package.json", "{");
@@ -294,10 +295,26 @@ static void takes_the_program_of_a_package(void **state)
          SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
         {"\"main\": \"server.js\", \"scripts\": {\"start\": \"nodemon lib\"}",
          SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
-        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node none.js\"}",
-         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
         {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node\"}",
          SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        {"\"main\": \"server.js\", \"scripts\": {\"start\": \"node . -x\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000,"
+                "\"args\":[\"-x\"]")},
+        {"\"scripts\": {\"start\": \"cross-env LOG=all PORT=1 node lib\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":1,"
+                "\"env\":{\"LOG\":\"all\"}")},
+        {"\"scripts\": {\"start\": \"node --env-file-if-exists=.env --env-file-if-exists no lib\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000,"
+                "\"envFile\":\".env\"")},
+        {"\"scripts\": {\"build\": \"tsc\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
+        /* programs of packages that are installed, and there when the app runs */
+        {"\"scripts\": {\"start\": \"next start -p 80\"}, \"dependencies\": {\"next\": \"1\"}",
+         SERVER("\"module\":\"node_modules/next/dist/bin/next\",\"kind\":\"service\","
+                "\"port\":3000,\"args\":[\"start\",\"-p\",\"80\"]")},
+        {"\"scripts\": {\"start\": \"nest start\", \"start:prod\": \"node lib\"},"
+         "\"devDependencies\": {\"@nestjs/cli\": \"1\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000")},
         {"\"main\": \"server.js\", \"scripts\": {\"start\": 5}",
          SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
     };
@@ -308,13 +325,27 @@ static void takes_the_program_of_a_package(void **state)
         "\"main\": \"lib.js\"",
         "\"main\": \"/etc/passwd\"",
         "\"scripts\": {\"start\": \"node /etc/passwd\"}",
-        "\"scripts\": 5",
         "\"scripts\": {\"start\": \"\"}",
+        "\"main\": \"server.js\", \"scripts\": {\"start\": \"node none.js\"}",
+        "\"scripts\": {\"start\": \"nest start\"}, \"devDependencies\": {\"@nestjs/cli\": \"1\"}",
+        "\"scripts\": {\"start\": \"shell x\"}",
+        "\"scripts\": {\"start\": \"away x\"}",
     };
     touch("server.js");
     touch("lib/index.js");
     touch(".env");
     touch("../x.js");
+    touch("node_modules/next/dist/bin/next");
+    write_file("node_modules/next/dist/bin/next", "#!/usr/bin/env node\n");
+    touch("node_modules/@nestjs/cli/bin/nest.js");
+    write_file("node_modules/@nestjs/cli/bin/nest.js", "#!/usr/bin/env node\n");
+    touch("node_modules/shell/x");
+    write_file("node_modules/shell/x", "#!/bin/sh\n");
+    touch("node_modules/.bin/x");
+    make_link("../next/dist/bin/next", "node_modules/.bin/next");
+    make_link("../@nestjs/cli/bin/nest.js", "node_modules/.bin/nest");
+    make_link("../shell/x", "node_modules/.bin/shell");
+    make_link("../../../x.js", "node_modules/.bin/away");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char json[400];
         snprintf(json, sizeof(json), "{\"name\": \"app\", %s}", rows[i].package);
