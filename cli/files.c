@@ -24,6 +24,7 @@ void isola__files_free(struct isola__files *f)
 {
     free(f->dir);
     free(f->modules);
+    isola__places_free(&f->places);
     isola_tree_free(&f->tree);
     isola_buf_free(&f->bytes);
     json_decref(f->variables);
@@ -37,13 +38,20 @@ struct walk {
     struct isola__file_index *index;
     struct isola__left_out *left_out;
     struct isola_map development; /* paths of packages that are left out */
+    const struct isola__place
+        *place; /* what is walked; NULL: what npm has laid below one directory */
     struct isola_err *err;
 };
 
 static bool is_left_out(const struct walk *w, const char *path, const char *name, bool directory)
 {
+    if (w->place != NULL && w->place->at[0] != '\0') {
+        const char *below = path + strlen(w->place->at) + 1;
+        return strcmp(below, "node_modules") == 0 ||
+               isola__left_out(w->left_out, w->place->source ? below : path, name, directory);
+    }
     return isola_map_get(&w->development, isola_slice_str(path)) != NULL ||
-           (w->files->modules != NULL && strcmp(path, "node_modules") == 0) ||
+           ((w->files->modules != NULL || w->place != NULL) && strcmp(path, "node_modules") == 0) ||
            isola__left_out(w->left_out, path, name, directory);
 }
 
@@ -218,6 +226,19 @@ static int walk_dir(struct walk *w, int fd, const char *prefix, int depth)
     return code;
 }
 
+/* The packages that do not lie below the app as npm has it. */
+static int walk_places(struct walk *w)
+{
+    int code = 0;
+    for (size_t i = 1; code == 0 && i < w->files->places.n; i++) {
+        w->place = w->files->places.list[i];
+        char *prefix = isola_format("%s/", w->place->at);
+        code = walk_dir(w, open(w->place->from, O_RDONLY | O_DIRECTORY | O_CLOEXEC), prefix, 1);
+        free(prefix);
+    }
+    return code;
+}
+
 /* What npm has noted in node_modules/.package-lock.json as needed for development alone. */
 static void find_development(struct walk *w, const char *base)
 {
@@ -255,12 +276,17 @@ static int check_programs(const struct isola__files *f, const struct isola_manif
 }
 
 int isola__files_collect(const char *dir, const char *modules, const struct isola_manifest *m,
-                         struct isola__files *out, struct isola_err *err)
+                         struct isola__places *places, struct isola__files *out,
+                         struct isola_err *err)
 {
     *out = (struct isola__files){0};
     out->dir = realpath(dir, NULL);
     if (out->dir == NULL)
         return isola_fail(err, ISOLA_EIO, "cannot read %s: %s", dir, strerror(errno));
+    if (places != NULL) {
+        out->places = *places;
+        *places = (struct isola__places){0};
+    }
     struct isola__left_out *left_out = isola__left_out_open(out->dir, m, err);
     if (left_out == NULL) {
         isola__files_free(out);
@@ -269,6 +295,8 @@ int isola__files_collect(const char *dir, const char *modules, const struct isol
     out->modules = modules != NULL ? isola_strdup(modules) : NULL;
     struct walk w = {
         .files = out, .index = isola__file_index_open(out->dir), .left_out = left_out, .err = err};
+    if (out->places.n > 0)
+        w.place = out->places.list[0];
     find_development(&w, modules != NULL ? modules : out->dir);
     int code = walk_dir(&w, open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "", 0);
     if (code == 0 && modules != NULL) {
@@ -278,6 +306,8 @@ int isola__files_collect(const char *dir, const char *modules, const struct isol
         if (fd >= 0 || errno != ENOENT) /* it needs none */
             code = walk_dir(&w, fd, "node_modules/", 1);
     }
+    if (code == 0)
+        code = walk_places(&w);
     isola__file_index_close(w.index);
     isola_map_free(&w.development);
     out->variables = isola__left_out_close(left_out);
@@ -345,7 +375,8 @@ static int read_place(const struct isola__files *f, const struct place *p, struc
 {
     const char *path = p->entry->path;
     bool module = f->modules != NULL && strncmp(path, "node_modules/", 13) == 0;
-    char *file = isola_format("%s/%s", module ? f->modules : f->dir, path);
+    char *file = f->places.n > 0 ? isola__places_file(&f->places, path)
+                                 : isola_format("%s/%s", module ? f->modules : f->dir, path);
     int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     uint8_t *piece = isola_alloc(ISOLA_PIECE_MAX);
     int code = 0;

@@ -15,12 +15,14 @@
 #include <jansson.h>
 
 #include "cli/client.h"
+#include "cli/places.h"
 #include "store/manifest.h"
 #include "store/tree.h"
 
 struct isola__files {
-    char *dir;     /* the app's, absolute and without links */
-    char *modules; /* NULL, or the directory whose `node_modules` are the app's */
+    char *dir;                   /* the app's, absolute and without links */
+    char *modules;               /* NULL, or the directory whose `node_modules` are the app's */
+    struct isola__places places; /* of packages; none: they lie as npm has it */
     struct isola_tree tree;
     struct isola_buf bytes; /* of the tree */
     size_t read;            /* files that were read, for their hashes were not known */
@@ -28,12 +30,12 @@ struct isola__files {
 };
 
 /* Fills `out`, for isola__files_free, with what is in `dir`, and in `modules`/node_modules if that
- * is not NULL. `m`, or NULL, is what is to run. ISOLA_EINVAL, ISOLA_ETOOBIG: of the tree;
+ * is not NULL. `m`, or NULL, is what is to run, `places`, or NULL, where packages are that are not
+ * below: it takes them. ISOLA_EINVAL, ISOLA_ETOOBIG: of the tree;
  * ISOLA_EMANIFEST: the file of a program is left out; ISOLA_EIO: a file cannot be read. */
-LOOP_THREAD ISOLA_MUST_USE int isola__files_collect(const char *dir, const char *modules,
-                                                    const struct isola_manifest *m,
-                                                    struct isola__files *out,
-                                                    struct isola_err *err);
+LOOP_THREAD ISOLA_MUST_USE int
+isola__files_collect(const char *dir, const char *modules, const struct isola_manifest *m,
+                     struct isola__places *places, struct isola__files *out, struct isola_err *err);
 ANY_THREAD void isola__files_free(struct isola__files *f);
 
 /* What was sent. */

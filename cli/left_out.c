@@ -2,7 +2,6 @@
 #include "cli/left_out.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +9,9 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "cli/match.h"
 
-#define IGNORE_MAX  (1u << 20) /* bytes of .isolaignore */
-#define SEGMENT_MAX 256        /* bytes of a name between slashes, with its end */
+#define IGNORE_MAX (1u << 20) /* bytes of .isolaignore */
 
 struct rule {
     char *pattern; /* "**" and names between slashes, from the app's directory on */
@@ -27,39 +26,6 @@ struct isola__left_out {
 };
 
 /* --- .isolaignore --- */
-
-/* Does the first name of `pattern` match that of `path`, each so long? */
-static bool name_matches(const char *pattern, size_t plen, const char *path, size_t len)
-{
-    char wanted[SEGMENT_MAX], name[SEGMENT_MAX];
-    if (plen >= sizeof(wanted) || len >= sizeof(name))
-        return false;
-    memcpy(wanted, pattern, plen);
-    memcpy(name, path, len);
-    wanted[plen] = name[len] = '\0';
-    return fnmatch(wanted, name, 0) == 0;
-}
-
-static bool matches(const char *pattern, const char *path)
-{
-    size_t plen = strcspn(pattern, "/"), len = strcspn(path, "/");
-    if (plen == 2 && strncmp(pattern, "**", 2) == 0) {
-        if (pattern[plen] == '\0')
-            return true;
-        for (;; path += len + 1) {
-            if (matches(pattern + plen + 1, path))
-                return true;
-            len = strcspn(path, "/");
-            if (path[len] == '\0')
-                return false;
-        }
-    }
-    if (!name_matches(pattern, plen, path, len))
-        return false;
-    if (pattern[plen] == '\0' || path[len] == '\0')
-        return pattern[plen] == path[len];
-    return matches(pattern + plen + 1, path + len + 1);
-}
 
 /* A line of the file, which is changed. */
 static void take_line(struct isola__left_out *l, char *line)
@@ -111,7 +77,7 @@ static bool is_ignored(const struct isola__left_out *l, const char *path, bool d
 {
     for (size_t i = l->nrules; i > 0; i--) { /* the last one that matches holds */
         const struct rule *r = &l->rules[i - 1];
-        if ((!r->directories || directory) && matches(r->pattern, path))
+        if ((!r->directories || directory) && isola__path_matches(r->pattern, path))
             return !r->negated;
     }
     return false;

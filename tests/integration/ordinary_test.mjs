@@ -2,7 +2,7 @@
 //
 // An ordinary Node.js project, which has never heard of Isola: deployed as it is, without a manifest.
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -48,6 +48,31 @@ test('another app does not get the port of one that is there', async () => {
   assert.deepEqual([status, out], [1, '']);
   assert.equal(err, `ctl: EEXIST: second/Server would listen on port ${port}, which first/Api has: each would get a part of the other's requests. Give it another one ("port" in isola.json, or PORT=… before the command of "start")\n`);
   assert.deepEqual((await east.client.call('releases')).apps.map(({ app }) => app).sort(), ['acme-ordinary-app', 'first']);
+});
+
+test('a workspace has the packages that lie at the root of its project, and its siblings', async () => {
+  const port = await freePort();
+  const root = cluster.app('mono', {
+    'package.json': { private: true, workspaces: ['packages/*'] },
+    'packages/api/package.json': { name: '@mono/api', scripts: { start: `PORT=${port} node server` }, dependencies: { '@mono/words': '*' }, devDependencies: { tool: '1' } },
+    'packages/api/server.js': "const words = require('@mono/words'); require('node:http').createServer((q, r) => r.end(words)).listen(process.env.PORT);",
+    'packages/words/package.json': { name: '@mono/words', dependencies: { deep: '1' } },
+    'packages/words/index.js': "module.exports = 'words of ' + require('deep');",
+    'packages/words/.env': 'SECRET=1',
+    'node_modules/deep/package.json': { name: 'deep' },
+    'node_modules/deep/index.js': "module.exports = 'the root';",
+    'node_modules/tool/index.js': '',
+  });
+  mkdirSync(join(root, 'node_modules/@mono'));
+  symlinkSync('../../packages/words', join(root, 'node_modules/@mono/words'));
+  const dir = join(root, 'packages/api');
+  const { files } = JSON.parse(await ctlOk(east, '--json', 'deploy', dir));
+  assert.deepEqual([files.all, files.sent], [6, 6]);
+  await until('it answers', async () => (await fetch(`http://127.0.0.1:${port}/`).then((r) => r.text(), () => '')) === 'words of the root');
+  assert.deepEqual(JSON.parse(await ctlOk(east, '--json', 'deploy', dir)).files.sent, 0);
+  rmSync(join(root, 'node_modules/@mono/words'));
+  const { status, err } = await ctl(east, 'deploy', dir);
+  assert.deepEqual([status, err], [1, `ctl: the package "@mono/words" is not installed, which ${dir}/package.json depends on; run \`npm install\` in ${root}\n`]);
 });
 
 test('what only a shell understands is left to a manifest', async () => {

@@ -95,7 +95,7 @@ static void takes_what_is_needed(void **state)
     char *pipe = isola_format("%s/pipe", p->app);
     assert_int_equal(mkfifo(pipe, 0600), 0);
     free(pipe);
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     assert_true(has(&f, "server.js"));
     assert_false(has(&f, ".env"));
     assert_int_equal(json_array_size(f.variables), 1);
@@ -124,13 +124,13 @@ static void takes_packages_from_elsewhere(void **state)
     put(p->dir, "npm/node_modules/new/index.js", "2", 0644);
     put(p->dir, "npm/package.json", "{}", 0644);
     char *modules = isola_format("%s/npm", p->dir), *none = isola_format("%s/none", p->dir);
-    assert_int_equal(isola__files_collect(p->app, modules, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, modules, NULL, NULL, &f, &err), 0);
     assert_true(has(&f, "server.js"));
     assert_true(has(&f, "node_modules/new/index.js"));
     assert_false(has(&f, "node_modules/old/index.js"));
     assert_false(has(&f, "package.json"));
     isola__files_free(&f);
-    assert_int_equal(isola__files_collect(p->app, none, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, none, NULL, NULL, &f, &err), 0);
     assert_int_equal(f.tree.n, 1);
     isola__files_free(&f);
     free(modules);
@@ -147,14 +147,14 @@ static void reads_what_has_changed(void **state)
     put(p->app, "a.js", "1", 0644);
     put(p->app, "b.js", "2", 0644);
     while (read > 0 && isola_clock_ms() < end) { /* for a moment they are too young */
-        assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+        assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
         assert_int_equal(f.tree.n, 2);
         read = f.read;
         isola__files_free(&f);
     }
     assert_int_equal(read, 0);
     put(p->app, "b.js", "3", 0644); /* of the same size */
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     assert_int_equal(f.read, 1);
     struct isola_hash h = isola_hash_of(isola_slice_str("3"));
     assert_memory_equal(isola_tree_find(&f.tree, isola_slice_str("b.js"))->pieces, &h, sizeof(h));
@@ -167,19 +167,19 @@ static void does_not_mind_a_damaged_index(void **state)
     struct isola__files f;
     struct isola_err err;
     put(p->app, "a.js", "1", 0644);
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     isola__files_free(&f);
     char *command = isola_format("for f in %s/isola/files-*; do test -f \"$f\" || exit 1; printf "
                                  "'\\223\\001\\377' > \"$f\"; done",
                                  p->dir);
     assert_int_equal(system(command), 0);
     free(command);
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     assert_int_equal(f.read, 1);
     isola__files_free(&f);
     unsetenv("XDG_CACHE_HOME");
     setenv("HOME", "/nowhere/at/all", 1);
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     assert_int_equal(f.tree.n, 1);
     isola__files_free(&f);
 }
@@ -195,7 +195,7 @@ static void leaves_secrets_out(void **state)
         put(p->app, in[i], "x", 0644);
     for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++)
         put(p->app, out[i], "x", 0644);
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
         assert_true(has(&f, in[i]));
     for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++)
@@ -209,14 +209,14 @@ static void leaves_secrets_out(void **state)
     struct isola_actor_type type = {
         .name = (char *)"Server", .module = (char *)"server.js", .service = &service};
     struct isola_manifest m = {.ntypes = 1, .types = &type};
-    assert_int_equal(isola__files_collect(p->app, NULL, &m, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, &m, NULL, &f, &err), 0);
     assert_true(has(&f, "lib/.env")); /* that is named */
     assert_true(has(&f, ".env"));     /* that the option has it read */
     assert_int_equal(json_array_size(f.variables), 1);
     isola__files_free(&f);
 
     put(p->app, ".isolaignore", "*.js\n", 0644);
-    assert_int_equal(isola__files_collect(p->app, NULL, &m, &f, &err), ISOLA_EMANIFEST);
+    assert_int_equal(isola__files_collect(p->app, NULL, &m, NULL, &f, &err), ISOLA_EMANIFEST);
     assert_non_null(strstr(err.text, "server.js, the module of Server, is left out"));
 }
 
@@ -257,7 +257,7 @@ static void leaves_out_what_is_to_be_ignored(void **state)
         "# what is not needed\n\n*.log\n!keep.log\n/dist\ncover/\ndocs/**/*.md\ntest/\n"
         "\\#odd\ndata/*.bin\nx[0-9]\ntrail \t\r\nnode_modules\n/\n",
         0644);
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), 0);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), 0);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         if (has(&f, cases[i].path) != cases[i].taken)
             fail_msg("%s is%s taken", cases[i].path, cases[i].taken ? " not" : "");
@@ -270,7 +270,7 @@ static void refuses_links_that_lead_out(void **state)
     struct isola__files f;
     struct isola_err err;
     put_link(p->app, "passwd", "/etc/passwd");
-    assert_int_equal(isola__files_collect(p->app, NULL, NULL, &f, &err), ISOLA_EINVAL);
+    assert_int_equal(isola__files_collect(p->app, NULL, NULL, NULL, &f, &err), ISOLA_EINVAL);
     assert_string_equal(err.text, "the link passwd leads out of the app: to /etc/passwd");
 }
 
