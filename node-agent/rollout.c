@@ -129,8 +129,12 @@ static void attempted(void *arg, int code, const char *why)
                 isola__verdict_add(&t->verdict, "; it could not be rolled back: ", why);
             let_go(t);
         }
-        if (over || first)
-            isola_log(ISOLA_LOG_WARN, "%s %s of %s has failed and cannot be rolled back%s: %s",
+        if (code == ISOLA_ENOENT && !t->canary)
+            isola_log(ISOLA_LOG_WARN,
+                      "release %s of %s stays: there is none before it to go back to", t->release,
+                      t->app);
+        else if (over || first)
+            isola_log(ISOLA_LOG_WARN, "%s %s of %s cannot be rolled back%s: %s",
                       t->canary ? "canary" : "release", t->release, t->app, over ? "" : " now",
                       why);
     }
@@ -164,7 +168,7 @@ static void fail(struct isola__trial *t, struct isola__verdict *verdict)
     t->rolling = t->judged && t->settings.rollback;
     const char *what = t->canary ? "canary" : "release";
     if (t->rolling) {
-        isola_log(ISOLA_LOG_ERROR, "%s %s of %s has failed and is %s: %s", what, t->release, t->app,
+        isola_log(ISOLA_LOG_ERROR, "%s %s of %s has failed, to be %s: %s", what, t->release, t->app,
                   t->canary ? "dropped" : "rolled back", t->verdict.why);
         t->rolling_ms = isola_clock_ms();
         t->retry_ms = 0;

@@ -202,7 +202,7 @@ describe('a canary that is watched', () => {
       assert.equal(of(await versions(agent), 1).length, KEYS.length);
     }
     assert.match(await ctlOk(west, 'releases', 'shop'), /roll-back +isola@east +by itself: [^\n]*\n.* canary 30% /);
-    assert.match(east.log(), new RegExp(`canary ${two} of shop has failed and is dropped: `));
+    assert.match(east.log(), new RegExp(`canary ${two} of shop has failed, to be dropped: `));
     assert.deepEqual(await ask(), []);
   });
 

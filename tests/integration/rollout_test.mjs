@@ -83,7 +83,7 @@ test('one whose handlers all throw is rolled back on all nodes, and who waits is
   assert.match(await ctlOk(west, 'releases', 'shop'), /roll-back +isola@east +by itself: /);
   assert.equal(await ask(10), 0);
   assert.equal(await west.client.actor('shop/Counter/k0').ask('version'), 1);
-  assert.match(east.log(), new RegExp(`release ${bad} of shop has failed and is rolled back: `));
+  assert.match(east.log(), new RegExp(`release ${bad} of shop has failed, to be rolled back: `));
 });
 
 test('an error now and then is none of the release', async () => {
@@ -138,6 +138,7 @@ test('the first deploy has nothing to go back to', async () => {
   const r = await waiting;
   assert.equal(r.status, 1);
   assert.match(r.err, /^ctl: release [0-9a-f]+ of alone has failed, and stays: .*Error: bad; there is no release before it to go back to\n/);
+  await until('the log says so', () => [east, west].some((node) => /release [0-9a-f]+ of alone stays: there is none before it to go back to/.test(node.log())));
 });
 
 // --- services ---
