@@ -190,6 +190,22 @@ static void list_failures(const json_t **rows, size_t n, bool colour, struct iso
         isola_buf_printf(out, "and %zu more have failed; --json has their reasons\n", left);
 }
 
+/* What else there is to know of some. */
+static void list_notes(const json_t **rows, size_t n, struct isola_buf *out)
+{
+    size_t told = 0;
+    for (size_t i = 0; i < n && told < FAILURES_MAX; i++) {
+        struct isola_slice note = isola__text_of(json_object_get(rows[i], "note"));
+        if (note.len == 0)
+            continue;
+        told++;
+        isola__text_clean(out, isola__text_of(json_object_get(rows[i], "address")));
+        isola_buf_puts(out, " ");
+        isola__text_clean(out, note);
+        isola_buf_puts(out, "\n");
+    }
+}
+
 /* What comes from other nodes, each on a line below the table. */
 static void list_coming(const json_t **rows, size_t n, struct isola_buf *out)
 {
@@ -348,6 +364,7 @@ void isola__run_ps(struct isola__cli *cli)
         list_actors(cli, rows, listed, any_timers(actors), &out);
         list_services(cli, rows, listed, &out);
         list_failures(rows, listed, cli->colour, &out);
+        list_notes(rows, listed, &out);
         list_coming(rows, listed, &out);
         free((void *)rows);
     }

@@ -61,7 +61,13 @@ struct isola__program {
     int64_t status; /* how it has ended */
     int signal;
     char why[400];
+    unsigned elsewhere; /* a port it listens on, as it does not on its own; 0: none is known */
 };
+
+/* With the other port. */
+#define ELSEWHERE_HINT                                                                              \
+    "have it listen on process.env.PORT, or say \"port\": %u in the manifest (PORT=… before the " \
+    "command of \"start\")"
 
 static void on_timer(uv_timer_t *timer);
 
@@ -97,6 +103,10 @@ static void explain(struct isola__program *p)
     else if (p->too_late && p->illness[0] != '\0')
         snprintf(p->why, sizeof(p->why), "it was not well within %" PRIu64 " ms (\"health\"): %s",
                  p->def->type->service->start_ms, p->illness);
+    else if (p->too_late && p->elsewhere != 0)
+        snprintf(p->why, sizeof(p->why),
+                 "it did not listen on port %u within %" PRIu64 " ms, but on %u: " ELSEWHERE_HINT,
+                 port, p->def->type->service->start_ms, p->elsewhere, p->elsewhere);
     else if (p->too_late)
         snprintf(p->why, sizeof(p->why), "it did not listen on port %u within %" PRIu64 " ms", port,
                  p->def->type->service->start_ms);
@@ -196,6 +206,11 @@ static void on_exit_status(uv_process_t *process, int64_t status, int sig)
     set_timer(p, LINGER_MS);
     if (uv_is_closing((uv_handle_t *)&p->out) && uv_is_closing((uv_handle_t *)&p->err))
         close_pipes(p);
+}
+
+unsigned isola__program_elsewhere(const struct isola__program *p)
+{
+    return p->state == ISOLA_PROGRAM_STARTING ? p->elsewhere : 0;
 }
 
 void isola__program_stop(struct isola__program *p)
@@ -352,6 +367,14 @@ static void on_message(struct isola__program *p, struct isola_slice line)
     if (what != NULL && strcmp(what, "listening") == 0) {
         take_socket(p, json_object_get(j, "fd"), json_object_get(j, "address"));
         on_listening(p, port > 0 && port < 65536 ? (unsigned)port : 0);
+    }
+    if (what != NULL && strcmp(what, "elsewhere") == 0 && port > 0 && port < 65536 &&
+        p->state == ISOLA_PROGRAM_STARTING && p->elsewhere == 0) {
+        p->elsewhere = (unsigned)port;
+        isola__service_log_say(
+            &p->log, "warn",
+            "it listens on port %u, and not yet on %u, where it is waited for: " ELSEWHERE_HINT,
+            p->elsewhere, p->def->type->service->port, p->elsewhere);
     }
     p->serves = p->serves || (what != NULL && strcmp(what, "serves") == 0);
     json_decref(j);

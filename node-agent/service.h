@@ -74,6 +74,8 @@ LOOP_THREAD void *isola__program_arg(const struct isola__program *p);
 LOOP_THREAD struct isola__service_def *isola__program_def(const struct isola__program *p);
 LOOP_THREAD enum isola__program_state isola__program_state(const struct isola__program *p);
 LOOP_THREAD int isola__program_pid(const struct isola__program *p);
+/* The port that one which begins listens on in place of its own; 0: none is known. */
+LOOP_THREAD unsigned isola__program_elsewhere(const struct isola__program *p);
 LOOP_THREAD struct isola__program_use isola__program_use(const struct isola__program *p);
 
 #endif

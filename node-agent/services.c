@@ -15,7 +15,8 @@
 #include "node-agent/service_log.h"
 #include "node-agent/status.h"
 
-#define RECENT_MS 60000
+#define RECENT_MS    60000
+#define CRASH_TOLD_S 600 /* so long `ctl ps` says why one that runs again had ended */
 
 static void roll(struct isola__service *s);
 
@@ -109,7 +110,7 @@ static void forget_crashes(struct isola__place *place)
 {
     place->failed = false;
     place->ncrashes = 0;
-    place->failure[0] = '\0';
+    place->failure[0] = place->crash[0] = '\0';
     uv_timer_stop(&place->timer);
 }
 
@@ -135,6 +136,8 @@ static void crashed(struct isola__place *place, const char *why)
     uint32_t n = count_crash(place);
     char text[sizeof(place->failure) + 100];
     snprintf(place->failure, sizeof(place->failure), "%s", why);
+    snprintf(place->crash, sizeof(place->crash), "%s", why);
+    place->crash_ms = isola_clock_ms();
     if (n > l->restarts) {
         place->failed = true;
         snprintf(text, sizeof(text),
@@ -566,6 +569,22 @@ static const char *state_of(const struct isola__place *place)
                                   : "crashed";
 }
 
+/* What there is to know of an instance that has not failed; "": nothing. */
+static void write_note(const struct isola__place *place, char *out, size_t size)
+{
+    uint64_t ago = (isola_clock_ms() - place->crash_ms) / 1000;
+    const struct isola__program *p = place->program;
+    unsigned elsewhere = p != NULL ? isola__program_elsewhere(p) : 0;
+    out[0] = '\0';
+    if (elsewhere != 0)
+        snprintf(out, size, "it listens on port %u, and not on %u yet, where it is waited for",
+                 elsewhere, isola__program_def(p)->type->service->port);
+    else if (p != NULL && place->failure[0] == '\0' && place->crash[0] != '\0' &&
+             ago < CRASH_TOLD_S)
+        snprintf(out, size, "ended %" PRIu64 " s ago, and was started again: %s", ago,
+                 place->crash);
+}
+
 static void row(const struct isola__place *place, struct isola_buf *out)
 {
     const struct isola__service *s = place->service;
@@ -577,7 +596,10 @@ static void row(const struct isola__place *place, struct isola_buf *out)
     if (p != NULL)
         use = isola__program_use(p);
     const struct isola_manifest_service *m = def->type->service;
-    isola_mp_map(out, 10 + (place->failure[0] != '\0') + (m->memory != 0) + (m->millicpus != 0));
+    char note[sizeof(place->crash) + 60];
+    write_note(place, note, sizeof(note));
+    isola_mp_map(out, 10 + (place->failure[0] != '\0') + (note[0] != '\0') + (m->memory != 0) +
+                          (m->millicpus != 0));
     isola_mp_kstr(out, "address", address);
     isola_mp_kstr(out, "isolation", "process");
     isola_mp_kstr(out, "node", s->services->agent->opt.name);
@@ -602,6 +624,8 @@ static void row(const struct isola__place *place, struct isola_buf *out)
     isola_mp_kuint(out, "restarts", place->restarts);
     if (place->failure[0] != '\0')
         isola_mp_kstr(out, "failure", place->failure);
+    if (note[0] != '\0')
+        isola_mp_kstr(out, "note", note);
 }
 
 void isola__services_ps(const struct isola__services *services, struct isola_slice app,

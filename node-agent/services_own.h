@@ -26,6 +26,8 @@ struct isola__place {
     uint64_t restarts;
     uint64_t ready_ms; /* since when `program` is ready */
     char failure[500];
+    char crash[500]; /* why it ended the last time, and nobody wanted that */
+    uint64_t crash_ms;
     struct isola__line line; /* of messages to it */
 };
 

@@ -334,6 +334,28 @@ test('a program that never listens on its port has failed', async () => {
   assert.match(row.failure, new RegExp(`^it did not listen on port ${port} within 300 ms`));
 });
 
+test('one that listens elsewhere is told where, while it begins and when it is ended', async () => {
+  const [port, other] = [await freePort(), await freePort()];
+  await linked('astray', { 'isola.json': manifest('astray', { port, startTimeout: '4s', restart: { max: 0 } }), 'server.mjs': `import http from 'node:http'; http.createServer().listen(${other});` });
+  const [begun] = await until('it is noticed', async () => { const all = await rows('astray'); return all[0]?.note !== undefined && all; });
+  assert.deepEqual([begun.state, begun.note], ['starting', `it listens on port ${other}, and not on ${port} yet, where it is waited for`]);
+  const [row] = await until('it has failed', async () => await states('astray') === 'failed' && rows('astray'));
+  const hint = `have it listen on process.env.PORT, or say "port": ${other} in the manifest (PORT=… before the command of "start")`;
+  assert.equal(row.failure, `it did not listen on port ${port} within 4000 ms, but on ${other}: ${hint}`);
+  assert.ok((await lines('astray/Api/0')).some((l) => l.level === 'warn' && l.text === `it listens on port ${other}, and not yet on ${port}, where it is waited for: ${hint}`));
+});
+
+test('why one that runs again had ended is told for a while, and that it listens elsewhere too is not', async () => {
+  const [port, other] = [await freePort(), await freePort()];
+  await linked('again', { 'isola.json': manifest('again', { port }), 'server.mjs': `${web} http.createServer().listen(${other});` });
+  const [first] = await running('again', 1);
+  assert.equal(first.note, undefined);
+  await get(port, '/die').catch(() => {});
+  const [row] = await until('it runs again', async () => { const all = await rows('again'); return all[0]?.state === 'running' && all[0].pid !== first.pid && all; });
+  assert.match(row.note, /^ended \d+ s ago, and was started again: it exited with status 7$/);
+  assert.match(await ctlOk(east, 'ps', 'again'), /\nagain\/Api\/0 ended \d+ s ago, and was started again: it exited with status 7\n$/);
+});
+
 test('health: not ready before it is well, started again when it is not, each instance for itself', async () => {
   const port = await freePort();
   await linked('health', {

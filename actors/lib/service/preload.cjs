@@ -18,6 +18,7 @@ require('./package.cjs');
 
 const IDLE = 1000; // ms a connection without a request may stay when the program is to end
 const REST = 5000; // ms until what it has not taken over is let go of
+const ELSEWHERE = 1000; // ms after which who listens elsewhere, and not on the port, is taken to have another one written in
 const LAST = 10; // turns of the event loop after the end of its connections
 
 const port = Number(process.env.PORT);
@@ -27,6 +28,7 @@ const { listen } = net.Server.prototype;
 const shared = new Set(); // servers that listen on the port
 const upgraded = new Set(); // their connections that speak something else than HTTP by now: WebSockets, which end when somebody ends them
 let leaving = false;
+let served = false; // something has been asked to listen on the port
 
 process.env.NODE_ENV ??= 'production'; // a file of variables has been read by now
 
@@ -95,10 +97,22 @@ const withReuse = (args) => {
   return [{ port, host, backlog, reusePort: true }, ...done];
 };
 
+// A program that has its port written in does not listen where it is asked to: that is told when it has had the time to do so.
+const watchElsewhere = (server) => {
+  server.once('listening', () => {
+    const { port: other } = server.address() ?? {};
+    if (typeof other === 'number') setTimeout(() => { if (!served && server.listening) tell({ isola: 'elsewhere', port: other }); }, ELSEWHERE).unref();
+  });
+};
+
 if (port > 0) {
   net.Server.prototype.listen = function (...args) {
     const reuse = withReuse(args);
-    if (reuse === undefined) return listen.apply(this, args);
+    if (reuse === undefined) {
+      if (own && !served) watchElsewhere(this);
+      return listen.apply(this, args);
+    }
+    served = true;
     this.once('listening', () => {
       shared.add(this);
       this.once('close', () => shared.delete(this));
@@ -109,7 +123,7 @@ if (port > 0) {
     watchUpgrades(this);
     return listen.call(this, taken(reuse[0]), ...reuse.slice(1));
   };
-  if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) tell({}); });
+  if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) { served = true; tell({}); } });
 }
 
 if (own) {
