@@ -20,6 +20,7 @@
 #include "actors/io.h"
 #include "actors/limits.h"
 #include "actors/pace.h"
+#include "actors/pending.h"
 #include "actors/sql.h"
 #include "actors/stack.h"
 #include "actors/storage.h"

@@ -12,6 +12,7 @@
 #include "actors/gate.h"
 #include "actors/host_own.h"
 #include "actors/pace.h"
+#include "actors/pending.h"
 #include "actors/turn.h"
 #include "base/clock.h"
 

@@ -15,6 +15,7 @@
  */
 #include "actors/actor.h"
 #include "actors/life.h"
+#include "actors/pending.h"
 #include "actors/storage.h"
 #include "actors/turn.h"
 #include "actors/worker.h"

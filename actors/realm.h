@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An isolate and what runs in it: the unit of scheduling; its asks and timers under way.
+ * An isolate and what runs in it: the unit of scheduling.
  *
  * Threads. An actor belongs to its realm, and a realm is visited by one worker at a time, though
  * not always by the same one: everything of an actor, of its realm, turns and effects is touched in
@@ -28,33 +28,6 @@ struct isola_idle;
 struct isola_release_rt;
 struct isola_type;
 struct isola_worker;
-
-/* An ask a script waits for, or a timer it set: something with a time, and an id scripts know it
- * by. */
-struct isola_pending {
-    struct isola_heap_node due; /* ms of isola_clock_ms */
-    enum {
-        ISOLA_PENDING_FREE,
-        ISOLA_PENDING_ASK,
-        ISOLA_PENDING_TIMER,
-        ISOLA_PENDING_WAKE,
-        ISOLA_PENDING_IDLE,    /* idle.c: actors to be looked at */
-        ISOLA_PENDING_EMPTY,   /* idle.c: a realm nobody is left in */
-        ISOLA_PENDING_RESTART, /* restart.c: `whose` crashes */
-        ISOLA_PENDING_FAMILY,  /* supervise.c: a step of `whose` */
-        ISOLA_PENDING_GRACE,   /* grace.c: turns of `whose` are to end */
-        ISOLA_PENDING_SIGNAL,  /* cancel.c: the deadline of a turn whose signal is looked at */
-    } what;
-    uint32_t index, generation;
-    uint32_t actor;                     /* serial */
-    struct isola_pending *next, **prev; /* the actor's list */
-    uint64_t period;                    /* of a repeating timer, ms; 0 otherwise */
-    struct isola_actor *whose;          /* RESTART, FAMILY, GRACE */
-    uint32_t turn;                      /* ASK: the turn it was made in; SIGNAL */
-    uint64_t ask;                       /* ASK: its id in the isolate */
-    bool durable;                       /* ASK: it is carried out, whoever waits */
-    uint32_t next_free;
-};
 
 struct isola_module {
     enum { ISOLA_MODULE_LOADING, ISOLA_MODULE_READY, ISOLA_MODULE_FAILED } state;
@@ -167,6 +140,9 @@ struct isola_realm {
 #define ISOLA_FETCHES 3
 ANY_THREAD void isola__realm_fetch(const struct isola_realm *r, unsigned part, bool heard);
 
+/* In a visit, in the isolate: notes now and then what the next ones need. */
+void isola__realm_note(struct isola_realm *r);
+
 struct isola_realm *isola__realm_new(struct isola_host *h, struct isola_worker *w,
                                      struct isola_release_rt *release, bool shared,
                                      struct isola_v8_limits limits);
@@ -189,25 +165,13 @@ bool isola__realm_direct(struct isola_realm *r);
 void isola__realm_visit(struct isola_realm *r);
 /* No more visits; the isolate is closed after the present one. */
 ANY_THREAD void isola__realm_close(struct isola_realm *r);
+/* In a visit: moves the inbox to the end of `to`, in the order it came in. */
+void isola__realm_inbox(struct isola_realm *r, struct isola_mailq *to);
 void isola__realm_touch(struct isola_realm *r, struct isola_actor *a);
 /* Takes it off the list again, if it is there. */
 void isola__realm_untouch(struct isola_realm *r, struct isola_actor *a);
-/* What is in the origin of a family's asks, beside the pending id. */
-#define ISOLA_FAMILY_ID (UINT64_C(1) << 60)
-/* `a` may be NULL. At a time, and in so many ms. */
-struct isola_pending *isola__pending_at(struct isola_realm *r, int what, struct isola_actor *a,
-                                        uint64_t at);
-struct isola_pending *isola__pending_new(struct isola_realm *r, int what, struct isola_actor *a,
-                                         uint64_t ms);
-struct isola_pending *isola__pending_find(struct isola_realm *r, uint64_t id, int what);
-/* The ask with this id of its isolate's, if it waits. */
-struct isola_pending *isola__pending_ask(const struct isola_realm *r, uint64_t ask);
-/* Gives an ASK its id in the isolate, whose slot nobody else has. */
-void isola__pending_name(struct isola_realm *r, struct isola_pending *p, uint64_t ask);
 /* In a visit: code of this actor has run: what it did is to be settled. */
 void isola__realm_ran(struct isola_realm *r, struct isola_actor *a);
-void isola__pending_free(struct isola_realm *r, struct isola_pending *p);
-uint64_t isola__pending_id(const struct isola_pending *p);
 extern const struct isola_v8_ops isola__v8_ops; /* script.c */
 static inline struct isola_actor *isola__realm_actor(struct isola_realm *r, uint32_t serial)
 {

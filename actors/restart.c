@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "actors/host_own.h"
+#include "actors/pending.h"
 #include "actors/stack.h"
 #include "base/clock.h"
 #include "base/hash.h"

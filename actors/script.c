@@ -13,6 +13,7 @@
 #include "actors/inspect.h"
 #include "actors/io.h"
 #include "actors/limits.h"
+#include "actors/pending.h"
 #include "actors/permit.h"
 #include "actors/sql.h"
 #include "actors/stack.h"

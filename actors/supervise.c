@@ -13,6 +13,7 @@
  */
 #include "actors/gate.h"
 #include "actors/life.h"
+#include "actors/pending.h"
 #include "actors/turn.h"
 #include "actors/worker.h"
 #include "base/clock.h"
