@@ -85,7 +85,7 @@ ANY_THREAD void asks_out_fail_all(struct asks_out *asks, int code, const char *w
                                   struct isola_mailq *out);
 ANY_THREAD void asks_out_expire(struct asks_out *asks, uint64_t now, struct isola_mailq *out);
 
-/* --- data_links.c: the links to other actor-hosts, and what is under way on them --- */
+/* --- links to other actor-hosts: data_links.c, data_listen.c; what goes on them: sending.c --- */
 
 struct conn;
 struct sub_out;
