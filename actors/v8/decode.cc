@@ -15,11 +15,10 @@
 #include <cmath>
 #include <cstring>
 #include <iterator>
-#include <new>
 #include <optional>
-#include <type_traits>
 
 #include "actors/v8/heap.hh"
+#include "actors/v8/pile.hh"
 #include "actors/v8/runs.hh"
 #include "actors/v8/shapes.hh"
 #include "actors/v8/values.hh"
@@ -35,54 +34,6 @@ constexpr uint32_t kManyNames = 200;         // of a table, not of a shape that 
 constexpr uint32_t kMostTogether = 1u << 20; // items of what is made of all of them
 constexpr uint32_t kNumbers = 16;            // from so many on, an array of numbers is written
 constexpr uint32_t kChunk = 4096; // of them, between looks at the clock; items that are believed in
-
-// Values that are to be put together. They are handles; only these move.
-class Pile
-{
-  public:
-    using Value = v8::Local<v8::Value>;
-    static_assert(std::is_trivially_copyable_v<Value> && std::is_trivially_destructible_v<Value>);
-    Pile() = default;
-    Pile(const Pile &) = delete;
-    ~Pile()
-    {
-        if (all_ != few())
-            ::operator delete(all_);
-    }
-    void push(Value value)
-    {
-        if (size_ == room_)
-            grow(2 * room_);
-        new (&all_[size_++]) Value(value);
-    }
-    // So many more will come.
-    void expect(size_t n)
-    {
-        if (room_ - size_ < n)
-            grow(std::max(2 * room_, size_ + n));
-    }
-    size_t size() const { return size_; }
-    // In one piece; valid until the next push.
-    Value *from(size_t i) { return all_ + i; }
-    void cut(size_t size) { size_ = size; }
-
-  private:
-    Value *few() { return reinterpret_cast<Value *>(few_); }
-    ISOLA_OWN_FRAME void grow(size_t room)
-    {
-        auto *more = static_cast<Value *>(::operator new(room * sizeof(Value)));
-        memcpy(static_cast<void *>(more), static_cast<const void *>(all_), size_ * sizeof(Value));
-        if (all_ != few())
-            ::operator delete(all_);
-        all_ = more;
-        room_ = room;
-    }
-
-    static constexpr size_t kFew = 64;
-    size_t size_ = 0, room_ = kFew;
-    Value *all_ = few();
-    alignas(Value) unsigned char few_[kFew * sizeof(Value)]; // not set: most values need few
-};
 
 class Decoder
 {
