@@ -1,238 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Releases and the catalog: what goes in comes out, what lies is refused, the higher revision wins.
+ * The catalog: what goes in comes out, the higher revision wins, deploys and canaries are known.
  */
-#include "store/catalog.h"
+#include "release_harness.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-#include <sqlite3.h>
-
 #include "base/canary.h"
-#include "base/check.h"
-#include "base/msgpack.h"
 #include "store/deploys.h"
 #include "store/gone.h"
 #include "store/secrets.h"
 #include "store/sqlite.h"
-#include "store/tree.h"
 #include "tests/tempdir.h"
-
-#define MANIFEST                                                                                   \
-    "{\"name\":\"shop\",\"actors\":{\"B\":{\"module\":\"b.js\"},\"A\":{\"module\":\"a.js\"}}}"
-
-/* A release in its wire form, field by field, so that each can be wrong. */
-struct wire {
-    const char *app, *manifest, *id;
-    const char *types[4];
-    const char *code;
-    bool no_code, text_code, text_map, no_map, text_revision;
-    uint64_t revision;
-};
-static const struct wire good = {
-    .app = "shop", .manifest = MANIFEST, .types = {"A", "B"}, .code = "export {}", .revision = 3};
-
-static void write_bundle(struct isola_buf *b, const struct wire *w, const char *type)
-{
-    isola_mp_map(b, 1 + (size_t)!w->no_code + (size_t)!w->no_map);
-    isola_mp_kstr(b, "type", type);
-    if (!w->no_code) {
-        char *code = isola_format("%s // %s", w->code, type);
-        isola_mp_cstr(b, "code");
-        if (w->text_code)
-            isola_mp_cstr(b, code);
-        else
-            isola_mp_bin(b, isola_slice_str(code));
-        free(code);
-    }
-    if (!w->no_map) {
-        isola_mp_cstr(b, "map");
-        if (w->text_map)
-            isola_mp_cstr(b, "{}");
-        else
-            isola_mp_bin(b, isola_slice_str("{}"));
-    }
-}
-
-static struct isola_buf encode(const struct wire *w)
-{
-    struct isola_buf b = {0};
-    size_t n = 0;
-    while (n < 4 && w->types[n] != NULL)
-        n++;
-    isola_mp_map(&b, 2 + (size_t)(w->app != NULL) + (size_t)(w->manifest != NULL) +
-                         (size_t)(w->id != NULL));
-    if (w->app != NULL)
-        isola_mp_kstr(&b, "app", w->app);
-    if (w->manifest != NULL)
-        isola_mp_kstr(&b, "manifest", w->manifest);
-    if (w->id != NULL)
-        isola_mp_kstr(&b, "release", w->id);
-    isola_mp_cstr(&b, "bundles");
-    isola_mp_array(&b, n);
-    for (size_t i = 0; i < n; i++)
-        write_bundle(&b, w, w->types[i]);
-    if (w->text_revision)
-        isola_mp_kstr(&b, "revision", "3");
-    else
-        isola_mp_kuint(&b, "revision", w->revision);
-    assert_false(b.failed);
-    return b;
-}
-
-static struct isola_release *decoded(const struct wire *w)
-{
-    struct isola_release *r = NULL;
-    struct isola_err err = {0};
-    struct isola_buf b = encode(w);
-    if (isola_release_decode(isola_buf_slice(&b), &r, &err) != 0)
-        fail_msg("%s", err.text);
-    memset(b.data, 0xee, b.len); /* decode has copied */
-    isola_buf_free(&b);
-    return r;
-}
-
-static void same_release(const struct isola_release *a, const struct isola_release *b)
-{
-    assert_string_equal(a->id, b->id);
-    assert_string_equal(a->app, b->app);
-    assert_true(isola_slice_eq(a->manifest, b->manifest));
-    assert_int_equal(a->nbundles, b->nbundles);
-    for (size_t i = 0; i < a->nbundles; i++) {
-        assert_string_equal(a->bundles[i].type, b->bundles[i].type);
-        assert_true(isola_slice_eq(a->bundles[i].code, b->bundles[i].code));
-        assert_true(isola_slice_eq(a->bundles[i].map, b->bundles[i].map));
-    }
-}
-
-/* --- the wire form --- */
-
-static void decodes_what_was_encoded(void **state)
-{
-    (void)state;
-    struct isola_release *r = decoded(&good), *again = NULL;
-    struct isola_err err = {0};
-    assert_string_equal(r->app, "shop");
-    assert_int_equal(r->revision, 3);
-    assert_int_equal(r->nbundles, 2);
-    assert_string_equal(r->bundles[0].type, "B"); /* the manifest's order */
-    assert_true(isola_slice_is(r->bundles[0].code, "export {} // B"));
-    assert_true(isola_slice_is(r->bundles[0].map, "{}"));
-    assert_string_equal(r->bundles[1].type, "A");
-    struct isola_buf b = {0};
-    r->deployed_ms = 1234567890123;
-    isola_release_encode(r, &b);
-    assert_int_equal(isola_release_decode(isola_buf_slice(&b), &again, &err), 0);
-    same_release(r, again);
-    assert_int_equal(again->revision, 3);
-    assert_int_equal(again->deployed_ms, 1234567890123);
-    isola_release_free(again);
-    isola_release_free(r);
-    isola_release_free(NULL);
-    isola_buf_free(&b);
-}
-
-static void identifies_by_content(void **state)
-{
-    (void)state;
-    struct isola_release *r = decoded(&good);
-    assert_string_equal(r->id, "05f7a6054c32568f"); /* what other nodes and releases compute */
-    struct wire w = good;
-    w.types[0] = "B", w.types[1] = "A", w.revision = 9;
-    struct isola_release *other = decoded(&w); /* neither order nor revision are content */
-    same_release(r, other);
-    isola_release_free(other);
-    w = good;
-    w.code = "export {};";
-    other = decoded(&w);
-    assert_string_not_equal(r->id, other->id);
-    isola_release_free(other);
-    w = good;
-    w.no_map = true;
-    other = decoded(&w);
-    assert_int_equal(other->bundles[0].map.len, 0);
-    assert_string_not_equal(r->id, other->id);
-    isola_release_free(other);
-    w = good;
-    w.id = r->id;
-    isola_release_free(decoded(&w));
-    isola_release_free(r);
-}
-
-static void refused(const struct wire *w, int code, const char *sentence)
-{
-    struct isola_release *r = NULL;
-    struct isola_err err = {0};
-    struct isola_buf b = encode(w);
-    assert_int_equal(isola_release_decode(isola_buf_slice(&b), &r, &err), code);
-    assert_string_equal(err.text, sentence);
-    assert_null(r);
-    isola_buf_free(&b);
-}
-
-static void refuses_what_lies(void **state)
-{
-    (void)state;
-    struct wire w;
-#define WITH(change) (w = good, change, &w)
-    refused(WITH(w.app = NULL), ISOLA_EINVAL, "release: \"app\" must be a string");
-    refused(WITH(w.manifest = NULL), ISOLA_EINVAL, "release: \"manifest\" must be a string");
-    refused(
-        WITH(w.manifest = "{\"name\":\"shop\"}"), ISOLA_EMANIFEST,
-        "isola.json:1:1: \"actors\" is missing: the app's actor types, such as {\"Counter\": "
-        "{\"module\": \"./counter.js\"}}; files called NAME.actor.js or .ts need not be listed");
-    refused(WITH(w.app = "mail"), ISOLA_EINVAL,
-            "release: \"app\" is not the manifest's name, which is \"shop\"");
-    refused(WITH(w.types[1] = NULL), ISOLA_EINVAL, "release: the bundle of type \"B\" is missing");
-    refused(WITH(w.types[2] = "C"), ISOLA_EINVAL,
-            "release: bundle 2 is of a type that the manifest of \"shop\" does not name");
-    refused(WITH(w.types[2] = "A"), ISOLA_EINVAL, "release: there are two bundles of type \"A\"");
-    refused(WITH(w.no_code = true), ISOLA_EINVAL, "release: \"code\" of bundle \"A\" must be bin");
-    refused(WITH(w.text_code = true), ISOLA_EINVAL,
-            "release: \"code\" of bundle \"A\" must be bin");
-    refused(WITH(w.text_map = true), ISOLA_EINVAL, "release: \"map\" of bundle \"A\" must be bin");
-    refused(WITH(w.text_revision = true), ISOLA_EINVAL,
-            "release: \"revision\" must be a whole number >= 0");
-    refused(WITH(w.revision = UINT64_MAX), ISOLA_EINVAL,
-            "release: \"revision\" must be below 2^63");
-    refused(WITH(w.id = "0123456789abcdef"), ISOLA_EINVAL,
-            "release: its content has the id 05f7a6054c32568f, which is not the one it came with");
-    refused(WITH(w.id = ""), ISOLA_EINVAL,
-            "release: its content has the id 05f7a6054c32568f, which is not the one it came with");
-}
-
-static void survives_truncation_and_damage(void **state)
-{
-    (void)state;
-    struct isola_buf b = encode(&good);
-    for (size_t n = 0; n < b.len; n++) {
-        struct isola_release *r = NULL;
-        struct isola_err err = {0};
-        uint8_t *exact = malloc(n > 0 ? n : 1);
-        memcpy(exact, b.data, n);
-        int code = isola_release_decode(isola_slice(exact, n), &r, &err);
-        /* Keys after a whole "bundles" may be cut off unnoticed: they are optional. */
-        assert_true(code == 0 || err.text[0] != '\0');
-        isola_release_free(r);
-        free(exact);
-        for (int c = 0; c < 256; c += 5) {
-            uint8_t before = b.data[n];
-            r = NULL;
-            b.data[n] = (uint8_t)c;
-            code = isola_release_decode(isola_buf_slice(&b), &r, &err);
-            assert_true(code <= 0);
-            isola_release_free(r);
-            b.data[n] = before;
-        }
-    }
-    isola_buf_free(&b);
-}
-
-/* --- the catalog --- */
 
 static char dir[TEMPDIR_SIZE];
 static char path[96];
@@ -808,44 +588,6 @@ static void refuses_a_newer_schema(void **state)
     assert_null(c);
 }
 
-/* --- files --- */
-
-static void has_files(void **state)
-{
-    (void)state;
-    struct isola_buf files = {0}, bytes = {0};
-    struct isola_tree tree = {0};
-    struct isola_release *r = NULL, *again = NULL;
-    struct isola_err err;
-    isola_tree_add(&tree, &(struct isola_tree_entry){
-                              .path = (char *)"l", .kind = ISOLA_TREE_LINK, .target = (char *)"x"});
-    assert_int_equal(isola_tree_encode(&tree, &files, &err), 0);
-    struct isola_buf b = encode(&good);
-    assert_int_equal(isola_release_decode(isola_buf_slice(&b), &r, &err), 0);
-    assert_int_equal(r->files.len, 0);
-    char without[ISOLA_RELEASE_ID_SIZE];
-    memcpy(without, r->id, sizeof(without));
-    r->files = isola_buf_slice(&files);
-    isola_release_identify(r);
-    assert_string_not_equal(r->id, without);
-    isola_release_encode(r, &bytes);
-    assert_int_equal(isola_release_decode(isola_buf_slice(&bytes), &again, &err), 0);
-    assert_string_equal(again->id, r->id);
-    assert_true(isola_slice_eq(again->files, isola_buf_slice(&files)));
-    isola_release_free(again);
-    bytes.len = 0; /* what is no tree */
-    r->files = isola_slice_str("x");
-    isola_release_identify(r);
-    isola_release_encode(r, &bytes);
-    assert_int_equal(isola_release_decode(isola_buf_slice(&bytes), &again, &err), ISOLA_EINVAL);
-    assert_non_null(strstr(err.text, "the list of files"));
-    isola_release_free(r);
-    isola_tree_free(&tree);
-    isola_buf_free(&files);
-    isola_buf_free(&bytes);
-    isola_buf_free(&b);
-}
-
 /* --- deletions and secrets --- */
 
 static void add_gone(const struct isola_gone *g, void *arg)
@@ -975,11 +717,6 @@ int main(void)
 {
 #define CATALOG(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(has_files),
-        cmocka_unit_test(decodes_what_was_encoded),
-        cmocka_unit_test(identifies_by_content),
-        cmocka_unit_test(refuses_what_lies),
-        cmocka_unit_test(survives_truncation_and_damage),
         CATALOG(keeps_the_current_release),
         CATALOG(refuses_what_comes_too_late),
         CATALOG(refuses_what_is_not_its_id),
