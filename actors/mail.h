@@ -10,6 +10,7 @@
 
 #include "base/block.h"
 #include "base/msg.h"
+#include "base/queue.h"
 
 struct isola_realm;
 struct isola_actor;
@@ -149,31 +150,7 @@ ANY_THREAD struct isola_slice isola_mail_dst(const struct isola_mail *m);
 /* Drops its references too. NULL is allowed. */
 ANY_THREAD void isola_mail_free(struct isola_mail *m);
 
-struct isola_mailq {
-    struct isola_mail *head;
-    struct isola_mail **tail; /* NULL while empty */
-    size_t count;
-};
-static inline void isola_mailq_push(struct isola_mailq *q, struct isola_mail *m)
-{
-    m->next = NULL;
-    if (q->head == NULL)
-        q->head = m;
-    else
-        *q->tail = m;
-    q->tail = &m->next;
-    q->count++;
-}
-static inline struct isola_mail *isola_mailq_pop(struct isola_mailq *q)
-{
-    struct isola_mail *m = q->head;
-    if (m != NULL) {
-        q->head = m->next;
-        m->next = NULL;
-        q->count--;
-    }
-    return m;
-}
+ISOLA_QUEUE(isola_mailq, isola_mail)
 /* Moves all of `from` to the end of `to`. */
 static inline void isola_mailq_join(struct isola_mailq *to, struct isola_mailq *from)
 {

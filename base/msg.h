@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/queue.h"
 
 ISOLA_BEGIN_C
 
@@ -111,32 +112,7 @@ ANY_THREAD ISOLA_MUST_USE int isola_address_parse(struct isola_slice text,
  * base64url? */
 ANY_THREAD bool isola_is_program(struct isola_slice name);
 
-/* A queue of messages: first in, first out, not thread-safe. Zero is empty. */
-struct isola_msgq {
-    struct isola_msg *head;
-    struct isola_msg **tail; /* NULL while empty */
-    size_t count;
-};
-static inline void isola_msgq_push(struct isola_msgq *q, struct isola_msg *m)
-{
-    m->next = NULL;
-    if (q->head == NULL)
-        q->head = m;
-    else
-        *q->tail = m;
-    q->tail = &m->next;
-    q->count++;
-}
-static inline struct isola_msg *isola_msgq_pop(struct isola_msgq *q)
-{
-    struct isola_msg *m = q->head;
-    if (m != NULL) {
-        q->head = m->next;
-        m->next = NULL;
-        q->count--;
-    }
-    return m;
-}
+ISOLA_QUEUE(isola_msgq, isola_msg)
 ANY_THREAD void isola_msgq_clear(struct isola_msgq *q);
 
 ISOLA_END_C

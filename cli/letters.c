@@ -17,6 +17,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/value.h"
+#include "cli/when.h"
 
 #define WAIT_MS 20000 /* how long a question waits at a node */
 
@@ -49,10 +50,8 @@ static void put_clean(struct isola_buf *out, const json_t *letter, const char *k
 /* "STAMP NODE ask TO EVENT(ARGS) from FROM: CODE REASON" */
 static void format_letter(const json_t *letter, bool colour, struct isola_buf *out)
 {
-    char stamp[ISOLA_STAMP_SIZE] = "-";
-    double ms = json_number_value(json_object_get(letter, "time"));
-    if (ms > 0 && ms < 253402300800000.0) /* the year 10000 */
-        isola_clock_stamp((int64_t)ms, stamp);
+    char stamp[ISOLA_STAMP_SIZE];
+    isola__when_stamp(json_number_value(json_object_get(letter, "time")), stamp);
     isola__tone(out, ISOLA__DIM, colour, isola_slice_str(stamp));
     static const char *const keys[] = {"node", "kind", "to", "event"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {

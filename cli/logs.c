@@ -22,10 +22,8 @@
 /* "2031-01-02T03:04:05.678Z warn  a shop/Counter/x  text", further lines of the text indented. */
 static void format_line(const json_t *line, bool colour, struct isola_buf *out)
 {
-    char stamp[ISOLA_STAMP_SIZE] = "-";
-    double ms = json_number_value(json_object_get(line, "time"));
-    if (ms > 0 && ms < 253402300800000.0) /* the year 10000 */
-        isola_clock_stamp((int64_t)ms, stamp);
+    char stamp[ISOLA_STAMP_SIZE];
+    isola__when_stamp(json_number_value(json_object_get(line, "time")), stamp);
     isola__tone(out, ISOLA__DIM, colour, isola_slice_str(stamp));
     isola_buf_puts(out, " ");
 

@@ -181,3 +181,11 @@ void isola__when_write(struct isola_buf *out, int64_t ms, bool utc)
         (void)strftime(day, sizeof(day), utc ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &tm);
     isola_buf_printf(out, "%s.%03d%s", day, (int)(ms % SECOND_MS), utc ? "Z" : "");
 }
+
+void isola__when_stamp(double ms, char out[ISOLA_STAMP_SIZE])
+{
+    if (ms > 0 && ms < 253402300800000.0) /* the year 10000 */
+        isola_clock_stamp((int64_t)ms, out);
+    else
+        snprintf(out, ISOLA_STAMP_SIZE, "-");
+}

@@ -6,6 +6,7 @@
 #define ISOLA_CLI_WHEN_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 struct isola__when {
@@ -22,5 +23,8 @@ ANY_THREAD ISOLA_MUST_USE int isola__when_parse(const char *text, int64_t now_ms
 /* "2031-01-02 03:04:05.678", local, or with `utc` "2031-01-02T03:04:05.678Z": isola__when_parse
  * takes both. */
 ANY_THREAD void isola__when_write(struct isola_buf *out, int64_t ms, bool utc);
+/* What an agent says of a time, in ms since 1970: "2031-01-02T03:04:05.678Z", or "-" when that is
+ * none. */
+ANY_THREAD void isola__when_stamp(double ms, char out[ISOLA_STAMP_SIZE]);
 
 #endif

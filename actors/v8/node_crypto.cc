@@ -39,6 +39,17 @@ void random_fill(Info info)
     }
 }
 
+// What a digest has come to, or that it has failed.
+void digested(Info info, bool done, Slice result)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    v8::Local<v8::ArrayBuffer> buffer;
+    if (!done)
+        fail(isolate, "the digest failed");
+    else if (copied(isolate, result).ToLocal(&buffer))
+        info.GetReturnValue().Set(buffer);
+}
+
 // digest(name as OpenSSL knows it, bytes) → ArrayBuffer, undefined when there is no such digest
 void digest(Info info)
 {
@@ -55,13 +66,7 @@ void digest(Info info)
         done = EVP_DigestUpdate(context, b.data + at, std::min(kPiece, b.len - at)) == 1;
     done = done && EVP_DigestFinal_ex(context, out, &n) == 1;
     EVP_MD_CTX_free(context);
-    if (!done) {
-        fail(isolate, "the digest failed");
-        return;
-    }
-    v8::Local<v8::ArrayBuffer> buffer;
-    if (copied(isolate, isola_slice(out, n)).ToLocal(&buffer))
-        info.GetReturnValue().Set(buffer);
+    digested(info, done, isola_slice(out, n));
 }
 
 // hmac(name as OpenSSL knows it, key, bytes) → ArrayBuffer, undefined when there is no such digest
@@ -86,13 +91,7 @@ void hmac(Info info)
     done = done && EVP_MAC_final(context, out, &n, sizeof(out)) == 1;
     EVP_MAC_CTX_free(context);
     EVP_MAC_free(mac);
-    if (!done) {
-        fail(isolate, "the digest failed");
-        return;
-    }
-    v8::Local<v8::ArrayBuffer> buffer;
-    if (copied(isolate, isola_slice(out, n)).ToLocal(&buffer))
-        info.GetReturnValue().Set(buffer);
+    digested(info, done, isola_slice(out, n));
 }
 
 // equal(bytes, bytes of the same length) → boolean, in a time that does not depend on them

@@ -179,30 +179,34 @@ void format(Info info)
     return_text(info, href.data, href.length);
 }
 
-// The host of "ws://domain" is the domain in ASCII.
-void domain_to_ascii(Info info)
+// Makes the domain the host of `url`, in ASCII; without one, or with one that is none, the answer
+// is empty.
+bool host_of(Info info, const Url &url, ada_string *host)
 {
     std::string domain = bounded(info.GetIsolate(), info[0]);
-    Url url("ws://x", nullptr);
     if (!url.valid() || domain.empty() ||
         !ada_set_hostname(url.url, domain.data(), domain.size())) {
         info.GetReturnValue().SetEmptyString();
-        return;
+        return false;
     }
-    ada_string host = ada_get_hostname(url.url);
-    return_text(info, host.data, host.length);
+    *host = ada_get_hostname(url.url);
+    return true;
+}
+
+void domain_to_ascii(Info info)
+{
+    Url url("ws://x", nullptr);
+    ada_string host;
+    if (host_of(info, url, &host))
+        return_text(info, host.data, host.length);
 }
 
 void domain_to_unicode(Info info)
 {
-    std::string domain = bounded(info.GetIsolate(), info[0]);
     Url url("ws://x", nullptr);
-    if (!url.valid() || domain.empty() ||
-        !ada_set_hostname(url.url, domain.data(), domain.size())) {
-        info.GetReturnValue().SetEmptyString();
+    ada_string host;
+    if (!host_of(info, url, &host))
         return;
-    }
-    ada_string host = ada_get_hostname(url.url);
     ada_owned_string unicode = ada_idna_to_unicode(host.data, host.length);
     return_text(info, unicode.data, unicode.length);
     ada_free_owned_string(unicode);
