@@ -156,7 +156,12 @@ void isola_host_drain(struct isola_host *h)
     isola__host_unbusy(h);
 }
 
-/* That of this id, which the app has already, or a new one; with a reference. */
+static bool is_same(const struct isola_release_rt *r, const struct isola_host_release *def)
+{
+    return r != NULL && strcmp(r->id, def->id) == 0 && isola_slice_eq(r->secrets, def->secrets);
+}
+
+/* That of this id with these secrets, which the app has already, or a new one; with a reference. */
 static struct isola_release_rt *same_or_new(const struct isola_app *app,
                                             const struct isola_host_release *def)
 {
@@ -164,7 +169,7 @@ static struct isola_release_rt *same_or_new(const struct isola_app *app,
     if (def == NULL)
         return NULL;
     for (size_t i = 0; i < 2; i++)
-        if (has[i] != NULL && strcmp(has[i]->id, def->id) == 0)
+        if (is_same(has[i], def))
             return isola__release_ref(has[i]);
     return isola__release_new(def);
 }
@@ -188,8 +193,9 @@ void isola_host_set_releases(struct isola_host *h, const struct isola_host_relea
         app->since = old.since;
         app->beside = old.beside;
         app->before = old.before;
-    } else {
-        isola__tally_begin(app, &old, def->unproven);
+    } else { /* that it has other secrets now makes it no other release */
+        bool renewed = old.current != NULL && strcmp(old.current->id, def->id) == 0;
+        isola__tally_begin(app, &old, def->unproven || renewed);
     }
     pthread_rwlock_unlock(&h->apps_lock);
     struct isola_release_rt *had[] = {old.current, old.candidate};

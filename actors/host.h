@@ -49,7 +49,7 @@ struct isola_prepare {
                  const char *why);
     const char *app, *release, *type;
     const char *file; /* what stacks call the module */
-    struct isola_slice code, env;
+    struct isola_slice code, env, secrets;
     uint64_t heap, external; /* its limits, bytes: what exceeds them is not prepared */
     bool want_cache, want_image;
     void *adapter[4]; /* the implementation's */
@@ -181,7 +181,8 @@ struct isola_host_release {
     const char *net;  /* hosts its scripts may connect to: patterns HOST or HOST:PORT, one a line
                          (permissions.net of the manifest); NULL: none */
     const char *apps; /* whose actors they may send to, one a line, or "*"; NULL: their own app's */
-    struct isola_slice env; /* what they find in process.env: NAME=VALUE, each ended by a NUL */
+    struct isola_slice env;     /* what they find in process.env: NAME=VALUE, each ended by a NUL */
+    struct isola_slice secrets; /* likewise: what no image may have in it */
     bool unproven; /* the release it replaces was still watched: the one before that is its measure
                     */
 };
@@ -204,7 +205,8 @@ ANY_THREAD void isola_host_set_memory(struct isola_host *h, uint64_t bytes);
  * begin. */
 ANY_THREAD void isola_host_set_spares(struct isola_host *h, unsigned n);
 
-/* Makes this the app's current release (copies). Actors of the one before end their activation
+/* Makes this the app's current release (copies), also when it is that already and only its secrets
+ * are others. Actors of the one before end their activation
  * after their turn; their next message activates them under the new one. */
 ANY_THREAD void isola_host_set_release(struct isola_host *h, const struct isola_host_release *r);
 /* The app is gone: messages for its actors are refused as for any app that is not there, and those

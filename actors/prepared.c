@@ -129,6 +129,7 @@ static void ask(struct isola_host *h, const struct isola_type *type)
                                     .file = q->file,
                                     .code = type->def.code,
                                     .env = type->release->env,
+                                    .secrets = type->release->secrets,
                                     .heap = isola__limits_of(type).heap,
                                     .external = isola__limits_of(type).external,
                                     .want_cache = cache,

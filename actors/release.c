@@ -30,6 +30,7 @@ struct isola_release_rt *isola__release_new(const struct isola_host_release *def
     r->net = isola_strdup(def->net != NULL ? def->net : "");
     r->apps = isola_strdup(def->apps != NULL ? def->apps : "");
     r->env = isola_slice(copy_code(def->env), def->env.len);
+    r->secrets = isola_slice(copy_code(def->secrets), def->secrets.len);
     r->ntypes = def->ntypes;
     r->types = isola_zalloc(def->ntypes * sizeof(*r->types));
     for (size_t i = 0; i < def->ntypes; i++) {
@@ -72,6 +73,8 @@ void isola__release_unref(struct isola_release_rt *r)
     free(r->net);
     free(r->apps);
     free((void *)(uintptr_t)r->env.data);
+    explicit_bzero((void *)(uintptr_t)r->secrets.data, r->secrets.len);
+    free((void *)(uintptr_t)r->secrets.data);
     free(r);
 }
 

@@ -29,7 +29,7 @@ struct isola_release_rt {
     char *net;     /* "" when it may connect to nothing */
     char *apps;    /* "" when it may send to no other app */
     size_t app_len;
-    struct isola_slice env;
+    struct isola_slice env, secrets;
     size_t ntypes;
     struct isola_type *types;
     struct isola_tally tally;

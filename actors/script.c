@@ -663,6 +663,12 @@ static struct isola_slice env(void *arg)
     return r->release->env;
 }
 
+static struct isola_slice secrets(void *arg)
+{
+    const struct isola_realm *r = arg;
+    return r->release->secrets;
+}
+
 static void place(void *arg, struct isola_slice text, struct isola_buf *out)
 {
     struct isola_realm *r = arg;
@@ -729,6 +735,7 @@ const struct isola_v8_ops isola__v8_ops = {
     .loaded = loaded,
     .place = place,
     .env = env,
+    .secrets = secrets,
     .io_start = io_start,
     .io_more = io_more,
     .io_cancel = io_cancel,

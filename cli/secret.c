@@ -291,7 +291,9 @@ static void show_change(struct isola__cli *cli, const json_t *value, const char 
     if (json_array_size(changed) > 0)
         isola__deploy_nodes(value, &out);
     if (json_array_size(used) > 0) {
-        isola_buf_puts(&out, "what uses it is replaced, instance by instance: ");
+        isola_buf_puts(
+            &out,
+            "what uses it begins anew with it, instances one by one, actors after their turn: ");
         list_names(&out, used);
         isola_buf_puts(&out, "; 'ctl ps' shows it\n");
     }

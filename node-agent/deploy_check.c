@@ -9,6 +9,7 @@
 #include "node-agent/agent.h"
 #include "node-agent/canary.h"
 #include "node-agent/trust.h"
+#include "transport/seal.h"
 
 #define CHECK_LIMIT_MS 60000
 
@@ -93,10 +94,10 @@ static void check(struct isola__deploy *d)
         return;
     }
     struct isola_buf params = {0};
-    isola__release_params(d->release, &params);
+    isola__releases_host_params(&agent->releases, d->release, &params);
     d->check = (struct isola__ask){.cb = checked, .hasty = true};
     isola__ask(agent->host.conn, &d->check, "check", isola_buf_slice(&params), CHECK_LIMIT_MS);
-    isola_buf_free(&params);
+    isola_wipe(&params);
 }
 
 static void files_unpacked(struct isola__unpack *unpack)

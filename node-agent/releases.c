@@ -10,6 +10,7 @@
 #include "node-agent/agent.h"
 #include "node-agent/trust.h"
 #include "store/deploys.h"
+#include "transport/seal.h"
 
 #define FETCH_LIMIT_MS   30000
 #define RELEASE_LIMIT_MS 60000
@@ -396,15 +397,28 @@ static void append_kept(const char *type, const char *key, struct isola_slice co
     isola_mp_bin(&k->list, code);
 }
 
-/* A release as our actor-host gets it: with what earlier ones have prepared of it. */
-static void host_params(struct isola__releases *releases, const struct isola_release *r,
-                        struct isola_buf *out)
+static void append_secrets(const struct isola__releases *releases, const char *key,
+                           const struct isola_release *r, struct isola_buf *out)
+{
+    struct isola_buf all = {0};
+    isola__secrets_write(&releases->agent->secrets, r, &all);
+    isola_mp_cstr(out, key);
+    isola_mp_bin(out, isola_buf_slice(&all));
+    isola_wipe(&all);
+}
+
+/* With what earlier actor-hosts have prepared of it. */
+void isola__releases_host_params(struct isola__releases *releases, const struct isola_release *r,
+                                 struct isola_buf *out)
 {
     struct kept k = {0};
     struct isola_err err;
     if (isola_catalog_prepared(releases->agent->catalog, r->id, append_kept, &k, &err) != 0)
         isola_log(ISOLA_LOG_WARN, "%s of app %s: it is made anew", err.text, r->app);
-    release_params(r, 2, out);
+    release_params(r, r->candidate != NULL ? 4 : 3, out);
+    append_secrets(releases, "secrets", r, out);
+    if (r->candidate != NULL)
+        append_secrets(releases, "canary_secrets", r->candidate, out);
     isola_mp_kbool(out, "unproven", isola__rollout_unproven(&releases->agent->rollouts, r->app));
     isola_mp_cstr(out, "prepared");
     isola_mp_array(out, k.n);
@@ -475,15 +489,43 @@ void isola__releases_tell(struct isola__releases *releases, const struct isola_r
         return;
     }
     struct isola_buf params = {0};
-    host_params(releases, r, &params);
+    isola__releases_host_params(releases, r, &params);
     isola__ask(host->conn, ask, "release", isola_buf_slice(&params), RELEASE_LIMIT_MS);
-    isola_buf_free(&params);
+    isola_wipe(&params);
     isola__host_hasten(host);
 }
 
 static void tell_each(const struct isola_release *r, void *arg)
 {
     isola__releases_tell(arg, r, NULL);
+}
+
+static bool uses(const struct isola_manifest *m, const struct isola_slice *names, size_t n)
+{
+    for (char **at = m != NULL ? m->secrets : NULL; at != NULL && *at != NULL; at++)
+        for (size_t i = 0; i < n; i++)
+            if (isola_slice_is(names[i], *at))
+                return true;
+    return false;
+}
+
+void isola__releases_secrets(struct isola__releases *releases, struct isola_slice app,
+                             const struct isola_slice *names, size_t n)
+{
+    const struct isola__current *current = isola_map_get(&releases->current, app);
+    struct isola_release *r = NULL;
+    struct isola_err err;
+    if (current == NULL ||
+        (!uses(current->manifest, names, n) && !uses(current->candidate_manifest, names, n)))
+        return;
+    char *name = isola_strndup((const char *)app.data, app.len);
+    if (isola_catalog_current(releases->agent->catalog, name, &r, &err) == 0)
+        isola__releases_tell(releases, r, NULL);
+    else
+        isola_log(ISOLA_LOG_ERROR, "actors of %s do not hear of its new secrets: %s", name,
+                  err.text);
+    isola_release_free(r);
+    free(name);
 }
 
 void isola__releases_to_host(struct isola__releases *releases)

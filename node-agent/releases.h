@@ -97,6 +97,10 @@ LOOP_THREAD void isola__releases_forget(struct isola__releases *releases, const 
  * is no host. */
 LOOP_THREAD void isola__releases_tell(struct isola__releases *releases,
                                       const struct isola_release *r, struct isola__ask *ask);
+/* These secrets of the app have other values: the actor-host is told the releases of it anew whose
+ * actors use one. */
+LOOP_THREAD void isola__releases_secrets(struct isola__releases *releases, struct isola_slice app,
+                                         const struct isola_slice *names, size_t n);
 /* Our actor-host has prepared a type's module: `params` as in docs/protocol.md. It is kept for the
  * actor-hosts after it. */
 LOOP_THREAD void isola__releases_prepared(struct isola__releases *releases,
@@ -115,8 +119,12 @@ LOOP_THREAD bool isola__releases_lacks(struct isola__releases *releases,
 /* Fetches what live members have newer, until nothing is left. */
 LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
 
-/* The parameters of `check`, `release`, `prepare`: the release with its id, all of it. */
+/* The parameters of `prepare` and the like: the release with its id, all of it. */
 ANY_THREAD void isola__release_params(const struct isola_release *r, struct isola_buf *out);
+/* Those of `release` and `check`: the same with what is its actors' on this node, secrets among it
+ * (wipe it). */
+LOOP_THREAD void isola__releases_host_params(struct isola__releases *releases,
+                                             const struct isola_release *r, struct isola_buf *out);
 
 /* The method `find`, of a client. */
 LOOP_THREAD void isola__find(struct isola__conn *from, const struct isola_msg *m,

@@ -161,9 +161,10 @@ int isola__secrets_get(const struct isola__secrets *secrets, const char *app, co
     return rc;
 }
 
-static bool names_it(const struct isola_actor_type *type, const char *name)
+static bool names_it(const struct isola_manifest *m, const struct isola_actor_type *type,
+                     const char *name)
 {
-    char *const *at = type->service != NULL ? type->service->secrets : NULL;
+    char *const *at = isola_manifest_secrets(m, type);
     for (; at != NULL && *at != NULL; at++)
         if (strcmp(*at, name) == 0)
             return true;
@@ -177,12 +178,28 @@ size_t isola__secret_users(const struct isola__secrets *secrets, const char *app
     const struct isola_manifest *m = current != NULL ? current->manifest : NULL;
     size_t n = 0;
     for (size_t i = 0; m != NULL && i < m->ntypes; i++)
-        n += names_it(&m->types[i], name);
+        n += names_it(m, &m->types[i], name);
     isola_mp_array(out, n);
     for (size_t i = 0; m != NULL && i < m->ntypes; i++)
-        if (names_it(&m->types[i], name))
+        if (names_it(m, &m->types[i], name))
             isola_mp_cstr(out, m->types[i].name);
     return n;
+}
+
+/* Counts those of `names` that are not set, and appends them. */
+static void lacking(const struct isola__secrets *secrets, const char *app, char *const *names,
+                    const char *of, struct isola_buf *missing, const char **first, size_t *n)
+{
+    for (; names != NULL && *names != NULL; names++) {
+        const struct isola__secret *s =
+            isola__secret_find(secrets, isola_slice_str(app), isola_slice_str(*names));
+        if (s != NULL && !s->gone)
+            continue;
+        if (missing->len < 600)
+            isola_buf_printf(missing, "%s%s (of %s)", *n > 0 ? ", " : "", *names, of);
+        *first = *first == NULL ? *names : *first;
+        ++*n;
+    }
 }
 
 int isola__secrets_check(const struct isola__secrets *secrets, const struct isola_manifest *m,
@@ -191,20 +208,11 @@ int isola__secrets_check(const struct isola__secrets *secrets, const struct isol
     struct isola_buf missing = {0};
     const char *first = NULL;
     size_t n = 0;
-    for (size_t i = 0; i < m->ntypes; i++) {
-        char *const *at = m->types[i].service != NULL ? m->types[i].service->secrets : NULL;
-        for (; at != NULL && *at != NULL; at++) {
-            const struct isola__secret *s =
-                isola__secret_find(secrets, isola_slice_str(m->name), isola_slice_str(*at));
-            if (s != NULL && !s->gone)
-                continue;
-            if (missing.len < 600)
-                isola_buf_printf(&missing, "%s%s (of %s)", n > 0 ? ", " : "", *at,
-                                 m->types[i].name);
-            first = first == NULL ? *at : first;
-            n++;
-        }
-    }
+    lacking(secrets, m->name, m->secrets, "permissions", &missing, &first, &n);
+    for (size_t i = 0; i < m->ntypes; i++)
+        if (m->types[i].service != NULL)
+            lacking(secrets, m->name, m->types[i].service->secrets, m->types[i].name, &missing,
+                    &first, &n);
     int rc = 0;
     if (n == 1)
         rc = isola_fail(err, ISOLA_EINVAL,
@@ -220,6 +228,27 @@ int isola__secrets_check(const struct isola__secrets *secrets, const struct isol
 }
 
 /* --- taking --- */
+
+void isola__secrets_write(const struct isola__secrets *secrets, const struct isola_release *r,
+                          struct isola_buf *out)
+{
+    struct isola_manifest *m;
+    struct isola_err err;
+    if (isola_manifest_parse(r->manifest, "isola.json", &m, &err) != 0)
+        return; /* who gets it says so */
+    for (char **name = m->secrets; name != NULL && *name != NULL; name++) {
+        struct isola_buf value = {0};
+        if (isola__secrets_get(secrets, m->name, *name, &value, &err) == 0) {
+            isola_buf_printf(out, "%s=", *name);
+            isola_buf_append(out, value.data, value.len);
+            isola_buf_append(out, "", 1);
+        } else {
+            isola_log(ISOLA_LOG_WARN, "actors of %s begin without one: %s", r->app, err.text);
+        }
+        isola_wipe(&value);
+    }
+    isola_manifest_free(m);
+}
 
 bool isola__secret_wanted(const struct isola__secrets *secrets, struct isola_slice app,
                           struct isola_slice name, uint64_t revision)
@@ -270,7 +299,7 @@ static int store(struct isola__secrets *secrets, const struct isola__secret_give
     return rc;
 }
 
-/* Services that use any of them, app by app: `list` may be of several. */
+/* Services and actors that use any of them, app by app: `list` may be of several. */
 static void replace_users(struct isola__secrets *secrets, const struct isola__secret_given *list,
                           size_t n)
 {
@@ -285,8 +314,10 @@ static void replace_users(struct isola__secrets *secrets, const struct isola__se
                 names[k++] = list[j].name;
             done[j] = j > i;
         }
-        if (k > 0)
-            isola__services_secrets(&secrets->agent->services, list[i].app, names, k);
+        if (k == 0)
+            continue;
+        isola__services_secrets(&secrets->agent->services, list[i].app, names, k);
+        isola__releases_secrets(&secrets->agent->releases, list[i].app, names, k);
     }
     free(done);
     free(names);

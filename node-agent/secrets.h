@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Secrets of apps: set by people, known to every node, given to services that name them
+ * Secrets of apps: set by people, known to every node, given to services and actors that name them
  * (docs/services.md, docs/security.md).
  *
  * A node keeps their values sealed under a key of its own, in the catalog; between nodes they
@@ -11,7 +11,8 @@
  * time.
  *
  * Failure modes: without its key a node cannot open what it has sealed: it says so, and takes them
- * anew from others. A service that lacks one does not start, and does when it comes.
+ * anew from others. A service that lacks one does not start, and does when it comes; actors begin
+ * without it, and anew when it comes.
  */
 #ifndef ISOLA_NODE_AGENT_SECRETS_H
 #define ISOLA_NODE_AGENT_SECRETS_H
@@ -20,6 +21,7 @@
 #include "node-agent/conn.h"
 #include "store/manifest.h"
 
+struct isola_release;
 struct isola_sealer;
 
 struct isola__secrets {
@@ -34,7 +36,7 @@ LOOP_THREAD ISOLA_MUST_USE int isola__secrets_open(struct isola__secrets *secret
                                                    struct isola_err *err);
 LOOP_THREAD void isola__secrets_free(struct isola__secrets *secrets);
 
-/* Has every service of this manifest all it names? ISOLA_EINVAL, with what to do: no ISOLA_ENOENT,
+/* Has all that this manifest names been set? ISOLA_EINVAL, with what to do: no ISOLA_ENOENT,
  * which has ctl send files. */
 LOOP_THREAD ISOLA_MUST_USE int isola__secrets_check(const struct isola__secrets *secrets,
                                                     const struct isola_manifest *m,
@@ -43,6 +45,10 @@ LOOP_THREAD ISOLA_MUST_USE int isola__secrets_check(const struct isola__secrets 
 LOOP_THREAD ISOLA_MUST_USE int isola__secrets_get(const struct isola__secrets *secrets,
                                                   const char *app, const char *name,
                                                   struct isola_buf *out, struct isola_err *err);
+/* Appends what its actors get: NAME=VALUE, each ended by a NUL (wipe it). One that is not here, as
+ * when this node has just come, is left out. */
+LOOP_THREAD void isola__secrets_write(const struct isola__secrets *secrets,
+                                      const struct isola_release *r, struct isola_buf *out);
 /* The app was deleted at that revision: those of it that are older are gone, in the catalog
  * already. */
 LOOP_THREAD void isola__secrets_forget(struct isola__secrets *secrets, const char *app,

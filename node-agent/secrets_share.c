@@ -362,10 +362,8 @@ static void changed(struct isola__gather *g)
     change_free(c);
 }
 
-static bool uses_any(const struct isola_actor_type *type, const struct isola__secret_given *list,
-                     size_t n)
+static bool uses_any(char *const *at, const struct isola__secret_given *list, size_t n)
 {
-    char *const *at = type->service != NULL ? type->service->secrets : NULL;
     for (; at != NULL && *at != NULL; at++)
         for (size_t i = 0; i < n; i++)
             if (isola_slice_is(list[i].name, *at))
@@ -383,7 +381,7 @@ static void write_users(const struct isola__agent *agent, const char *app,
     struct isola_buf names = {0};
     size_t count = 0;
     for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
-        if (!uses_any(&m->types[i], list, n))
+        if (!uses_any(isola_manifest_secrets(m, &m->types[i]), list, n))
             continue;
         isola_mp_cstr(&names, m->types[i].name);
         count++;

@@ -118,7 +118,7 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_learn(struct isola_catalog *c, cons
                                                    struct isola_err *err);
 /* Calls `each` for the current release of every app (whole, borrowed for the call), by name. One
  * that is damaged is left out and the rest are still called; the result is then the first failure.
- * `each` must not use the catalog, but for isola_catalog_prepared. */
+ * `each` must not use the catalog, but for isola_catalog_prepared and isola_catalog_secret. */
 POOL_THREAD ISOLA_MUST_USE int
 isola_catalog_each(struct isola_catalog *c, void (*each)(const struct isola_release *r, void *arg),
                    void *arg, struct isola_err *err);

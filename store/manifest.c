@@ -27,7 +27,7 @@ static const char *const type_keys[] = {
     "subscriptions", "logRate", "sqlBytes", NULL};
 static const char *const later_type_keys[] = {"size",      "key",    "replicas",
                                               "minInSync", "labels", NULL};
-static const char *const permission_keys[] = {"net", "env", "apps", NULL};
+static const char *const permission_keys[] = {"net", "env", "apps", "secrets", NULL};
 static const char *const isolations[] = {"isolate", "shared", "process", NULL};
 static const char *const kinds[] = {"actor", "service", NULL};
 static const char *const later_kinds[] = {"pool", "singleton", NULL};
@@ -222,6 +222,7 @@ static int read_permissions(struct isola__manifest_reader *r, const json_t *obje
     FIELD(isola__manifest_net(r, v, &m->net), "net");
     FIELD(isola__manifest_env(r, v, &m->env), "env");
     FIELD(isola__manifest_apps(r, v, &m->apps), "apps");
+    FIELD(isola__manifest_secrets(r, v, m->env, &m->secrets), "secrets");
     return 0;
 }
 
@@ -371,8 +372,15 @@ void isola_manifest_free(struct isola_manifest *m)
     free(m->net);
     free(m->env);
     free(m->apps);
+    isola__manifest_list_free(m->secrets);
     free(m->name);
     free(m);
+}
+
+char *const *isola_manifest_secrets(const struct isola_manifest *m,
+                                    const struct isola_actor_type *type)
+{
+    return type->service != NULL ? type->service->secrets : m->secrets;
 }
 
 bool isola_manifest_has_services(const struct isola_manifest *m)

@@ -87,9 +87,11 @@ struct isola_manifest {
     size_t ntypes;
     struct isola_actor_type *types; /* in the manifest's order */
     /* permissions, each item on a line; NULL: none */
-    char *net;  /* patterns HOST or HOST:PORT */
-    char *env;  /* names of variables */
-    char *apps; /* names of apps, or "*" */
+    char *net;      /* patterns HOST or HOST:PORT */
+    char *env;      /* names of variables */
+    char *apps;     /* names of apps, or "*" */
+    char **secrets; /* names of those its actors get as variables, NULL behind the last; none is
+                       among `env` */
     struct isola_manifest_rollout rollout;
 };
 
@@ -122,6 +124,9 @@ ANY_THREAD void isola_manifest_free(struct isola_manifest *m);
 /* The type named so, or NULL. */
 ANY_THREAD const struct isola_actor_type *isola_manifest_type(const struct isola_manifest *m,
                                                               struct isola_slice name);
+/* The names of the secrets that `type` of it gets, NULL behind the last; NULL: none. */
+ANY_THREAD char *const *isola_manifest_secrets(const struct isola_manifest *m,
+                                               const struct isola_actor_type *type);
 /* Whether any of its types is a service. */
 ANY_THREAD bool isola_manifest_has_services(const struct isola_manifest *m);
 

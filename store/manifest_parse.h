@@ -39,6 +39,12 @@ ANY_THREAD ISOLA_MUST_USE int isola__manifest_rollout(struct isola__manifest_rea
 ANY_THREAD ISOLA_MUST_USE int isola__manifest_service(struct isola__manifest_reader *r,
                                                       const json_t *object,
                                                       struct isola_manifest_service **out);
+/* Names of secrets; `env` (names, one a line, or NULL) has none of them. The caller frees `out`
+ * with isola__manifest_list_free, also after a failure. */
+ANY_THREAD ISOLA_MUST_USE int isola__manifest_secrets(struct isola__manifest_reader *r,
+                                                      const json_t *v, const char *env,
+                                                      char ***out);
+ANY_THREAD void isola__manifest_list_free(char **list);
 ANY_THREAD bool isola__manifest_is_service_key(const char *key);
 ANY_THREAD void isola__manifest_service_free(struct isola_manifest_service *s);
 /* Refuses keys of `object` that are not `known`; those in `later` (may be NULL) as not supported

@@ -28,7 +28,7 @@ static int fail_type(struct isola__manifest_reader *r, const json_t *v, const ch
     return code;
 }
 
-static void free_list(char **list)
+void isola__manifest_list_free(char **list)
 {
     for (size_t i = 0; list != NULL && list[i] != NULL; i++)
         free(list[i]);
@@ -147,10 +147,10 @@ static bool has_variable(char *const *env, const char *name)
     return false;
 }
 
+/* `env`: what is said of "env" when that has it too; NULL: it has not. */
 static int check_secret(struct isola__manifest_reader *r, const char *name, char *const *before,
-                        const void *service)
+                        const char *env)
 {
-    char *const *env = ((const struct isola_manifest_service *)service)->env;
     const char *why = taken(name);
     bool twice = false;
     for (; *before != NULL; before++)
@@ -160,20 +160,42 @@ static int check_secret(struct isola__manifest_reader *r, const char *name, char
                                     strncmp(why, "not ", 4) == 0 ? "" : "a variable that ", why);
     if (twice)
         return isola__manifest_fail(r, "names \"%s\" twice", name);
-    if (has_variable(env, name))
-        return isola__manifest_fail(r,
-                                    "names \"%s\", which \"env\" sets: leave it out there, or "
-                                    "here",
-                                    name);
+    if (env != NULL)
+        return isola__manifest_fail(
+            r, "names \"%s\", which \"env\" %s: leave it out there, or here", name, env);
     return 0;
 }
+
+static int check_of_service(struct isola__manifest_reader *r, const char *name, char *const *before,
+                            const void *service)
+{
+    char *const *env = ((const struct isola_manifest_service *)service)->env;
+    return check_secret(r, name, before, has_variable(env, name) ? "sets" : NULL);
+}
+
+static int check_of_actors(struct isola__manifest_reader *r, const char *name, char *const *before,
+                           const void *env)
+{
+    const char *at = env;
+    size_t n = strlen(name);
+    while (at != NULL && (strncmp(at, name, n) != 0 || (at[n] != '\n' && at[n] != '\0')))
+        at = (at = strchr(at, '\n')) != NULL ? at + 1 : NULL;
+    return check_secret(r, name, before, at != NULL ? "names too" : NULL);
+}
+
+#define SECRETS_ARE "an array of names such as [\"DATABASE_URL\"]"
 
 /* Names only: what they are is set with `ctl secret set`. */
 static int read_secrets(struct isola__manifest_reader *r, const json_t *v,
                         struct isola_manifest_service *s)
 {
-    return read_list(r, v, "an array of names such as [\"DATABASE_URL\"]", "names", check_secret, s,
-                     &s->secrets);
+    return read_list(r, v, SECRETS_ARE, "names", check_of_service, s, &s->secrets);
+}
+
+int isola__manifest_secrets(struct isola__manifest_reader *r, const json_t *v, const char *env,
+                            char ***out)
+{
+    return read_list(r, v, SECRETS_ARE, "names", check_of_actors, env, out);
 }
 
 /* --- options of Node.js --- */
@@ -296,7 +318,7 @@ static int read_node_args(struct isola__manifest_reader *r, const json_t *v, cha
         *out = isola_zalloc((n + 1) * sizeof(**out));
     for (size_t i = 0; i < n && code == 0; i++)
         code = read_option(r, given[i], &(*out)[i]);
-    free_list(given);
+    isola__manifest_list_free(given);
     return code;
 }
 
@@ -413,10 +435,10 @@ void isola__manifest_service_free(struct isola_manifest_service *s)
 {
     if (s == NULL)
         return;
-    free_list(s->args);
-    free_list(s->env);
-    free_list(s->node_args);
-    free_list(s->secrets);
+    isola__manifest_list_free(s->args);
+    isola__manifest_list_free(s->env);
+    isola__manifest_list_free(s->node_args);
+    isola__manifest_list_free(s->secrets);
     free(s->env_file);
     free(s->health_path);
     free(s);

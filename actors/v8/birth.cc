@@ -215,6 +215,7 @@ const isola_v8_ops quiet_ops = {
     .loaded = loaded,
     .place = nullptr,
     .env = env,
+    .secrets = env,
     .io_start = io_start,
     .io_more = io_more,
     .io_cancel = io_cancel,

@@ -175,6 +175,7 @@ const intptr_t *external_references(v8::String::ExternalOneByteStringResource *r
             made->push_back(reinterpret_cast<intptr_t>(runtime_natives.functions[i].function));
         add_module_references(made);
         add_birth_references(made);
+        add_util_references(made);
         made->push_back(reinterpret_cast<intptr_t>(runtime));
         made->push_back(0);
         return made;
@@ -192,6 +193,7 @@ void mix_references(uint64_t *h, void (*mix)(uint64_t *h, const void *data, size
             name(g->functions[i].name);
     for (size_t i = 0; i < runtime_natives.count; i++)
         name(runtime_natives.functions[i].name);
+    name("secret");
     for (const auto &t : texts()) {
         name(t->builtin->id);
         mix(h, t->builtin->text, t->builtin->len);

@@ -86,11 +86,16 @@ void loaded(void *arg, Slice, Slice error)
 }
 
 // Of the one module this process prepares.
-Slice module_env;
+Slice module_env, module_secrets;
 
 Slice env(void *)
 {
     return module_env;
+}
+
+Slice secrets(void *)
+{
+    return module_secrets;
 }
 
 // For the module's code: it may need its environment to load.
@@ -98,6 +103,7 @@ isola_v8_ops loading_ops()
 {
     isola_v8_ops ops = quiet_ops;
     ops.env = env;
+    ops.secrets = secrets;
     return ops;
 }
 
@@ -315,11 +321,13 @@ void isola_v8_image_free(struct isola_v8_image *image)
 }
 
 void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
-                      struct isola_slice env, struct isola_v8_limits limits, bool image,
+                      struct isola_slice env, struct isola_slice secrets,
+                      struct isola_v8_limits limits, bool image,
                       void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
                       void *arg)
 {
     module_env = env;
+    module_secrets = secrets;
     Making m{type, name, code, {}, part, arg};
     if (!make_cache(&m, limits)) {
         m.say(ISOLA_V8_NO_IMAGE, "it does not load within its limits");

@@ -277,6 +277,7 @@ v8::Local<v8::Value> make_error(v8::Isolate *isolate, const char *code, const ch
 extern const isola_v8_ops quiet_ops; // of an isolate nobody is in
 // What a snapshot may refer to.
 void add_birth_references(std::vector<intptr_t> *to);
+void add_util_references(std::vector<intptr_t> *to);
 // Boots the runtime that was evaluated in the current context, and takes its hooks.
 bool boot(isola_js *js, std::string *why);
 // Fetches what C holds of the context from the snapshot a new isolate came from.

@@ -156,6 +156,40 @@ void versions(Info info)
     info.GetReturnValue().Set(all);
 }
 
+// The first of NAME=VALUE, each ended by a NUL; what follows is left in `rest`.
+struct Variable {
+    Slice name, value;
+};
+bool next_variable(Slice *rest, Variable *out)
+{
+    while (rest->len > 0) {
+        auto *line = reinterpret_cast<const char *>(rest->data);
+        size_t n = strnlen(line, rest->len), name = strcspn(line, "=");
+        bool good = name < n;
+        if (good)
+            *out = {isola_slice(line, name), isola_slice(line + name + 1, n - name - 1)};
+        n = std::min(n + 1, rest->len);
+        *rest = isola_slice(line + n, rest->len - n);
+        if (good)
+            return true;
+    }
+    return false;
+}
+
+// A secret, when a script first looks at it: so it lies on no heap where nobody has, and in no
+// image.
+void secret(v8::Local<v8::Name> name, const v8::PropertyCallbackInfo<v8::Value> &info)
+{
+    v8::Isolate *isolate = info.GetIsolate();
+    isola_v8 *v = from(isolate);
+    std::string wanted = utf8(isolate, name);
+    Slice rest = v->ops->secrets(v->arg);
+    touch(v, ("it looks at the secret " + wanted + " while it loads").c_str());
+    for (Variable one; next_variable(&rest, &one);)
+        if (isola_slice_is(one.name, wanted.c_str()))
+            info.GetReturnValue().Set(text(isolate, one.value));
+}
+
 // env() → the variables of the environment that the app may see
 void env(Info info)
 {
@@ -164,16 +198,11 @@ void env(Info info)
     v8::Local<v8::Object> all = v8::Object::New(isolate);
     const isola_v8 *v = from(isolate);
     Slice rest = v->ops->env(v->arg);
-    while (rest.len > 0) {
-        auto *line = reinterpret_cast<const char *>(rest.data);
-        size_t n = strnlen(line, rest.len), name = strcspn(line, "=");
-        if (name < n)
-            all->CreateDataProperty(context, text(isolate, isola_slice(line, name)),
-                                    text(isolate, isola_slice(line + name + 1, n - name - 1)))
-                .Check();
-        n = std::min(n + 1, rest.len);
-        rest = isola_slice(line + n, rest.len - n);
-    }
+    for (Variable one; next_variable(&rest, &one);)
+        all->CreateDataProperty(context, text(isolate, one.name), text(isolate, one.value)).Check();
+    rest = v->ops->secrets(v->arg);
+    for (Variable one; next_variable(&rest, &one);)
+        all->SetLazyDataProperty(context, text(isolate, one.name), secret).Check();
     info.GetReturnValue().Set(all);
 }
 
@@ -195,6 +224,11 @@ const Native functions[] = {
 };
 
 } // namespace
+
+void add_util_references(std::vector<intptr_t> *to)
+{
+    to->push_back(reinterpret_cast<intptr_t>(secret));
+}
 
 const NativeGroup util_natives = {"util", functions, sizeof(functions) / sizeof(functions[0])};
 

@@ -207,6 +207,8 @@ struct isola_v8_ops {
     void (*place)(void *arg, struct isola_slice text, struct isola_buf *out);
     /* What scripts find in process.env: NAME=VALUE, each ended by a NUL. Borrowed for the call. */
     struct isola_slice (*env)(void *arg);
+    /* The same of those whose values are to be in no image. */
+    struct isola_slice (*secrets)(void *arg);
     /* Something is to be done outside of isolates: `what` names it, `head` is JSON, `body` bytes.
      * `gated`: others will see of it, so it waits for the state it is caused in. `id` gets what
      * isola_js_io and the next two name it by. */
@@ -277,14 +279,16 @@ ANY_THREAD void isola_v8_key(char out[ISOLA_V8_KEY_SIZE]);
 /* Evaluates a module and gives out what lets others begin with it: its code, and an image if one is
  * wanted. In a process of its own, on its main thread: the script may end the process at any
  * moment, or never come to an end. A module that does not load within `limits` gives nothing:
- * isolates with them could not begin with it. `env`: as of ops->env. */
+ * isolates with them could not begin with it. `env`, `secrets`: as of ops; a module that looks at
+ * one of the latter while it loads has no image. */
 enum isola_v8_part {
     ISOLA_V8_CODE_CACHE, /* V8's code for the module; first, if it loads */
     ISOLA_V8_IMAGE,      /* a snapshot with the module evaluated; last */
     ISOLA_V8_NO_IMAGE,   /* or why there is none: a sentence without its subject, the module */
 };
 void isola_v8_prepare(struct isola_slice type, struct isola_slice name, struct isola_slice code,
-                      struct isola_slice env, struct isola_v8_limits limits, bool image,
+                      struct isola_slice env, struct isola_slice secrets,
+                      struct isola_v8_limits limits, bool image,
                       void (*part)(void *arg, enum isola_v8_part part, struct isola_slice bytes),
                       void *arg);
 

@@ -164,11 +164,11 @@ static void checked(void *arg, int code, const char *why)
 struct told {
     struct isola_manifest *manifest;
     struct isola_buf env;
-    struct isola_host_release def;
+    struct isola_host_release def; /* its secrets are borrowed */
 };
 
-static int read_told(const struct isola_release *r, struct isola_slice params, struct told *out,
-                     struct isola_err *err)
+static int read_told(const struct isola_release *r, struct isola_slice params,
+                     struct isola_slice secrets, struct told *out, struct isola_err *err)
 {
     int code = isola_manifest_parse(r->manifest, "isola.json", &out->manifest, err);
     if (code != 0)
@@ -176,6 +176,7 @@ static int read_told(const struct isola_release *r, struct isola_slice params, s
     permitted_env(out->manifest->env, &out->env);
     out->def = host_release(r, out->manifest, params);
     out->def.env = isola_buf_slice(&out->env);
+    out->def.secrets = secrets;
     return 0;
 }
 
@@ -190,13 +191,15 @@ static void take_release(struct app *app, uint64_t id, struct isola_slice params
 {
     struct isola_release *release = NULL;
     struct told told = {0}, candidate = {0};
-    struct isola_slice canary = {0};
+    struct isola_slice canary = {0}, secrets = {0}, of_canary = {0};
     struct isola_err err;
     int r = isola_release_decode(params, &release, &err);
+    (void)isola_mp_find_bin(params, "secrets", &secrets);
+    (void)isola_mp_find_bin(params, "canary_secrets", &of_canary);
     if (r == 0)
-        r = read_told(release, params, &told, &err);
+        r = read_told(release, params, secrets, &told, &err);
     if (r == 0 && release->candidate != NULL && isola_mp_find(params, "canary", &canary))
-        r = read_told(release->candidate, canary, &candidate, &err);
+        r = read_told(release->candidate, canary, of_canary, &candidate, &err);
     if (r != 0) {
         agent_link_fail(app, id, r, err.text);
     } else if (check) {

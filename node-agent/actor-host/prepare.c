@@ -242,7 +242,7 @@ static void next(struct preparer *p)
 {
     const struct isola_prepare *req = p->first->req;
     uv_loop_t *loop = p->app->loop;
-    isola_mp_map(&p->request, 7);
+    isola_mp_map(&p->request, 8);
     isola_mp_kuint(&p->request, "heap", req->heap);
     isola_mp_kuint(&p->request, "external", req->external);
     isola_mp_kstr(&p->request, "type", req->type);
@@ -251,6 +251,8 @@ static void next(struct preparer *p)
     isola_mp_bin(&p->request, req->code);
     isola_mp_cstr(&p->request, "env");
     isola_mp_bin(&p->request, req->env);
+    isola_mp_cstr(&p->request, "secrets");
+    isola_mp_bin(&p->request, req->secrets);
     isola_mp_kbool(&p->request, "image", req->want_image);
     p->timed_out = p->too_much = false;
     p->status = p->signal = 0;

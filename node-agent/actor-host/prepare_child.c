@@ -66,7 +66,7 @@ static bool read_all(struct isola_buf *out)
 void isola_actor_host_prepare(void *platform)
 {
     struct isola_buf request = {0};
-    struct isola_slice type, file, code, env;
+    struct isola_slice type, file, code, env, secrets;
     struct isola_err err;
     bool image = false;
     struct isola_v8_limits limits = {0};
@@ -84,7 +84,7 @@ void isola_actor_host_prepare(void *platform)
         isola_runtime_source, (size_t)(isola_runtime_source_end - isola_runtime_source));
     if (!isola_mp_find_str(map, "type", &type) || !isola_mp_find_str(map, "file", &file) ||
         !isola_mp_find_bin(map, "code", &code) || !isola_mp_find_bin(map, "env", &env) ||
-        !isola_mp_find_bool(map, "image", &image) ||
+        !isola_mp_find_bin(map, "secrets", &secrets) || !isola_mp_find_bool(map, "image", &image) ||
         !isola_mp_find_uint(map, "heap", &limits.heap) ||
         !isola_mp_find_uint(map, "external", &limits.external) ||
         isola_v8_start(platform, runtime, &err) != 0)
@@ -92,6 +92,6 @@ void isola_actor_host_prepare(void *platform)
     char key[ISOLA_V8_KEY_SIZE];
     isola_v8_key(key);
     say(PREPARE_KEY, isola_slice_str(key));
-    isola_v8_prepare(type, file, code, env, limits, image, on_part, NULL);
+    isola_v8_prepare(type, file, code, env, secrets, limits, image, on_part, NULL);
     _exit(0);
 }

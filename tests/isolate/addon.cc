@@ -189,6 +189,7 @@ const isola_v8_ops ops = {
     .loaded = op_loaded,
     .place = nullptr,
     .env = [](void *) -> Slice { return {}; },
+    .secrets = [](void *) -> Slice { return {}; },
     .io_start = op_io_start,
     .io_more = op_io,
     .io_cancel = op_io,

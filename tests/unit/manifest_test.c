@@ -260,9 +260,13 @@ static void reads_permissions(void **state)
     isola_manifest_free(m);
     m = parsed(
         "{\"name\": \"a\", \"permissions\": {\"env\": [\"TZ\", \"_x1\"], \"apps\": [\"mail-2\", "
-        "\"*\"]}, \"actors\": {\"A\": {\"module\": \"a.js\"}}}");
+        "\"*\"], \"secrets\": [\"KEY\", \"_1\"]}, \"actors\": {\"A\": {\"module\": \"a.js\"}}}");
     assert_string_equal(m->env, "TZ\n_x1");
     assert_string_equal(m->apps, "mail-2\n*");
+    assert_string_equal(m->secrets[0], "KEY");
+    assert_string_equal(m->secrets[1], "_1");
+    assert_null(m->secrets[2]);
+    assert_ptr_equal(isola_manifest_secrets(m, &m->types[0]), m->secrets);
     isola_manifest_free(m);
 }
 
@@ -371,7 +375,18 @@ static const struct {
     {ROLLOUT("{\"rollback\": \"yes\"}"),
      "isola.json:2:26: rollout.rollback: must be true or false, not \"yes\""},
     {PERMIT("{\"nte\": []}"), "isola.json:2:18: permissions.nte: unknown key, not one of \"net\", "
-                              "\"env\", \"apps\"; did you mean \"net\"?"},
+                              "\"env\", \"apps\", \"secrets\"; did you mean \"net\"?"},
+    {PERMIT("{\"secrets\": {}}"),
+     "isola.json:2:29: permissions.secrets: must be an array of names such as "
+     "[\"DATABASE_URL\"], not {}"},
+    {PERMIT("{\"secrets\": [\"A\", \"A\"]}"),
+     "isola.json:2:29: permissions.secrets: names \"A\" twice"},
+    {PERMIT("{\"secrets\": [\"1A\"]}"),
+     "isola.json:2:29: permissions.secrets: names \"1A\", which is not the name of a variable: "
+     "letters, digits and \"_\", the first no digit"},
+    {PERMIT("{\"env\": [\"A\", \"TZ\"], \"secrets\": [\"T\", \"TZ\"]}"),
+     "isola.json:2:49: permissions.secrets: names \"TZ\", which \"env\" names too: leave it out "
+     "there, or here"},
     {PERMIT("{\"env\": \"TZ\"}"),
      "isola.json:2:25: permissions.env: must be a list of variables of "
      "the environment such as [\"TZ\"], not \"TZ\""},

@@ -23,7 +23,7 @@ const BEYOND = [
   /from "\w+" to "\w+", not "\d{1,9}[A-Za-z]+"$/, // a size or duration out of its range
   /leads out of the app's directory$/, // by way of some other directory
   /nested deeper than|more than 1 MiB/,
-  /which "env" sets: leave it out/,
+  /which "env" (sets|names too): leave it out/,
 ];
 
 /** [text, what the parser said: '' when it took it] */
