@@ -363,6 +363,46 @@ static int fetch(const char *dir, const char *place, bool locked, struct isola_e
     return code;
 }
 
+/* That npm is at work, and by what it goes. */
+static void say_fetching(const char *dir, bool locked)
+{
+    static const struct {
+        const char *lock, *manager;
+    } others[] = {{"pnpm-lock.yaml", "pnpm"}, {"yarn.lock", "yarn"}, {"bun.lock", "bun"}};
+    if (locked) {
+        say("fetching packages with npm, as package-lock.json says");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (!is_there(dir, others[i].lock))
+            continue;
+        fprintf(stderr,
+                "ctl: fetching packages with npm, which does not read %s: other versions may come "
+                "than that says; `%s install` in %s before a deploy has those\n",
+                others[i].lock, others[i].manager, dir);
+        return;
+    }
+    say("fetching packages with npm; there is no package-lock.json, so other versions may come the "
+        "next time");
+}
+
+/* The app's own install scripts want its files, which are not where its packages are fetched to. */
+static void say_own_scripts(const char *dir)
+{
+    static const char *const names[] = {"preinstall", "install", "postinstall"};
+    json_t *scripts = package_part(dir, "scripts");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *script = json_string_value(json_object_get(scripts, names[i]));
+        if (script == NULL)
+            continue;
+        fprintf(stderr,
+                "ctl: \"%s\" of package.json (%.100s) was not run: if what runs needs it, `npm "
+                "install` in %s before a deploy\n",
+                names[i], script, dir);
+    }
+    json_decref(scripts);
+}
+
 static bool is_locked(const char *dir)
 {
     return is_there(dir, "package-lock.json") || is_there(dir, "npm-shrinkwrap.json");
@@ -391,11 +431,11 @@ int isola__npm(const char *dir, struct isola__npm *out, struct isola_err *err)
     }
     out->locked = is_locked(dir);
     if (!is_dir(out->modules, ".")) {
-        say(out->locked ? "fetching packages with npm, as package-lock.json says"
-                        : "fetching packages with npm; there is no package-lock.json, so "
-                          "other versions may come the next time");
+        say_fetching(dir, out->locked);
         code = fetch(dir, out->modules, out->locked, err);
         out->fetched = code == 0;
+        if (code == 0)
+            say_own_scripts(dir);
         out->ms = isola_clock_ms() - begun;
     }
 out:

@@ -143,6 +143,12 @@ test('packages', { concurrency: 2 }, async (t) => {
     assert.deepEqual([quiet.status, quiet.stderr], [0, '']);
   });
 
+  await t.test('are fetched without a lock file of npm and without scripts of the app, which is told', async (t) => {
+    const { deploy, dir } = await setup(t, { 'package.json': JSON.stringify({ name: 'n', scripts: { postinstall: 'prisma generate' }, dependencies: { tiny: '^1.0.0' }, allowScripts: { tiny: false } }), 'pnpm-lock.yaml': '' });
+    const { status, stderr } = await deploy();
+    assert.deepEqual([status, stderr], [0, `ctl: fetching packages with npm, which does not read pnpm-lock.yaml: other versions may come than that says; \`pnpm install\` in ${dir} before a deploy has those\nctl: "postinstall" of package.json (prisma generate) was not run: if what runs needs it, \`npm install\` in ${dir} before a deploy\n`]);
+  });
+
   await t.test('that are installed are used, and one that is missing among them is named', async (t) => {
     const { deploy, dir, agent, asked } = await setup(t);
     fs.mkdirSync(path.join(dir, 'node_modules/tiny'), { recursive: true });
