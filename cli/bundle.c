@@ -96,10 +96,12 @@ static const char *const node_modules[] = {
 static const char *const options[] = {
     "--bundle",
     "--format=esm",
-    "--platform=neutral",
-    "--main-fields=module,main",
-    "--conditions=isola,worker,import",
+    "--platform=browser",
+    "--main-fields=browser,module,main",
+    "--conditions=isola,worker,browser,import",
+    "--define:process.env.NODE_ENV=\"production\"",
     "--target=esnext",
+    "--supported:decorators=false", /* V8 has none yet */
     "--external:isola",
     "--sourcemap=external",
     "--sources-content=false",

@@ -200,6 +200,10 @@ export const crypto = [
   ['[crypto.randomBytes(5).length, crypto.randomBytes(0).length]'], ['crypto.randomBytes(-1)'], ['crypto.randomBytes("x")'], ['util.promisify(crypto.randomBytes)(3).then((b) => b.length)'], ['(b => [b[0], b[3], b.length])(crypto.randomFillSync(Buffer.alloc(4), 1, 2))'], ['crypto.randomFillSync(new Uint32Array(2)).length'], ['crypto.randomFillSync(5)'],
   ['(n => n >= 3 && n < 7)(crypto.randomInt(3, 7))'], ['crypto.randomInt(5, 5)'], ['crypto.randomInt(0.5)'], ['crypto.randomInt(2 ** 49)'], ['crypto.randomUUID().length'], ['crypto.timingSafeEqual(Buffer.from("ab"), Buffer.from("ab"))'], ['crypto.timingSafeEqual(Buffer.from("ab"), Buffer.from("ac"))'], ['crypto.timingSafeEqual(Buffer.from("ab"), Buffer.from("abc"))'],
   ['crypto.webcrypto.getRandomValues(new Uint8Array(3)).length'], ['crypto.createHash("sha256") instanceof stream.Transform'],
+  ...['"secret"', '"c2Vj", "base64"', 'Buffer.from("bytes")', 'new Uint16Array([1, 2]).buffer', '5'].flatMap((k) => [
+    `crypto.createHmac("sha256", crypto.createSecretKey(${k})).update("x").digest("hex")`,
+    `(k => [k.type, k.symmetricKeySize, k.export().toString("hex"), k.export({ format: "jwk" }), k instanceof crypto.KeyObject, k.equals(crypto.createSecretKey(${k})), k.equals(crypto.createSecretKey("other"))])(crypto.createSecretKey(${k}))`,
+  ]).map((code) => [code]), ['"secret" instanceof crypto.KeyObject'],
 ];
 
 // --- crypto.subtle ---

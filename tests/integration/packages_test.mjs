@@ -170,6 +170,25 @@ for (const type of ['Typed', 'Shared']) {
   });
 }
 
+test('of packages with several builds the one for browsers is taken, and decorators are there', async () => {
+  const dir = cluster.app('builds', {
+    'isola.json': { name: 'builds', actors: { A: { module: './a.ts' } } },
+    'package.json': { name: 'builds' },
+    'a.ts': `import inner from 'inner'; import main from 'main'; import field from 'field';
+      const doubled = (method: (n: number) => number, _: ClassMethodDecoratorContext) => function (this: unknown, n: number) { return 2 * method.call(this, n); };
+      export default class A { @doubled add(n: number) { return n + 1; } which() { return [inner, main, field, process.env.NODE_ENV]; } }`,
+    'node_modules/inner/package.json': { name: 'inner', exports: { node: './node.js', browser: './browser.js', default: './node.js' } },
+    'node_modules/main/package.json': { name: 'main', main: './node.js', browser: './browser.js' },
+    'node_modules/field/package.json': { name: 'field', main: './index.js', browser: { './node.js': './browser.js' } },
+    'node_modules/field/index.js': "module.exports = require('./node.js');",
+    ...Object.fromEntries(['inner', 'main', 'field'].flatMap((name) => [[`node_modules/${name}/node.js`, "module.exports = require('node:http') && 'node';"], [`node_modules/${name}/browser.js`, `module.exports = '${name}';`]])),
+  });
+  const r = await ctl(node, 'deploy', dir);
+  assert.equal(r.status, 0, r.err);
+  const a = node.client.actor('builds/A', 'k');
+  assert.deepEqual([await a.ask('add', 4), await a.ask('which')], [10, ['inner', 'main', 'field', 'production']]);
+});
+
 test('a module of Node.js that isolates have not is named, with its place', async () => {
   for (const [name, text, says] of [
     ['import', 'import { readFileSync } from "node:fs";\nexport default (self) => readFileSync(self.key);\n', /use\/a\.js:1:30: isolates do not have Node\.js' module "fs"; what needs it belongs in a Node.js program, which reaches actors by the package "isola"/],

@@ -6,7 +6,7 @@ import { codeError, defineProperty, group, nextTick } from 'isola:born';
 import { webCrypto } from '../web/crypto.js';
 
 const HASHES = ['md5', 'ripemd160', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512', 'sha512-224', 'sha512-256', 'sha3-224', 'sha3-256', 'sha3-384', 'sha3-512', 'blake2b512', 'blake2s256'];
-const ABSENT = ['createCipheriv', 'createDecipheriv', 'createDiffieHellman', 'createECDH', 'createPrivateKey', 'createPublicKey', 'createSecretKey', 'createSign', 'createVerify',
+const ABSENT = ['createCipheriv', 'createDecipheriv', 'createDiffieHellman', 'createECDH', 'createPrivateKey', 'createPublicKey', 'createSign', 'createVerify',
   'diffieHellman', 'generateKey', 'generateKeyPair', 'generateKeyPairSync', 'generateKeySync', 'hkdf', 'hkdfSync', 'pbkdf2', 'pbkdf2Sync', 'privateDecrypt', 'privateEncrypt', 'publicDecrypt',
   'publicEncrypt', 'scrypt', 'scryptSync', 'sign', 'verify'];
 const RANGE = 2 ** 48 - 1; // of randomInt
@@ -83,6 +83,26 @@ export function nodeCrypto(load) {
     }
   }
 
+  // Of keys there are secret ones, which HMACs take: packages that sign tokens (jsonwebtoken) make them of what they are given.
+  const own = Symbol('secret key');
+  class KeyObject {
+    #bytes;
+    constructor(mark, bytes) {
+      if (mark !== own) throw codeError('ERR_METHOD_NOT_IMPLEMENTED', 'isolates have no keys but those of crypto.createSecretKey; crypto.subtle has others');
+      this.#bytes = bytes;
+    }
+    get type() { return 'secret'; }
+    get symmetricKeySize() { return this.#bytes.length; }
+    export(options) {
+      if (options?.format === 'jwk') return { kty: 'oct', k: this.#bytes.toString('base64url') };
+      return Buffer.from(this.#bytes);
+    }
+    equals(other) { return #bytes in other && this.#bytes.equals(other.#bytes); }
+    static bytesOf(key, encoding) { return typeof key === 'object' && key !== null && #bytes in key ? key.#bytes : bytesOf(key, encoding, 'key'); }
+  }
+  const { bytesOf: bytesOfKey } = KeyObject;
+  delete KeyObject.bytesOf;
+
   const exists = (name) => natives.digest(name, new Uint8Array(0)) !== undefined;
   const known = (name, what = 'algorithm', is = '') => {
     validateString(name, what);
@@ -91,7 +111,7 @@ export function nodeCrypto(load) {
   };
   function hmac(name, key, options) {
     validateString(name, 'hmac');
-    const bytes = Buffer.from(bytesOf(key, options?.encoding, 'key'));
+    const bytes = Buffer.from(bytesOfKey(key, options?.encoding));
     if (!exists(name)) throw new ERR_CRYPTO_INVALID_DIGEST(name);
     return new Hmac(name, bytes, options);
   }
@@ -136,6 +156,11 @@ export function nodeCrypto(load) {
   const exports = {
     createHash: (name, options) => new Hash(known(name), options),
     createHmac: hmac,
+    createSecretKey(key, encoding) {
+      if (typeof key !== 'string' && !ArrayBuffer.isView(key) && !isAnyArrayBuffer(key)) throw new ERR_INVALID_ARG_TYPE('key', ['ArrayBuffer', 'Buffer', 'TypedArray', 'DataView'], key);
+      return new KeyObject(own, Buffer.from(bytesOf(key, encoding)));
+    },
+    KeyObject,
     hash: (name, data, options = 'hex') => outputOf(natives.digest(known(name, 'algorithm', ` ${name} is`), bytesOf(data, undefined, 'input')), typeof options === 'string' ? options : options?.outputEncoding ?? 'hex'),
     Hash,
     Hmac,
