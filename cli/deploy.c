@@ -198,27 +198,6 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola__out(cli, &out);
 }
 
-/* The packages that do not lie in `dir` as npm has it, if any. */
-static int find_places(const char *dir, struct isola__places *out, struct isola_err *err)
-{
-    char *real = realpath(dir, NULL);
-    *out = (struct isola__places){0};
-    int code = real != NULL ? isola__places_find(real, out, err) : 0;
-    free(real);
-    return code;
-}
-
-/* For services that run in `dir` itself. */
-static int install(const char *dir, struct isola_err *err)
-{
-    struct isola__places places;
-    int code = find_places(dir, &places, err);
-    if (code == 0 && places.n == 0)
-        code = isola__npm_install(dir, err);
-    isola__places_free(&places);
-    return code;
-}
-
 /* Bundles; when that fails and no packages are installed, once more with those that npm fetches. */
 static int bundle(const char *dir, const struct isola_manifest *m, struct isola__npm *npm,
                   struct isola__bundles *out, struct isola_err *err)
@@ -228,7 +207,7 @@ static int bundle(const char *dir, const struct isola_manifest *m, struct isola_
     int code = isola__bundle(dir, m, out, err);
     if (code != ISOLA_EMODULE)
         return code;
-    int rc = find_places(dir, &places, &why);
+    int rc = isola__places_find(dir, &places, &why);
     bool all = places.n > 0;
     isola__places_free(&places);
     if (rc == 0 && all)
@@ -250,7 +229,7 @@ static int collect_files(const char *dir, const struct isola_manifest *m, struct
                          struct isola__files *out, struct isola_err *err)
 {
     struct isola__places places = {0};
-    int code = npm->modules == NULL ? find_places(dir, &places, err) : 0;
+    int code = npm->modules == NULL ? isola__places_find(dir, &places, err) : 0;
     if (code == 0 && places.n == 0 && npm->modules == NULL) {
         code = isola__npm(dir, npm, err);
         if (code == 0 && npm->modules == NULL)
@@ -391,7 +370,7 @@ void isola__run_deploy(struct isola__cli *cli)
     if (rc == 0 && cli->options.link && link == NULL)
         rc = isola_fail(&err, ISOLA_EIO, "cannot use %.300s: %s", dir, strerror(errno));
     if (rc == 0 && link != NULL && isola_manifest_has_services(manifest))
-        rc = install(dir, &err);
+        rc = isola__npm_install(dir, &err);
     if (rc == 0)
         rc = bundle(dir, manifest, &npm, &bundles, &err);
     if (rc == 0 && link == NULL && isola_manifest_has_services(manifest))

@@ -21,6 +21,7 @@
 #include "base/utf8.h"
 #include "cli/file_index.h"
 #include "cli/npm_scripts.h"
+#include "cli/places.h"
 #include "cli/process.h"
 
 #define FILE_MAX    (64u << 20)
@@ -459,10 +460,13 @@ int isola__npm_install(const char *dir, struct isola_err *err)
 {
     json_t *dependencies = package_part(dir, "dependencies");
     bool none = json_object_size(dependencies) == 0;
-    int code = 0;
+    struct isola__places places = {0};
+    int code = none ? 0 : isola__places_find(dir, &places, err);
+    bool elsewhere = places.n > 0; /* and all there */
     json_decref(dependencies);
-    if (none || is_dir(dir, "node_modules"))
-        return 0;
+    isola__places_free(&places);
+    if (code != 0 || none || elsewhere || is_dir(dir, "node_modules"))
+        return code;
     say("installing packages with npm, as services run where they are edited");
     isola__process_hold(true);
     code = install(dir, dir, is_locked(dir), true, err);

@@ -33,7 +33,8 @@ LOOP_THREAD ISOLA_MUST_USE int isola__npm(const char *dir, struct isola__npm *ou
 LOOP_THREAD ISOLA_MUST_USE int isola__npm_check(const char *dir, struct isola_err *err);
 /* For services that run in `dir` itself: when nothing is installed there, and its package.json has
  * dependencies, npm installs them there, those for development too, and runs install scripts as
- * above. Fails as isola__npm; nothing is installed then. */
+ * above; of a workspace (places.h) those of its project are to be there. Fails as isola__npm;
+ * nothing is installed then. */
 LOOP_THREAD ISOLA_MUST_USE int isola__npm_install(const char *dir, struct isola_err *err);
 ANY_THREAD void isola__npm_free(struct isola__npm *n);
 

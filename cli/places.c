@@ -275,9 +275,9 @@ static int place_all(struct search *s, const struct isola__place *who)
     return code;
 }
 
-int isola__places_find(const char *dir, struct isola__places *out, struct isola_err *err)
+/* `dir` is a real path. */
+static int find(const char *dir, struct isola__places *out, struct isola_err *err)
 {
-    *out = (struct isola__places){0};
     json_t *package = read_package(dir);
     if (package == NULL)
         return 0;
@@ -292,5 +292,14 @@ int isola__places_find(const char *dir, struct isola__places *out, struct isola_
         isola__places_free(out);
     free(s.root);
     json_decref(package);
+    return code;
+}
+
+int isola__places_find(const char *dir, struct isola__places *out, struct isola_err *err)
+{
+    char *real = realpath(dir, NULL);
+    *out = (struct isola__places){0};
+    int code = real != NULL ? find(real, out, err) : 0; /* who reads it says that it is not there */
+    free(real);
     return code;
 }

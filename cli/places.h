@@ -28,7 +28,7 @@ struct isola__places {
     struct isola_map by_at;
 };
 
-/* Fills `out`, for isola__places_free; n = 0: all of `dir` (a real path) lies in it as npm has it.
+/* Fills `out`, for isola__places_free; n = 0: all of `dir` lies in it as npm has it.
  * ISOLA_EMODULE: a package that the app, or a source, depends on is not installed, with where to
  * install it; ISOLA_ETOOBIG: there are too many. */
 ANY_THREAD ISOLA_MUST_USE int isola__places_find(const char *dir, struct isola__places *out,

@@ -70,6 +70,7 @@ test('a workspace has the packages that lie at the root of its project, and its 
   assert.deepEqual([files.all, files.sent], [6, 6]);
   await until('it answers', async () => (await fetch(`http://127.0.0.1:${port}/`).then((r) => r.text(), () => '')) === 'words of the root');
   assert.deepEqual(JSON.parse(await ctlOk(east, '--json', 'deploy', dir)).files.sent, 0);
+  await ctlOk(east, 'deploy', dir, '--link'); // it has them where it is
   rmSync(join(root, 'node_modules/@mono/words'));
   const { status, err } = await ctl(east, 'deploy', dir);
   assert.deepEqual([status, err], [1, `ctl: the package "@mono/words" is not installed, which ${dir}/package.json depends on; run \`npm install\` in ${root}\n`]);
