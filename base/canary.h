@@ -24,10 +24,12 @@ static inline bool isola_canary_has(struct isola_slice address, uint32_t share)
            isola_hash(address.data, address.len, ISOLA_CANARY_SEED) % ISOLA_CANARY_WHOLE < share;
 }
 
-/* Of `n` instances of a service, so many: the share, rounded up. */
-static inline unsigned isola_canary_of(unsigned n, uint32_t share)
+/* Of `n` instances of a service (2 or more), so many: the share, rounded, at least one and fewer
+ * than all. */
+static inline uint64_t isola_canary_of(uint64_t n, uint32_t share)
 {
-    return (unsigned)(((uint64_t)n * share + ISOLA_CANARY_WHOLE - 1) / ISOLA_CANARY_WHOLE);
+    uint64_t many = (n * share + ISOLA_CANARY_WHOLE / 2) / ISOLA_CANARY_WHOLE;
+    return many < 1 ? 1 : many > n - 1 ? n - 1 : many;
 }
 
 #endif

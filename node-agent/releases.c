@@ -127,6 +127,7 @@ static void current_free(struct isola__current *current)
     if (current != NULL) {
         isola_manifest_free(current->manifest);
         isola_manifest_free(current->candidate_manifest);
+        isola_roster_free(&current->roster);
     }
     free(current);
 }
@@ -141,6 +142,7 @@ static void index_add(struct isola__releases *releases, const struct isola_relea
         current->manifest = NULL; /* another version of Isola took it */
     if (r->candidate != NULL) {
         current->share = r->share;
+        isola_roster_copy(&current->roster, &r->roster);
         memcpy(current->candidate, r->candidate->id, sizeof(current->candidate));
         if (isola_manifest_parse(r->candidate->manifest, r->app, &current->candidate_manifest,
                                  &err) != 0)
@@ -262,17 +264,18 @@ int isola__releases_check_ports(struct isola__releases *releases, const struct i
         ISOLA_MAP_EACH(&releases->current, e)
         {
             const struct isola__current *other = e->value;
-            const struct isola_actor_type *type =
-                !isola_slice_is(isola_slice(e->key, e->len), m->name)
-                    ? listens(other->manifest, port)
-                    : NULL;
+            if (isola_slice_is(isola_slice(e->key, e->len), m->name))
+                continue;
+            const struct isola_actor_type *type = listens(other->manifest, port);
+            if (type == NULL)
+                type = listens(other->candidate_manifest, port);
             if (type != NULL)
-                return isola_fail(err, ISOLA_EEXIST,
-                                  "%s/%s would listen on port %u, which %s/%s has: each would get "
-                                  "a part of the other's requests. Give it another one (\"port\" "
-                                  "in isola.json, or PORT=… before the command of \"start\")",
-                                  m->name, m->types[i].name, port, other->manifest->name,
-                                  type->name);
+                return isola_fail(
+                    err, ISOLA_EEXIST,
+                    "%s/%s would listen on port %u, which %.*s/%s has: each would get "
+                    "a part of the other's requests. Give it another one (\"port\" "
+                    "in isola.json, or PORT=… before the command of \"start\")",
+                    m->name, m->types[i].name, port, (int)e->len, (const char *)e->key, type->name);
         }
     }
     return 0;
@@ -335,7 +338,7 @@ void isola__releases_list(struct isola__releases *releases, struct isola_buf *ou
 static void release_params(const struct isola_release *r, size_t more, struct isola_buf *out)
 {
     isola_mp_map(out, 6 + ISOLA_RELEASE_NOTE_PAIRS + more + (r->link != NULL) + (r->files.len > 0) +
-                          r->is_signed + (r->candidate != NULL ? 2 : 0));
+                          r->is_signed + (r->candidate != NULL ? ISOLA_RELEASE_CANARY_PAIRS : 0));
     if (r->link != NULL)
         isola_mp_kstr(out, "link", r->link);
     isola_mp_kstr(out, "app", r->app);

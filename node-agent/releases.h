@@ -29,6 +29,7 @@ struct isola__current {
     uint32_t share; /* of a million; 0: there is none */
     char candidate[ISOLA_RELEASE_ID_SIZE];
     struct isola_manifest *candidate_manifest;
+    struct isola_roster roster; /* whose services may have it */
 };
 
 struct isola__releases {

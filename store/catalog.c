@@ -51,6 +51,7 @@ static const char *const migrations[ISOLA__CATALOG_SCHEMA] = {
     "ALTER TABLE deploy ADD COLUMN share INTEGER NOT NULL DEFAULT 0;"
     "CREATE TABLE canary (app TEXT NOT NULL PRIMARY KEY,"
     "  release TEXT NOT NULL REFERENCES release (id), share INTEGER NOT NULL) WITHOUT ROWID",
+    "ALTER TABLE canary ADD COLUMN nodes BLOB",
 };
 static const struct isola__schema schema = {ISOLA__CATALOG_SCHEMA, migrations, .exclusive = false};
 
@@ -84,7 +85,7 @@ enum statement {
 };
 #define CURRENT_ROWS                                                                               \
     "SELECT r.id, r.content, c.revision, c.deployed_ms, d.who, d.message, d.restores, k.release,"  \
-    " k.share FROM current c JOIN release r ON r.id = c.release"                                   \
+    " k.share, k.nodes FROM current c JOIN release r ON r.id = c.release"                          \
     " LEFT JOIN canary k ON k.app = c.app"                                                         \
     " LEFT JOIN deploy d ON d.app = c.app AND d.revision = c.revision"
 static const char *const sql[STATEMENTS] = {
@@ -98,7 +99,7 @@ static const char *const sql[STATEMENTS] = {
     [MOVE] = "INSERT INTO current (app, release, revision, deployed_ms) VALUES (?1, ?2, ?3, ?4)"
              " ON CONFLICT (app) DO UPDATE SET release = excluded.release,"
              " revision = excluded.revision, deployed_ms = excluded.deployed_ms",
-    [TRY] = "INSERT OR REPLACE INTO canary (app, release, share) VALUES (?1, ?2, ?3)",
+    [TRY] = "INSERT OR REPLACE INTO canary (app, release, share, nodes) VALUES (?1, ?2, ?3, ?4)",
     [UNTRY] = "DELETE FROM canary WHERE app = ?1",
     [CURRENT] = CURRENT_ROWS " WHERE c.app = ?1",
     [EACH] = CURRENT_ROWS " ORDER BY c.app",
@@ -119,7 +120,7 @@ static const char *const sql[STATEMENTS] = {
                 " VALUES (?1, ?2, ?3, ?4, ?5)",
     [PREPARED] = "SELECT type, key, digest, code FROM prepared WHERE release = ?1"
                  " ORDER BY type",
-    [RELEASE] = "SELECT id, content, 0, 0, NULL, NULL, 0, NULL, 0 FROM release"
+    [RELEASE] = "SELECT id, content, 0, 0, NULL, NULL, 0, NULL, 0, NULL FROM release"
                 " WHERE id = ?2 AND app = ?1",
     [DEPLOYS] = "SELECT revision, release, deployed_ms, who, message, restores, share FROM deploy"
                 " WHERE app = ?1 ORDER BY revision DESC",
@@ -348,12 +349,17 @@ static int add(struct isola_catalog *c, const struct isola_release *r, struct is
 static int put_canary(struct isola_catalog *c, const struct isola_release *r, struct isola_err *err)
 {
     enum statement how = r->candidate != NULL ? TRY : UNTRY;
+    struct isola_buf nodes = {0};
     isola__bind_text(c->stmt[how], 1, isola_slice_str(r->app));
     if (r->candidate != NULL) {
+        isola_roster_write(&r->roster, &nodes);
         isola__bind_text(c->stmt[how], 2, isola_slice_str(r->candidate->id));
         sqlite3_bind_int64(c->stmt[how], 3, r->share);
+        sqlite3_bind_blob64(c->stmt[how], 4, nodes.data, nodes.len, SQLITE_STATIC);
     }
-    return run(c, how, err);
+    int code = nodes.failed ? isola_fail(err, ISOLA_ENOMEM, "out of memory") : run(c, how, err);
+    isola_buf_free(&nodes);
+    return code;
 }
 
 static int put(struct isola_catalog *c, const struct isola_release *r, bool late,
@@ -449,11 +455,15 @@ static int read_canary(struct isola_catalog *c, sqlite3_stmt *row, struct isola_
     sqlite3_reset(stmt);
     sqlite3_clear_bindings(stmt);
     r->share = (uint32_t)sqlite3_column_int64(row, 8);
+    /* Of older versions there is none; one that is damaged is as good. */
+    struct isola_err none;
+    if (code == 0 && sqlite3_column_type(row, 9) == SQLITE_BLOB)
+        (void)!isola_roster_read(isola__column(row, 9), &r->roster, &none);
     return code;
 }
 
-/* The release in the row (id, content, revision, deployed_ms, who, message, restores, id and share
- * of its canary) that `stmt` stands at. */
+/* The release in the row (id, content, revision, deployed_ms, who, message, restores, id, share
+ * and nodes of its canary) that `stmt` stands at. */
 static int read_row(struct isola_catalog *c, sqlite3_stmt *stmt, struct isola_release **out,
                     struct isola_err *err)
 {

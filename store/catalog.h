@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/roster.h"
 
 struct isola_catalog;
 struct isola_deploys;
@@ -41,6 +42,7 @@ struct isola_release {
      * (base/canary.h). Then the note is of the deploy of that. */
     struct isola_release *candidate;
     uint32_t share; /* without a candidate: what it asks for itself, as it is sent to be deployed */
+    struct isola_roster roster; /* with one: the nodes that have taken it, for its services */
     bool is_signed;
     uint8_t signature[ISOLA_RELEASE_SIGNATURE]; /* by who deploys it (transport/trust.h) */
     struct isola_slice manifest;
@@ -59,8 +61,8 @@ POOL_THREAD ISOLA_MUST_USE int isola_catalog_open(const char *path, struct isola
 POOL_THREAD void isola_catalog_close(struct isola_catalog *c);
 
 /* The wire form of a release (docs/protocol.md: a map of app, manifest, bundles, and optionally
- * files, link, release (id), revision, deployed_ms, by, message, restores, signature, share and
- * canary), both ways; encode leaves out the last two.
+ * files, link, release (id), revision, deployed_ms, by, message, restores, signature, share,
+ * canary and nodes), both ways; encode leaves out the last three.
  * decode copies, checks everything (manifest parsed, a bundle for each type of actors and no other,
  * the tree decoded, the id recomputed) and returns a fresh release, its bundles in the manifest's
  * order. ISOLA_EINVAL names the key that is missing or wrong; ISOLA_EMANIFEST. */
@@ -85,7 +87,8 @@ ANY_THREAD void isola_release_hash(const struct isola_release *r,
                                    uint8_t hash[ISOLA_RELEASE_HASH_SIZE]);
 /* One more pair of the wire form, if it is signed: signature. */
 ANY_THREAD void isola_release_put_signature(const struct isola_release *r, struct isola_buf *out);
-/* Two more, if it has a candidate: share, and canary, which is the wire form of that. */
+/* So many more, if it has a candidate: share, canary, which is the wire form of that, and nodes. */
+#define ISOLA_RELEASE_CANARY_PAIRS 3u
 ANY_THREAD void isola_release_put_canary(const struct isola_release *r, struct isola_buf *out);
 /* The same for one bundle: its code and its map. */
 ANY_THREAD void isola_bundle_hash(const struct isola_bundle *b, char hash[ISOLA_RELEASE_ID_SIZE]);

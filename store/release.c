@@ -2,7 +2,7 @@
  *
  * A release on the wire and in the catalog: a msgpack map
  * {app, manifest, bundles: [{type, code, map}], files, link, release (id), revision, deployed_ms,
- * by, message, restores, signature, share, canary}.
+ * by, message, restores, signature, share, canary, nodes}.
  *
  * The id is the first 64 bits of BLAKE2b-256 over manifest, bundles, files and link, each field
  * behind its length (8 bytes, little-endian), the bundles in the order of their types' names, the
@@ -131,6 +131,8 @@ void isola_release_put_canary(const struct isola_release *r, struct isola_buf *o
         isola_mp_kuint(out, "share", r->share);
         isola_mp_cstr(out, "canary");
         isola_release_encode(r->candidate, out);
+        isola_mp_cstr(out, "nodes");
+        isola_roster_write(&r->roster, out);
     }
 }
 
@@ -161,6 +163,7 @@ void isola_release_free(struct isola_release *r)
     for (size_t i = 0; i < r->nbundles; i++)
         free(r->bundles[i].type);
     isola_release_free(r->candidate);
+    isola_roster_free(&r->roster);
     free(r->bundles);
     free(r->link);
     free(r->app);
@@ -411,7 +414,7 @@ fail:
 
 static int read_canary(struct isola_slice map, struct isola_release *r, struct isola_err *err)
 {
-    struct isola_slice canary;
+    struct isola_slice canary, nodes;
     uint64_t share;
     if (!isola_mp_find(map, "canary", &canary))
         return 0;
@@ -426,7 +429,7 @@ static int read_canary(struct isola_slice map, struct isola_release *r, struct i
         return isola_fail(err, ISOLA_EINVAL,
                           "release: its canary must be another release of app \"%s\"", r->app);
     r->share = (uint32_t)share;
-    return 0;
+    return isola_mp_find(map, "nodes", &nodes) ? isola_roster_read(nodes, &r->roster, err) : 0;
 }
 
 int isola_release_decode(struct isola_slice map, struct isola_release **out, struct isola_err *err)

@@ -22,7 +22,7 @@
 #define ISOLA__GROUP_SCHEMA   2
 #define ISOLA__GROUPS_MAX     64
 #define ISOLA__CATALOG_FILE   "catalog.db"
-#define ISOLA__CATALOG_SCHEMA 7
+#define ISOLA__CATALOG_SCHEMA 8
 #define ISOLA__CACHE_FILE     "cache.db"
 #define ISOLA__CACHE_SCHEMA   1
 
