@@ -21,8 +21,9 @@ static const struct isola__command commands[] = {
          "                   failed, and the release before is current again, or the\n"
          "                   canary is dropped. --timeout is 900000 then, for all of it\n"
          "  --canary SHARE   try it beside the current release, for so many of the app's\n"
-         "                   actors: 10%, 0.5%. \"ctl promote\" makes it current,\n"
-         "                   \"ctl rollback\" drops it, and the cluster when it fails\n",
+         "                   actors, and of the instances of its services: 10%, 0.5%.\n"
+         "                   \"ctl promote\" makes it current, \"ctl rollback\" drops it,\n"
+         "                   and the cluster does when it fails\n",
      .wait_ms = "120000",
      .examples = "  ctl deploy examples/counter\n"
                  "  ctl deploy . -m \"carts keep their order\" --wait\n"

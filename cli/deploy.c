@@ -109,6 +109,28 @@ static void list(struct isola_buf *out, const char *title, const json_t *names, 
     isola_buf_puts(out, "\n");
 }
 
+#define INSTANCES_MAX 12 /* that are named */
+
+void isola__deploy_instances(const json_t *result, const char *title, struct isola_buf *out)
+{
+    const json_t *all = json_object_get(result, "instances");
+    size_t n = json_array_size(all), named = n < INSTANCES_MAX ? n : INSTANCES_MAX;
+    for (size_t i = 0; i < named; i++) {
+        const json_t *one = json_array_get(all, i), *next = json_array_get(all, i + 1);
+        const json_t *node = json_object_get(one, "node");
+        isola_buf_puts(out, i == 0 ? title : ", ");
+        isola__text_clean(out, isola__text_of(json_object_get(one, "address")));
+        if (i + 1 < named && json_equal(node, json_object_get(next, "node")))
+            continue;
+        isola_buf_puts(out, " on ");
+        isola__text_clean(out, isola__text_of(node));
+    }
+    if (n > named)
+        isola_buf_printf(out, ", and %zu more (--json has them)", n - named);
+    if (n > 0)
+        isola_buf_puts(out, "\n");
+}
+
 void isola__deploy_nodes(const json_t *result, struct isola_buf *out)
 {
     const json_t *later = json_object_get(result, "later");
@@ -173,6 +195,7 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     isola_buf_printf(&out, " (%" PRIu64 " ms)\n", ms);
     list(&out, "  types  ", json_object_get(result, "types"), "");
     isola__deploy_nodes(result, &out);
+    isola__deploy_instances(result, "  canary ", &out);
     if (files->tree.n > 0)
         print_files(files, sent, &out);
     if (!unchanged && json_array_size(files->variables) > 0)

@@ -23,5 +23,9 @@ POOL_THREAD ISOLA_MUST_USE int isola__sign(const char *app,
                                            bool *is_signed, struct isola_err *err);
 /* Appends lines with the nodes that have the release, and those that get it later. */
 ANY_THREAD void isola__deploy_nodes(const json_t *result, struct isola_buf *out);
+/* Appends a line with the instances of services that run a canary ("instances" of `result`), behind
+ * this title; nothing when there are none. */
+ANY_THREAD void isola__deploy_instances(const json_t *result, const char *title,
+                                        struct isola_buf *out);
 
 #endif

@@ -130,6 +130,7 @@ static void show_deploys(struct isola__cli *cli, const json_t *value)
     }
     isola__table_print(&t, cli->width, cli->colour, &out);
     isola__table_free(&t);
+    isola__deploy_instances(value, "the canary has ", &out);
     if (canary.len > 0)
         isola_buf_printf(&out, "'ctl promote %s' makes the canary current, ",
                          cli->options.operands[0]);

@@ -242,6 +242,29 @@ bool isola__rollout_wait(struct isola__cli *cli, json_t *result, uint64_t begun,
     return good;
 }
 
+/* Has the release that is a canary types which are no services? */
+static bool has_actors(const json_t *result)
+{
+    const json_t *instances = json_object_get(result, "instances"), *type, *one;
+    struct isola_slice app = text_of(result, "app");
+    size_t i, k;
+    json_array_foreach(json_object_get(result, "types"), i, type)
+    {
+        bool service = false;
+        char *name = isola_format("%.*s/%.*s/", ISOLA_FMT(app), ISOLA_FMT(isola__text_of(type)));
+        json_array_foreach(instances, k, one)
+        {
+            struct isola_slice address = text_of(one, "address");
+            size_t n = strlen(name);
+            service = service || (address.len > n && memcmp(address.data, name, n) == 0);
+        }
+        free(name);
+        if (!service)
+            return true;
+    }
+    return false;
+}
+
 void isola__rollout_line(const json_t *result, struct isola_buf *out)
 {
     const json_t *value = json_object_get(result, "rollout");
@@ -250,15 +273,17 @@ void isola__rollout_line(const json_t *result, struct isola_buf *out)
     if (value == NULL)
         return;
     isola_buf_puts(out, "  stays  ");
+    bool canary = json_object_get(result, "share") != NULL, actors = !canary || has_actors(result);
     if (all > 0)
-        isola_buf_printf(out, "%" PRIu64 " instance%s ready, ", all, all == 1 ? "" : "s");
-    isola_buf_printf(out, "%" PRIu64 " of %" PRIu64 " turns failed", errors, turns);
-    if (json_object_get(result, "share") != NULL)
+        isola_buf_printf(out, "%" PRIu64 " instance%s ready%s", all, all == 1 ? "" : "s",
+                         actors ? ", " : "");
+    if (actors)
+        isola_buf_printf(out, "%" PRIu64 " of %" PRIu64 " turns failed", errors, turns);
+    if (canary && actors)
         isola_buf_printf(out, ", of the current release %" PRIu64 " of %" PRIu64,
                          number_of(value, "before_errors"), number_of(value, "before_turns"));
     isola_buf_printf(out, ", seen for %.1f s\n", (double)number_of(value, "ms") / 1000);
-    if (json_object_get(result, "share") != NULL && json_object_get(value, "turns") != NULL &&
-        turns == 0 && errors == 0)
+    if (canary && actors && json_object_get(value, "turns") != NULL && turns == 0 && errors == 0)
         isola_buf_puts(out, "         none of its actors was asked anything: how it does is not "
                             "known yet\n");
 }

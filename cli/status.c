@@ -292,6 +292,17 @@ static void list_actors(const struct isola__cli *cli, const json_t **rows, size_
     isola__table_free(&t);
 }
 
+/* "05f7a6054c32568f", and whether that is a canary. */
+static void add_release(struct isola__table *t, const json_t *row)
+{
+    struct isola_buf text = {0};
+    isola__text_clean(&text, isola__text_of(json_object_get(row, "release")));
+    if (json_is_true(json_object_get(row, "canary")))
+        isola_buf_puts(&text, " (canary)");
+    isola__table_add(t, isola_buf_slice(&text), ISOLA__PLAIN);
+    isola_buf_free(&text);
+}
+
 /* Likewise of instances of services, which have other things to show. */
 static void list_services(const struct isola__cli *cli, const json_t **rows, size_t n,
                           struct isola_buf *out)
@@ -317,7 +328,7 @@ static void list_services(const struct isola__cli *cli, const json_t **rows, siz
         add_memory(&t, alive, row);
         add_alive(&t, alive, row, "cpu_ms", TIME);
         add_number(&t, row, "restarts", PLAIN_NUMBER);
-        add_text(&t, row, "release");
+        add_release(&t, row);
     }
     if (listed > 0 && out->len > 0)
         isola_buf_puts(out, "\n");

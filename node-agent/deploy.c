@@ -27,6 +27,7 @@ static void finish(struct isola__deploy *d)
     isola_release_free(d->note);
     free(d->wanted);
     isola_buf_free(&d->dropped);
+    isola_roster_free(&d->roster);
     if (d->from != NULL)
         isola__conn_unref(d->from);
     free(d->parts);
@@ -100,7 +101,7 @@ void isola__deploy_succeed(struct isola__deploy *d, bool unchanged)
         return;
     }
     bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
-    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0) + (d->share > 0) +
+    isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0) + 2 * (d->share > 0) +
                            (d->unwatched[0] != '\0'));
     if (d->unwatched[0] != '\0')
         isola_mp_kstr(&out, "unwatched", d->unwatched);
@@ -109,8 +110,10 @@ void isola__deploy_succeed(struct isola__deploy *d, bool unchanged)
         isola_mp_array(&out, d->ndropped);
         isola_buf_append(&out, d->dropped.data, d->dropped.len);
     }
-    if (d->share > 0)
+    if (d->share > 0) {
         isola_mp_kuint(&out, "share", d->share);
+        isola__canary_put_instances(d->agent, r->app, &out);
+    }
     if (tells)
         isola_mp_kbool(&out, "restricted", d->agent->cluster.trust.n > 0);
     isola_mp_kstr(&out, "app", r->app);

@@ -95,7 +95,7 @@ static void commit(struct isola__deploy *d)
     struct isola_release *put = d->release;
     bool in_window = isola__rollout_in_window(&d->agent->rollouts, d->release->app);
     if (d->share > 0)
-        put = isola__canary_beside(d->agent, d->release, d->share, &err);
+        put = isola__canary_beside(d->agent, d->release, d->share, &d->roster, &err);
     int rc = put != NULL ? isola__releases_put(releases, put, &err) : err.code;
     if (rc != 0) {
         abandon(d);
@@ -117,10 +117,12 @@ static void commit(struct isola__deploy *d)
         isola_log(ISOLA_LOG_INFO, "release %s of %s is current %s", d->release->id, d->release->app,
                   d->note != NULL && !d->promotes ? "again" : "now");
     struct isola_buf params = {0};
-    isola_mp_map(&params, 4 + (d->share > 0 ? 2 : 0));
+    isola_mp_map(&params, 4 + (d->share > 0 ? 3 : 0));
     if (d->share > 0) {
         isola_mp_kuint(&params, "share", d->share);
         isola_mp_kstr(&params, "current", put->id);
+        isola_mp_cstr(&params, "nodes");
+        isola_roster_write(&d->roster, &params);
     }
     isola_mp_kstr(&params, "app", d->release->app);
     isola_mp_kstr(&params, "release", d->release->id);
@@ -152,12 +154,26 @@ static void prepared_all(struct isola__deploy *d)
     isola__deploy_refuse(d, d->refused.code, d->refused.text);
 }
 
+/* It has prepared the canary: its services may have instances of it. Versions that do not say how
+ * many processors they have know none. */
+static void note_node(struct isola__deploy *d, const char *name, uint64_t processors)
+{
+    struct isola_err err;
+    if (d->share > 0 && processors > 0 &&
+        isola_roster_add(&d->roster, isola_slice_str(name), processors, &err) != 0)
+        isola_log(ISOLA_LOG_WARN, "the canary of %s has no services on node %s: %s",
+                  d->release->app, name, err.text);
+}
+
 static void prepared(struct isola__ask *ask, const struct isola_msg *answer)
 {
     struct isola__part *part = (struct isola__part *)ask;
     struct isola__deploy *d = part->deploy;
     struct isola_err err;
     part->taken = answer->kind == ISOLA_MSG_REPLY;
+    uint64_t processors = 0;
+    if (part->taken && isola_mp_find_uint(isola__value(answer), "processors", &processors))
+        note_node(d, part->member->record.name, processors);
     if (!part->taken) {
         int code = isola__answer_error(answer, &err);
         /* One whose link was lost meanwhile has not refused. */
@@ -211,6 +227,8 @@ void isola__deploy_prepare(struct isola__deploy *d)
     else
         isola__release_params(d->release, &params);
     begin_parts(d);
+    isola_roster_free(&d->roster);
+    note_node(d, d->agent->opt.name, uv_available_parallelism());
     d->stage = "prepare";
     ask_members(d, "prepare", &params, prepare_limit(d), d->note != NULL ? offered : prepared);
     if (--d->outstanding == 0)

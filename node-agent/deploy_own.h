@@ -31,7 +31,8 @@ struct isola__deploy {
     struct isola__unpack unpack;
     bool held; /* the directory of its files */
     struct isola__ask check;
-    uint32_t share;                        /* not 0: it is to be a canary */
+    uint32_t share;                        /* not 0: it is to be a canary, */
+    struct isola_roster roster;            /* of the nodes that have prepared it */
     char unwatched[ISOLA_RELEASE_ID_SIZE]; /* the current release, whose watch a canary ends; or ""
                                             */
     /* Of a roll-back. */

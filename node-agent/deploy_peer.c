@@ -70,7 +70,10 @@ static void prepared_here(struct isola__conn *from, uint64_t id, struct isola_re
     isola__prepared_clear(&member->prepared);
     member->prepared = none;
     member->prepared.at_ms = isola_clock_ms();
-    isola__reply(from, id, isola_slice(NULL, 0));
+    struct isola_buf out = {0};
+    isola_mp_map(&out, 1);
+    isola_mp_kuint(&out, "processors", uv_available_parallelism());
+    isola__reply_buf(from, id, &out);
 }
 
 void isola__abandon(struct isola__conn *from, const struct isola_msg *m, struct isola_slice params)
@@ -170,7 +173,8 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
     struct isola__member *member = ((struct isola__peer *)from)->member;
     struct isola__agent *agent = from->agent;
     struct isola_release *r = member->prepared.release;
-    struct isola_slice app, id, beside;
+    struct isola_slice app, id, beside, nodes;
+    struct isola_roster roster = {0};
     uint64_t revision, deployed;
     uint32_t share;
     struct isola_err err;
@@ -180,7 +184,9 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
                     "commit: \"app\", \"release\" or \"revision\" is missing");
         return;
     }
-    if (isola__canary_read(params, &share, &err) != 0) {
+    if (isola__canary_read(params, &share, &err) != 0 ||
+        (share > 0 && isola_mp_find(params, "nodes", &nodes) &&
+         isola_roster_read(nodes, &roster, &err) != 0)) {
         isola__fail(from, m->id, err.code, "%s", err.text);
         return;
     }
@@ -193,12 +199,15 @@ void isola__commit(struct isola__conn *from, const struct isola_msg *m, struct i
         isola__releases_await(&agent->releases, from, m->id, app, revision);
         isola__offers_add(&member->offers, app, revision);
         isola__releases_sync(&agent->releases);
+        isola_roster_free(&roster);
         return;
     }
     r->revision = revision;
     if (isola_mp_find_uint(params, "deployed_ms", &deployed) && deployed <= INT64_MAX)
         r->deployed_ms = (int64_t)deployed;
-    struct isola_release *put = share > 0 ? isola__canary_beside(agent, r, share, &err) : r;
+    struct isola_release *put =
+        share > 0 ? isola__canary_beside(agent, r, share, &roster, &err) : r;
+    isola_roster_free(&roster);
     int rc = put != NULL ? isola__releases_put(&agent->releases, put, &err) : err.code;
     if (rc != 0) {
         if (put != NULL && put != r)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/msgpack.h"
 #include "node-agent/agent.h"
+#include "node-agent/canary.h"
 #include "store/deploys.h"
 
 #define GET_LIMIT_MS 30000
@@ -146,12 +147,13 @@ static int list_deploys(struct isola__agent *agent, const char *app, struct isol
     const struct isola__current *current = isola__releases_current(&agent->releases, app);
     const struct isola_deploy *back =
         current->share > 0 ? isola_deploys_current(&deploys) : isola_deploys_back(&deploys);
-    isola_mp_map(out, 4 + (current->share > 0 ? 2 : 0));
+    isola_mp_map(out, 4 + (current->share > 0 ? 3 : 0));
     isola_mp_kstr(out, "app", app);
     isola_mp_kstr(out, "current", current->id);
     if (current->share > 0) {
         isola_mp_kstr(out, "canary", current->candidate);
         isola_mp_kuint(out, "share", current->share);
+        isola__canary_put_instances(agent, app, out);
     }
     isola_mp_cstr(out, "back");
     isola_mp_cstr(out, back != NULL ? back->release : NULL);

@@ -12,12 +12,23 @@
 #define WORSE    2.0 /* than the release before, so many times */
 #define LATE_MAX 200
 
+/* Of a service with a canary, on all nodes together: how often its instances ended by themselves or
+ * did not begin. */
+struct ends {
+    struct isola_slice type;
+    uint64_t of, crashes;            /* instances of the canary */
+    uint64_t beside, beside_crashes; /* those of the current release, in the same time */
+    char trouble[900];               /* the first of the canary's, or "" */
+};
+
 /* What is gathered of all reports. */
 struct sum {
     struct isola__judged *j;
     struct isola__standing *standing;
     uint64_t healthy_ms; /* for how long all services are ready */
     char trouble[900];   /* the first, or "" */
+    struct ends *ends;   /* of a canary: nends of them, owned */
+    size_t nends;
     char late[LATE_MAX]; /* a service that is not ready, or "" */
     struct isola__measure now, before;
     struct isola_slice first_of, first;
@@ -58,6 +69,31 @@ static uint64_t number(struct isola_slice map, const char *key, uint64_t otherwi
 
 /* --- one node --- */
 
+static struct ends *ends_of(struct sum *s, struct isola_slice type)
+{
+    for (size_t i = 0; i < s->nends; i++)
+        if (isola_slice_eq(s->ends[i].type, type))
+            return &s->ends[i];
+    s->ends = isola_realloc(s->ends, (s->nends + 1) * sizeof(*s->ends));
+    s->ends[s->nends] = (struct ends){.type = type};
+    return &s->ends[s->nends++];
+}
+
+static void add_ends(struct sum *s, struct isola_slice row, struct isola_slice type,
+                     const char *trouble, bool troubled)
+{
+    struct ends *e = ends_of(s, type);
+    e->of += number(row, "of", 0);
+    e->beside += number(row, "beside", 0);
+    e->beside_crashes += number(row, "beside_crashes", 0);
+    if (troubled || trouble[0] == '\0')
+        return;
+    uint64_t crashes = number(row, "crashes", 1);
+    e->crashes += crashes > 0 ? crashes : 1;
+    if (e->trouble[0] == '\0')
+        snprintf(e->trouble, sizeof(e->trouble), "%s", trouble);
+}
+
 static void add_service(struct sum *s, const char *node, struct isola_slice row,
                         uint64_t *instances, uint64_t *ready)
 {
@@ -80,8 +116,13 @@ static void add_service(struct sum *s, const char *node, struct isola_slice row,
         s->healthy_ms = since;
     }
     trouble = isola_slice_cut(first_line(trouble), 700);
-    if (trouble.len > 0 && !troubled && s->trouble[0] == '\0')
-        snprintf(s->trouble, sizeof(s->trouble), "on node %s, %.*s", node, ISOLA_FMT(trouble));
+    char said[sizeof(s->trouble)] = "";
+    if (trouble.len > 0)
+        snprintf(said, sizeof(said), "on node %s, %.*s", node, ISOLA_FMT(trouble));
+    if (s->j->canary)
+        add_ends(s, row, type, said, troubled);
+    else if (!troubled && s->trouble[0] == '\0')
+        memcpy(s->trouble, said, sizeof(said));
 }
 
 static void add_tally(struct sum *s, struct isola_slice tally, bool own)
@@ -153,6 +194,26 @@ static bool too_many(const struct sum *s)
            now > WORSE * rate(&s->before);
 }
 
+/* Do instances of the canary end more often than those beside it, each for itself? */
+static void compare_ends(struct sum *s)
+{
+    for (size_t i = 0; i < s->nends && s->trouble[0] == '\0'; i++) {
+        const struct ends *e = &s->ends[i];
+        double now = e->of > 0 ? (double)e->crashes / (double)e->of : 0;
+        double beside = e->beside > 0 ? (double)e->beside_crashes / (double)e->beside : 0;
+        if (now <= WORSE * beside)
+            continue;
+        memcpy(s->trouble, e->trouble, sizeof(s->trouble));
+        size_t n = strlen(s->trouble);
+        if (e->beside_crashes > 0)
+            snprintf(s->trouble + n, sizeof(s->trouble) - n,
+                     " (%" PRIu64 " times with %" PRIu64
+                     " instance%s, of the current release meanwhile "
+                     "%" PRIu64 " times with %" PRIu64 ")",
+                     e->crashes, e->of, e->of == 1 ? "" : "s", e->beside_crashes, e->beside);
+    }
+}
+
 static void explain_errors(const struct sum *s, struct isola__verdict *v)
 {
     const struct isola__measure *m = &s->now;
@@ -185,6 +246,8 @@ enum isola__judgement isola__rollout_judge(struct isola__judged *j,
     standing->all_ready = true;
     for (size_t i = 0; i < n; i++)
         add_report(&s, &reports[i], i == 0);
+    compare_ends(&s);
+    free(s.ends);
     standing->turns = s.now.turns;
     standing->errors = s.now.errors;
     standing->before = s.before;

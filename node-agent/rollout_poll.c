@@ -20,7 +20,7 @@ struct local {
     void *arg;
 };
 
-/* Of a canary its actors alone: services run the current release. `tally` is of `revision`. */
+/* `tally` is of `revision`. */
 static void write_report(struct isola__agent *agent, const char *app, uint64_t revision,
                          struct isola_slice tally, struct isola_buf *out)
 {
@@ -36,12 +36,7 @@ static void write_report(struct isola__agent *agent, const char *app, uint64_t r
     isola_mp_kuint(out, "revision", current->revision);
     isola_mp_kbool(out, "watching", isola__rollout_watches(&agent->rollouts, app));
     isola_mp_kbool(out, "proven", isola__rollout_is_proven(&agent->rollouts, app));
-    if (current->share == 0) {
-        isola__services_report(&agent->services, app, current, out);
-    } else {
-        isola_mp_cstr(out, "services");
-        isola_mp_array(out, 0);
-    }
+    isola__services_report(&agent->services, app, current, out);
     isola_mp_cstr(out, "tally");
     if (counts)
         isola_buf_append(out, tally.data, tally.len);

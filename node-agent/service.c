@@ -25,6 +25,8 @@
 #define SETTLE_MS   1000 /* without a port: it has begun when it lives so long */
 #define EAGER_MS    100  /* between two looks at its health before it was well once */
 #define LINGER_MS   500  /* for what it has printed last, when something else has its pipes too */
+#define LEAVE_MS    250  /* for connections that are under way: a round trip */
+#define LEAVE_MAX   4    /* times that, until it is to end though some still wait */
 #define MESSAGE_MAX ((size_t)64 << 10)
 #define READ_SIZE   65536
 
@@ -34,6 +36,7 @@ struct isola__program {
     const struct isola__program_ops *ops;
     void *arg;
     enum isola__program_state state;
+    unsigned of; /* so many instances share its port */
     char address[ISOLA_ADDRESS_MAX + 1];
     uv_process_t process;
     uv_pipe_t out, err, channel;
@@ -51,6 +54,7 @@ struct isola__program {
     char illness[100];             /* of the last */
     unsigned handles;              /* that are not closed */
     bool alive;                    /* its pid is its own */
+    unsigned leaving;              /* not 0: it is to end when nobody waits; looks that are left */
     bool too_late;                 /* it was not ready in time */
     bool ill;                      /* it was ended for its health */
     struct isola__service_log log;
@@ -224,6 +228,18 @@ void isola__program_stop(struct isola__program *p)
     set_timer(p, p->def->type->service->stop_ms);
 }
 
+void isola__program_leave(struct isola__program *p)
+{
+    if (p->state != ISOLA_PROGRAM_READY || !isola__sockets_shut(&p->sockets)) {
+        isola__program_stop(p);
+        return;
+    }
+    if (p->leaving > 0)
+        return;
+    p->leaving = LEAVE_MAX;
+    set_timer(p, LEAVE_MS);
+}
+
 static void become_ready(struct isola__program *p)
 {
     if (p->state != ISOLA_PROGRAM_STARTING || !p->alive)
@@ -246,6 +262,11 @@ static void on_timer(uv_timer_t *timer)
                                    " ms of SIGTERM (\"stopTimeout\") and is killed",
                                    s->stop_ms);
         kill_group(p);
+    } else if (p->leaving > 0) {
+        if (--p->leaving > 0 && isola__sockets_wait(&p->sockets))
+            set_timer(p, LEAVE_MS);
+        else
+            isola__program_stop(p);
     } else if (s->port != 0) {
         p->too_late = true;
         isola__program_stop(p);
@@ -345,8 +366,7 @@ static void take_socket(struct isola__program *p, const json_t *fd, const json_t
                                   json_string_value(address));
     if (!s->sticky || p->loose)
         return;
-    uint32_t n = s->instances != 0 ? s->instances : uv_available_parallelism();
-    p->loose = own < 0 || !isola__socket_stick(own, n);
+    p->loose = own < 0 || !isola__socket_stick(own, p->of);
     if (p->loose)
         isola__service_log_say(&p->log, "warn",
                                "clients do not stay with one instance (\"sticky\"): the system "
@@ -499,7 +519,7 @@ static struct isola__program *make(struct isola__agent *agent, struct isola__ser
 
 struct isola__program *isola__program_start(struct isola__agent *agent,
                                             struct isola__service_def *def, unsigned number,
-                                            const struct isola__program *before,
+                                            unsigned of, const struct isola__program *before,
                                             const struct isola__program_ops *ops, void *arg,
                                             struct isola_err *err)
 {
@@ -527,6 +547,7 @@ struct isola__program *isola__program_start(struct isola__agent *agent,
         return NULL;
     }
     struct isola__program *p = make(agent, def, number);
+    p->of = of;
     p->ops = ops;
     p->arg = arg;
     int rc = isola__bounds_make(&p->bounds, agent, s, p->address, err);

@@ -51,13 +51,13 @@ struct isola__program_use {
     uint64_t cpu_ms; /* CPU time it has had, all threads together */
 };
 
-/* Starts one, as number `number` of its service, to take the place of `before` if that is not NULL:
- * it is given the socket that listens there, so that nothing is lost that waits in its queue. NULL:
- * it could not be started, and `err` says why. */
+/* Starts one, as number `number` of `of` of its service on this node, to take the place of `before`
+ * if that is not NULL: it is given the socket that listens there, so that nothing is lost that
+ * waits in its queue. NULL: it could not be started, and `err` says why. */
 LOOP_THREAD struct isola__program *
 isola__program_start(struct isola__agent *agent, struct isola__service_def *def, unsigned number,
-                     const struct isola__program *before, const struct isola__program_ops *ops,
-                     void *arg, struct isola_err *err);
+                     unsigned of, const struct isola__program *before,
+                     const struct isola__program_ops *ops, void *arg, struct isola_err *err);
 /* Who takes its messages (service_calls.h); NULL: nobody, as when it is to end. */
 LOOP_THREAD struct isola__client *isola__program_taker(const struct isola__program *p);
 /* This one does, or (NULL) nobody any more. One without a port is ready with that. */
@@ -68,6 +68,10 @@ LOOP_THREAD bool isola__program_serves(const struct isola__program *p);
 LOOP_THREAD struct isola__debug *isola__program_debug(struct isola__program *p);
 /* Writes a line to its channel, if there is room; `line` ends with one. */
 LOOP_THREAD void isola__program_tell(struct isola__program *p, const char *line);
+/* The same of one whose port others have as well: it takes no new connection any more, and is asked
+ * when it has taken those that wait. A client that begins one meanwhile tries again, as TCP does
+ * after a second, and comes to the others. */
+LOOP_THREAD void isola__program_leave(struct isola__program *p);
 /* Asks it to end, as often as one likes. */
 LOOP_THREAD void isola__program_stop(struct isola__program *p);
 LOOP_THREAD void *isola__program_arg(const struct isola__program *p);

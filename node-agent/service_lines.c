@@ -48,7 +48,7 @@ struct isola__line *isola__services_line(struct isola__services *services,
     struct isola__service *s = isola__services_find(services, at->app, at->type);
     struct isola__unpacking *u = s == NULL ? services->unpacking : NULL;
     *err = (struct isola_err){0};
-    while (u != NULL && !isola_slice_is(at->app, u->release.app))
+    while (u != NULL && !isola_slice_is(at->app, u->current.release.app))
         u = u->next;
     if (u != NULL && !services->stopping)
         return &u->line; /* it begins in a moment */

@@ -2,6 +2,8 @@
 #include "node-agent/service_sockets.h"
 
 #include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,6 +60,36 @@ char *isola__sockets_names(const struct isola__sockets *s)
         free(before);
     }
     return names;
+}
+
+bool isola__sockets_shut(const struct isola__sockets *s)
+{
+    /* Of a segment that comes to a socket that listens, the flags are in byte 13 of its header (RFC
+     * 9293): SYN is the second bit. */
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {sizeof(steps) / sizeof(steps[0]), steps};
+    for (size_t i = 0; i < s->n; i++)
+        if (setsockopt(s->all[i].fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) != 0)
+            return false;
+    return s->n > 0;
+}
+
+bool isola__sockets_wait(const struct isola__sockets *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct tcp_info info = {0};
+        socklen_t len = sizeof(info);
+        /* Of one that listens, how many wait to be accepted. */
+        if (getsockopt(s->all[i].fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+            info.tcpi_unacked > 0)
+            return true;
+    }
+    return false;
 }
 
 bool isola__socket_stick(int fd, unsigned n)

@@ -38,4 +38,11 @@ LOOP_THREAD char *isola__sockets_names(const struct isola__sockets *s);
  * False: it cannot, and errno says why. */
 LOOP_THREAD bool isola__socket_stick(int fd, unsigned n);
 
+/* No new connection comes to them any more: the kernel leaves the first segment of one unanswered,
+ * so that the client sends it again, and then it is another socket's of the same port. Those that
+ * wait, or are under way, still do. False: that cannot be. */
+LOOP_THREAD bool isola__sockets_shut(const struct isola__sockets *s);
+/* Do connections wait to be accepted? */
+LOOP_THREAD bool isola__sockets_wait(const struct isola__sockets *s);
+
 #endif

@@ -148,6 +148,7 @@ char **isola__service_env(const struct isola__service_def *def,
     set(&l, isola_format("ISOLA_APP=%s", def->manifest->name));
     set(&l, isola_format("ISOLA_TYPE=%s", def->type->name));
     set(&l, isola_format("ISOLA_INSTANCE=%u", number));
+    set(&l, isola_format("ISOLA_RELEASE=%s", def->release));
     if (s->health_path != NULL)
         set(&l, isola_strdup("ISOLA_HEALTH=1")); /* for what is loaded before the program */
     if (listen != NULL)

@@ -15,8 +15,7 @@
 #include "node-agent/service_log.h"
 #include "node-agent/status.h"
 
-#define RECENT_MS    60000
-#define CRASH_TOLD_S 600 /* so long `ctl ps` says why one that runs again had ended */
+#define RECENT_MS 60000
 
 static void roll(struct isola__service *s);
 
@@ -30,6 +29,7 @@ static void service_unref(struct isola__service *s)
         isola__services_sweep(s->services, s->app);
     isola__service_def_unref(s->def);
     isola__service_def_unref(s->before);
+    isola__service_def_unref(s->canary);
     free((void *)s->places);
     free(s->app);
     free(s->type);
@@ -53,8 +53,8 @@ static void check_gone(struct isola__place *place)
         uv_close((uv_handle_t *)&place->timer, on_place_closed);
 }
 
-/* No longer one of its service's; it must be taken from the list. */
-static void place_end(struct isola__place *place)
+/* No longer one of its service's; it must be taken from the list. `others`: who have its port. */
+static void place_end(struct isola__place *place, bool others)
 {
     char why[ISOLA_ADDRESS_MAX + 80];
     place->gone = true;
@@ -62,27 +62,41 @@ static void place_end(struct isola__place *place)
     snprintf(why, sizeof(why), "%s ends on node %s", place->line.address,
              place->service->services->agent->opt.name);
     isola__line_end(&place->line, why);
-    if (place->program != NULL)
+    if (place->program != NULL && others)
+        isola__program_leave(place->program);
+    else if (place->program != NULL)
         isola__program_stop(place->program);
     if (place->next != NULL)
         isola__program_stop(place->next);
     check_gone(place);
 }
 
-static void service_end(struct isola__service *s)
+void isola__service_end(struct isola__service *s)
 {
     unsigned n = s->nplaces;
-    s->nplaces = 0;
+    s->nplaces = s->stay = 0;
     for (unsigned i = 0; i < n; i++)
-        place_end(s->places[i]);
+        place_end(s->places[i], false);
     service_unref(s);
 }
 
 /* --- places --- */
 
+bool isola__place_tries(const struct isola__place *place)
+{
+    const struct isola__service *s = place->service;
+    return place->number < s->stay && place->number + s->canaries >= s->stay;
+}
+
+struct isola__service_def *isola__place_wants(const struct isola__place *place)
+{
+    const struct isola__service *s = place->service;
+    return s->canary != NULL && isola__place_tries(place) ? s->canary : s->def;
+}
+
 static const struct isola_manifest_life *life(const struct isola__place *place)
 {
-    return &place->service->def->type->life;
+    return &isola__place_wants(place)->type->life;
 }
 
 /* A line about it, in its own log. */
@@ -97,10 +111,16 @@ static void say(const struct isola__place *place, const char *level, const char 
     isola__service_log_say(&log, level, "%s", what);
 }
 
-/* The release that came last does not do well. */
-static void note_trouble(struct isola__place *place, const char *why)
+/* An instance of this definition, which is the place's latest, did not begin or has crashed. */
+static void note_trouble(struct isola__place *place, const struct isola__service_def *def,
+                         const char *why)
 {
     struct isola__service *s = place->service;
+    if (strcmp(def->release, s->trial) != 0) {
+        s->crashes_now++;
+        return;
+    }
+    s->crashes++;
     if (s->trouble[0] == '\0')
         snprintf(s->trouble, sizeof(s->trouble), "%s/%s/%u: %.400s", s->app, s->type, place->number,
                  why);
@@ -158,27 +178,59 @@ static void crashed(struct isola__place *place, const char *why)
     ISOLA_CHECK(rc == 0);
 }
 
-/* A new release does not begin: the one before goes on, also where it had been replaced. */
-static void refuse(struct isola__place *place, const char *why)
+static void resize(struct isola__service *s);
+static void redirect(struct isola__place *place, bool anew);
+
+/* What was to replace it does not begin. Of a release that is new the one before goes on, also
+ * where it had been replaced; of a canary, the current one. */
+static void refuse(struct isola__place *place, const struct isola__service_def *def,
+                   const char *why)
 {
     struct isola__service *s = place->service;
+    const struct isola__service_def *has = isola__program_def(place->program);
     char text[sizeof(place->failure)];
-    note_trouble(place, why);
+    note_trouble(place, def, why);
     for (unsigned i = 0; i < s->nplaces; i++)
         s->places[i]->renew = false;
-    if (s->before == NULL) {
-        snprintf(text, sizeof(text), "its replacement did not begin: %s; the one before goes on",
-                 why);
-    } else {
+    if (def == s->canary && def != has) {
+        snprintf(text, sizeof(text), "canary %s did not begin: %s; release %s goes on",
+                 def->release, why, has->release);
+        isola__service_def_unref(s->canary);
+        s->canary = NULL;
+    } else if (s->before != NULL) {
         snprintf(text, sizeof(text), "release %s did not begin: %s; release %s goes on",
-                 s->def->release, why, s->before->release);
+                 def->release, why, s->before->release);
         isola__service_def_unref(s->def);
         s->def = s->before;
         s->before = NULL;
+        resize(s);
+        for (unsigned i = 0; i < s->stay; i++)
+            if (s->places[i]->aim[0] == '\0') /* it is new */
+                redirect(s->places[i], false);
+    } else if (def != has) { /* back from a canary: there is nothing else */
+        place->kept = true;
+        snprintf(text, sizeof(text), "release %s did not begin: %s; release %s goes on here",
+                 def->release, why, has->release);
+    } else {
+        snprintf(text, sizeof(text), "its replacement did not begin: %s; the one before goes on",
+                 why);
     }
     say(place, "error", text);
     memcpy(place->failure, text, sizeof(text));
     roll(s);
+}
+
+/* Says so in its log. */
+static void note_replaced(const struct isola__place *place, const struct isola__service_def *old,
+                          const struct isola__service_def *def)
+{
+    const struct isola__service *s = place->service;
+    char text[200];
+    if (strcmp(old->release, def->release) == 0)
+        return;
+    snprintf(text, sizeof(text), "it runs release %s now%s, in place of %s", def->release,
+             def == s->canary ? ", a canary" : "", old->release);
+    say(place, "info", text);
 }
 
 static void on_ready(struct isola__program *p)
@@ -193,6 +245,7 @@ static void on_ready(struct isola__program *p)
         place->next = NULL;
         place->program = p;
         isola__place_check(place); /* from here on the new one has them */
+        note_replaced(place, isola__program_def(old), isola__program_def(p));
         isola__program_stop(old);
     } else {
         isola__place_check(place);
@@ -203,20 +256,22 @@ static void on_ready(struct isola__program *p)
 static void on_ended(struct isola__program *p, const char *why)
 {
     struct isola__place *place = isola__program_arg(p);
+    struct isola__service *s = place->service;
+    const struct isola__service_def *def = isola__program_def(p);
     bool wanted = !place->gone && !place->stopped;
-    bool latest = isola__program_def(p) == place->service->def;
+    bool latest = def == isola__place_wants(place);
     place->programs--;
     if (p == place->next) {
         place->next = NULL;
-        if (wanted && latest)
-            refuse(place, why);
+        if (wanted && latest && place->number < s->stay)
+            refuse(place, def, why);
         else if (wanted) /* another release has come meanwhile */
-            roll(place->service);
+            roll(s);
     } else if (p == place->program) {
         place->program = place->next;
         place->next = NULL;
         if (wanted && latest)
-            note_trouble(place, why);
+            note_trouble(place, def, why);
         if (wanted && place->program == NULL)
             crashed(place, why);
     }
@@ -231,8 +286,9 @@ static const struct isola__program_ops program_ops = {.ready = on_ready, .ended 
 static struct isola__program *start_program(struct isola__place *place, struct isola_err *err)
 {
     struct isola__service *s = place->service;
-    struct isola__program *p = isola__program_start(s->services->agent, s->def, place->number,
-                                                    place->program, &program_ops, place, err);
+    struct isola__program *p =
+        isola__program_start(s->services->agent, isola__place_wants(place), place->number, s->stay,
+                             place->program, &program_ops, place, err);
     place->programs += p != NULL;
     return p;
 }
@@ -243,7 +299,7 @@ static void start_place(struct isola__place *place)
     place->renew = false;
     place->program = start_program(place, &err);
     if (place->program == NULL) {
-        note_trouble(place, err.text);
+        note_trouble(place, isola__place_wants(place), err.text);
         crashed(place, err.text);
     }
 }
@@ -255,29 +311,34 @@ static void on_pause_over(uv_timer_t *timer)
 
 /* --- services --- */
 
-/* Replaces the next place that is to be, unless one is being. */
+/* Replaces the next place that is to be, unless one is being; at the end those that are too many
+ * end. */
 static void roll(struct isola__service *s)
 {
     struct isola__place *first = NULL;
     struct isola_err err;
-    for (unsigned i = 0; i < s->nplaces; i++) {
+    for (unsigned i = 0; i < s->stay; i++) {
         struct isola__place *place = s->places[i];
         if (place->next != NULL)
             return;
-        bool other = place->program != NULL &&
-                     (place->renew || isola__program_def(place->program) != s->def);
+        bool other =
+            place->program != NULL &&
+            (place->renew ||
+             (isola__program_def(place->program) != isola__place_wants(place) && !place->kept));
         if (other && !place->stopped && first == NULL)
             first = place;
     }
     if (first == NULL) {
         isola__service_def_unref(s->before);
         s->before = NULL;
+        while (s->nplaces > s->stay)
+            place_end(s->places[--s->nplaces], true);
         return;
     }
     first->renew = false;
     first->next = start_program(first, &err);
     if (first->next == NULL)
-        refuse(first, err.text);
+        refuse(first, isola__place_wants(first), err.text);
 }
 
 static void add_place(struct isola__service *s)
@@ -311,47 +372,78 @@ static bool is_troubled(const struct isola__service *s)
     for (unsigned i = 0; i < s->nplaces; i++) {
         const struct isola__place *place = s->places[i];
         uint32_t n = place->ncrashes;
+        if (isola__place_tries(place)) /* it runs a canary */
+            continue;
         troubled = troubled || place->failed ||
                    (n > 0 && (place->program == NULL || now - place->crashes[n - 1] < RECENT_MS));
     }
     return troubled;
 }
 
-/* Its places have another definition, or the same anew. Takes `def`. `unproven`: what they have now
- * is no measure for it. */
-static void define(struct isola__service *s, struct isola__service_def *def, bool unproven)
+/* How many places there are to be: those that end do so when no other is to be replaced. */
+static void resize(struct isola__service *s)
 {
-    if (!unproven)
+    s->stay = wanted(s) + s->added;
+    if (s->canaries > s->stay)
+        s->canaries = s->stay;
+    while (s->nplaces < s->stay)
+        add_place(s);
+}
+
+/* What this one is to run is another now, or the same `anew`. */
+static void redirect(struct isola__place *place, bool anew)
+{
+    const struct isola__service_def *def = isola__place_wants(place);
+    bool same = strcmp(place->aim, def->release) == 0 && !anew;
+    if (place->next != NULL && isola__program_def(place->next) != def)
+        isola__program_stop(place->next);
+    place->kept = false;
+    if (same)
+        return;
+    memcpy(place->aim, def->release, sizeof(place->aim));
+    place->ncrashes = 0; /* they were of another release */
+    if (place->program != NULL)
+        return;
+    forget_crashes(place);
+    place->stopped = false;
+    start_place(place);
+}
+
+void isola__service_define(struct isola__service *s, struct isola__service_def *def,
+                           struct isola__service_def *canary, struct isola_roster_part part,
+                           const char *trial, bool unproven)
+{
+    bool other = def != s->def;
+    if (!other && canary == NULL && s->canaries == 0 && strcmp(s->trial, trial) == 0) {
+        isola__service_def_unref(def); /* of what has the same content nothing changes */
+        return;
+    }
+    if (!unproven || strcmp(trial, def->release) != 0)
         s->troubled = is_troubled(s);
     s->trouble[0] = '\0';
-    if (s->before == NULL)
-        s->before = s->def;
-    else
-        isola__service_def_unref(s->def); /* which some had not taken yet */
+    s->crashes = s->crashes_now = 0;
+    snprintf(s->trial, sizeof(s->trial), "%s", trial);
+    struct isola__service_def *was = s->def;
     s->def = def;
-    if (s->before != NULL && s->before != def && strcmp(s->before->release, def->release) == 0 &&
-        strcmp(s->before->dir != NULL ? s->before->dir : "", def->dir != NULL ? def->dir : "") ==
-            0 &&
-        !def->link) { /* back again, where it had not been replaced yet */
-        isola__service_def_unref(def);
-        s->def = s->before;
+    if (!other || s->before != NULL)
+        isola__service_def_unref(was); /* which some had not taken yet */
+    else
+        s->before = was;
+    if (s->before == def) { /* back again, where it had not been replaced yet */
+        isola__service_def_unref(s->before);
         s->before = NULL;
     }
-    while (s->nplaces > wanted(s))
-        place_end(s->places[--s->nplaces]);
-    while (s->nplaces < wanted(s))
-        add_place(s);
-    for (unsigned i = 0; i < s->nplaces; i++) {
-        struct isola__place *place = s->places[i];
-        if (place->next != NULL && isola__program_def(place->next) != s->def)
-            isola__program_stop(place->next);
-        place->ncrashes = 0; /* they were of another release */
-        if (place->program != NULL)
-            continue;
-        forget_crashes(place);
-        place->stopped = false;
-        start_place(place);
-    }
+    bool fresh = canary != s->canary;
+    isola__service_def_unref(s->canary);
+    s->canary = canary;
+    s->canaries = part.canaries;
+    s->added = canary != NULL && part.instances > 1 && wanted(s) == 1;
+    resize(s);
+    for (unsigned i = 0; i < s->stay; i++)
+        redirect(s->places[i], isola__place_tries(s->places[i]) ? fresh : other);
+    for (unsigned i = s->stay; i < s->nplaces; i++)
+        if (s->places[i]->next != NULL)
+            isola__program_stop(s->places[i]->next);
     roll(s);
 }
 
@@ -362,144 +454,6 @@ struct isola__service *isola__services_find(const struct isola__services *servic
     while (s != NULL && !(isola_slice_is(app, s->app) && isola_slice_is(type, s->type)))
         s = s->next;
     return s;
-}
-
-static struct isola__service *add_service(struct isola__services *services, const char *app,
-                                          const char *type)
-{
-    struct isola__service **at = &services->first;
-    while (*at != NULL)
-        at = &(*at)->next;
-    struct isola__service *s = *at = isola_zalloc(sizeof(*s));
-    s->services = services;
-    s->refs = 1;
-    s->app = isola_strdup(app);
-    s->type = isola_strdup(type);
-    return s;
-}
-
-static struct isola__service_def *def_new(const struct isola_release *r, const char *type,
-                                          const char *dir)
-{
-    struct isola_err err;
-    struct isola__service_def *def = isola_zalloc(sizeof(*def));
-    def->refs = 1;
-    int rc = isola_manifest_parse(r->manifest, r->app, &def->manifest, &err);
-    ISOLA_CHECK(rc == 0); /* it was parsed a moment ago */
-    def->type = isola_manifest_type(def->manifest, isola_slice_str(type));
-    memcpy(def->release, r->id, sizeof(def->release));
-    def->dir = dir != NULL ? isola_strdup(dir) : NULL;
-    def->link = r->link != NULL;
-    return def;
-}
-
-/* Its files are in `dir`; NULL: it has none. */
-static void release(struct isola__services *services, const struct isola_release *r,
-                    const char *dir)
-{
-    struct isola_manifest *m = NULL;
-    struct isola_err err;
-    if (services->stopping || isola_manifest_parse(r->manifest, r->app, &m, &err) != 0)
-        return; /* another version of Isola took it */
-    for (struct isola__service **at = &services->first; *at != NULL;) {
-        struct isola__service *s = *at;
-        const struct isola_actor_type *type = isola_manifest_type(m, isola_slice_str(s->type));
-        if (strcmp(s->app, r->app) != 0 || (type != NULL && type->service != NULL)) {
-            at = &s->next;
-            continue;
-        }
-        *at = s->next;
-        service_end(s);
-    }
-    for (size_t i = 0; i < m->ntypes; i++) {
-        const char *type = m->types[i].name;
-        if (m->types[i].service == NULL)
-            continue;
-        struct isola__service *s =
-            isola__services_find(services, isola_slice_str(r->app), isola_slice_str(type));
-        if (s == NULL)
-            s = add_service(services, r->app, type);
-        if (s->def == NULL || strcmp(s->def->release, r->id) != 0 || r->link != NULL)
-            define(s, def_new(r, type, dir),
-                   isola__rollout_unproven(&services->agent->rollouts, r->app));
-    }
-    isola_manifest_free(m);
-}
-
-/* --- files --- */
-
-void isola__services_sweep(struct isola__services *services, const char *app)
-{
-    if (!services->begun || services->stopping)
-        return; /* it is not known what runs */
-    const struct isola__current *current = isola__releases_current(&services->agent->releases, app);
-    char(*keep)[ISOLA_RELEASE_ID_SIZE] = isola_alloc(sizeof(*keep));
-    size_t n = current != NULL;
-    if (current != NULL)
-        memcpy(keep[0], current->id, sizeof(keep[0]));
-    for (const struct isola__service *s = services->first; s != NULL; s = s->next) {
-        const struct isola__service_def *defs[] = {s->def, s->before};
-        for (size_t i = 0; strcmp(s->app, app) == 0 && i < 2; i++)
-            if (defs[i] != NULL) {
-                keep = isola_realloc(keep, (n + 1) * sizeof(*keep));
-                memcpy(keep[n++], defs[i]->release, sizeof(keep[0]));
-            }
-    }
-    isola__packages_sweep(&services->agent->packages, app,
-                          (const char(*)[ISOLA_RELEASE_ID_SIZE])keep, n);
-    free(keep);
-}
-
-static void unpacked(struct isola__unpack *unpack)
-{
-    struct isola__unpacking *u = (struct isola__unpacking *)unpack;
-    const struct isola_release *r = &u->release;
-    const struct isola__current *current =
-        isola__releases_current(&u->services->agent->releases, r->app);
-    if (unpack->err.code != 0) {
-        isola_log(ISOLA_LOG_ERROR, "the services of release %s of %s cannot be started: %s", r->id,
-                  r->app, unpack->err.text);
-    } else if (current != NULL && strcmp(current->id, r->id) == 0 && !u->services->stopping) {
-        isola__services_sweep(u->services, r->app);
-        release(u->services, r, unpack->dir);
-    }
-    *u->at = u->next;
-    if (u->next != NULL)
-        u->next->at = u->at;
-    isola__line_again(&u->line);
-    isola__line_end(&u->line, "its services cannot be started");
-    isola_buf_free(&u->manifest);
-    free(u->release.app);
-    free(u);
-}
-
-void isola__services_release(struct isola__services *services, const struct isola_release *r)
-{
-    if (!services->begun || services->stopping)
-        return;
-    if (r->link != NULL || r->files.len == 0) {
-        release(services, r, r->link);
-        return;
-    }
-    struct isola__unpacking *u = isola_zalloc(sizeof(*u));
-    u->unpack.cb = unpacked;
-    u->services = services;
-    isola_buf_append(&u->manifest, r->manifest.data, r->manifest.len);
-    u->release.app = isola_strdup(r->app);
-    memcpy(u->release.id, r->id, sizeof(u->release.id));
-    u->release.manifest = isola_buf_slice(&u->manifest);
-    isola__line_init(&u->line, services->agent, r->app);
-    u->at = &services->unpacking;
-    u->next = *u->at;
-    if (u->next != NULL)
-        u->next->at = &u->next;
-    *u->at = u;
-    isola__packages_unpack(&services->agent->packages, &u->unpack, r);
-}
-
-static void begin_each(const struct isola_release *r, void *arg)
-{
-    isola__services_release(arg, r);
 }
 
 void isola__services_init(struct isola__services *services, struct isola__agent *agent)
@@ -515,16 +469,6 @@ void isola__services_close(struct isola__services *services)
     isola__memory_watch_close(&services->watch);
 }
 
-void isola__services_begin(struct isola__services *services)
-{
-    struct isola__agent *agent = services->agent;
-    struct isola_err err;
-    services->begun = true;
-    isola__gone_sweep(&agent->gone);
-    if (isola_catalog_each(agent->catalog, begin_each, services, &err) != 0)
-        isola_log(ISOLA_LOG_ERROR, "not all services could be started: %s", err.text);
-}
-
 void isola__services_stop(struct isola__services *services)
 {
     if (services->stopping)
@@ -533,20 +477,7 @@ void isola__services_stop(struct isola__services *services)
     while (services->first != NULL) {
         struct isola__service *s = services->first;
         services->first = s->next;
-        service_end(s);
-    }
-}
-
-void isola__services_delete(struct isola__services *services, const char *app)
-{
-    for (struct isola__service **at = &services->first; *at != NULL;) {
-        struct isola__service *s = *at;
-        if (strcmp(s->app, app) != 0) {
-            at = &s->next;
-            continue;
-        }
-        *at = s->next;
-        service_end(s);
+        isola__service_end(s);
     }
 }
 
@@ -554,149 +485,6 @@ bool isola__services_has(const struct isola__services *services, struct isola_sl
                          struct isola_slice type)
 {
     return isola__services_find(services, app, type) != NULL;
-}
-
-/* --- what there is to see --- */
-
-static const char *state_of(const struct isola__place *place)
-{
-    static const char *const names[] = {[ISOLA_PROGRAM_STARTING] = "starting",
-                                        [ISOLA_PROGRAM_READY] = "running",
-                                        [ISOLA_PROGRAM_STOPPING] = "stopping"};
-    return place->program != NULL ? names[isola__program_state(place->program)]
-           : place->stopped       ? "stopped"
-           : place->failed        ? "failed"
-                                  : "crashed";
-}
-
-/* What there is to know of an instance that has not failed; "": nothing. */
-static void write_note(const struct isola__place *place, char *out, size_t size)
-{
-    uint64_t ago = (isola_clock_ms() - place->crash_ms) / 1000;
-    const struct isola__program *p = place->program;
-    unsigned elsewhere = p != NULL ? isola__program_elsewhere(p) : 0;
-    out[0] = '\0';
-    if (elsewhere != 0)
-        snprintf(out, size, "it listens on port %u, and not on %u yet, where it is waited for",
-                 elsewhere, isola__program_def(p)->type->service->port);
-    else if (p != NULL && place->failure[0] == '\0' && place->crash[0] != '\0' &&
-             ago < CRASH_TOLD_S)
-        snprintf(out, size, "ended %" PRIu64 " s ago, and was started again: %s", ago,
-                 place->crash);
-}
-
-static void row(const struct isola__place *place, struct isola_buf *out)
-{
-    const struct isola__service *s = place->service;
-    const struct isola__program *p = place->program;
-    struct isola__program_use use = {0};
-    char address[ISOLA_ADDRESS_MAX + 1];
-    snprintf(address, sizeof(address), "%s/%s/%u", s->app, s->type, place->number);
-    const struct isola__service_def *def = p != NULL ? isola__program_def(p) : s->def;
-    if (p != NULL)
-        use = isola__program_use(p);
-    const struct isola_manifest_service *m = def->type->service;
-    char note[sizeof(place->crash) + 60];
-    write_note(place, note, sizeof(note));
-    isola_mp_map(out, 10 + (place->failure[0] != '\0') + (note[0] != '\0') + (m->memory != 0) +
-                          (m->millicpus != 0));
-    isola_mp_kstr(out, "address", address);
-    isola_mp_kstr(out, "isolation", "process");
-    isola_mp_kstr(out, "node", s->services->agent->opt.name);
-    isola_mp_kstr(out, "state", state_of(place));
-    isola_mp_kstr(out, "release", def->release);
-    isola_mp_cstr(out, "pid");
-    if (p != NULL)
-        isola_mp_uint(out, (uint64_t)isola__program_pid(p));
-    else
-        isola_mp_nil(out);
-    isola_mp_cstr(out, "port");
-    if (m->port != 0)
-        isola_mp_uint(out, m->port);
-    else
-        isola_mp_nil(out);
-    isola_mp_kuint(out, "memory", use.memory);
-    if (m->memory != 0)
-        isola_mp_kuint(out, "memory_limit", m->memory);
-    isola_mp_kuint(out, "cpu_ms", use.cpu_ms);
-    if (m->millicpus != 0)
-        isola_mp_kuint(out, "millicpus", m->millicpus);
-    isola_mp_kuint(out, "restarts", place->restarts);
-    if (place->failure[0] != '\0')
-        isola_mp_kstr(out, "failure", place->failure);
-    if (note[0] != '\0')
-        isola_mp_kstr(out, "note", note);
-}
-
-void isola__services_ps(const struct isola__services *services, struct isola_slice app,
-                        uint64_t limit, struct isola_buf *out)
-{
-    struct isola_buf rows = {0};
-    uint64_t n = 0, total = 0;
-    for (const struct isola__service *s = services->first; s != NULL; s = s->next) {
-        if (app.data != NULL && !isola_slice_is(app, s->app))
-            continue;
-        total += s->nplaces;
-        for (unsigned i = 0; i < s->nplaces && n < limit; i++, n++)
-            row(s->places[i], &rows);
-    }
-    isola_mp_map(out, 2);
-    isola_mp_kuint(out, "total", total);
-    isola_mp_cstr(out, "actors");
-    isola_mp_array(out, n);
-    isola_buf_append(out, rows.data, rows.len);
-    out->failed = out->failed || rows.failed;
-    isola_buf_free(&rows);
-}
-
-/* Whether it is to be looked at no more: it is ready with the release, or was stopped. */
-static bool is_done(const struct isola__place *place, const char *release)
-{
-    const struct isola__service_def *def = place->service->def;
-    return strcmp(def->release, release) == 0 &&
-           (place->stopped ||
-            (place->program != NULL && isola__program_def(place->program) == def &&
-             isola__program_state(place->program) == ISOLA_PROGRAM_READY && !place->renew &&
-             place->next == NULL));
-}
-
-void isola__services_report(const struct isola__services *services, const char *app,
-                            const struct isola__current *current, struct isola_buf *out)
-{
-    struct isola_buf rows = {0};
-    size_t n = 0;
-    uint64_t now = isola_clock_ms();
-    const struct isola_manifest *m = current->manifest;
-    for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
-        if (m->types[i].service == NULL)
-            continue;
-        const char *type = m->types[i].name;
-        const struct isola__service *s =
-            isola__services_find(services, isola_slice_str(app), isola_slice_str(type));
-        unsigned of = s != NULL ? s->nplaces : 1, ready = 0;
-        uint64_t since = 0;
-        for (unsigned k = 0; s != NULL && k < s->nplaces; k++) {
-            const struct isola__place *place = s->places[k];
-            bool done = is_done(place, current->id);
-            ready += done;
-            if (done && !place->stopped && place->ready_ms > since)
-                since = place->ready_ms;
-        }
-        isola_mp_map(&rows, 5 + (since > 0));
-        isola_mp_kstr(&rows, "type", type);
-        isola_mp_kuint(&rows, "of", of);
-        isola_mp_kuint(&rows, "ready", ready);
-        if (since > 0)
-            isola_mp_kuint(&rows, "ready_ms", since < now ? now - since : 0);
-        isola_mp_kstr(&rows, "trouble", s != NULL ? s->trouble : "");
-        isola_mp_kbool(&rows, "troubled", s != NULL && s->troubled);
-        n++;
-    }
-    isola_mp_cstr(out, "services");
-    isola_mp_array(out, n);
-    isola_buf_append(out, rows.data, rows.len);
-    out->failed = out->failed || rows.failed;
-    isola_buf_free(&rows);
 }
 
 /* --- stop and restart --- */
@@ -715,7 +503,7 @@ static void stop_place(struct isola__place *place)
 static void restart_place(struct isola__place *place)
 {
     forget_crashes(place);
-    place->stopped = false;
+    place->stopped = place->kept = false;
     if (place->program == NULL)
         start_place(place);
     else
@@ -736,10 +524,10 @@ void isola__services_secrets(struct isola__services *services, struct isola_slic
                              const struct isola_slice *names, size_t n)
 {
     for (struct isola__service *s = services->first; s != NULL; s = s->next) {
-        if (!isola_slice_is(app, s->app) || !uses(s->def, names, n) || services->stopping)
+        if (!isola_slice_is(app, s->app) || services->stopping)
             continue;
         for (unsigned i = 0; i < s->nplaces; i++)
-            if (!s->places[i]->stopped)
+            if (!s->places[i]->stopped && uses(isola__place_wants(s->places[i]), names, n))
                 restart_place(s->places[i]);
         roll(s);
     }

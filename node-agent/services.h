@@ -10,6 +10,9 @@
  * when the new one is ready. When a new release does not become ready, its places go back to the
  * one before.
  *
+ * While the app has a canary, the last places of a service run that (base/roster.h says how many),
+ * or one more does beside the only one. They come and go as places with another release do.
+ *
  * Invariant: of a service at the most one place is being replaced at a time.
  */
 #ifndef ISOLA_NODE_AGENT_SERVICES_H
@@ -86,8 +89,8 @@ LOOP_THREAD bool isola__services_has(const struct isola__services *services, str
  * most. */
 LOOP_THREAD void isola__services_ps(const struct isola__services *services, struct isola_slice app,
                                     uint64_t limit, struct isola_buf *out);
-/* Appends key "services": how far those of the app's current release are on this node
- * (docs/protocol.md, `rollout`). */
+/* Appends key "services": how far those of the app's current release, or of its canary, are on this
+ * node (docs/protocol.md, `rollout`). */
 LOOP_THREAD void isola__services_report(const struct isola__services *services, const char *app,
                                         const struct isola__current *current,
                                         struct isola_buf *out);

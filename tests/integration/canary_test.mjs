@@ -44,15 +44,6 @@ describe('a canary on one node', () => {
     assert.match((await refused(east, 'promote', 'shop')).message, /has no canary: 'ctl deploy DIR --canary 10%'/);
   });
 
-  it('is none of services alone', async () => {
-    const dir = (more) => cluster.app('api', { 'isola.json': { name: 'api', actors: { Api: { module: './server.js', kind: 'service', instances: 1 } } }, 'server.js': `process.send('ready'); setInterval(() => {}, 1000); // ${more}` });
-    await ctlOk(east, 'deploy', dir('one'));
-    const error = await refused(east, 'deploy', dir('two'), '--canary', '10%');
-    assert.equal(error.code, 'EINVAL');
-    assert.match(error.message, /app "api" has services only, .* nothing would be tried\. Deploy it without --canary/);
-    await ctlOk(east, 'delete', 'api', '--yes');
-  });
-
   let few;
   it('has always the same actors, and with a larger share some more', async () => {
     await versions(east);

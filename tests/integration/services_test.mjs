@@ -77,8 +77,9 @@ test('an unchanged HTTP program, two instances on one port', async () => {
   assert.deepEqual(argv, ['--verbose', 'a b']);
   assert.ok(cwd.endsWith('/apps/web'), cwd);
   assert.ok(execArgv.includes('--max-old-space-size=64'), execArgv.join(' '));
-  const { ISOLA_INSTANCE: instance, PATH: path, HOME: home, TZ: tz, LANG: lang, ...rest } = env;
+  const { ISOLA_INSTANCE: instance, ISOLA_RELEASE: release, PATH: path, HOME: home, TZ: tz, LANG: lang, ...rest } = env;
   assert.ok(['0', '1'].includes(instance));
+  assert.equal(release, said.release);
   assert.deepEqual(rest, { FROM_FILE: 'yes', GREETING: 'hi=there', PORT: String(port), NODE_ENV: 'production', ISOLA_NODE: east.socket, ISOLA_APP: 'web', ISOLA_TYPE: 'Api' });
 
   assert.ok((await lines('web/Api/0')).some((l) => l.text === 'listening' && l.level === 'info' && l.node === 'east'));

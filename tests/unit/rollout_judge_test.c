@@ -17,6 +17,7 @@ struct service {
     uint64_t ready_ms; /* UINT64_MAX: none runs */
     const char *trouble;
     bool troubled;
+    unsigned crashes, beside, beside_crashes; /* of a canary */
 };
 struct node {
     const char *name;
@@ -61,7 +62,12 @@ static void write_report(const struct node *n, struct isola_buf *out)
     isola_mp_cstr(out, "services");
     isola_mp_array(out, s != NULL);
     if (s != NULL) {
-        isola_mp_map(out, 5 + (s->ready_ms != UINT64_MAX));
+        isola_mp_map(out, 5 + (s->ready_ms != UINT64_MAX) + (canary ? 3 : 0));
+        if (canary) {
+            isola_mp_kuint(out, "crashes", s->crashes);
+            isola_mp_kuint(out, "beside", s->beside);
+            isola_mp_kuint(out, "beside_crashes", s->beside_crashes);
+        }
         isola_mp_kstr(out, "type", "Api");
         isola_mp_kuint(out, "of", s->of);
         isola_mp_kuint(out, "ready", s->ready);
@@ -123,7 +129,8 @@ static void proves_itself_after_its_window(void **state)
 static void waits_for_all_services(void **state)
 {
     (void)state;
-    struct service half = {2, 1, 4000, NULL, false}, all = {2, 2, 500, NULL, false};
+    struct service half = {2, 1, 4000, NULL, false, 0, 0, 0},
+                   all = {2, 2, 500, NULL, false, 0, 0, 0};
     assert_int_equal(JUDGE(4999, {.name = "east", .revision = REVISION, .service = &all},
                            {.name = "west", .revision = REVISION, .service = &half}),
                      ISOLA__ROLLOUT_OPEN);
@@ -149,7 +156,7 @@ static void waits_for_all_services(void **state)
 static void nodes_that_are_behind_or_silent_do_not_count(void **state)
 {
     (void)state;
-    struct service none = {2, 0, UINT64_MAX, "shop/Api/0: bad", false};
+    struct service none = {2, 0, UINT64_MAX, "shop/Api/0: bad", false, 0, 0, 0};
     assert_int_equal(JUDGE(1000, {.name = "east", .revision = REVISION},
                            {.name = "west", .revision = 7, .service = &none, .errors = 100},
                            {.name = "north", .revision = 0}),
@@ -160,7 +167,8 @@ static void nodes_that_are_behind_or_silent_do_not_count(void **state)
 static void trouble_of_a_service_fails_it(void **state)
 {
     (void)state;
-    struct service bad = {1, 1, 3000, "shop/Api/0: it exited with status 1\nand more", false};
+    struct service bad = {1,     1, 3000, "shop/Api/0: it exited with status 1\nand more",
+                          false, 0, 0,    0};
     assert_int_equal(JUDGE(10, {.name = "east", .revision = REVISION},
                            {.name = "west", .revision = REVISION, .service = &bad}),
                      ISOLA__ROLLOUT_FAILED);
@@ -211,6 +219,39 @@ static void a_canary_is_compared_with_what_is_current(void **state)
     assert_string_equal(verdict.why,
                         "10 of 20 turns of its actors failed (50%, of the current release "
                         "meanwhile 5%), first shop/Cart/a: Error: boom");
+}
+
+static void instances_of_a_canary_are_compared_with_those_beside_it(void **state)
+{
+    (void)state;
+    canary = true;
+    const char *why = "shop/Api/3: it exited with status 1: Error: no luck\n    at x";
+    const struct service well = {.of = 1, .ready = 1, .beside = 3};
+    struct service bad = {.of = 1, .ready = 1, .trouble = why, .crashes = 1, .beside = 3};
+    struct service none = {.of = 0, .beside = 4, .ready_ms = UINT64_MAX}; /* of the canary */
+#define TWO(a, b)                                                                                  \
+    JUDGE(1000, {.name = "east", .revision = REVISION, .service = &(a)},                           \
+          {.name = "west", .revision = REVISION, .service = &(b)})
+    struct service ready = well;
+    ready.ready_ms = 1000;
+    assert_int_equal(TWO(ready, none), ISOLA__ROLLOUT_PROVEN);
+    assert_int_equal(standing.instances, 1);
+    bad.ready_ms = 1000;
+    assert_int_equal(TWO(bad, none), ISOLA__ROLLOUT_FAILED);
+    assert_string_equal(verdict.why, "on node east, shop/Api/3: it exited with status 1: Error: no "
+                                     "luck");
+    none.beside_crashes = 3; /* of 7 instances: 1 is more than twice 3/7 */
+    assert_int_equal(TWO(bad, none), ISOLA__ROLLOUT_FAILED);
+    assert_string_equal(verdict.why, "on node east, shop/Api/3: it exited with status 1: Error: no "
+                                     "luck (1 times with 1 instance, of the current release "
+                                     "meanwhile 3 times with 7)");
+    none.beside_crashes = 4;
+    assert_int_equal(TWO(bad, none), ISOLA__ROLLOUT_PROVEN);
+    bad.crashes = 2;
+    assert_int_equal(TWO(bad, none), ISOLA__ROLLOUT_FAILED);
+    bad.troubled = true; /* so was the current one before */
+    assert_int_equal(TWO(bad, none), ISOLA__ROLLOUT_PROVEN);
+#undef TWO
 }
 
 static void errors_that_do_not(void **state)
@@ -304,6 +345,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(trouble_of_a_service_fails_it, begin, end),
         cmocka_unit_test_setup_teardown(errors_fail_it, begin, end),
         cmocka_unit_test_setup_teardown(a_canary_is_compared_with_what_is_current, begin, end),
+        cmocka_unit_test_setup_teardown(instances_of_a_canary_are_compared_with_those_beside_it,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(errors_that_do_not, begin, end),
         cmocka_unit_test_setup_teardown(starts_that_fail_have_no_turn, begin, end),
         cmocka_unit_test_setup_teardown(what_was_before_is_remembered, begin, end),

@@ -56,6 +56,8 @@ export interface ServiceInfo {
   cpu_ms: number;
   millicpus?: number;
   restarts: number;
+  /** It runs a canary. */
+  canary?: true;
   failure?: string;
 }
 
@@ -112,8 +114,8 @@ export interface Methods {
   };
   releases: {
     params: { app: string };
-    /** `canary` and `share` (of a million) while there is one. */
-    result: { app: string; current: string; canary?: string; share?: number; back: string | null; deploys: DeployInfo[] };
+    /** `canary`, `share` (of a million) and `instances` (of services, that run it) while there is one. */
+    result: { app: string; current: string; canary?: string; share?: number; instances?: { node: string; address: string }[]; back: string | null; deploys: DeployInfo[] };
   };
   release: {
     params: { app: string; release?: string };
