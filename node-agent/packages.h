@@ -86,8 +86,8 @@ LOOP_THREAD void isola__packages_let_go(struct isola__packages *p, const char *a
  * ISOLA_EIO, ISOLA_EPERM. */
 LOOP_THREAD void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unpack,
                                         const struct isola_release *r);
-/* Removes the directories of an app's releases but those of these ids (`n` of them), and those that
- * are held. Says nothing. */
+/* Removes the directories of an app's releases but those of these ids (`n` of them), those that are
+ * held, and, unless `n` is 0, one that is spare. Says nothing. */
 LOOP_THREAD void isola__packages_sweep(struct isola__packages *p, const char *app,
                                        const char (*keep)[ISOLA_RELEASE_ID_SIZE], size_t n);
 

@@ -5,19 +5,23 @@
  * A directory is written beside its place and put there as a whole. One that is to be kept is held:
  * by who has prepared its release, and while it is written. What nobody holds and no service runs
  * in goes with the next sweep, which puts it aside at once, on the loop, so that whoever unpacks
- * after that makes it anew, and removes it in the pool.
+ * after that makes it anew, and removes it in the pool: all but one of an app that is used, which
+ * is spare, and becomes that of the next release, as far as its files are the same.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/check.h"
 #include "base/files.h"
 #include "node-agent/agent.h"
 #include "node-agent/packages.h"
+#include "store/unpack.h"
 
-#define GONE ".gone" /* of a directory that is being removed */
+#define GONE  ".gone" /* of a directory that is being removed */
+#define SPARE ".spare"
 
 struct isola__held {
     struct isola__held *next;
@@ -77,13 +81,15 @@ static void unpack_files(struct isola__package_job *job)
     if (isola_tree_decode(isola_buf_slice(&u->files), &tree, &job->err) != 0)
         return;
     int code = 0;
+    char *spare = isola_format("%.*s" SPARE, (int)(strrchr(u->dir, '/') + 1 - u->dir), u->dir);
     if (isola_dir_make_above(u->dir, 0700) != 0)
         code = isola_fail(&job->err, ISOLA_EIO, "cannot make what %.400s is to be in: %s", u->dir,
                           strerror(errno));
     else
-        code = isola_cache_unpack(job->packages->cache, &tree, u->dir, &job->err);
+        code = isola_cache_unpack(job->packages->cache, &tree, u->dir, spare, &job->err);
     if (code == ISOLA_EEXIST)
         job->err.code = 0;
+    free(spare);
     isola_tree_free(&tree);
 }
 
@@ -139,6 +145,7 @@ void isola__packages_unpack(struct isola__packages *p, struct isola__unpack *unp
 struct sweep {
     struct isola__package_job job; /* first */
     char *dir;
+    bool spares; /* one is kept */
 };
 
 static bool is_gone(const char *name)
@@ -147,19 +154,31 @@ static bool is_gone(const char *name)
     return n > suffix && strcmp(name + n - suffix, GONE) == 0;
 }
 
+/* Is there room for what nobody needs? */
+static bool has_room(const char *dir)
+{
+    struct statvfs v;
+    return statvfs(dir, &v) == 0 && v.f_bavail > v.f_blocks / 10;
+}
+
 static void sweep(struct isola__package_job *job)
 {
     struct sweep *s = (struct sweep *)job;
+    char *spare = isola_format("%s/" SPARE, s->dir);
     DIR *d = opendir(s->dir);
     struct dirent *e;
+    bool spares = s->spares && has_room(s->dir);
+    if (!spares)
+        (void)isola_dir_remove(spare);
     while (d != NULL && (e = readdir(d)) != NULL) {
         char *path = isola_format("%s/%s", s->dir, e->d_name);
-        if (is_gone(e->d_name))
+        if (is_gone(e->d_name) && !(spares && rename(path, spare) == 0))
             (void)isola_dir_remove(path); /* or the next time */
         free(path);
     }
     if (d != NULL)
         closedir(d);
+    free(spare);
 }
 
 static void swept(struct isola__package_job *job)
@@ -189,7 +208,7 @@ void isola__packages_sweep(struct isola__packages *p, const char *app,
     struct dirent *e;
     bool any = false;
     while (d != NULL && (e = readdir(d)) != NULL) {
-        any = any || is_gone(e->d_name);
+        any = any || is_gone(e->d_name) || (n == 0 && strcmp(e->d_name, SPARE) == 0);
         if (is_kept(p, app, e->d_name, keep, n))
             continue;
         char *path = isola_format("%s/%s", dir, e->d_name);
@@ -206,6 +225,7 @@ void isola__packages_sweep(struct isola__packages *p, const char *app,
     }
     struct sweep *s = isola_zalloc(sizeof(*s));
     s->dir = dir;
+    s->spares = n > 0;
     s->job.run = sweep;
     s->job.done = swept;
     isola__packages_run(p, &s->job);

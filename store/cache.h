@@ -32,12 +32,6 @@ POOL_THREAD ISOLA_MUST_USE int isola_cache_put(struct isola_cache *c,
 /* Appends a piece. ISOLA_ENOENT; ISOLA_EIO: it was damaged, and is not there any more. */
 POOL_THREAD ISOLA_MUST_USE int isola_cache_get(struct isola_cache *c, const struct isola_hash *hash,
                                                struct isola_buf *out, struct isola_err *err);
-/* Writes the files of a tree into the new directory `dir`, whose parent is there: all of them, on
- * disk, or there is no `dir`. What an earlier attempt has left is removed. ISOLA_EEXIST: it is
- * there; ISOLA_ENOENT: a piece is missing; ISOLA_EIO, ISOLA_EPERM. */
-POOL_THREAD ISOLA_MUST_USE int isola_cache_unpack(struct isola_cache *c, const struct isola_tree *t,
-                                                  const char *dir, struct isola_err *err);
-
 struct isola_cache_counts {
     uint64_t pieces, bytes;
 };

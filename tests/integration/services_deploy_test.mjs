@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -49,7 +49,7 @@ const runs = (release, n) => until(`${n} instances run ${release}`, async () => 
   const all = await rows();
   return all.length === n && all.every((r) => r.state === 'running' && r.release === release);
 });
-const unpacked = (agent) => readdirSync(join(cluster.dir, agent.name, 'apps', 'api'));
+const unpacked = (agent) => readdirSync(join(cluster.dir, agent.name, 'apps', 'api')).filter((name) => name !== '.spare');
 
 let first, second;
 test('each node has the files, without what is no part of the app, and runs them', async () => {
@@ -105,6 +105,24 @@ test('a node that was away takes the files when it is back, and drops what it ne
   const fourth = (await deploy(east, write(4))).release;
   await runs(fourth, 4);
   for (const agent of [east, west]) await until('old directories are gone', () => unpacked(agent).every((id) => id === third || id === fourth));
+});
+
+test('a directory that nobody uses becomes that of a later release, without what was written there', async () => {
+  const apps = join(cluster.dir, 'east', 'apps', 'api');
+  const files = (release) => readdirSync(join(apps, release), { recursive: true }).sort();
+  const wanted = files((await rows())[0].release);
+  const inodes = new Set();
+  for (let i = 0; i < 4; i++) {
+    const { release } = await deploy(east, write(40 + i));
+    await runs(release, 4);
+    await until('the one before is spare', () => existsSync(join(apps, '.spare')) && unpacked(east).length === 1);
+    assert.deepEqual(files(release), wanted);
+    assert.equal((await get()).greet, 'hello from a package');
+    inodes.add(statSync(join(apps, release, 'package.json')).ino);
+    writeFileSync(join(apps, release, 'written'), 'by the program');
+    appendFileSync(join(apps, release, 'node_modules/greet/main.js'), 'throw new Error("changed");\n');
+  }
+  assert.ok(inodes.size < 4, 'no file was used again');
 });
 
 test('bad apps are refused before anything is sent', async () => {

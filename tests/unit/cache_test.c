@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The package cache: what is put is there, once; what is damaged is not believed; trees become
- * directories, whole or not at all.
+ * directories, whole or not at all, and nothing of what a program has done to a directory that is
+ * used again is left.
  */
-#include "store/cache.h"
+#include "store/unpack.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -156,7 +158,7 @@ static void writes_trees(void **state)
                                                   .target = (char *)"../a.js"});
     assert_int_equal(isola_tree_encode(&t, &bytes, &err), 0);
     assert_int_equal(mkdir(part, 0700), 0); /* as one that died would leave it */
-    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, &err), 0);
+    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, NULL, &err), 0);
     assert_int_equal(access(part, F_OK), -1);
     char *text = read_file(dir, "deep/er/run", &mode);
     assert_string_equal(text, "#!/bin/sh");
@@ -169,7 +171,7 @@ static void writes_trees(void **state)
     text = read_file(dir, "empty", &mode);
     assert_string_equal(text, "");
     free(text);
-    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, &err), ISOLA_EEXIST);
+    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, NULL, &err), ISOLA_EEXIST);
     assert_int_equal(isola_dir_remove(dir), 0);
     assert_int_equal(isola_dir_remove(dir), 0);
     assert_int_equal(access(dir, F_OK), -1);
@@ -177,6 +179,133 @@ static void writes_trees(void **state)
     isola_buf_free(&bytes);
     free(dir);
     free(part);
+}
+
+/* What is below a directory, each with its mode, how many names it has, and what is in it: a text,
+ * or where it leads. */
+static struct isola_buf found;
+static size_t found_below;
+
+static int note_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    char text[100] = "";
+    (void)ftw;
+    if (flag == FTW_SL && readlink(path, text, sizeof(text) - 1) < 0)
+        return -1;
+    if (flag == FTW_F) {
+        mode_t mode;
+        char *content = read_file("", path, &mode);
+        snprintf(text, sizeof(text), "%s", content);
+        free(content);
+    }
+    isola_buf_printf(&found, "%s %o %u %s\n", path + found_below, (unsigned)st->st_mode,
+                     flag == FTW_F ? (unsigned)st->st_nlink : 0, text);
+    return 0;
+}
+
+/* The lines of a walk are in no order: those of both are there, and as many. */
+static void same_trees(const char *a, const char *b)
+{
+    struct isola_buf first;
+    const char *dirs[] = {a, b};
+    for (size_t i = 0; i < 2; i++) {
+        if (i == 1)
+            first = found;
+        found = (struct isola_buf){0};
+        found_below = strlen(dirs[i]);
+        assert_int_equal(nftw(dirs[i], note_one, 16, FTW_PHYS), 0);
+    }
+    assert_int_equal(first.len, found.len);
+    const char *all = isola_buf_cstr(&found);
+    for (char *line = strtok(isola_buf_cstr(&first), "\n"); line != NULL; line = strtok(NULL, "\n"))
+        if (strstr(all, line) == NULL)
+            fail_msg("not there: %s", line);
+    isola_buf_free(&first);
+    isola_buf_free(&found);
+    found = (struct isola_buf){0};
+}
+
+static void shell(const char *dir, const char *command)
+{
+    char *all = isola_format("cd '%s' && %s", dir, command);
+    if (system(all) != 0)
+        fail_msg("%s", all);
+    free(all);
+}
+
+static ino_t inode(const char *dir, const char *name)
+{
+    struct stat st;
+    char *path = isola_format("%s/%s", dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    free(path);
+    return st.st_ino;
+}
+
+/* What a program may do to its files, one after the other: the next release is as if written anew,
+ * and nothing that is not below the directory is touched. */
+static void believes_nothing_of_what_is_spare(void **state)
+{
+    static const char *const done[] = {
+        "true",
+        "printf 'export no' > a.js", /* not as long */
+        "printf 'EXPORT {}' > a.js",
+        "printf ' more' >> a.js",
+        "chmod 600 a.js",
+        "chmod 755 a.js",
+        "rm a.js",
+        "rm a.js && mkdir a.js && touch a.js/x",
+        "rm a.js && mkfifo a.js",
+        "rm a.js && ln -s b.js a.js",
+        "cp a.js ../same && rm a.js && ln -s ../same a.js",
+        "ln a.js ../another",
+        "touch new && mkdir dir && touch dir/new deep/er/new && ln -s /etc dir/etc",
+        "rm -r deep && ln -s ../outside deep",
+        "rm -r deep && touch deep",
+        "chmod 700 deep",
+        "chmod 777 .",
+        "rm deep/link && ln -s ../b.js deep/link",
+        "rm deep/link && touch deep/link",
+        "rm deep/er/run && mkdir -p deep/er/run/below",
+        "rm -r deep a.js b.js",
+    };
+    struct place *p = *state;
+    struct isola_err err;
+    char *outside = isola_format("%s/outside", p->dir), *spare = isola_format("%s/spare", p->dir);
+    char *fresh = isola_format("%s/fresh", p->dir), *again = isola_format("%s/again", p->dir);
+    struct isola_tree t[2] = {0};
+    for (size_t i = 0; i < 2; i++) {
+        struct isola_buf bytes = {0};
+        add(p, &t[i], "a.js", "export {}", ISOLA_TREE_FILE);
+        add(p, &t[i], "b.js", i == 0 ? "first" : "second", ISOLA_TREE_FILE);
+        add(p, &t[i], "deep/er/run", "#!/bin/sh", ISOLA_TREE_PROGRAM);
+        add(p, &t[i], i == 0 ? "only/one" : "only", "it", ISOLA_TREE_FILE);
+        isola_tree_add(&t[i], &(struct isola_tree_entry){.path = (char *)"deep/link",
+                                                         .kind = ISOLA_TREE_LINK,
+                                                         .target = (char *)"../a.js"});
+        assert_int_equal(isola_tree_encode(&t[i], &bytes, &err), 0);
+        isola_buf_free(&bytes);
+    }
+    assert_int_equal(isola_cache_unpack(p->cache, &t[1], fresh, NULL, &err), 0);
+    assert_int_equal(isola_cache_unpack(p->cache, &t[1], outside, spare, &err), 0); /* none */
+    for (size_t i = 0; i < sizeof(done) / sizeof(*done); i++) {
+        assert_int_equal(isola_cache_unpack(p->cache, &t[0], spare, NULL, &err), 0);
+        ino_t of = inode(spare, "deep/er/run");
+        shell(spare, done[i]);
+        assert_int_equal(isola_cache_unpack(p->cache, &t[1], again, spare, &err), 0);
+        assert_int_equal(access(spare, F_OK), -1);
+        same_trees(fresh, again);
+        same_trees(fresh, outside);
+        if (i == 0)
+            assert_true(inode(again, "deep/er/run") == of); /* it was not written again */
+        assert_int_equal(isola_dir_remove(again), 0);
+    }
+    for (size_t i = 0; i < 2; i++)
+        isola_tree_free(&t[i]);
+    free(outside);
+    free(spare);
+    free(fresh);
+    free(again);
 }
 
 static void leaves_no_half_of_a_tree(void **state)
@@ -193,7 +322,7 @@ static void leaves_no_half_of_a_tree(void **state)
     assert_int_equal(isola_cache_lacks(p->cache, &t, &lacks, &n, &err), 0);
     assert_int_equal(n, 1);
     assert_memory_equal(lacks, &unknown, sizeof(unknown));
-    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, &err), ISOLA_ENOENT);
+    assert_int_equal(isola_cache_unpack(p->cache, &t, dir, NULL, &err), ISOLA_ENOENT);
     assert_int_equal(access(dir, F_OK), -1);
     assert_int_equal(access(part, F_OK), -1);
     free(lacks);
@@ -229,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(takes_no_piece_that_is_too_large, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drops_what_is_damaged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writes_trees, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(believes_nothing_of_what_is_spare, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_no_half_of_a_tree, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drops_what_nobody_has, set_up, tear_down),
     };
