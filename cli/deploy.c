@@ -305,9 +305,10 @@ static void say_stage(struct isola__progress *p, struct isola_slice value)
     if (!isola_mp_find_str(value, "stage", &stage) || !isola_mp_find_uint(value, "nodes", &nodes) ||
         !isola_mp_find_uint(value, "of", &of))
         return;
-    if (of > 0)
-        isola__progress_say(p, "%s: %" PRIu64 " of %" PRIu64 " other nodes",
-                            isola_slice_is(stage, "commit") ? "current" : "prepared", nodes, of);
+    if (of > 0 && isola_slice_is(stage, "commit")) /* the node itself is one */
+        isola__progress_say(p, "current on %" PRIu64 " of %" PRIu64 " nodes", nodes, of);
+    else if (of > 0)
+        isola__progress_say(p, "prepared on %" PRIu64 " of %" PRIu64 " other nodes", nodes, of);
     else if (isola_slice_is(stage, "wait"))
         isola__progress_say(p, "another deploy goes first");
     else
