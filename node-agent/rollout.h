@@ -17,8 +17,8 @@
  * does not forbid it and there is one.
  *
  * A canary (canary.h) is watched in the same way, for what its actors and its instances of services
- * do worse than those of the current release in the same time. When it fails it is dropped, and the current release stays,
- * whose own watch, if the canary had cut it short, begins anew.
+ * do worse than those of the current release in the same time. When it fails it is dropped, and the
+ * current release stays, whose own watch, if the canary had cut it short, begins anew.
  *
  * Invariants: a release is only gone back from while it is current at the revision that was
  * watched, so never twice; a roll-back is not gone back from, nor is a link (`ctl deploy --link`):

@@ -176,13 +176,27 @@ size_t isola__secret_users(const struct isola__secrets *secrets, const char *app
 {
     const struct isola__current *current = isola__releases_current(&secrets->agent->releases, app);
     const struct isola_manifest *m = current != NULL ? current->manifest : NULL;
+    const struct isola_manifest *canary = current != NULL ? current->candidate_manifest : NULL;
+    struct isola_buf names = {0};
     size_t n = 0;
     for (size_t i = 0; m != NULL && i < m->ntypes; i++)
-        n += names_it(m, &m->types[i], name);
+        if (names_it(m, &m->types[i], name)) {
+            isola_mp_cstr(&names, m->types[i].name);
+            n++;
+        }
+    for (size_t i = 0; canary != NULL && i < canary->ntypes; i++) {
+        const struct isola_actor_type *type = &canary->types[i];
+        const struct isola_actor_type *same =
+            m != NULL ? isola_manifest_type(m, isola_slice_str(type->name)) : NULL;
+        if (names_it(canary, type, name) && (same == NULL || !names_it(m, same, name))) {
+            isola_mp_cstr(&names, type->name);
+            n++;
+        }
+    }
     isola_mp_array(out, n);
-    for (size_t i = 0; m != NULL && i < m->ntypes; i++)
-        if (names_it(m, &m->types[i], name))
-            isola_mp_cstr(out, m->types[i].name);
+    isola_buf_append(out, names.data, names.len);
+    out->failed = out->failed || names.failed;
+    isola_buf_free(&names);
     return n;
 }
 
