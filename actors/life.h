@@ -51,8 +51,6 @@ void isola__grace_due(struct isola_pending *p);
 
 /* --- monitors (monitor.c) --- */
 
-#define ISOLA_DOWN "\1down" /* the event they subscribe to */
-
 /* In a visit: its activation ends for this reason; tells who monitors it. */
 void isola__down(struct isola_actor *a, const char *reason, struct isola_slice message);
 /* Slices of the event's. */

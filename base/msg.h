@@ -84,6 +84,10 @@ struct isola_msg {
     struct isola_slice args;  /* msgpack array */
 };
 
+/* The event that who monitors an address subscribes to. Its one value: {address, reason, message}.
+ */
+#define ISOLA_DOWN "\1down"
+
 /* Before the args of a large message that are in memory of their own: room for the rest of it, as a
  * rule. */
 #define ISOLA_MSG_BEFORE 1024

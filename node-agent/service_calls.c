@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/msgpack.h"
 #include "node-agent/agent.h"
 #include "node-agent/service_log.h"
 
@@ -323,6 +324,38 @@ static void sub_free(struct isola__calls *calls, struct sub *s)
     free(list);
 }
 
+static void say_down(struct isola__agent *agent, const struct sub *s, const char *reason,
+                     const char *message)
+{
+    struct isola_buf args = {0};
+    isola_mp_array(&args, 1);
+    isola_mp_map(&args, 3);
+    isola_mp_cstr(&args, "address");
+    isola_mp_str(&args, s->address);
+    isola_mp_kstr(&args, "reason", reason);
+    isola_mp_kstr(&args, "message", message);
+    struct isola_msg out = {.kind = ISOLA_MSG_EVENT,
+                            .id = s->id,
+                            .src = s->address,
+                            .event = isola_slice_str(ISOLA_DOWN),
+                            .args = isola_buf_slice(&args)};
+    (void)!to_host(agent, &out);
+    isola_buf_free(&args);
+}
+
+/* One that is down for good already is so for who begins to monitor it. */
+static void say_if_down(struct isola__agent *agent, const struct isola_address *at,
+                        const struct sub *s)
+{
+    struct isola_err err;
+    if (isola__services_line(&agent->services, at, &err) == NULL)
+        return; /* it has not begun here */
+    if (err.code == ISOLA_EFAILED)
+        say_down(agent, s, "failed", err.text);
+    else if (err.code == ISOLA_EUNREACHABLE)
+        say_down(agent, s, "stopped", err.text);
+}
+
 static void subscribe(struct isola__agent *agent, const struct isola_address *at,
                       const struct isola_msg *m)
 {
@@ -354,16 +387,34 @@ static void subscribe(struct isola__agent *agent, const struct isola_address *at
         s->at = &(*s->at)->next;
     *s->at = s;
     isola_idmap_add(&calls->subs, s->id, s);
+    if (isola_slice_is(m->event, ISOLA_DOWN))
+        say_if_down(agent, at, s);
+}
+
+static const struct list *heard(struct isola__agent *agent, const char *type,
+                                struct isola_slice event)
+{
+    struct isola_buf name = {0};
+    isola_buf_append(&name, type, strlen(type) + 1);
+    isola_buf_append(&name, event.data, event.len);
+    const struct list *list = isola_map_get(&agent->services.calls.heard, isola_buf_slice(&name));
+    isola_buf_free(&name);
+    return list;
+}
+
+void isola__calls_down(struct isola__agent *agent, const char *type, unsigned number,
+                       unsigned instances, const char *reason, const char *message)
+{
+    const struct list *list = heard(agent, type, isola_slice_str(ISOLA_DOWN));
+    for (const struct sub *s = list != NULL ? list->first : NULL; s != NULL; s = s->next)
+        if (isola__calls_instance(s->key, instances) == number)
+            say_down(agent, s, reason, message);
 }
 
 void isola__calls_event(struct isola__agent *agent, const char *type, unsigned number,
                         unsigned instances, const struct isola_msg *m)
 {
-    struct isola_buf name = {0};
-    isola_buf_append(&name, type, strlen(type) + 1);
-    isola_buf_append(&name, m->event.data, m->event.len);
-    const struct list *list = isola_map_get(&agent->services.calls.heard, isola_buf_slice(&name));
-    isola_buf_free(&name);
+    const struct list *list = heard(agent, type, m->event);
     for (const struct sub *s = list != NULL ? list->first : NULL; s != NULL; s = s->next) {
         if (isola__calls_instance(s->key, instances) != number ||
             !reads(isola__host_conn(&agent->host)))

@@ -60,6 +60,10 @@ LOOP_THREAD void isola__calls_message(struct isola__agent *agent, const struct i
 /* The instance of this number, of so many of its service, has emitted an event. */
 LOOP_THREAD void isola__calls_event(struct isola__agent *agent, const char *type, unsigned number,
                                     unsigned instances, const struct isola_msg *m);
+/* Whoever monitors that instance hears that it is down, and why: as of actors (docs/actors.md), for
+ * one of "crashed", "failed", "stopped". */
+LOOP_THREAD void isola__calls_down(struct isola__agent *agent, const char *type, unsigned number,
+                                   unsigned instances, const char *reason, const char *message);
 /* The actor-host is gone: nobody waits any more. */
 LOOP_THREAD void isola__calls_host_down(struct isola__agent *agent);
 

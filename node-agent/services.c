@@ -53,8 +53,20 @@ static void check_gone(struct isola__place *place)
         uv_close((uv_handle_t *)&place->timer, on_place_closed);
 }
 
-/* No longer one of its service's; it must be taken from the list. `others`: who have its port. */
-static void place_end(struct isola__place *place, bool others)
+/* For who monitors it; its service has, or had, so many places. */
+static void down(const struct isola__place *place, unsigned of, const char *reason, const char *why)
+{
+    const struct isola__service *s = place->service;
+    if (s->services->stopping)
+        return; /* who is on another node hears that this one is lost */
+    char *type = isola_format("%s/%s", s->app, s->type);
+    isola__calls_down(s->services->agent, type, place->number, of, reason, why);
+    free(type);
+}
+
+/* No longer one of the `of` of its service; it must be taken from the list. `others`: who have its
+ * port. */
+static void place_end(struct isola__place *place, unsigned of, bool others)
 {
     char why[ISOLA_ADDRESS_MAX + 80];
     place->gone = true;
@@ -62,6 +74,7 @@ static void place_end(struct isola__place *place, bool others)
     snprintf(why, sizeof(why), "%s ends on node %s", place->line.address,
              place->service->services->agent->opt.name);
     isola__line_end(&place->line, why);
+    down(place, of, "stopped", why);
     if (place->program != NULL && others)
         isola__program_leave(place->program);
     else if (place->program != NULL)
@@ -76,7 +89,7 @@ void isola__service_end(struct isola__service *s)
     unsigned n = s->nplaces;
     s->nplaces = s->stay = 0;
     for (unsigned i = 0; i < n; i++)
-        place_end(s->places[i], false);
+        place_end(s->places[i], n, false);
     service_unref(s);
 }
 
@@ -164,9 +177,11 @@ static void crashed(struct isola__place *place, const char *why)
                  "%s; that is %u times within %" PRIu64 " ms (\"restart\"): it has failed", why, n,
                  l->within_ms);
         say(place, "error", text);
+        down(place, place->service->nplaces, "failed", why);
         isola__place_check(place);
         return;
     }
+    down(place, place->service->nplaces, "crashed", why);
     uint64_t pause = n < 2 ? 0 : n < 40 ? l->backoff_ms << (n - 2) : l->max_backoff_ms;
     if (pause > l->max_backoff_ms)
         pause = l->max_backoff_ms;
@@ -274,6 +289,8 @@ static void on_ended(struct isola__program *p, const char *why)
             note_trouble(place, def, why);
         if (wanted && place->program == NULL)
             crashed(place, why);
+        else if (wanted) /* what is to replace it begins already */
+            down(place, place->service->nplaces, "crashed", why);
     }
     if (!place->gone)
         isola__place_check(place);
@@ -331,8 +348,8 @@ static void roll(struct isola__service *s)
     if (first == NULL) {
         isola__service_def_unref(s->before);
         s->before = NULL;
-        while (s->nplaces > s->stay)
-            place_end(s->places[--s->nplaces], true);
+        for (unsigned n = s->nplaces; s->nplaces > s->stay;)
+            place_end(s->places[--s->nplaces], n, true);
         return;
     }
     first->renew = false;
@@ -492,6 +509,8 @@ bool isola__services_has(const struct isola__services *services, struct isola_sl
 static void stop_place(struct isola__place *place)
 {
     forget_crashes(place);
+    if (!place->stopped)
+        down(place, place->service->nplaces, "stopped", "it was stopped; `ctl restart` starts it");
     place->stopped = true;
     if (place->program != NULL)
         isola__program_stop(place->program);

@@ -9,8 +9,8 @@
  * it is read without a lock: a table that is replaced as a whole when a release changes it, and
  * never freed, as who reads it may take his time. There are few of them.
  *
- * Failure modes. What such a program cannot have (durable messages, monitors, streams, START and
- * STOP) is refused here. When the agent cannot be given something, its asker hears so.
+ * Failure modes. What such a program cannot have (durable messages, streams, START and STOP) is
+ * refused here. When the agent cannot be given something, its asker hears so.
  */
 #include <string.h>
 
@@ -173,11 +173,15 @@ static void refuse(struct app *app, struct isola_mail *m, const char *what)
 void services_send(struct app *app, struct isola_mail *m)
 {
     if (m->durable)
-        refuse(app, m, "durable messages are for actors, which keep what they have handled");
+        refuse(app, m,
+               "durable messages are for actors, which keep what they have handled: send it to "
+               "an actor, which asks the service");
     else if (m->kind == ISOLA_MSG_CANCEL)
         cancel(app, m);
     else if (m->kind != ISOLA_MSG_ASK && m->kind != ISOLA_MSG_EMIT)
-        refuse(app, m, "its instances are no activations; `ctl restart` and `ctl stop` are for it");
+        refuse(app, m,
+               "`ctl restart` and `ctl stop` take all of it, or one of its instances, which "
+               "have numbers: `ctl ps` lists them");
     else if (m->hidden)
         refuse(app, m, "streams go between actors alone");
     else if (m->kind == ISOLA_MSG_ASK)
@@ -190,12 +194,12 @@ void services_send(struct app *app, struct isola_mail *m)
 
 void services_sub(struct app *app, struct isola_mail *m)
 {
-    if (m->kind != ISOLA_MSG_SUB || !isola_is_monitor(m)) {
+    if (m->kind != ISOLA_MSG_SUB || !isola_is_monitor(m) || isola_slice_is(m->event, ISOLA_DOWN)) {
         subs_out_mail(app, ISOLA_SERVICES, m);
         return;
     }
     isola_host_down(app->host, m, "failed",
-                    isola_slice_str("it is a service, which nobody can monitor"));
+                    isola_slice_str("it is a service, which has no streams"));
     isola_mail_free(m);
 }
 

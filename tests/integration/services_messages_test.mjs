@@ -26,6 +26,15 @@ async function placed(type, node, from = 0) {
   for (let i = from; ; i++) if ((await east.client.actor(type, `k${i}`).ask('where')).node === node) return `k${i}`;
 }
 
+/** An actor of `mon/Caller` on that node. */
+async function placedCaller(node) {
+  for (let i = 0; ; i++) {
+    const caller = east.client.actor('mon/Caller', `c${i}`);
+    await caller.ask('downs');
+    if ((await whole(east, 'ps', { app: 'mon' })).actors.find((a) => a.address === caller.address).node === node) return caller;
+  }
+}
+
 const server = `import { service, actor } from 'isola';
 const self = service();
 const who = { instance: +process.env.ISOLA_INSTANCE, pid: process.pid };
@@ -50,6 +59,10 @@ export default (self) => {
   self.on('emit', (address, event, ...args) => { actor(address).emit(event, ...args); });
   self.on('listen', (address) => { actor(address).on('counted', (n) => { (self.heard ??= []).push(n); }); });
   self.on('heard', () => self.heard ?? []);
+  self.on('monitor', (address) => { self.monitor(address); });
+  self.on('demonitor', (address) => self.demonitor(address));
+  self.on('down', (d) => { (self.downs ??= []).push(d); });
+  self.on('downs', () => self.downs ?? []);
   self.on('durably', (address) => actor(address).ask('hello', 'x', { durable: true }));
 };` });
 
@@ -80,7 +93,7 @@ test('errors are the asker\'s', async () => {
   await assert.rejects(east.client.actor('shop/Caller', 'x').ask('durably', 'shop/Api/0'), { code: 'EINVAL', message: /durable messages are for actors/ });
   const stopped = await ctl(east, 'stop', 'shop/Api/some key');
   assert.equal(stopped.status, 1);
-  assert.match(stopped.err, /shop\/Api is a service/);
+  assert.match(stopped.err, /shop\/Api is a service: `ctl restart` and `ctl stop` take all of it, or one of its instances, which have numbers: `ctl ps` lists them/);
 });
 
 test('a number is that instance, any other key always the same one', async () => {
@@ -187,6 +200,52 @@ test('what goes on at once is bounded', async () => {
   const all = await Promise.all(asks);
   assert.equal(all.filter((c) => c === 'AbortError').length, 10_000);
   assert.equal(await api.ask('hello', 'after'), 'hello after'); // cancelled asks are none any more
+});
+
+test('who monitors an instance hears when it is down, wherever it is', async () => {
+  await cluster.deploy(east, 'mon', files('mon', { instances: 2, restart: { max: 2, within: '1h' } }, { Caller: { module: './caller.js' } }));
+  await running('mon', 4);
+  const [near, far] = [await placed('mon/Api', 'east'), await placed('mon/Api', 'west')];
+  const of = (key) => east.client.actor('mon/Api', key).ask('where');
+  // Actors of both nodes, each of which monitors both; one stops doing so, and hears nothing of what follows.
+  const watchers = [await placedCaller('east'), await placedCaller('west')], gone = east.client.actor('mon/Caller', 'gone');
+  for (const w of [...watchers, gone]) for (const key of [near, far]) await w.ask('monitor', `mon/Api/${key}`);
+  assert.equal(await gone.ask('demonitor', `mon/Api/${far}`), true);
+  const hears = (n) => until(`${n} are told of`, async () => {
+    const all = await Promise.all(watchers.map((w) => w.ask('downs')));
+    return all.every((downs) => downs.length >= n) && all;
+  });
+  const told = async (n, address, reason, message) => {
+    for (const downs of await hears(n)) {
+      assert.equal(downs.length, n);
+      assert.deepEqual([downs.at(-1).address, downs.at(-1).reason], [address, reason]);
+      assert.match(downs.at(-1).message, message);
+    }
+  };
+  process.kill((await of(far)).pid, 'SIGKILL');
+  await told(1, `mon/Api/${far}`, 'crashed', /^it was ended by signal 9/);
+  await running('mon', 4);
+  process.kill((await of(near)).pid, 'SIGKILL');
+  await told(2, `mon/Api/${near}`, 'crashed', /^it was ended by signal 9/);
+  await running('mon', 4);
+  await ctlOk(east, 'restart', '--wait', 'mon/Api'); // is not down
+  for (const n of [3, 4, 5]) { // with the restart it counts anew
+    const { pid } = await of(far);
+    process.kill(pid, 'SIGKILL');
+    await told(n, `mon/Api/${far}`, n === 5 ? 'failed' : 'crashed', /^it was ended by signal 9/);
+    if (n < 5) await until('it runs again', () => of(far).then((w) => w.pid !== pid, () => false));
+  }
+  // Of one that has failed, or is stopped, who begins to monitor it hears at once.
+  const late = east.client.actor('mon/Caller', 'late');
+  await late.ask('monitor', `mon/Api/${far}`);
+  const [{ reason, message }] = await until('it hears', async () => { const downs = await late.ask('downs'); return downs.length > 0 && downs; });
+  assert.equal(reason, 'failed');
+  assert.match(message, /has failed on node west: it was ended by signal 9/);
+  await ctlOk(east, 'restart', '--wait', 'mon/Api');
+  await ctlOk(east, 'stop', `mon/Api`);
+  const [both] = await hears(7);
+  assert.deepEqual(both.slice(5).map((d) => [d.address, d.reason]).sort(), [[`mon/Api/${near}`, 'stopped'], [`mon/Api/${far}`, 'stopped']].sort());
+  assert.deepEqual((await gone.ask('downs')).map((d) => [d.address, d.reason]), [[`mon/Api/${near}`, 'crashed'], [`mon/Api/${near}`, 'stopped']]);
 });
 
 test('another app may send to it only if its manifest says so', async () => {
