@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "cli/text.h"
+#include "cli/verbs.h"
 
 static const struct isola__command commands[] = {
     {.name = "deploy",
@@ -156,17 +157,18 @@ static const struct isola__command commands[] = {
                  "  ctl trust remove bob\n",
      .max = 3,
      .options = {ISOLA__OPT_TIMEOUT, ISOLA__OPT_APP},
-     .run = isola__run_trust},
+     .run = isola__run_trust,
+     .verbs = isola__trust_verbs},
     {.name = "secret",
      .synopsis = "[VERB [APP [NAME…]]]",
-     .summary = "set what services are to know and nobody else",
+     .summary = "set what apps are to know and nobody else",
      .about = "VERB is set, list, rm or import. \"set APP NAME\" reads the value from standard\n"
               "input, or from a terminal without showing it; a VALUE behind NAME may be seen by\n"
               "others on the machine. \"import APP FILE\" sets all of a file of NAME=VALUE lines.\n"
               "Nodes keep them sealed, and nothing shows them again. A service gets those it\n"
-              "names as \"secrets\" in the manifest as variables of its environment, and is\n"
-              "replaced, one instance after the other, when one has changed. \"list\" prints\n"
-              "names, when they were set and by whom.\n",
+              "names as \"secrets\" in the manifest as variables of its environment, actors get\n"
+              "those that \"permissions\" names; what uses one that has changed begins anew.\n"
+              "\"list\" prints names, when they were set and by whom.\n",
      .own_options = "  --file F         set: the value is what is in the file, as it is; - is\n"
                     "                   standard input\n"
                     "  --utc            times as 2031-01-02T03:04:05.678Z, not local ones\n",
@@ -178,7 +180,8 @@ static const struct isola__command commands[] = {
                  "  ctl secret rm shop OLD_TOKEN\n",
      .max = 900,
      .options = {ISOLA__OPT_TIMEOUT, ISOLA__OPT_FILE, ISOLA__OPT_UTC},
-     .run = isola__run_secret},
+     .run = isola__run_secret,
+     .verbs = isola__secret_verbs},
     {.name = "ask",
      .synopsis = "ADDRESS EVENT [JSON…]",
      .summary = "send an event to an actor and print its reply",

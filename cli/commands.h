@@ -9,6 +9,7 @@
 #include "cli/options.h"
 
 struct isola__cli;
+struct isola__verb;
 
 /* So many of its own has a command at the most. */
 #define ISOLA__COMMAND_OPTIONS 12
@@ -24,6 +25,7 @@ struct isola__command {
     size_t min, max;                                    /* operands */
     enum isola__option options[ISOLA__COMMAND_OPTIONS]; /* ISOLA__OPT_NONE: no more */
     void (*run)(struct isola__cli *cli);
+    const struct isola__verb *verbs; /* what its first operand may be; or NULL */
 };
 
 /* NULL when there is none. */

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/shells.h"
 #include "cli/value.h"
+#include "cli/verbs.h"
 
 #define AGENT_MS      1000
 #define MAX_ADDRESSES 1000
@@ -22,7 +23,8 @@
 struct completion {
     struct isola__cli *cli;
     const char *word;
-    const char *first; /* operand of the command: an app, where releases are meant; or "" */
+    const char *first;  /* operand of the command: an app, where releases are meant; or "" */
+    const char *second; /* likewise: an app, where secrets are */
     struct isola_buf out;
     const char *rest; /* what the shell is to add by itself */
 };
@@ -188,6 +190,21 @@ static void complete_releases(struct completion *c)
     complete_list(c, "releases", &params, "deploys", "release", "message");
 }
 
+/* Of the app that is named before. */
+static void complete_secrets(struct completion *c)
+{
+    struct isola_buf params = {0};
+    isola_mp_map(&params, 1);
+    isola_mp_kstr(&params, "app", c->second);
+    complete_list(c, "secrets", &params, "secrets", "name", "by");
+}
+
+static void complete_deployers(struct completion *c)
+{
+    struct isola_buf params = {0};
+    complete_list(c, "trust", &params, "trusted", "name", "app");
+}
+
 /* --- operands --- */
 
 static void complete_commands(struct completion *c)
@@ -230,6 +247,10 @@ static void complete_kind(struct completion *c, struct isola_slice what)
     else if (isola_slice_is(what, "RELEASE") || isola_slice_is(what, "A") ||
              isola_slice_is(what, "B"))
         complete_releases(c);
+    else if (isola_slice_is(what, "SECRET"))
+        complete_secrets(c);
+    else if (isola_slice_is(what, "DEPLOYER"))
+        complete_deployers(c);
     else if (isola_slice_is(what, "NODE"))
         complete_nodes(c);
     else if (isola_slice_is(what, "COMMAND"))
@@ -245,6 +266,12 @@ static void complete_kind(struct completion *c, struct isola_slice what)
         complete_shells(c);
 }
 
+static void complete_verbs(struct completion *c, const struct isola__verb *verbs)
+{
+    for (const struct isola__verb *v = verbs; v->name != NULL; v++)
+        candidate(c, isola_slice_str(v->name), isola_slice_str(v->summary));
+}
+
 /* "ADDRESS EVENT [JSON…]", "[ADDRESS or APP]": the kinds of operand `number`. */
 static void complete_operand(struct completion *c, const char *synopsis, size_t number)
 {
@@ -258,8 +285,26 @@ static void complete_operand(struct completion *c, const char *synopsis, size_t 
         }
         at += !more;
         more = false;
-        if (at == number)
-            complete_kind(c, word);
+        /* "NAME…" is the last, and each that follows. */
+        size_t dots = word.len > 3 && memcmp(word.data + word.len - 3, "…", 3) == 0 ? 3 : 0;
+        if (at == number || (dots > 0 && number > at))
+            complete_kind(c, isola_slice(word.data, word.len - dots));
+    }
+}
+
+static void complete_command(struct completion *c, const struct isola__command *command,
+                             size_t number)
+{
+    const struct isola__verb *v = command->verbs;
+    if (v == NULL) {
+        complete_operand(c, command->synopsis, number);
+    } else if (number == 0) {
+        complete_verbs(c, v);
+    } else {
+        while (v->name != NULL && strcmp(v->name, c->first) != 0)
+            v++;
+        if (v->name != NULL)
+            complete_operand(c, v->synopsis, number - 1);
     }
 }
 
@@ -269,7 +314,7 @@ struct line {
     const struct isola__command *command; /* NULL: not named yet */
     bool help, unknown, ended;            /* of commands; it names none; "--" was there */
     size_t operands;                      /* of the command */
-    const char *first;                    /* of them */
+    const char *first, *second;           /* of them */
     struct isola_buf options;             /* as the help lists them */
     struct isola_slice wants; /* what the help calls the value that follows; empty: none does */
 };
@@ -296,7 +341,11 @@ static void take_word(struct line *l, const char *word, const char *before, stru
     } else if (!l->ended && word[0] == '-' && word[1] != '\0') {
         take_option(l, word, cli);
     } else if (l->command != NULL || l->unknown) {
-        l->first = l->operands++ == 0 ? word : l->first;
+        if (l->operands == 0)
+            l->first = word;
+        else if (l->operands == 1)
+            l->second = word;
+        l->operands++;
     } else if (!l->help && strcmp(word, "help") == 0) {
         l->help = true;
     } else {
@@ -316,6 +365,7 @@ void isola__complete(struct isola__cli *cli, int nwords, char **words)
         take_word(&l, words[i], i > 0 ? words[i - 1] : "", cli);
     const char *text = isola_buf_cstr(&l.options);
     c.first = l.operands > 0 ? l.first : "";
+    c.second = l.operands > 1 ? l.second : "";
     if (l.wants.len > 0)
         complete_kind(&c, l.wants);
     else if (!l.ended && c.word[0] == '-' && text != NULL)
@@ -323,7 +373,7 @@ void isola__complete(struct isola__cli *cli, int nwords, char **words)
     else if (l.command == NULL && !l.unknown)
         complete_commands(&c);
     else if (l.command != NULL && !l.help)
-        complete_operand(&c, l.command->synopsis, l.operands);
+        complete_command(&c, l.command, l.operands);
     isola_buf_puts(&c.out, c.rest);
     isola_buf_puts(&c.out, "\n");
     (void)isola__out(cli, &c.out);

@@ -24,6 +24,7 @@
 #include "cli/json.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/verbs.h"
 #include "cli/when.h"
 #include "store/secrets.h"
 
@@ -460,28 +461,20 @@ static void run_list(struct isola__cli *cli)
 
 void isola__run_secret(struct isola__cli *cli)
 {
-    static const struct {
-        const char *name, *takes;
-        size_t min, max; /* operands, with the name */
-        bool file;       /* takes --file */
-        void (*run)(struct isola__cli *cli);
-    } verbs[] = {{"list", "an APP, or nothing for all", 1, 2, false, run_list},
-                 {"set", "an APP, a NAME and perhaps a VALUE", 3, 4, true, run_set},
-                 {"rm", "an APP and NAMEs", 3, 900, false, run_rm},
-                 {"import", "an APP and a FILE", 3, 3, false, run_import}};
-    const char *verb = cli->options.noperands > 0 ? cli->options.operands[0] : "list";
-    size_t i = 0, n = cli->options.noperands > 0 ? cli->options.noperands : 1;
-    while (i < 4 && strcmp(verbs[i].name, verb) != 0)
-        i++;
-    if (i == 4)
-        isola__fail_usage(cli, "'ctl secret' knows set, list, rm and import, not '%.60s'", verb);
-    else if (n < verbs[i].min || n > verbs[i].max)
-        isola__fail_usage(cli, "'ctl secret %s' takes %s; see 'ctl secret --help'", verb,
-                          verbs[i].takes);
-    else if (cli->options.file != NULL && !verbs[i].file)
-        isola__fail_usage(cli, "option '--file' does not belong to 'secret %s'", verb);
-    else if (n > 1 && !isola__check_app(cli, cli->options.operands[1]))
+    const struct isola__verb *verb = isola__verb_of(cli, isola__secret_verbs);
+    if (verb == NULL)
         return;
+    bool sets = strcmp(verb->name, "set") == 0;
+    if (cli->options.file != NULL && !sets)
+        isola__fail_usage(cli, "option '--file' does not belong to 'secret %s'", verb->name);
+    else if (cli->options.noperands > 1 && !isola__check_app(cli, cli->options.operands[1]))
+        return;
+    else if (sets)
+        run_set(cli);
+    else if (strcmp(verb->name, "list") == 0)
+        run_list(cli);
+    else if (strcmp(verb->name, "rm") == 0)
+        run_rm(cli);
     else
-        verbs[i].run(cli);
+        run_import(cli);
 }

@@ -20,6 +20,7 @@
 #include "cli/deploy.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/verbs.h"
 #include "transport/keyfile.h"
 #include "transport/trust.h"
 
@@ -244,31 +245,18 @@ static void run_list(struct isola__cli *cli)
 
 void isola__run_trust(struct isola__cli *cli)
 {
-    static const struct {
-        const char *name;
-        size_t min, max; /* operands, with the name */
-        bool app;        /* takes --app */
-    } verbs[] = {
-        {"list", 1, 1, false}, {"init", 1, 1, false}, {"add", 2, 3, true}, {"remove", 2, 2, true}};
-    const char *verb = cli->options.noperands > 0 ? cli->options.operands[0] : "list";
-    size_t i = 0, n = cli->options.noperands > 0 ? cli->options.noperands : 1;
-    while (i < 4 && strcmp(verbs[i].name, verb) != 0)
-        i++;
-    if (i == 4)
-        isola__fail_usage(cli, "'ctl trust' knows init, list, add and remove, not '%.60s'", verb);
-    else if (n < verbs[i].min || n > verbs[i].max)
-        isola__fail_usage(cli, "'ctl trust %s' takes %s; see 'ctl trust --help'", verb,
-                          i < 2    ? "nothing more"
-                          : i == 2 ? "a NAME and perhaps a KEY"
-                                   : "a NAME");
-    else if (cli->options.app != NULL && !verbs[i].app)
-        isola__fail_usage(cli, "option '--app' does not belong to 'trust %s'", verb);
+    const struct isola__verb *verb = isola__verb_of(cli, isola__trust_verbs);
+    if (verb == NULL)
+        return;
+    bool adds = strcmp(verb->name, "add") == 0;
+    if (cli->options.app != NULL && !adds && strcmp(verb->name, "remove") != 0)
+        isola__fail_usage(cli, "option '--app' does not belong to 'trust %s'", verb->name);
     else if (cli->options.app != NULL && !isola__check_app(cli, cli->options.app))
         return;
-    else if (i == 0)
+    else if (strcmp(verb->name, "list") == 0)
         run_list(cli);
-    else if (i == 1)
+    else if (strcmp(verb->name, "init") == 0)
         run_init(cli);
     else
-        run_change(cli, i == 2);
+        run_change(cli, adds);
 }

@@ -95,9 +95,12 @@ static struct isola__place *find(struct isola__conn *from, const struct isola_ms
     for (unsigned i = 0; i < s->nplaces; i++)
         if (isola_slice_is(text, s->places[i]->line.address))
             return s->places[i];
-    isola__fail(from, m->id, ISOLA_ENOENT,
-                "%.*s/%.*s has no such instance on node %s; `ctl ps %.*s` lists them",
-                ISOLA_FMT(at.app), ISOLA_FMT(at.type), agent->opt.name, ISOLA_FMT(at.app));
+    isola__fail(
+        from, m->id, ISOLA_ENOENT,
+        "%.*s/%.*s has no instance \"%.*s\" on node %s: its instances have the numbers from "
+        "0 to %u",
+        ISOLA_FMT(at.app), ISOLA_FMT(at.type), ISOLA_FMT(isola_slice_cut(at.key, 60)),
+        agent->opt.name, s->nplaces - 1);
     return NULL;
 }
 

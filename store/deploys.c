@@ -6,6 +6,7 @@
 #include "base/canary.h"
 #include "base/check.h"
 #include "base/msgpack.h"
+#include "base/nearest.h"
 
 #define PILE_KEPT 3 /* deploys from its top: after a deploy and its roll-back there is one more */
 
@@ -162,17 +163,31 @@ static void name_those(const struct isola_deploys *deploys, const char *beginnin
     isola_buf_append(out, "", 1);
 }
 
+/* What was probably meant by `id`, which may be the beginning of one. */
+static const char *hint_of(const struct isola_deploys *deploys, struct isola_slice id,
+                           char out[ISOLA_NEAREST_HINT])
+{
+    struct isola_nearest near = isola_nearest_begin(id);
+    size_t n = id.len < ISOLA_RELEASE_ID_SIZE - 1 ? id.len : ISOLA_RELEASE_ID_SIZE - 1;
+    for (size_t i = 0; i < deploys->count; i++)
+        if (is_last_of_its(deploys, i))
+            isola_nearest_try(&near, isola_slice(deploys->list[i].release, n));
+    return isola_nearest_hint(&near, out);
+}
+
 int isola_deploys_find(const struct isola_deploys *deploys, const char *app, struct isola_slice id,
                        const struct isola_deploy **out, struct isola_err *err)
 {
     char beginning[ISOLA_RELEASE_ID_SIZE] = "";
     const struct isola_deploy *found = NULL;
+    char hint[ISOLA_NEAREST_HINT];
     size_t n = 0;
     if (!hex(id))
         return isola_fail(err, ISOLA_EINVAL,
                           "\"%.*s\" is not the id of a release, or the beginning of one: those are "
-                          "%d hexadecimal digits",
-                          ISOLA_FMT(isola_slice_cut(id, 60)), ISOLA_RELEASE_ID_SIZE - 1);
+                          "%d hexadecimal digits%s",
+                          ISOLA_FMT(isola_slice_cut(id, 60)), ISOLA_RELEASE_ID_SIZE - 1,
+                          hint_of(deploys, id, hint));
     memcpy(beginning, id.data, id.len);
     for (size_t i = 0; i < deploys->count; i++) {
         if (is_last_of_its(deploys, i) && memcmp(deploys->list[i].release, id.data, id.len) == 0) {
@@ -186,12 +201,12 @@ int isola_deploys_find(const struct isola_deploys *deploys, const char *app, str
     }
     struct isola_buf names = {0};
     name_those(deploys, n == 0 ? "" : beginning, &names);
-    int code =
-        n == 0 ? isola_fail(err, ISOLA_ENOENT, "app \"%s\" has no release %s; those it has are %s",
-                            app, beginning, (const char *)names.data)
-               : isola_fail(err, ISOLA_EINVAL,
-                            "%zu releases of app \"%s\" begin with %s: %s; give more of it", n, app,
-                            beginning, (const char *)names.data);
+    int code = n == 0 ? isola_fail(err, ISOLA_ENOENT,
+                                   "app \"%s\" has no release %s; those it has are %s%s", app,
+                                   beginning, (const char *)names.data, hint_of(deploys, id, hint))
+                      : isola_fail(err, ISOLA_EINVAL,
+                                   "%zu releases of app \"%s\" begin with %s: %s; give more of it",
+                                   n, app, beginning, (const char *)names.data);
     isola_buf_free(&names);
     return code;
 }

@@ -74,6 +74,39 @@ test('operands', async () => {
   for (const node of [['--node', '/nowhere'], ['--node=/nowhere']]) assert.deepEqual(await complete(...node, 'ask', ''), [[], ':'], 'no agent, no word of it');
 });
 
+test('verbs, and what follows them', async () => {
+  const asked = async (...words) => (await complete(...words))[0];
+  assert.deepEqual(await asked('secret', ''), ['import', 'list', 'rm', 'set']);
+  assert.deepEqual(await asked('secret', '--json', 'l'), ['list']);
+  assert.deepEqual(await asked('trust', ''), ['add', 'init', 'list', 'remove']);
+  const { stdout } = await run(join(bin, 'ctl'), ['__complete', 'trust', 'rem'], options());
+  assert.equal(stdout, 'remove\tlet one deploy no more\n:\n');
+  await ctlOk(agent, 'secret', 'set', 'shop', 'STRIPE_KEY', 'x');
+  await ctlOk(agent, 'secret', 'set', 'shop', 'STRIPE_URL', 'x');
+  await ctlOk(agent, 'secret', 'set', 'mail', 'OTHER', 'x');
+  assert.deepEqual(await asked('secret', 'set', ''), ['mail', 'shop']);
+  for (const words of [['set', 'shop'], ['rm', 'shop'], ['rm', 'shop', 'STRIPE_URL']]) assert.deepEqual(await asked('secret', ...words, 'S'), ['STRIPE_KEY', 'STRIPE_URL'], words.join(' '));
+  assert.deepEqual(await complete('secret', 'set', 'shop', 'STRIPE_KEY', ''), [[], ':'], 'a value is nobody\'s to know');
+  assert.deepEqual(await complete('secret', 'import', 'shop', ''), [[], ':files']);
+  assert.deepEqual(await complete('secret', 'nonsense', ''), [[], ':']);
+  assert.deepEqual(await asked('cache', '--p'), ['--prune']);
+  assert.deepEqual(await complete('trust', 'add', 'ada', ''), [[], ':files']);
+  await run(join(bin, 'ctl'), ['trust', 'add', 'ada'], { ...options(), env: { ...options().env, ISOLA_KEY: join(dir, 'key') } });
+  assert.deepEqual(await asked('trust', 'remove', ''), ['ada']);
+  await run(join(bin, 'ctl'), ['trust', 'remove', 'ada'], options());
+});
+
+test('what is nearly one is told which', async () => {
+  const said = (...args) => run(join(bin, 'ctl'), args, options()).then(() => '', (error) => error.stderr.split('\n')[0]);
+  assert.equal(await said('secret', 'lsit'), 'ctl: \'ctl secret\' knows set, list, rm and import, not \'lsit\'; did you mean "list"?');
+  assert.equal(await said('trust', 'remov', 'ada'), 'ctl: \'ctl trust\' knows init, list, add and remove, not \'remov\'; did you mean "remove"?');
+  assert.equal(await said('trust', 'x'), 'ctl: \'ctl trust\' knows init, list, add and remove, not \'x\'');
+  const { release } = JSON.parse(await ctlOk(agent, '--json', 'releases', 'shop')).deploys[0];
+  const wrong = release.replace(/^./, (c) => (c === '0' ? '1' : '0'));
+  assert.equal(await said('rollback', 'shop', wrong), `ctl: ENOENT: app "shop" has no release ${wrong}; those it has are ${release}; did you mean "${release}"?`);
+  assert.equal(await said('rollback', 'shop', `${release.slice(0, 7)}o`), `ctl: EINVAL: "${release.slice(0, 7)}o" is not the id of a release, or the beginning of one: those are 16 hexadecimal digits; did you mean "${release.slice(0, 8)}"?`);
+});
+
 /** What a shell makes of a line; undefined: there is no such shell. */
 function shell(name, args) {
   const r = spawnSync(name, args, { ...options(), encoding: 'utf8' });

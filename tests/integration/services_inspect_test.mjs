@@ -109,7 +109,7 @@ test('for people; and what is refused', async () => {
   await deploy('box', { sandbox: true, port: await freePort() }, `import http from 'node:http'; http.createServer().listen(process.env.PORT);`);
   await cluster.deploy(east, 'acts', { 'isola.json': { name: 'acts', actors: { Actor: { module: './actor.js' } } }, 'actor.js': 'export default () => {};' });
   for (const [address, said] of [['box/Api/0', /^ctl: EPERM: box\/Api\/0 is in its sandbox, in which Node\.js opens no inspector: it could undo the sandbox\. Deploy it with "nodeArgs": \["--allow-inspector"\] while you look into it\n$/], ['acts/Actor/1', /is an actor, and inspectors are of services: `ctl profile` and `ctl heap`/],
-    ['web/Api/7', /web\/Api has no such instance on node east; `ctl ps web` lists them/], ['none/Api/0', /no app|none/]]) {
+    ['web/Api/7', /^ctl: ENOENT: web\/Api has no instance "7" on node east: its instances have the numbers from 0 to 1\n$/], ['none/Api/0', /no app|none/]]) {
     const r = await ctl(east, 'inspect', address);
     assert.equal(r.status, 1, r.out);
     assert.match(r.err, said);
@@ -172,7 +172,7 @@ test('an instance of another node', async () => {
   assert.match(out, /far\/Api\/0 is not there any more: it was ended by signal 9/);
 
   // Who is not there, and who may not.
-  for (const [args, said] of [[['--from', 'wset', 'far/Api/0'], /^ctl: ENOENT: .*wset.*west/], [['--from', 'west', 'far/Api/7'], /far\/Api has no such instance on node west/], [['--from', 'west', 'acts/Actor/1'], /is an actor/]]) {
+  for (const [args, said] of [[['--from', 'wset', 'far/Api/0'], /^ctl: ENOENT: .*wset.*west/], [['--from', 'west', 'far/Api/7'], /far\/Api has no instance "7" on node west/], [['--from', 'west', 'acts/Actor/1'], /is an actor/]]) {
     const { status: failed, err } = await ctl(east, 'inspect', ...args);
     assert.equal(failed, 1);
     assert.match(err, said);
