@@ -3,7 +3,7 @@
 # The few words a person types; CMake does the building. `make help` lists them.
 
 .DEFAULT_GOAL := build
-.PHONY: setup build install uninstall deb run test bench chaos crash net asan tsan fuzz lint format clean help
+.PHONY: setup build install uninstall deb run test bench chaos crash net vm image asan tsan fuzz lint format clean help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -70,6 +70,16 @@ net: build
 	$(call make-all,build,default,--target badnet)
 	@$(NODE) tests/net/run.mjs
 
+# The Debian package on a virtual machine with a systemd, as root. VM_MINUTES, VM_WRITES: tests/vm/run.mjs.
+vm: deb
+	@scripts/setup.sh vm
+	@$(NODE) tests/vm/run.mjs
+
+# The Dockerfile, built and run by podman, as root, from a base image made here.
+image: setup
+	@scripts/setup.sh image
+	@tests/vm/image.sh
+
 # Everything with sanitizers. AddressSanitizer goes into the actor-host's Node.js too; ThreadSanitizer cannot, so that leaves
 # out what needs one.
 asan tsan: setup
@@ -106,6 +116,8 @@ help:
 	@echo 'make chaos    ten thousand crashes and restarts of actors, actor-host and agent killed 500 times; some minutes (CHAOS_CYCLES=500 CHAOS_ROUNDS=50: quick)'
 	@echo 'make crash    power lost at each of the operations of a disk under the store; some minutes'
 	@echo 'make net      durable messages through 200 faults: cuts, loss, SIGSTOPs and SIGKILLs, on hosts of their own (root; NET_ROUNDS=20: quick)'
+	@echo 'make vm       the Debian package, its unit and control groups on a virtual machine, whose power is cut (root; some minutes)'
+	@echo 'make image    the Dockerfile, built and run by podman (root; some minutes)'
 	@echo 'make asan     every test with AddressSanitizer and UndefinedBehaviorSanitizer, also inside the actor-host'
 	@echo 'make tsan     the C tests with ThreadSanitizer'
 	@echo 'make fuzz     bytes from outside, made up by a fuzzer, FUZZ_SECONDS (60) for each target (tests/README.md)'

@@ -7,6 +7,8 @@
 # `setup.sh bench` installs what the benchmarks need, too: Erlang, wrk, and from npm workerd, Moleculer and PM2 into
 # tests/bench/peers, the packages of an app into tests/bench/packages.
 # `setup.sh deb` installs what finds out what the Debian package depends on.
+# `setup.sh vm` installs what makes and runs a virtual machine, too, and the packages of what is deployed there; `setup.sh image` what builds
+# and runs an image.
 # `setup.sh fuzz` installs clang, too, whose libFuzzer drives `make fuzz`.
 #
 # Happy path: everything is there, one dpkg-query and one checksum say so, nothing is printed.
@@ -48,6 +50,17 @@ END
     [ "$what" != deb ] || cat <<END
 file                tells programs and libraries from other files (make deb)
 dpkg-dev            finds the packages that they need (make deb)
+END
+    [ "$what" != vm ] || cat <<END
+debootstrap         makes a Debian of its own (make vm)
+e2fsprogs           puts it on a disk (make vm)
+qemu-system-x86     is the machine (make vm)
+qemu-utils          lets its disk be thrown away (make vm)
+END
+    [ "$what" != image ] || cat <<END
+debootstrap         makes the image that others begin with (make image)
+podman              builds and runs images (make image)
+runc                runs them below groups of version 1, too (make image)
 END
     [ "$what" != fuzz ] || cat <<END
 clang-16            a compiler with libFuzzer that knows the C++ of V8's headers (make fuzz)
@@ -190,6 +203,9 @@ bench)
     for dir in examples/express-users tests/programs/commonjs; do
         apart $dir 'packages of a program of the benchmarks'
     done
+    ;;
+vm)
+    apart examples/express-users 'packages of a program for the virtual machine'
     ;;
 test)
     for lock in tests/programs/*/package-lock.json examples/*/package-lock.json; do
