@@ -3,6 +3,7 @@
 // Services: Node.js programs that know nothing of Isola, run by a real agent (docs/services.md).
 import assert from 'node:assert/strict';
 import http from 'node:http';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 
@@ -355,6 +356,41 @@ test('why one that runs again had ended is told for a while, and that it listens
   const [row] = await until('it runs again', async () => { const all = await rows('again'); return all[0]?.state === 'running' && all[0].pid !== first.pid && all; });
   assert.match(row.note, /^ended \d+ s ago, and was started again: it exited with status 7$/);
   assert.match(await ctlOk(east, 'ps', 'again'), /\nagain\/Api\/0 ended \d+ s ago, and was started again: it exited with status 7\n$/);
+});
+
+test('sessions of HTTP/2 end with their instance, after what was asked has been answered', async () => {
+  const port = await freePort();
+  const program = (word) => ({
+    'isola.json': manifest('two', { port, stopTimeout: '1m' }),
+    'server.mjs': `import http2 from 'node:http2';
+http2.createServer().on('stream', (stream, headers) => {
+  stream.respond();
+  if (headers[':path'] === '/slow') process.once('SIGWINCH', () => stream.end('${word}')); // when the test says so
+  else { let sent = ''; stream.on('data', (part) => { sent += part; }).on('end', () => stream.end('${word} ' + sent)); }
+}).listen(process.env.PORT);`,
+  });
+  const request = (session, path, body) => new Promise((done, failed) => {
+    let text = '';
+    const stream = session.request({ ':path': path, ':method': body === undefined ? 'GET' : 'POST' }).setEncoding('utf8');
+    stream.on('data', (part) => { text += part; }).on('end', () => done(text)).on('error', failed).end(body);
+  });
+  await linked('two', program('one'));
+  const [{ pid }] = await running('two', 1);
+  const session = http2.connect(`http://127.0.0.1:${port}`);
+  const ended = new Promise((done) => session.once('close', done));
+  assert.equal(await request(session, '/', 'sent'), 'one sent');
+  const away = new Promise((done) => session.once('goaway', (code) => done(code)));
+  const slow = request(session, '/slow');
+  await linked('two', program('two'));
+  assert.equal(await away, 0);
+  process.kill(pid, 'SIGWINCH');
+  assert.equal(await slow, 'one');
+  await ended;
+  await gone(pid);
+  const other = http2.connect(`http://127.0.0.1:${port}`);
+  assert.equal(await request(other, '/', 'again'), 'two again');
+  other.close();
+  assert.deepEqual((await lines('two/Api/0')).filter((l) => l.level !== 'info'), []);
 });
 
 test('health: not ready before it is well, started again when it is not, each instance for itself', async () => {

@@ -5,7 +5,7 @@
 //   - shares its port with the other instances of its node: what listens on $PORT does so with SO_REUSEPORT;
 //   - tells the agent when it listens there;
 //   - ends in order at SIGTERM, unless it takes that signal itself: it takes no new connections, answers what it has been
-//     asked, says `Connection: close` to who stays, and closes after a second what has nothing to say, and WebSockets;
+//     asked, says `Connection: close` to who stays (of HTTP/2, GOAWAY), and closes after a second what has nothing to say, and WebSockets;
 //   - finds the package `isola` (package.cjs).
 //
 // Threads and child processes of the program load it too, as they have its options: they share the port as well, but only
@@ -19,6 +19,7 @@ require('./package.cjs');
 const IDLE = 1000; // ms a connection without a request may stay when the program is to end
 const REST = 5000; // ms until what it has not taken over is let go of
 const ELSEWHERE = 1000; // ms after which who listens elsewhere, and not on the port, is taken to have another one written in
+const LAST_STREAM = 2 ** 31 - 1; // of an HTTP/2 session: any
 const LAST = 10; // turns of the event loop after the end of its connections
 
 const port = Number(process.env.PORT);
@@ -27,6 +28,7 @@ const asked = process.env.ISOLA_HEALTH !== undefined; // the agent looks how it 
 const { listen } = net.Server.prototype;
 const shared = new Set(); // servers that listen on the port
 const upgraded = new Set(); // their connections that speak something else than HTTP by now: WebSockets, which end when somebody ends them
+const sessions = new Set(); // of HTTP/2, which clients keep for all their requests
 let leaving = false;
 let served = false; // something has been asked to listen on the port
 
@@ -83,6 +85,20 @@ const watchUpgrades = (server) => {
   }
 };
 
+const watchSessions = (server) => {
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+    if (leaving) setImmediate(retire, session); // its connection had been made before
+  });
+};
+// Its client is told to send no more, and what it had sent before it heard of that is answered.
+const retire = (session) => {
+  if (session.destroyed) return;
+  session.goaway(0, LAST_STREAM);
+  setTimeout(() => session.close(), IDLE);
+};
+
 // The forms that net.Server#listen takes a port in: listen(port, host, backlog, done), all but the port optional, or listen(options, done).
 const withReuse = (args) => {
   const [first, ...rest] = args;
@@ -121,6 +137,7 @@ if (port > 0) {
       else tell(more);
     });
     watchUpgrades(this);
+    watchSessions(this);
     return listen.call(this, taken(reuse[0]), ...reuse.slice(1));
   };
   if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) { served = true; tell({}); } });
@@ -142,11 +159,13 @@ if (own) {
     let open = shared.size;
     if (open === 0) return end();
     for (const server of [...shared]) {
-      server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
+      // One for 'stream' alone, as gRPC's are, would read requests in two ways with a listener for 'request'.
+      if (server.listenerCount('request') > 0) server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
       // Not http.Server's own close(), which would end connections that a request may be on its way on.
       net.Server.prototype.close.call(server, () => { if (--open === 0) settle(LAST); });
       setTimeout(() => server.closeIdleConnections?.(), IDLE);
     }
+    for (const session of sessions) retire(session);
     setTimeout(() => { for (const socket of upgraded) socket.end(); }, IDLE);
   };
   process.on('SIGTERM', onTerm);
