@@ -68,10 +68,36 @@ void isola__conn_refuse(struct isola__conn *conn, const char *fmt, ...)
     isola__conn_close(conn);
 }
 
-static void too_big(struct isola__conn *conn, uint64_t id)
+/* An answer that cannot be sent is an error, and the connection stays: whoever asks for much at
+ * once may read slowly. Only who has no room even for that error is given up. */
+static void send_answer(struct isola__conn *conn, const struct isola_msg *m)
 {
-    isola__fail(conn, id, ISOLA_ETOOBIG, "the answer is over %u MB; ask for less",
-                ISOLA_FRAME_MAX >> 20);
+    if (conn->link == NULL)
+        return;
+    if (m->kind == ISOLA_MSG_FAIL) {
+        (void)isola__conn_send(conn, m);
+        return;
+    }
+    switch (isola_link_send_msg(conn->link, m)) {
+    case ISOLA_ETOOBIG:
+        isola__fail(conn, m->id, ISOLA_ETOOBIG, "the answer is over %u MB; ask for less",
+                    ISOLA_FRAME_MAX >> 20);
+        break;
+    case ISOLA_EOVERLOAD:
+        isola__fail(conn, m->id, ISOLA_EOVERLOAD,
+                    "the answer does not fit behind those that wait to be read, %u MB at the most",
+                    (ISOLA_LINK_QUEUE_MAX + ISOLA_LINK_RESERVE_BYTES) >> 20);
+        break;
+    case ISOLA_ENOMEM:
+        isola__fail(conn, m->id, ISOLA_ENOMEM, "node %s has no memory for the answer",
+                    conn->agent->opt.name);
+        break;
+    case ISOLA_EPROTO:
+        isola__fail(conn, m->id, ISOLA_EPROTO, "the answer is malformed");
+        break;
+    default:
+        break;
+    }
 }
 
 static void send_and_free(struct isola__conn *conn, struct isola_msg *m)
@@ -81,12 +107,8 @@ static void send_and_free(struct isola__conn *conn, struct isola_msg *m)
         isola__conn_close(conn);
         return;
     }
-    uint64_t id = m->id;
-    bool failure = m->kind == ISOLA_MSG_FAIL;
-    int rc = isola__conn_send(conn, m);
+    send_answer(conn, m);
     free(m);
-    if (rc == ISOLA_ETOOBIG && !failure)
-        too_big(conn, id);
 }
 
 void isola__reply(struct isola__conn *conn, uint64_t id, struct isola_slice value)
@@ -123,11 +145,7 @@ void isola__pass_answer(struct isola__conn *conn, uint64_t id, const struct isol
         return;
     struct isola_msg m = *answer;
     m.id = id;
-    int rc = isola__conn_send(conn, &m);
-    if (rc == ISOLA_ETOOBIG)
-        too_big(conn, id);
-    else if (rc == ISOLA_EPROTO)
-        isola__fail(conn, id, rc, "the answer is malformed");
+    send_answer(conn, &m);
 }
 
 /* args: [params] */

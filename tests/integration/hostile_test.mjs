@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { actors, clock, Cluster, ctl, nodes, until } from './cluster.mjs';
+import { ASK, REPLY, Wire } from './wire.mjs';
 
 const restart = { max: 1000, within: '1ms', backoff: '0ms' }; // it crashes on purpose
 const app = {
@@ -214,6 +215,23 @@ describe('scripts', () => {
     for (const a of answers)
       if (a.status === 'fulfilled') assert.equal(a.value.length, 62e6);
       else assert.ok(['EOVERLOAD', 'ETOOBIG'].includes(a.reason.code), `${a.reason.code} ${a.reason.message}`);
+  });
+  test('so they are for who does not read: it has what fitted, and the connection stays', async () => {
+    const wire = await Wire.open({ path: node.socket });
+    wire.pause();
+    const asked = Array.from({ length: 6 }, (_, i) => i + 1);
+    for (const id of asked) { // one by one: they do not fill the way from the actor-host
+      wire.send({ kind: ASK, id, dst: `h/A/heap${id}`, event: 'run', timeout: 60_000, args: ['self.state.n = 1; return new Uint8Array(50e6)'] });
+      await until('it has been carried out', async () => await ref(`heap${id}`).ask('get') === 1);
+    }
+    wire.resume();
+    const answers = await Promise.all(asked.map((id) => wire.answer(id)));
+    const fitted = answers.filter((a) => a?.kind === REPLY);
+    assert.ok(fitted.length >= 2, `${fitted.length} fitted`);
+    for (const a of answers.filter((a) => !fitted.includes(a))) assert.equal(a?.args[0].code, 'EOVERLOAD');
+    wire.send({ kind: ASK, id: 9, dst: 'h/A/heap1', event: 'echo', timeout: 60_000, args: ['there'] });
+    assert.deepEqual((await wire.answer(9)).args, ['there']);
+    wire.end();
   });
   // The sanitizers' frames are too large for what V8 leaves below the end of its own stack.
   const sanitized = /san\b/.test(process.env.ISOLA_BUILD ?? '');

@@ -56,9 +56,12 @@ const refused = {
   'a link of a service to an absolute path': [{ 'isola.json': service, 'a.js': code }, link('/etc/passwd', 'l'), 'the link l leads out of the app: to /etc/passwd'],
   'a chain of links of a service to elsewhere': [{ 'isola.json': service, 'a.js': code }, (dir) => { link('m', 'l')(dir); link('sub/n', 'm')(dir); fs.mkdirSync(`${dir}/sub`); link('../../out.js', 'sub/n')(dir); },
     'the link sub/n leads out of the app: to ../../out.js'],
-  'a package that is a link to elsewhere': [{ 'isola.json': service, 'a.js': code, 'package.json': { name: 'shop', dependencies: { lib: 'file:../lib' } }, 'node_modules/x': '' },
+  'a link to elsewhere beside the packages, on which nobody depends': [{ 'isola.json': service, 'a.js': code, 'package.json': { name: 'shop' }, 'node_modules/x': '' },
     (dir) => { fs.mkdirSync(`${dir}/../lib`); link('../../lib', 'node_modules/lib')(dir); },
     'the link node_modules/lib leads out of the app: to ../../lib; `npm install --install-links` has a copy of the package instead'],
+  'a linked package with a link to elsewhere': [{ 'isola.json': service, 'a.js': code, 'package.json': { name: 'shop', dependencies: { lib: 'file:../lib' } }, 'node_modules/x': '' },
+    (dir) => { fs.mkdirSync(`${dir}/../lib`); link('../../lib', 'node_modules/lib')(dir); link('/etc/passwd', '../lib/l')(dir); },
+    'the link node_modules/lib/l leads out of the app: to /etc/passwd; `npm install --install-links` has a copy of the package instead'],
   // files that are none
   'a module that is a FIFO': [{ 'isola.json': actor() }, fifo('a.js'), `${at}"a.js" in DIR is not a regular file`],
   'a manifest that is a FIFO': [{}, fifo('isola.json'), 'cannot read DIR/isola.json: not a regular file'],

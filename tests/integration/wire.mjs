@@ -101,7 +101,8 @@ export class Wire {
   #silent;
   #stays;
   #here;
-  #have = Buffer.alloc(0);
+  #more = [];
+  #need = 0; // bytes, until there is something to look at
   #parts = new Map();
   #heads = new Map(); // number → the fields of a message
   #next = 1;
@@ -159,8 +160,14 @@ export class Wire {
 
   #take(chunk) {
     if (this.#channel === undefined) {
-      this.#have = Buffer.concat([this.#have, chunk]);
-      for (let n; (n = this.#item(this.#have)) > 0;) this.#have = this.#have.subarray(n);
+      this.#more.push(chunk);
+      this.#need -= chunk.length;
+      if (this.#need > 0) return;
+      let have = Buffer.concat(this.#more);
+      for (let n; (n = this.#item(have)) > 0;) have = have.subarray(n);
+      this.#more = [have];
+      const header = have.length < 4 ? 0 : have.readUInt32BE(0);
+      this.#need = Math.max(1, 4 + (header >>> 31 === 0 ? header : header & 0xffffff) - have.length);
       return;
     }
     const { out, records } = this.#channel.feed(chunk);
