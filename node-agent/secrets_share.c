@@ -371,19 +371,35 @@ static bool uses_any(char *const *at, const struct isola__secret_given *list, si
     return false;
 }
 
-/* The types whose instances are replaced. */
+static bool type_uses(const struct isola_manifest *m, const char *name,
+                      const struct isola__secret_given *list, size_t n)
+{
+    const struct isola_actor_type *type =
+        m != NULL ? isola_manifest_type(m, isola_slice_str(name)) : NULL;
+    return type != NULL && uses_any(isola_manifest_secrets(m, type), list, n);
+}
+
+/* The types whose instances are replaced, also those of a canary. */
 static void write_users(const struct isola__agent *agent, const char *app,
                         const struct isola__secret_given *list, size_t n, struct isola_buf *out)
 {
     const struct isola__current *current =
         isola__releases_current((struct isola__releases *)(uintptr_t)&agent->releases, app);
     const struct isola_manifest *m = current != NULL ? current->manifest : NULL;
+    const struct isola_manifest *canary = current != NULL ? current->candidate_manifest : NULL;
     struct isola_buf names = {0};
     size_t count = 0;
     for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
-        if (!uses_any(isola_manifest_secrets(m, &m->types[i]), list, n))
+        if (!type_uses(m, m->types[i].name, list, n))
             continue;
         isola_mp_cstr(&names, m->types[i].name);
+        count++;
+    }
+    for (size_t i = 0; canary != NULL && i < canary->ntypes; i++) {
+        const char *type = canary->types[i].name;
+        if (!type_uses(canary, type, list, n) || type_uses(m, type, list, n))
+            continue;
+        isola_mp_cstr(&names, type);
         count++;
     }
     isola_mp_array(out, count);

@@ -3,6 +3,8 @@
 // Services in a canary: some instances run a release that is tried, the same ones by the same rule on all nodes, and take over from those before with no
 // request lost: when it comes, when it is another, when it is promoted and when it is dropped.
 import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { ctlOk, killNode, until } from './cluster.mjs';
@@ -85,6 +87,46 @@ describe('a canary of four instances', () => {
     t.diagnostic(await site.under.end());
   });
 
+  it('has the messages for the instances that run it', async () => {
+    const more = (version) => ({ more: `require('isola').service().on('version', () => ${version});` });
+    const asked = (n) => site.agent.client.actor('api/Api', String(n)).ask('version', { timeout: 20_000 });
+    const five = (await site.deploy(5, more(5))).release;
+    await site.runs(five, five, five, five);
+    let on = true;
+    const asking = (async () => { while (on) assert.ok([5, 6].includes(await asked(3))); })();
+    const six = (await site.deploy(6, more(6), '--canary', '25%')).release;
+    await site.runs(five, five, five, six);
+    assert.deepEqual(await Promise.all([0, 1, 2, 3].map(asked)), [5, 5, 5, 6]);
+    await ctlOk(site.agent, 'rollback', 'api');
+    await site.runs(five, five, five, five);
+    on = false;
+    await asking;
+    assert.equal(await asked(3), 5);
+    await site.deploy(1);
+    await site.runs(one, one, one, one);
+  });
+
+  it('stays where the current release does not begin any more when it is dropped, until that is restarted', async () => {
+    const needed = join(site.cluster.dir, 'needed');
+    writeFileSync(needed, '');
+    const seven = (await site.deploy(7, { more: `require('node:fs').readFileSync(${JSON.stringify(needed)});` }, '--wait')).release;
+    await site.runs(seven, seven, seven, seven);
+    const eight = (await site.deploy(8, {}, '--canary', '50%')).release;
+    await site.runs(seven, seven, eight, eight);
+    rmSync(needed);
+    await ctlOk(site.agent, 'rollback', 'api');
+    const kept = await until('both were tried', async () => {
+      const rows = await site.runs(seven, seven, eight, eight);
+      return rows.slice(2).every((r) => r.failure !== undefined) && rows;
+    });
+    assert.match(kept[3].failure, new RegExp(`^release ${seven} did not begin: it exited with status 1: Error: ENOENT[^]*; release ${eight} goes on here$`));
+    writeFileSync(needed, '');
+    await ctlOk(site.agent, 'restart', 'api/Api');
+    assert.ok((await site.runs(seven, seven, seven, seven)).every((r) => r.failure === undefined));
+    await site.deploy(1);
+    await site.runs(one, one, one, one);
+  });
+
   it('has all instances of a service that it alone has, and none of one that it is not', async () => {
     const more = { Web: { module: './web.js', kind: 'service', instances: 2 } };
     const dir = site.dir(4, { types: more });
@@ -94,6 +136,19 @@ describe('a canary of four instances', () => {
     await until('it runs', async () => (await site.rows()).filter((r) => r.release === four.release && r.state === 'running').length === 3);
     await ctlOk(site.agent, 'rollback', 'api');
     await site.runs(one, one, one, one);
+  });
+
+  it('begins anew when a secret is set that it alone uses', async () => {
+    await ctlOk(site.agent, 'secret', 'set', 'api', 'KEY', 'first');
+    const four = await site.deploy(4, { service: { secrets: ['KEY'] } }, '--canary', '25%');
+    const had = await site.runs(one, one, one, four.release);
+    assert.match(await ctlOk(site.agent, 'secret', 'set', 'api', 'KEY', 'second'), /: Api; 'ctl ps' shows it\n$/);
+    await until('its instance is another', async () => (await site.runs(one, one, one, four.release))[3].pid !== had[3].pid);
+    await ctlOk(site.agent, 'rollback', 'api');
+    await site.runs(one, one, one, one);
+  });
+
+  it('is refused where a service of the current release would be an actor', async () => {
     const error = await refused(site.agent, 'deploy', site.cluster.app('api', { ...app(5, { kind: 'actor' }), 'server.js': 'export default () => {};' }), '--canary', '25%');
     assert.equal(error.code, 'EINVAL');
     assert.match(error.message, new RegExp(`api/Api is an actor in this release and a service in the current one, ${one}: both cannot be there at a time\\. Deploy it without --canary`));
