@@ -231,9 +231,7 @@ static void advise(struct isola__cli *cli, struct isola_buf *line, struct isola_
     else if (isola_slice_is(code, "EOVERLOAD"))
         isola_buf_printf(line, "\n  how much waits for it: ctl ps %.*s", ISOLA_FMT(at.app));
     else if (isola_slice_is(code, "EUNREACHABLE"))
-        isola_buf_puts(
-            line,
-            "\n  which nodes are up: ctl nodes; whose script has ended an actor-host: ctl logs");
+        isola_buf_puts(line, "\n  which nodes are up: ctl nodes; what has ended there: ctl logs");
 }
 
 void isola__fail_remote(struct isola__cli *cli, struct isola_slice args)

@@ -16,6 +16,19 @@ static bool drives_terminal(uint32_t u)
     return (u >= 0x7f && u <= 0x9f) || (u >= 0x202a && u <= 0x202e) || (u >= 0x2066 && u <= 0x2069);
 }
 
+/* The bytes of the sequence at the beginning of `s` that sets colours (ECMA-48, SGR); 0: it is
+ * none. */
+static size_t colours(struct isola_slice s)
+{
+    size_t n = 2;
+    if (s.len < 3 || s.data[0] != 0x1b || s.data[1] != '[')
+        return 0;
+    while (n < s.len &&
+           ((s.data[n] >= '0' && s.data[n] <= '9') || s.data[n] == ';' || s.data[n] == ':'))
+        n++;
+    return n < s.len && s.data[n] == 'm' ? n + 1 : 0;
+}
+
 static void copy(struct isola_buf *out, struct isola_slice s, bool for_terminal)
 {
     size_t kept = 0; /* everything before has been appended */
@@ -27,8 +40,10 @@ static void copy(struct isola_buf *out, struct isola_slice s, bool for_terminal)
             continue;
         }
         isola_buf_append(out, s.data + kept, i - kept);
-        isola_buf_puts(out, REPLACEMENT);
-        i += n > 0 ? n : 1;
+        size_t coloured = for_terminal ? colours(isola_slice(s.data + i, s.len - i)) : 0;
+        if (coloured == 0)
+            isola_buf_puts(out, REPLACEMENT);
+        i += coloured > 0 ? coloured : n > 0 ? n : 1;
         kept = i;
     }
     if (kept < s.len)

@@ -12,7 +12,7 @@
 ANY_THREAD void isola__text_utf8(struct isola_buf *out, struct isola_slice s);
 
 /* As above, for a terminal: control characters but tab and newline become U+FFFD too, so that a
- * script's output cannot move the cursor or write a title. */
+ * script's output cannot move the cursor or write a title. What sets colours is left out. */
 ANY_THREAD void isola__text_clean(struct isola_buf *out, struct isola_slice s);
 
 /* Appends `s` with the lines after the first indented, below what the first one begins with. */

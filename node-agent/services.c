@@ -506,13 +506,26 @@ bool isola__services_has(const struct isola__services *services, struct isola_sl
 
 /* --- stop and restart --- */
 
-static void stop_place(struct isola__place *place)
+/* Does another one go on, which has its port? */
+static bool has_others(const struct isola__place *place)
+{
+    const struct isola__service *s = place->service;
+    for (unsigned i = 0; i < s->nplaces; i++)
+        if (s->places[i] != place && s->places[i]->program != NULL && !s->places[i]->stopped)
+            return true;
+    return false;
+}
+
+/* `alone`: the others of its service are not stopped with it. */
+static void stop_place(struct isola__place *place, bool alone)
 {
     forget_crashes(place);
     if (!place->stopped)
         down(place, place->service->nplaces, "stopped", "it was stopped; `ctl restart` starts it");
     place->stopped = true;
-    if (place->program != NULL)
+    if (place->program != NULL && alone && has_others(place))
+        isola__program_leave(place->program);
+    else if (place->program != NULL)
         isola__program_stop(place->program);
     if (place->next != NULL)
         isola__program_stop(place->next);
@@ -566,7 +579,7 @@ static void apply(struct isola__services *services, struct isola_slice of, bool 
             if (!isola_slice_is(of, name) && !isola_slice_is(of, address))
                 continue;
             if (stop)
-                stop_place(s->places[i]);
+                stop_place(s->places[i], !isola_slice_is(of, name));
             else
                 restart_place(s->places[i]);
             n++;

@@ -298,7 +298,7 @@ test('emit and stop', { concurrency }, async (t) => {
 
 test('a failure says what to do next', { concurrency }, async (t) => {
   for (const [code, next] of [['EFAILED', 'why: ctl logs a/B/c; if it stays so: ctl restart a/B/c'], ['ETIMEDOUT', 'what it is at: ctl ps a; to wait longer: --timeout MS'],
-    ['EOVERLOAD', 'how much waits for it: ctl ps a'], ['EUNREACHABLE', 'which nodes are up: ctl nodes; whose script has ended an actor-host: ctl logs']])
+    ['EOVERLOAD', 'how much waits for it: ctl ps a'], ['EUNREACHABLE', 'which nodes are up: ctl nodes; what has ended there: ctl logs']])
     await t.test(code, async (t) => {
       const agent = await withAgent(t, { actor: () => failure(code, 'no') });
       const run = { node: agent.path };

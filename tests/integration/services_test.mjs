@@ -140,14 +140,22 @@ test('a restart replaces one after the other, and no request is lost', async () 
   await load.end();
 });
 
-test('stop and restart of one instance', async () => {
+test('stop and restart of one instance: the others have what comes, and no request is lost', async () => {
   const [zero, one] = await running('web', 2);
-  assert.match(await ctlOk(east, 'stop', 'web/Api/1'), /^stopping web\/Api\/1: 1 instance\n$/);
-  await until('it is stopped', async () => await states('web') === 'running stopped');
-  await gone(one.pid);
-  assert.equal(await get(zero.port), String(zero.pid));
-  await ctlOk(east, 'restart', 'web/Api/1');
-  await running('web', 2);
+  const load = new Load([{ path: '/', good: ({ body }) => assert.match(body, /^\d+$/) }], { port: zero.port, clients: 32 });
+  try {
+    await load.more();
+    assert.match(await ctlOk(east, 'stop', 'web/Api/1'), /^stopping web\/Api\/1: 1 instance\n$/);
+    await until('it is stopped', async () => await states('web') === 'running stopped');
+    await gone(one.pid);
+    assert.equal(await get(zero.port), String(zero.pid));
+    await ctlOk(east, 'restart', 'web/Api/1');
+    await running('web', 2);
+    await load.more();
+  } finally {
+    await load.stop();
+  }
+  await load.end();
 });
 
 test('deployed again, what is in the directory now runs; a type that is gone ends', async () => {

@@ -37,7 +37,9 @@ static void what_drives_a_terminal(void **state)
 {
     (void)state;
     expect_clean("plain\ttext\n", 11, "plain\ttext\n");
-    expect_clean("\x1b[31mred", 8, BAD "[31mred");
+    expect_clean("\x1b[1;31mred\x1b[m", 13, "red"); /* colours are left out */
+    expect_clean("\x1b[31", 4, BAD "[31");
+    expect_clean("\x1b[2Jgone", 8, BAD "[2Jgone");
     expect_clean("a\rb\0c\x7f", 6, "a" BAD "b" BAD "c" BAD);
     expect_clean("\xc2\x9b"
                  "2J",
