@@ -29,9 +29,10 @@ const failed = (app) => until(`${app} has failed`, async () => {
 });
 const allowed = (pid) => /Cpus_allowed_list:\s*(\S+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1];
 const stay = `process.send('ready'); setInterval(() => {}, 1000);`;
+const bounded = { skip: sanitized }; // a sanitizer reserves more than any limit
 const limits = { memory: '96MB', restart: { max: 0 } };
 
-test('one that keeps its limit lives, and ps and top say what it has of it', async () => {
+test('one that keeps its limit lives, and ps and top say what it has of it', bounded, async () => {
   await link('keeps', { memory: '256MB' }, `globalThis.kept = Buffer.alloc(40e6, 1); console.log(process.execArgv.join(' ')); ${stay}`);
   const [row] = await running('keeps');
   assert.equal(row.memory_limit, 256 << 20);
@@ -44,7 +45,7 @@ test('one that keeps its limit lives, and ps and top say what it has of it', asy
   assert.ok(lines.some((l) => l.text.includes('--max-old-space-size=168')), lines.map((l) => l.text).join('\n'));
 });
 
-test('buffers beyond the limit: ended as a crash, and why', async () => {
+test('buffers beyond the limit: ended as a crash, and why', bounded, async () => {
   await link('buffers', { ...limits, restart: { max: 1, backoff: '1ms' } }, `${stay} globalThis.kept = Buffer.alloc(150e6, 1);`);
   const row = await failed('buffers');
   assert.match(row.failure, /^it used more than its 96 MB \("memory"\): \d{2,3} MB$/);
@@ -52,23 +53,23 @@ test('buffers beyond the limit: ended as a crash, and why', async () => {
   assert.match(await ctlOk(east, 'ps', 'buffers'), /buffers\/Api\/0 it used more than its 96 MB \("memory"\)/);
 });
 
-test('a child counts', async () => {
+test('a child counts', bounded, async () => {
   await link('child', limits, `import { spawn } from 'node:child_process';
 spawn(process.execPath, ['-e', 'globalThis.kept = Buffer.alloc(120e6, 1); setInterval(() => {}, 1000)']); ${stay}`);
   assert.match((await failed('child')).failure, /^it used more than its 96 MB \("memory"\)/);
 });
 
-test('a heap beyond its part', { skip: sanitized }, async () => {
+test('a heap beyond its part', bounded, async () => {
   await link('heap', limits, `const kept = []; for (;;) kept.push(new Array(1e4).fill(kept.length));`);
   assert.equal((await failed('heap')).failure, 'it used more than its 96 MB ("memory"), of which its JavaScript heap has 48 MB');
 });
 
-test('what grows faster than anybody looks does not take the machine', async () => {
+test('what grows faster than anybody looks does not take the machine', bounded, async () => {
   await link('fast', limits, `const kept = []; for (;;) kept.push(Buffer.alloc(64e6, 1));`);
   assert.match((await failed('fast')).failure, /^it used more than its 96 MB \("memory"\)|heap out of memory|ailed to allocate memory|llocation failed/);
 });
 
-test('another kill is not called that', async () => {
+test('another kill is not called that', bounded, async () => {
   await link('killed', limits, stay);
   const [{ pid }] = await running('killed');
   process.kill(pid, 'SIGKILL');
