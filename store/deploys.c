@@ -112,7 +112,7 @@ const struct isola_deploy *isola_deploys_base(const struct isola_deploys *deploy
     return deploy;
 }
 
-/* What lies below it in the pile; NULL: nothing. */
+/* The deploy that made current what lies below it in the pile; NULL: nothing does. */
 static const struct isola_deploy *below(const struct isola_deploys *deploys,
                                         const struct isola_deploy *deploy)
 {
@@ -121,7 +121,7 @@ static const struct isola_deploy *below(const struct isola_deploys *deploys,
         const struct isola_deploy *d = &deploys->list[i];
         if (d->revision < base->revision && d->share == 0 &&
             strcmp(d->release, deploy->release) != 0)
-            return isola_deploys_base(deploys, d);
+            return d;
     }
     return NULL;
 }
@@ -137,7 +137,8 @@ const struct isola_deploy *isola_deploys_current(const struct isola_deploys *dep
 const struct isola_deploy *isola_deploys_back(const struct isola_deploys *deploys)
 {
     const struct isola_deploy *current = isola_deploys_current(deploys);
-    return current != NULL ? below(deploys, current) : NULL;
+    const struct isola_deploy *d = current != NULL ? below(deploys, current) : NULL;
+    return d != NULL ? isola_deploys_base(deploys, d) : NULL;
 }
 
 /* Is it the first of its release in the list? */
@@ -226,6 +227,7 @@ void isola_deploys_keep(const struct isola_deploys *deploys, bool *keep)
             i < ISOLA_DEPLOYS_KEPT && (first < i ? keep[first] : releases <= ISOLA_RELEASES_KEPT);
     }
     for (size_t i = 0; deploys->count > 0 && i < PILE_KEPT && d != NULL; i++) {
+        keep[d - list] = true; /* else what it went back from would be found in its place */
         d = isola_deploys_base(deploys, d);
         keep[d - list] = true;
         d = below(deploys, d);

@@ -435,6 +435,42 @@ static void keeps_a_canary_beside_the_current_release(void **state)
     isola_release_free(b);
 }
 
+/* Of the deploy that made current what is. */
+static char current_deploy(struct isola_catalog *c)
+{
+    struct isola_deploys list;
+    struct isola_err err = {0};
+    assert_int_equal(isola_catalog_deploys(c, "shop", &list, &err), 0);
+    const struct isola_deploy *d = isola_deploys_current(&list);
+    char letter = d != NULL ? d->message[0] : '-';
+    isola_deploys_free(&list);
+    return letter;
+}
+
+/* More canaries than releases are kept, one of them of what was gone back from: that one stays in
+ * the list, and is not taken for what is current. */
+static void many_canaries_hide_no_roll_back(void **state)
+{
+    (void)state;
+    struct isola_catalog *c = opened();
+    uint64_t revision = 5;
+    deploys(c, 'a', 1, 0);
+    deploys(c, 'b', 2, 0);
+    deploys(c, 'a', 3, 1);
+    tries(c, 'a', 'b', 4);
+    for (char letter = 'c'; letter < 'c' + ISOLA_RELEASES_KEPT - 1; letter++)
+        tries(c, 'a', letter, revision++);
+    assert_int_equal(current_deploy(c), 'a');
+    assert_int_equal(back(c), '-');
+    deploys(c, 'z', revision++, 0);
+    tries(c, 'z', 'b', revision++);
+    for (char letter = 'c'; letter < 'c' + ISOLA_RELEASES_KEPT - 1; letter++)
+        tries(c, 'z', letter, revision++);
+    assert_int_equal(current_deploy(c), 'z');
+    assert_int_equal(back(c), 'a');
+    isola_catalog_close(c);
+}
+
 static void refuses_canaries_that_lie(void **state)
 {
     (void)state;
@@ -730,6 +766,7 @@ int main(void)
         CATALOG(keeps_what_is_prepared_of_current_releases),
         CATALOG(knows_the_way_back),
         CATALOG(keeps_a_canary_beside_the_current_release),
+        CATALOG(many_canaries_hide_no_roll_back),
         cmocka_unit_test(refuses_canaries_that_lie),
         cmocka_unit_test(shares_only_grow),
         CATALOG(keeps_the_last_releases),
