@@ -90,6 +90,12 @@ static void commit(struct isola__deploy *d)
         isola__deploy_refuse(d, ISOLA_ECANCELED, "another release is current");
         return;
     }
+    bool same;
+    if (d->share > 0 && isola__canary_check(d->agent, d->release, d->share, &same, &err) != 0) {
+        abandon(d); /* another node has deployed meanwhile */
+        isola__deploy_refuse(d, err.code, err.text);
+        return;
+    }
     d->release->revision = isola__releases_next_revision(releases);
     d->release->deployed_ms = isola_clock_wall_ms();
     struct isola_release *put = d->release;

@@ -134,7 +134,9 @@ describe('a canary of three nodes', () => {
     await killNode(cluster, west);
     await json(east, 'promote', 'shop');
     await deploy(east, cluster, 3, {}, '--canary', '20%');
+    process.env.SLOW = '1500';
     west = await cluster.node('west', east);
+    delete process.env.SLOW;
     await until('it has caught up', async () => (await json(west, 'releases', 'shop')).share === 200_000);
     assert.deepEqual(of(await versions(west), 3), canaries);
     assert.equal(of(await versions(west), 2).length, KEYS.length - canaries.length);
@@ -150,6 +152,25 @@ describe('a canary of three nodes', () => {
     const seen = await Promise.all([east, west, north].map((node) => versions(node)));
     for (const other of seen) assert.deepEqual(other, seen[0]);
     within(KEYS.length - of(seen[0], 2).length, 60, 125);
+  });
+
+  it('is none of what has become current while it was checked', async () => {
+    const race = (version) => cluster.app(`race${version}`, {
+      'isola.json': { name: 'race', actors: { A: { module: './a.js' } }, permissions: { env: ['SLOW'] } },
+      'a.js': `if (${version} > 1) await new Promise((done) => setTimeout(done, process.env.SLOW ?? 0));\nexport default (self) => self.on('version', () => ${version});`,
+    });
+    await ctlOk(east, 'deploy', race(1));
+    const trying = refused(west, 'deploy', race(2), '--canary', '30%');
+    await until('west checks it', async () => (await west.client.call('deploying', { app: 'race' }))?.stage === 'check');
+    const { release } = await json(east, 'deploy', race(2));
+    const { code: why, message } = await trying;
+    assert.deepEqual([why, message], ['EINVAL', `release ${release} is the current one of app "race": a canary is another release`]);
+    await killHost(west);
+    for (const node of [east, west, north]) {
+      const { current, canary } = await json(node, 'releases', 'race');
+      assert.deepEqual([current, canary], [release, undefined]);
+      assert.equal(await node.client.actor('race/A', node.name).ask('version'), 2);
+    }
   });
 });
 
