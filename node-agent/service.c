@@ -94,29 +94,36 @@ void isola__service_def_unref(struct isola__service_def *def)
 
 /* --- its end --- */
 
+/* Why it is ended, when that is for what it does: false when it is not. */
+static bool explain_order(const struct isola__program *p, char *out, size_t size)
+{
+    unsigned port = p->def->type->service->port;
+    uint64_t start_ms = p->def->type->service->start_ms;
+    if (p->ill)
+        snprintf(out, size, "it was not well %u times in a row (\"health\"): %s", p->unwell,
+                 p->illness);
+    else if (p->too_late && p->illness[0] != '\0')
+        snprintf(out, size, "it was not well within %" PRIu64 " ms (\"health\"): %s", start_ms,
+                 p->illness);
+    else if (p->too_late && p->elsewhere != 0)
+        snprintf(out, size,
+                 "it did not listen on port %u within %" PRIu64 " ms, but on %u: " ELSEWHERE_HINT,
+                 port, start_ms, p->elsewhere, p->elsewhere);
+    else if (p->too_late)
+        snprintf(out, size, "it did not listen on port %u within %" PRIu64 " ms", port, start_ms);
+    return p->ill || p->too_late;
+}
+
 static void explain(struct isola__program *p)
 {
     const char *said = p->log.last;
     int sig = p->signal;
-    unsigned port = p->def->type->service->port;
     if (isola__bounds_explain(&p->bounds, sig, said, p->why, sizeof(p->why)))
         return;
-    if (p->ill)
-        snprintf(p->why, sizeof(p->why), "it was not well %u times in a row (\"health\"): %s",
-                 p->unwell, p->illness);
-    else if (p->too_late && p->illness[0] != '\0')
-        snprintf(p->why, sizeof(p->why), "it was not well within %" PRIu64 " ms (\"health\"): %s",
-                 p->def->type->service->start_ms, p->illness);
-    else if (p->too_late && p->elsewhere != 0)
-        snprintf(p->why, sizeof(p->why),
-                 "it did not listen on port %u within %" PRIu64 " ms, but on %u: " ELSEWHERE_HINT,
-                 port, p->def->type->service->start_ms, p->elsewhere, p->elsewhere);
-    else if (p->too_late)
-        snprintf(p->why, sizeof(p->why), "it did not listen on port %u within %" PRIu64 " ms", port,
-                 p->def->type->service->start_ms);
-    else if (sig != 0)
+    bool ordered = explain_order(p, p->why, sizeof(p->why));
+    if (!ordered && sig != 0)
         snprintf(p->why, sizeof(p->why), "it was ended by signal %d (%s)", sig, strsignal(sig));
-    else
+    else if (!ordered)
         snprintf(p->why, sizeof(p->why), "it exited with status %" PRId64, p->status);
     size_t n = strlen(p->why);
     if (said[0] != '\0')
@@ -212,6 +219,21 @@ static void on_exit_status(uv_process_t *process, int64_t status, int sig)
         close_pipes(p);
 }
 
+void isola__program_trouble(const struct isola__program *p, char *out, size_t size)
+{
+    const struct isola_manifest_service *s = p->def->type->service;
+    char why[sizeof(p->why)];
+    out[0] = '\0';
+    if (p->state == ISOLA_PROGRAM_STOPPING && explain_order(p, why, sizeof(why)))
+        snprintf(out, size, "is to end, and is killed %" PRIu64 " ms after SIGTERM: %s", s->stop_ms,
+                 why);
+    else if (p->state == ISOLA_PROGRAM_STARTING && p->unwell > 0)
+        snprintf(out, size, "is not well yet (\"health\"): %s", p->illness);
+    else if (p->state == ISOLA_PROGRAM_READY && p->unwell > 0)
+        snprintf(out, size, "is not well, %u of the %u times in a row that end it (\"health\"): %s",
+                 p->unwell, s->health_failures, p->illness);
+}
+
 unsigned isola__program_elsewhere(const struct isola__program *p)
 {
     return p->state == ISOLA_PROGRAM_STARTING ? p->elsewhere : 0;
@@ -303,8 +325,17 @@ static void on_looked(void *arg, const char *why)
         look_again(p, EAGER_MS);
     } else if (p->state == ISOLA_PROGRAM_READY && p->unwell >= s->health_failures) {
         p->ill = true;
+        isola__service_log_say(
+            &p->log, "warn",
+            "%s: that is %u times in a row (\"health\"): it gets SIGTERM, and is "
+            "killed if it has not ended %" PRIu64 " ms later",
+            p->illness, p->unwell, s->stop_ms);
         isola__program_stop(p);
     } else if (p->state == ISOLA_PROGRAM_READY) {
+        if (p->unwell == 1)
+            isola__service_log_say(&p->log, "warn",
+                                   "it is not well: %s; %u times in a row end it (\"health\")",
+                                   p->illness, s->health_failures);
         look_again(p, s->health_every_ms);
     }
 }

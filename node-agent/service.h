@@ -78,6 +78,9 @@ LOOP_THREAD void *isola__program_arg(const struct isola__program *p);
 LOOP_THREAD struct isola__service_def *isola__program_def(const struct isola__program *p);
 LOOP_THREAD enum isola__program_state isola__program_state(const struct isola__program *p);
 LOOP_THREAD int isola__program_pid(const struct isola__program *p);
+/* What is amiss with one that lives, for people, to follow its address: it is not well, or is ended
+ * for that; "": nothing. */
+LOOP_THREAD void isola__program_trouble(const struct isola__program *p, char *out, size_t size);
 /* The port that one which begins listens on in place of its own; 0: none is known. */
 LOOP_THREAD unsigned isola__program_elsewhere(const struct isola__program *p);
 LOOP_THREAD struct isola__program_use isola__program_use(const struct isola__program *p);

@@ -32,6 +32,10 @@ static void write_note(const struct isola__place *place, char *out, size_t size)
     const struct isola__program *p = place->program;
     unsigned elsewhere = p != NULL ? isola__program_elsewhere(p) : 0;
     out[0] = '\0';
+    if (p != NULL)
+        isola__program_trouble(p, out, size);
+    if (out[0] != '\0')
+        return;
     if (elsewhere != 0)
         snprintf(out, size, "it listens on port %u, and not on %u yet, where it is waited for",
                  elsewhere, isola__program_def(p)->type->service->port);
@@ -54,7 +58,7 @@ static void row(const struct isola__place *place, struct isola_buf *out)
         use = isola__program_use(p);
     const struct isola_manifest_service *m = def->type->service;
     bool canary = isola__place_tries(place) && s->canary != NULL && def == s->canary;
-    char note[sizeof(place->crash) + 60];
+    char note[sizeof(place->crash) + 100];
     write_note(place, note, sizeof(note));
     isola_mp_map(out, 10 + canary + (place->failure[0] != '\0') + (note[0] != '\0') +
                           (m->memory != 0) + (m->millicpus != 0));

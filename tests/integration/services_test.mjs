@@ -425,6 +425,30 @@ http.createServer((request, response) => {
   assert.ok(said.some((l) => /^it was not well 2 times in a row \("health"\): GET \/healthz: status 503; it is started again in 0 ms$/.test(l)), said.join('\n'));
 });
 
+test('health: one whose loop is blocked is told of before it has ended', async () => {
+  const port = await freePort();
+  await linked('blocked', {
+    'isola.json': manifest('blocked', { port, stopTimeout: '1s', health: { path: '/', every: '100ms', timeout: '300ms', failures: 2 } }),
+    'server.mjs': `import http from 'node:http';
+http.createServer((request, response) => { if (request.url === '/block') for (;;); response.end('well'); }).listen(process.env.PORT);`,
+  });
+  await running('blocked', 1);
+  assert.equal((await rows('blocked'))[0].note, undefined);
+  const asked = get(port, '/block').catch(() => 'lost');
+  const no = 'GET /: no answer within 300 ms';
+  const note = async () => (await rows('blocked'))[0].note ?? '';
+  await until('it is not well', async () => await note() === `is not well, 1 of the 2 times in a row that end it ("health"): ${no}`);
+  await until('it is to end', async () => await note() === `is to end, and is killed 1000 ms after SIGTERM: it was not well 2 times in a row ("health"): ${no}`);
+  assert.equal(await states('blocked'), 'stopping');
+  const told = (await lines('blocked/Api/0')).map((l) => `${l.level} ${l.text}`);
+  assert.deepEqual(told, [
+    `warn it is not well: ${no}; 2 times in a row end it ("health")`,
+    `warn ${no}: that is 2 times in a row ("health"): it gets SIGTERM, and is killed if it has not ended 1000 ms later`,
+  ]);
+  assert.equal(await asked, 'lost');
+  await until('it was started again', async () => /^ended \d+ s ago, and was started again: /.test(await note()));
+});
+
 test('health: one that never is well has failed', async () => {
   const port = await freePort();
   await linked('unwell', {
