@@ -112,7 +112,8 @@ static const struct isola__command commands[] = {
      .about = "Prints what release B has different from A: types that came, went or have\n"
               "other code, with the sizes of their bundles, keys of the manifest, and files of\n"
               "services (20 of them, with --json all). B is the current release unless it is\n"
-              "given, A the one that \"ctl rollback\" would go to. Ids may be given by their\n"
+              "given, A the one that \"ctl rollback\" would go to; while there is a canary and\n"
+              "neither is given, they are that and the current one. Ids may be given by their\n"
               "beginning.\n",
      .wait_ms = "60000",
      .examples = "  ctl diff shop\n"
@@ -232,13 +233,15 @@ static const struct isola__command commands[] = {
      .run = isola__run_on},
     {.name = "ps",
      .synopsis = "[APP]",
-     .summary = "list the actors that are live",
+     .summary = "list live actors, and services",
      .about = "Lists the live actors of the cluster, or of one app: address, isolation, node,\n"
               "thread, state, mailbox (messages that wait), turns (messages handled) and heap\n"
               "(of the isolate it lives in); when any has timers of self.schedule, how many,\n"
-              "and when the next one is due. With --json heap is in bytes, \"total\" is how\n"
-              "many there are, listed or not, and \"unreachable\" names nodes that did not\n"
-              "answer.\n",
+              "and when the next one is due. Then the instances of services: node, process id,\n"
+              "state, port, memory, CPU time, how often they were started again, release; below\n"
+              "stands why one has failed, has crashed or is not well. With --json heap and\n"
+              "memory are in bytes, \"total\" is how many there are, listed or not, and\n"
+              "\"unreachable\" names nodes that did not answer.\n",
      .own_options = "  -n, --lines N    how many of each node at the most (default 10000)\n",
      .wait_ms = "10000",
      .examples = "  ctl ps\n"

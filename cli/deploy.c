@@ -208,6 +208,14 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
         isola_buf_puts(&out, " is current since a moment ago and was watched still: while it has "
                              "a canary it is not gone back from, whatever it does\n");
     }
+    if (cli->options.share > 0) {
+        struct isola_slice app = isola__text_of(json_object_get(result, "app"));
+        isola_buf_puts(&out, "  next   'ctl promote ");
+        isola__text_clean(&out, app);
+        isola_buf_puts(&out, "' makes it current, 'ctl rollback ");
+        isola__text_clean(&out, app);
+        isola_buf_puts(&out, "' drops it\n");
+    }
     if (json_array_size(json_object_get(result, "dropped")) > 0) {
         list(&out, "  gone   ", json_object_get(result, "dropped"), "");
         isola_buf_puts(&out, "  none of the types that it had before is left: an app of its own "

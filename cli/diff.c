@@ -85,20 +85,23 @@ static bool get(struct isola__cli *cli, const char *app, const char *id, struct 
     return true;
 }
 
-/* The id of the release that a roll-back would go to; NULL: it has been said that there is none. */
-static char *before(struct isola__cli *cli, const char *app)
+/* What is compared when nothing is said: the release that a roll-back would go to, *from, with the
+ * current one, *to NULL, or, while there is a canary, the current one with that. Both are the
+ * caller's; *from NULL: it has been said that there is none. */
+static void defaults(struct isola__cli *cli, const char *app, char **from, char **to)
 {
     struct isola_buf params = {0};
     struct isola_err err;
-    char *id = NULL;
     isola_mp_map(&params, 1);
     isola_mp_kstr(&params, "app", app);
     json_t *value = isola__call(cli, "releases", &params, ISOLA__STATUS_MS, "deploys");
     if (value == NULL)
-        return NULL;
-    struct isola_slice back = text_of(value, "back");
+        return;
+    struct isola_slice back = text_of(value, "back"), canary = text_of(value, "canary");
     if (back.len > 0) {
-        id = isola_strndup((const char *)back.data, back.len);
+        *from = isola_strndup((const char *)back.data, back.len);
+        if (canary.len > 0)
+            *to = isola_strndup((const char *)canary.data, canary.len);
     } else {
         isola_fail(&err, ISOLA_ENOENT,
                    "app \"%s\" has nothing to be compared with: no other release was current "
@@ -107,7 +110,6 @@ static char *before(struct isola__cli *cli, const char *app)
         isola__fail(cli, &err);
     }
     json_decref(value);
-    return id;
 }
 
 /* --- what is different --- */
@@ -451,9 +453,11 @@ void isola__run_diff(struct isola__cli *cli)
     struct side a = {0}, b = {0};
     if (!isola__check_app(cli, operands[0]))
         return;
-    char *from = n > 1 ? isola_strdup(operands[1]) : before(cli, operands[0]);
-    if (from != NULL && get(cli, operands[0], from, &a) &&
-        get(cli, operands[0], n > 2 ? operands[2] : NULL, &b)) {
+    char *from = n > 1 ? isola_strdup(operands[1]) : NULL;
+    char *to = n > 2 ? isola_strdup(operands[2]) : NULL;
+    if (n < 2)
+        defaults(cli, operands[0], &from, &to);
+    if (from != NULL && get(cli, operands[0], from, &a) && get(cli, operands[0], to, &b)) {
         json_t *diff = difference(&a, &b);
         if (cli->options.json)
             isola__out_json(cli, diff, false);
@@ -464,4 +468,5 @@ void isola__run_diff(struct isola__cli *cli)
     side_free(&a);
     side_free(&b);
     free(from);
+    free(to);
 }

@@ -401,8 +401,56 @@ static int scan(int argc, char **argv, struct isola__options *o, struct seen *se
     return 0;
 }
 
+/* What others call it: PM2, docker, kubectl, heroku. NULL: none that is known. */
+static const char *known_elsewhere(const char *name)
+{
+    static const char *const words[][2] = {
+        {"status", "'ps'"},
+        {"list", "'ps'"},
+        {"ls", "'ps'"},
+        {"info", "'ps'"},
+        {"show", "'ps'"},
+        {"describe", "'ps'"},
+        {"services", "'ps'"},
+        {"apps", "'releases'"},
+        {"events", "'on', or 'logs'"},
+        {"tail", "'logs -f'"},
+        {"monit", "'top'"},
+        {"monitor", "'top'"},
+        {"stats", "'top'"},
+        {"start", "'deploy', or 'restart' for what was stopped"},
+        {"run", "'dev', or 'deploy'"},
+        {"up", "'deploy'"},
+        {"push", "'deploy'"},
+        {"apply", "'deploy'"},
+        {"publish", "'deploy'"},
+        {"reload", "'restart'"},
+        {"kill", "'stop'"},
+        {"down", "'stop', or 'delete'"},
+        {"rm", "'delete'"},
+        {"undeploy", "'delete'"},
+        {"undo", "'rollback'"},
+        {"create", "'new'"},
+        {"call", "'ask'"},
+        {"send", "'emit'"},
+        {"debug", "'inspect'"},
+        {"env", "'secret', or \"env\" in isola.json"},
+        {"scale", "\"instances\" in isola.json, and 'deploy'"},
+        {"join", "'node-agent --join TOKEN'"},
+        {"version", "'--version'"},
+    };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(words[i][0], name) == 0)
+            return words[i][1];
+    return NULL;
+}
+
 static int unknown_command(const char *name, struct isola_err *err)
 {
+    const char *elsewhere = known_elsewhere(name);
+    if (elsewhere != NULL)
+        return isola_fail(err, ISOLA_EINVAL, "unknown command '%s'; did you mean %s?", name,
+                          elsewhere);
     const char *names[64];
     size_t n = isola__command_names(names, sizeof(names) / sizeof(names[0]));
     const char *near = isola_nearest_of(name, names, n);

@@ -273,7 +273,8 @@ void isola__rollout_line(const json_t *result, struct isola_buf *out)
     if (value == NULL)
         return;
     isola_buf_puts(out, "  stays  ");
-    bool canary = json_object_get(result, "share") != NULL, actors = !canary || has_actors(result);
+    bool canary = json_object_get(result, "share") != NULL;
+    bool actors = canary ? has_actors(result) : all == 0 || turns > 0;
     if (all > 0)
         isola_buf_printf(out, "%" PRIu64 " instance%s ready%s", all, all == 1 ? "" : "s",
                          actors ? ", " : "");

@@ -58,7 +58,7 @@ describe('a canary on one node', () => {
     assert.deepEqual(of(await versions(east), 2), few);
     await killHost(east);
     assert.deepEqual(of(await versions(east), 2), few);
-    assert.match(await ctlOk(east, 'deploy', cluster.app('shop', app(2)), '--canary', '50%'), /is a canary for 50%/);
+    assert.match(await ctlOk(east, 'deploy', cluster.app('shop', app(2)), '--canary', '50%'), /is a canary for 50%[^]*\n {2}next {3}'ctl promote shop' makes it current, 'ctl rollback shop' drops it\n$/);
     const half = of(await versions(east), 2);
     within(half.length, 115, 185);
     assert.ok(few.every((key) => half.includes(key)));
@@ -72,6 +72,9 @@ describe('a canary on one node', () => {
     const { current, canary, share, back, deploys } = await json(east, 'releases', 'shop');
     assert.deepEqual([current, canary, share, back], [one, two, 100_000, one]);
     assert.deepEqual(deploys.map((d) => d.share), [100_000, 500_000, 100_000, 0]);
+    const { from, to, changed } = await json(east, 'diff', 'shop');
+    assert.deepEqual([from, to, changed.map((c) => c.type)], [one, two, ['Counter', 'Many']]);
+    assert.deepEqual([(await json(east, 'diff', 'shop', two)).to], [one], 'with one side given, the other is the current one');
     const text = await ctlOk(east, 'releases', 'shop');
     assert.match(text, new RegExp(`${two} +canary .*canary 10%`));
     assert.match(text, new RegExp(`${one} +current .*deploy`));

@@ -140,6 +140,9 @@ static void wrong_usage(void **state)
     (void)state;
     refuses("ctl", "no command; 'ctl --help' lists them");
     refuses("ctl delpoy x", "unknown command 'delpoy'; did you mean 'deploy'?");
+    refuses("ctl status", "unknown command 'status'; did you mean 'ps'?");
+    refuses("ctl help start",
+            "unknown command 'start'; did you mean 'deploy', or 'restart' for what was stopped?");
     refuses("ctl hepl", "unknown command 'hepl'; did you mean 'help'?");
     refuses("ctl help delpoy", "unknown command 'delpoy'; did you mean 'deploy'?");
     refuses("ctl frobnicate", "unknown command 'frobnicate'; see 'ctl --help'");
