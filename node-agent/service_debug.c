@@ -17,6 +17,11 @@
 
 static const char opened[] = "Debugger listening on ";
 
+static void close_it(const struct isola__debug *d)
+{
+    isola__program_tell(d->program, "{\"cmd\":\"NODE_ISOLA_INSPECTOR_CLOSE\"}\n");
+}
+
 static struct isola__place *place_of(const struct isola__debug *d)
 {
     return isola__program_arg(d->program);
@@ -52,6 +57,7 @@ static void too_late(struct isola__ask *ask, const struct isola_msg *answer)
              "%s has not opened its inspector within %d s of SIGUSR1: its program may have taken "
              "that signal for itself",
              place_of(d)->line.address, ISOLA_DEBUG_OPEN_MS / 1000);
+    d->late = true;
     refuse(d, ISOLA_ETIMEDOUT, why);
 }
 
@@ -157,6 +163,7 @@ static struct isola__debug *begin(struct isola__conn *from, const struct isola_m
     d->asker = from;
     isola__conn_ref(from);
     d->id = m->id;
+    d->late = false;
     (void)kill(isola__program_pid(d->program), SIGUSR1);
     return d;
 }
@@ -230,10 +237,15 @@ void isola__debug_leave(struct isola__conn *from, const struct isola_msg *m,
 void isola__debug_said(struct isola__debug *d, const char *line)
 {
     struct isola__conn *conn = d->asker;
-    if (conn == NULL)
+    bool open = strncmp(line, opened, sizeof(opened) - 1) == 0;
+    if (conn == NULL) {
+        if (open && d->late)
+            close_it(d);
+        d->late = false;
         return;
+    }
     isola__asks_drop(&conn->agent->asks, &d->limit);
-    if (strncmp(line, opened, sizeof(opened) - 1) != 0) {
+    if (!open) {
         refuse(d, ISOLA_EBUSY, line);
         return;
     }
@@ -257,7 +269,7 @@ void isola__debug_left(struct isola__debug *d)
     if (d->asker != NULL)
         isola__asks_drop(&d->asker->agent->asks, &d->limit);
     let_go(d);
-    isola__program_tell(d->program, "{\"cmd\":\"NODE_ISOLA_INSPECTOR_CLOSE\"}\n");
+    close_it(d);
 }
 
 void isola__debug_ended(struct isola__debug *d, const char *why)

@@ -10,7 +10,8 @@
  * through debug_tunnel.h.
  *
  * Failure modes: one that does not catch SIGUSR1 (yet) would be ended by it, and is not sent it;
- * one whose program has taken that signal for itself does not answer, and the client hears so.
+ * one whose program has taken that signal for itself does not answer, and the client hears so, as
+ * of one that is held up: when it opens the inspector after all, it is told to close it.
  */
 #ifndef ISOLA_NODE_AGENT_SERVICE_DEBUG_H
 #define ISOLA_NODE_AGENT_SERVICE_DEBUG_H
@@ -32,6 +33,7 @@ struct isola__debug {
     struct isola__tunnels *tunnels; /* or one of another; both NULL: nobody */
     struct isola__conn *asker;      /* whom to answer what was asked, counted; NULL: it is */
     uint64_t id;
+    bool late; /* nobody has waited for it so long: when it opens, it is to be closed again */
 };
 
 /* The method `debug`, of a client that names no other node. */

@@ -4,11 +4,12 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { bin, Cluster, ctl, freePort, killNode, until, whole } from './cluster.mjs';
+import { bin, Cluster, ctl, freePort, killNode, logs, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east;
@@ -95,6 +96,27 @@ test('a program that is in a loop', async () => {
   socket.close();
   assert.equal((await interrupt()).status, 0);
   await until('it is closed', () => refused(said.url));
+});
+
+test('one that opens it too late closes it again', async () => {
+  const go = join(cluster.dir, 'go');
+  await deploy('late', {}, `import { spawnSync } from 'node:child_process';
+process.send('ready');
+setTimeout(() => {
+  console.log('blocks');
+  spawnSync('sh', ['-c', 'until [ -e ${go} ]; do sleep 0.1; done']);
+  setTimeout(() => console.log('awake'), 300);
+}, 300);
+setInterval(() => {}, 1000);`);
+  const says = (text) => until(`it says ${text}`, async () => (await logs(east, 'late/Api/0')).includes(text));
+  await says('blocks');
+  const { status, err } = await ctl(east, 'inspect', 'late/Api/0');
+  assert.deepEqual([status, /^ctl: ETIMEDOUT: late\/Api\/0 has not opened its inspector within 5 s of SIGUSR1/.test(err)], [1, true], err);
+  writeFileSync(go, '');
+  await says('awake');
+  const { said, interrupt } = await inspect('late/Api/0');
+  assert.match(said.url ?? JSON.stringify(said), /^ws:/);
+  assert.equal((await interrupt()).status, 0);
 });
 
 test('for people; and what is refused', async () => {
