@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/service_sockets.h"
 
+#include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -60,6 +61,27 @@ char *isola__sockets_names(const struct isola__sockets *s)
         free(before);
     }
     return names;
+}
+
+bool isola__port_has_listener(unsigned port)
+{
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    bool has = false;
+    int on = 1;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool both = fd >= 0; /* without IPV6_V6ONLY it is of both families */
+    if (!both)
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    /* With SO_REUSEADDR only sockets that listen are in its way, not connections that are over. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0)
+        has = bind(fd, both ? (struct sockaddr *)&six : (struct sockaddr *)&four,
+                   both ? sizeof(six) : sizeof(four)) != 0 &&
+              errno == EADDRINUSE;
+    close(fd);
+    return has;
 }
 
 bool isola__sockets_shut(const struct isola__sockets *s)

@@ -38,6 +38,10 @@ LOOP_THREAD char *isola__sockets_names(const struct isola__sockets *s);
  * False: it cannot, and errno says why. */
 LOOP_THREAD bool isola__socket_stick(int fd, unsigned n);
 
+/* Does a process of this machine listen on the TCP port, whoever it is and whether it would share
+ * it or not? False also when that cannot be seen: without the right to ports below 1024. */
+LOOP_THREAD bool isola__port_has_listener(unsigned port);
+
 /* No new connection comes to them any more: the kernel leaves the first segment of one unanswered,
  * so that the client sends it again, and then it is another socket's of the same port. Those that
  * wait, or are under way, still do. False: that cannot be. */

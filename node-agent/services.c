@@ -13,6 +13,7 @@
 #include "node-agent/agent.h"
 #include "node-agent/service.h"
 #include "node-agent/service_log.h"
+#include "node-agent/service_sockets.h"
 #include "node-agent/status.h"
 
 #define RECENT_MS 60000
@@ -310,10 +311,40 @@ static struct isola__program *start_program(struct isola__place *place, struct i
     return p;
 }
 
+/* Has this node a process that may listen there? */
+static bool is_ours(const struct isola__services *services, unsigned port)
+{
+    for (const struct isola__service *s = services->first; s != NULL; s = s->next)
+        for (unsigned i = 0; s->def->type->service->port == port && i < s->nplaces; i++)
+            if (s->places[i]->programs > 0)
+                return true;
+    return false;
+}
+
+/* What listens there already may share the port as well as ours do, as those of another agent: then
+ * nothing fails, and requests go astray. */
+static void look_at_port(struct isola__place *place)
+{
+    unsigned port = isola__place_wants(place)->type->service->port;
+    char text[200];
+    if (port == 0 || is_ours(place->service->services, port))
+        return;
+    bool before = place->crowded;
+    place->crowded = isola__port_has_listener(port);
+    if (!place->crowded || before)
+        return;
+    snprintf(text, sizeof(text),
+             "another program of this machine listens on port %u: if it shares it, as a service of "
+             "another agent does, each gets a part of the requests",
+             port);
+    say(place, "warn", text);
+}
+
 static void start_place(struct isola__place *place)
 {
     struct isola_err err;
     place->renew = false;
+    look_at_port(place);
     place->program = start_program(place, &err);
     if (place->program == NULL) {
         note_trouble(place, isola__place_wants(place), err.text);

@@ -22,6 +22,7 @@ struct isola__place {
     bool stopped;                    /* by `ctl stop` */
     bool failed;                     /* crashed too often */
     bool renew;                      /* to be replaced though its release is the right one */
+    bool crowded;                    /* when `program` began, a stranger had its port */
     bool kept;                       /* not to be, though it is not: what was to did not begin */
     char aim[ISOLA_RELEASE_ID_SIZE]; /* the release it was last to run; "": none yet */
     uv_timer_t timer;                /* at its end it is started again */

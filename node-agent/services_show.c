@@ -43,6 +43,13 @@ static void write_note(const struct isola__place *place, char *out, size_t size)
              ago < CRASH_TOLD_S)
         snprintf(out, size, "ended %" PRIu64 " s ago, and was started again: %s", ago,
                  place->crash);
+    else if (p != NULL && place->crowded && isola__program_state(p) == ISOLA_PROGRAM_READY)
+        snprintf(
+            out, size,
+            "began while another program listened on port %u: if that shares it still, as a "
+            "service of another agent does, each gets a part of the requests (`ss -ltnp` shows "
+            "who)",
+            isola__program_def(p)->type->service->port);
 }
 
 static void row(const struct isola__place *place, struct isola_buf *out)

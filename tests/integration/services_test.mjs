@@ -401,6 +401,29 @@ http2.createServer().on('stream', (stream, headers) => {
   assert.deepEqual((await lines('two/Api/0')).filter((l) => l.level !== 'info'), []);
 });
 
+test('a program that shares the port without being of this agent is told of', async () => {
+  const port = await freePort();
+  const stranger = net.createServer((socket) => socket.end());
+  await new Promise((done) => { stranger.listen({ port, reusePort: true }, done); });
+  const files = (instances) => ({ 'isola.json': manifest('crowded', { port, instances }), 'server.mjs': web });
+  await linked('crowded', files(1));
+  const [row] = await running('crowded', 1);
+  assert.equal(row.note, `began while another program listened on port ${port}: if that shares it still, as a service of another agent does, each gets a part of the requests (\`ss -ltnp\` shows who)`);
+  const warned = async (address) => (await lines(address)).filter((l) => l.level === 'warn').map((l) => l.text);
+  assert.deepEqual(await warned('crowded/Api/0'), [
+    `another program of this machine listens on port ${port}: if it shares it, as a service of another agent does, each gets a part of the requests`,
+  ]);
+  await new Promise((done) => { stranger.close(done); });
+  await ctlOk(east, 'stop', 'crowded/Api');
+  await until('it has ended', async () => await states('crowded') === 'stopped');
+  await gone(row.pid);
+  await ctlOk(east, 'restart', 'crowded/Api');
+  assert.equal((await running('crowded', 1))[0].note, undefined);
+  await linked('crowded', files(3)); // its own are no strangers
+  assert.deepEqual((await running('crowded', 3)).map((r) => r.note), [undefined, undefined, undefined]);
+  assert.deepEqual([await warned('crowded/Api/1'), await warned('crowded/Api/2')], [[], []]);
+});
+
 test('health: not ready before it is well, started again when it is not, each instance for itself', async () => {
   const port = await freePort();
   await linked('health', {
