@@ -176,6 +176,25 @@ test('replaced one by one, and killed: asks wait for the next one; what a dead o
   assert.ok(failures.length <= 6, `${failures.length}`);
 });
 
+test('replaced under a load of asks: none is lost, nor an answer that is large', async () => {
+  let on = true, answered = 0;
+  const large = new Uint8Array(2e6);
+  const asker = async (node, n) => {
+    for (; on; answered++) {
+      if (n % 8 === 0) assert.equal((await node.client.actor('shop/Api', String(n % 3)).ask('all', large)).length, large.length);
+      else assert.equal(await node.client.actor('shop/Api', String(n % 3)).ask(n % 2 ? 'late' : 'all', n), n % 2 ? n + 1 : n);
+    }
+  };
+  const asking = [east, west].flatMap((node) => Array.from({ length: 16 }, (_, n) => asker(node, n)));
+  const end = async () => { on = false; await Promise.all(asking); };
+  try {
+    for (let i = 0; i < 4; i++) await Promise.race([ctlOk(east, 'restart', '--wait', 'shop/Api'), ...asking]);
+  } finally {
+    await end();
+  }
+  assert.ok(answered > 100, `${answered} were answered`);
+});
+
 test('who begins late is waited for; who is stopped, has failed, or takes no messages is not', async () => {
   const dir = files('late', { instances: 1, restart: { max: 0 } });
   await cluster.deploy(east, 'late', { ...dir, 'server.mjs': `import { service } from 'isola'; await new Promise((done) => setTimeout(done, 300)); service().on('hi', () => 'hi');` });

@@ -194,7 +194,7 @@ export interface Service<T extends object = Handlers, E extends object = EventsO
   off<K extends HandlerName<T>>(event: K, handler: Handler<T, K>): this;
   /** To its own listeners, and to every subscriber anywhere. */
   emit<K extends EventName<E>>(event: K, ...args: EventArgs<E, K>): boolean;
-  /** Resolves when no handler is at work. */
+  /** Resolves when no handler is at work: what was sent to it so far has come, and is answered. */
   idle(): Promise<void>;
   toString(): string;
 }

@@ -14,6 +14,7 @@ import { codeError } from './errors.js';
 import { Ref } from './ref.js';
 
 const EARLY_MAX = 1000; // events that wait until the agent knows who emits them
+const MEET = 2000; // ms, of an agent that is busy
 const LOCAL = new Set(['newListener', 'removeListener']);
 
 class Service extends EventEmitter {
@@ -50,9 +51,16 @@ class Service extends EventEmitter {
     return true;
   }
 
-  /** Resolves when no handler is at work. */
+  /** Resolves when no handler is at work: whatever the agent had sent by now has come, is answered, and it has the answers. */
   async idle() {
+    await this.#met();
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
+    await this.#met();
+  }
+
+  // There and back again: what either side has sent before arrives before.
+  async #met() {
+    await this.#connection.ask({ dst: '', event: 'hello', args: [{}], timeout: MEET }).catch(() => {}); // an agent that is gone has nothing for us
   }
 
   #begin() {
