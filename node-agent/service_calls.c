@@ -38,8 +38,8 @@ struct sub {
     struct isola_slice address, key; /* owned; within address */
 };
 struct list {
-    struct sub *first;
-    char *name; /* its key in `heard` */
+    struct sub *first, **last; /* last: where the next one goes */
+    char *name;                /* its key in `heard` */
     size_t len;
 };
 
@@ -314,6 +314,8 @@ static void sub_free(struct isola__calls *calls, struct sub *s)
     *s->at = s->next;
     if (s->next != NULL)
         s->next->at = s->at;
+    else
+        list->last = s->at;
     isola_idmap_del(&calls->subs, s->id);
     free((void *)(uintptr_t)s->address.data);
     free(s);
@@ -371,6 +373,7 @@ static void subscribe(struct isola__agent *agent, const struct isola_address *at
     struct list *list = isola_map_get(&calls->heard, isola_buf_slice(&name));
     if (list == NULL) {
         list = isola_zalloc(sizeof(*list));
+        list->last = &list->first;
         list->len = name.len;
         list->name = isola_alloc(name.len);
         memcpy(list->name, name.data, name.len);
@@ -382,10 +385,9 @@ static void subscribe(struct isola__agent *agent, const struct isola_address *at
     s->id = m->id;
     s->address = isola_slice(isola_strndup((const char *)m->dst.data, m->dst.len), m->dst.len);
     s->key = isola_slice(s->address.data + (at->key.data - m->dst.data), at->key.len);
-    s->at = &list->first;
-    while (*s->at != NULL)
-        s->at = &(*s->at)->next;
+    s->at = list->last;
     *s->at = s;
+    list->last = &s->next;
     isola_idmap_add(&calls->subs, s->id, s);
     if (isola_slice_is(m->event, ISOLA_DOWN))
         say_if_down(agent, at, s);

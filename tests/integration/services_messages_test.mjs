@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { Cluster, ctl, ctlOk, killHost, until, whole } from './cluster.mjs';
+import { Cluster, cpuOf, ctl, ctlOk, killHost, sanitized, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east, west;
@@ -285,6 +285,21 @@ test('an actor that a release makes a service, and the other way round', async (
     await cluster.deploy(east, 'turns', app);
     await until(`it is a ${what}`, async () => await api.ask('what').catch((error) => error.code) === what);
   }
+});
+
+test('many subscribe to one without much work for its agent', async () => {
+  const fan = `import { actor } from 'isola';
+export default (self) => {
+  const refs = [];
+  self.on('go', (from, n) => { for (let i = from; i < from + n; i++) { const r = actor('fan/Api', 'k' + i); r.on('tick', () => {}); refs.push(r); } });
+};`;
+  await cluster.deploy(east, 'fan', { 'isola.json': { name: 'fan', actors: { Api: { module: './server.mjs', kind: 'service' }, Fan: { module: './fan.js', subscriptions: 100_000 } } },
+    'server.mjs': `import { service } from 'isola'; const self = service(); self.on('tick', () => { self.emit('tick'); }); self.on('hi', () => 'hi');`, 'fan.js': fan });
+  const used = () => cpuOf(east.child.pid) + cpuOf(west.child.pid);
+  const before = used();
+  for (let k = 0; k < 60; k++) await east.client.actor('fan/Fan', k).ask('go', 1000 * k, 1000);
+  assert.equal(await east.client.actor('fan/Api', 'k59999').ask('hi'), 'hi'); // behind them all
+  assert.ok(sanitized || used() - before < 1500, `${used() - before} ms`);
 });
 
 test('service() is for services', async () => {
