@@ -96,6 +96,7 @@ char **isola__service_args(const struct isola__service_def *def, const char *lau
         add(&l, isola_format("--env-file=%s", s->env_file));
     if (s->sandbox)
         add_sandbox(&l, def);
+    add(&l, isola_strdup("--inspect-publish-uid=stderr")); /* or /json tells anybody the URL */
     add_all(&l, s->node_args);
     add(&l, isola_format("./%s", def->type->module));
     add_all(&l, s->args);

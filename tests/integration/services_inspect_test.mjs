@@ -52,7 +52,8 @@ async function debug(url) {
   });
   return { call, events, socket };
 }
-const refused = (url) => fetch(url.replace(/^ws:\/\/([^/]+)\/.*/, 'http://$1/json')).then(() => false, () => true);
+const json = (url) => fetch(url.replace(/^ws:\/\/([^/]+)\/.*/, 'http://$1/json'));
+const refused = (url) => json(url).then(() => false, () => true);
 
 test('each instance by itself, and closed when ctl ends', async () => {
   const rows = await deploy('web', { instances: 2 }, `globalThis.answer = 40 + +process.env.ISOLA_INSTANCE; process.send('ready'); setInterval(() => {}, 1000);`);
@@ -63,6 +64,8 @@ test('each instance by itself, and closed when ctl ends', async () => {
     assert.equal(said.devtools, `devtools://devtools/bundled/js_app.html?experiments=true&v8only=true&ws=${said.url.slice(5)}`);
     const { call, socket } = await debug(said.url);
     assert.equal((await call('Runtime.evaluate', { expression: 'answer' })).result.result.value, 40 + i);
+    const told = await (await json(said.url)).text();
+    assert.ok(!told.includes(said.url.split('/').at(-1)), `whoever reaches the port is told the URL: ${told}`);
     socket.close();
   }
   const second = await ctl(east, 'inspect', 'web/Api/0');
