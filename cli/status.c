@@ -168,10 +168,13 @@ void isola__tell_missing(const json_t *value, const char *meaning, struct isola_
 static void list_failures(const json_t **rows, size_t n, bool colour, struct isola_buf *out)
 {
     size_t told = 0, left = 0;
+    struct isola_slice first = {0};
     for (size_t i = 0; i < n; i++) {
         struct isola_slice why = isola__text_of(json_object_get(rows[i], "failure"));
         if (why.len == 0)
             continue;
+        if (told == 0)
+            first = isola__text_of(json_object_get(rows[i], "address"));
         if (told++ >= FAILURES_MAX) {
             left++;
             continue;
@@ -188,6 +191,11 @@ static void list_failures(const json_t **rows, size_t n, bool colour, struct iso
     }
     if (left > 0)
         isola_buf_printf(out, "and %zu more have failed; --json has their reasons\n", left);
+    if (told == 0)
+        return;
+    isola_buf_puts(out, "'ctl logs ");
+    isola__text_clean(out, told == 1 ? first : isola_slice_str("ADDRESS"));
+    isola_buf_puts(out, told == 1 ? "' has more of it\n" : "' has more of each\n");
 }
 
 /* What else there is to know of some. */

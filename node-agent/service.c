@@ -18,6 +18,7 @@
 #include "node-agent/service_bounds.h"
 #include "node-agent/service_debug.h"
 #include "node-agent/service_health.h"
+#include "node-agent/service_hints.h"
 #include "node-agent/service_log.h"
 #include "node-agent/service_sockets.h"
 #include "node-agent/service_start.h"
@@ -64,7 +65,7 @@ struct isola__program {
     char chunk[READ_SIZE];
     int64_t status; /* how it has ended */
     int signal;
-    char why[400];
+    char why[480];
     unsigned elsewhere; /* a port it listens on, as it does not on its own; 0: none is known */
 };
 
@@ -126,8 +127,10 @@ static void explain(struct isola__program *p)
     else if (!ordered)
         snprintf(p->why, sizeof(p->why), "it exited with status %" PRId64, p->status);
     size_t n = strlen(p->why);
+    char hint[ISOLA_HINT_SIZE];
+    isola__service_hint(said, hint);
     if (said[0] != '\0')
-        snprintf(p->why + n, sizeof(p->why) - n, ": %s", said);
+        snprintf(p->why + n, sizeof(p->why) - n, ": %s%s", said, hint);
 }
 
 /* It is to end: who replaces it has been given the socket, and else nobody is to wait there. */

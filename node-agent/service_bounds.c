@@ -128,6 +128,9 @@ bool isola__bounds_explain(const struct isola__bounds *b, int sig, const char *s
         snprintf(why, size,
                  "it used more than its %s (\"memory\"), of which its JavaScript heap has %u MB",
                  limit, heap);
+    else if (b->service->memory != 0 && strstr(said, "RangeError: ") == said &&
+             strstr(said, "alloc") != NULL) /* of buffers */
+        snprintf(why, size, "it has no more memory within its %s (\"memory\"): %s", limit, said);
     else
         return false;
     return true;

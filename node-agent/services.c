@@ -136,7 +136,7 @@ static void note_trouble(struct isola__place *place, const struct isola__service
     }
     s->crashes++;
     if (s->trouble[0] == '\0')
-        snprintf(s->trouble, sizeof(s->trouble), "%s/%s/%u: %.400s", s->app, s->type, place->number,
+        snprintf(s->trouble, sizeof(s->trouble), "%s/%s/%u: %.480s", s->app, s->type, place->number,
                  why);
 }
 
@@ -175,8 +175,8 @@ static void crashed(struct isola__place *place, const char *why)
     if (n > l->restarts) {
         place->failed = true;
         snprintf(text, sizeof(text),
-                 "%s; that is %u times within %" PRIu64 " ms (\"restart\"): it has failed", why, n,
-                 l->within_ms);
+                 "%s; that is %u time%s within %" PRIu64 " ms (\"restart\"): it has failed", why, n,
+                 n == 1 ? "" : "s", l->within_ms);
         say(place, "error", text);
         down(place, place->service->nplaces, "failed", why);
         isola__place_check(place);

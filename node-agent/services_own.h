@@ -30,7 +30,7 @@ struct isola__place {
     uint32_t ncrashes;
     uint64_t restarts;
     uint64_t ready_ms; /* since when `program` is ready */
-    char failure[500];
+    char failure[600];
     char crash[500]; /* why it ended the last time, and nobody wanted that */
     uint64_t crash_ms;
     struct isola__line line; /* of messages to it */
@@ -52,7 +52,7 @@ struct isola__service {
     unsigned stay; /* so many of them; the others end when no other is to be replaced */
     /* Of the release that is watched, the canary while the app has one: */
     char trial[ISOLA_RELEASE_ID_SIZE];
-    char trouble[600];             /* the first: it did not begin, or crashed */
+    char trouble[700];             /* the first: it did not begin, or crashed */
     bool troubled;                 /* so did the one before it, or beside it */
     unsigned crashes, crashes_now; /* of its instances, and beside a canary of the current ones */
 };

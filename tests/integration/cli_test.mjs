@@ -468,6 +468,7 @@ test('ps and nodes', { concurrency }, async (t) => {
       'shop/Counter/a     isolate    east       0  idle          0     12  1.5 MB',
       'shop/Session/東京  shared     west      11  failed    10000      7   512 B',
       'shop/Session/東京 could not start: Error: \ufffd[2Jno',
+      "'ctl logs shop/Session/東京' has more of it",
       'unreachable: north (the actors there are not listed)',
       '',
     ].join('\n'));
@@ -488,7 +489,7 @@ test('ps and nodes', { concurrency }, async (t) => {
     const failed = Array.from({ length: 25 }, (_, i) => ({ address: `shop/C/${String(i).padStart(2, '0')}`, state: 'failed', failure: 'has failed: oh' }));
     const agent = await withAgent(t, { ps: () => ({ actors: failed, unreachable: [] }) });
     const lines = (await ctl(['ps'], { node: agent.path })).stdout.trim().split('\n').slice(26);
-    assert.deepEqual([lines.length, lines[0], lines.at(-1)], [21, 'shop/C/00 has failed: oh', 'and 5 more have failed; --json has their reasons']);
+    assert.deepEqual([lines.length, lines[0], lines.at(-2), lines.at(-1)], [22, 'shop/C/00 has failed: oh', 'and 5 more have failed; --json has their reasons', "'ctl logs ADDRESS' has more of each"]);
   });
   await t.test('more than are listed', async (t) => {
     const agent = await withAgent(t, { ps: () => ({ actors: actors.slice(0, 1), total: 1000064, unreachable: [] }) });

@@ -311,7 +311,7 @@ test('where a program fails is told, and its log has the code there', async () =
   const restart = { max: 0, within: '10s', backoff: '10ms', maxBackoff: '10ms' };
   const programs = {
     syntax: ['s.js', 'const x = 1;\nlet 2y = 3;\n', 'SyntaxError: Invalid or unexpected token (s.js:2)', 'let 2y = 3;'],
-    types: ['src/s.ts', 'enum Color { Red }\nconsole.log(Color.Red);\n', 'SyntaxError [ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX]: TypeScript enum is not supported in strip-only mode (src/s.ts:1)', 'enum Color { Red }'],
+    types: ['src/s.ts', 'enum Color { Red }\nconsole.log(Color.Red);\n', 'SyntaxError [ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX]: TypeScript enum is not supported in strip-only mode (src/s.ts:1); compile it before, or have tsx in "dependencies" and "nodeArgs": ["--import=tsx"] in the manifest', 'enum Color { Red }'],
     thrown: ['src/s.ts', "import './f.ts';\n", "TypeError: Cannot read properties of undefined (reading 'a') (src/f.ts:5)", '  o!.a.toFixed();'],
     json: ['s.js', "require('./d.json');\n", /SyntaxError: .*d\.json: Expected .* in JSON at position 3/],
   };
@@ -331,7 +331,7 @@ test('a port that is taken', async () => {
   const { port } = other.address();
   await linked('taken', { 'isola.json': manifest('taken', { port, restart: { max: 1, within: '1m', backoff: '1ms' } }), 'server.mjs': web });
   const [row] = await until('it has failed', async () => await states('taken') === 'failed' && rows('taken'));
-  assert.match(row.failure, new RegExp(`^it exited with status 1: Error: listen EADDRINUSE: address already in use :::${port}$`));
+  assert.match(row.failure, new RegExp(`^it exited with status 1: Error: listen EADDRINUSE: address already in use :::${port}; \`ss -ltnp\` shows who has it$`));
   await new Promise((done) => other.close(done));
   await ctlOk(east, 'restart', 'taken/Api/0');
   await running('taken', 1);
