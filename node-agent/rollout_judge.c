@@ -153,7 +153,7 @@ static void add_report(struct sum *s, const struct isola__rollout_report *report
     bool watching = false, proven = false;
     bool has = number(report->value, "revision", 0) == s->j->revision;
     if (has && isola_mp_find(report->value, "services", &services))
-        for (size_t i = 0; isola_mp_at(services, i, &row); i++)
+        for (size_t i = 0; i < ISOLA_MANIFEST_TYPES && isola_mp_at(services, i, &row); i++)
             add_service(s, report->node, row, &instances, &ready);
     if (has) {
         (void)isola_mp_find(report->value, "tally", &tally);

@@ -336,6 +336,27 @@ static void nonsense_is_taken_for_nothing(void **state)
     }
 }
 
+static void as_many_services_count_as_an_app_can_have(void **state)
+{
+    (void)state;
+    struct isola_buf buf = {0};
+    struct isola__judged j = {
+        .app = "shop", .revision = REVISION, .settings = &settings, .before = &before};
+    isola_mp_map(&buf, 2);
+    isola_mp_kuint(&buf, "revision", REVISION);
+    isola_mp_cstr(&buf, "services");
+    isola_mp_array(&buf, ISOLA_MANIFEST_TYPES + 50);
+    for (size_t i = 0; i < ISOLA_MANIFEST_TYPES + 50; i++) {
+        isola_mp_map(&buf, 1);
+        isola_mp_kuint(&buf, "of", 1);
+    }
+    struct isola__rollout_report report = {"m", isola_buf_slice(&buf)};
+    assert_int_equal(isola__rollout_judge(&j, &report, 1, &standing, &verdict),
+                     ISOLA__ROLLOUT_OPEN);
+    assert_int_equal(standing.instances, ISOLA_MANIFEST_TYPES);
+    isola_buf_free(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_before_is_remembered, begin, end),
         cmocka_unit_test_setup_teardown(others_know_more, begin, end),
         cmocka_unit_test_setup_teardown(nonsense_is_taken_for_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(as_many_services_count_as_an_app_can_have, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
