@@ -18,6 +18,7 @@
 #include "node-agent/actor-host/app.h"
 #include "node-agent/actor-host/prepare.h"
 #include "transport/envelope.h"
+#include "transport/seal.h"
 
 #define LIMIT_MS (30u * 1000)
 #define PART_MAX (16u << 20) /* bytes of a cache or an image */
@@ -132,7 +133,7 @@ static void finish(struct preparer *p)
     p->first = w->next;
     free(w);
     isola_buf_free(&p->said);
-    isola_buf_free(&p->request);
+    isola_wipe(&p->request);
     if (p->first != NULL)
         next(p);
 }
