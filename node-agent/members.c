@@ -284,6 +284,7 @@ void isola__member_failed(struct isola__members *members, struct isola__member *
 
 void isola__member_bury(struct isola__members *members, struct isola__member *member)
 {
+    static const char why[] = "the node was removed from the cluster";
     struct isola__member **at = &members->first;
     while (*at != member)
         at = &(*at)->next;
@@ -298,11 +299,12 @@ void isola__member_bury(struct isola__members *members, struct isola__member *me
     for (struct isola__peer *p = members->peers; p != NULL; p = p->next) {
         if (p->member == member || p->target == member) {
             p->refused = true;
-            isola__asks_fail_conn(&members->agent->asks, &p->conn, ISOLA_EUNREACHABLE,
-                                  "the node was removed from the cluster");
+            isola__asks_fail_conn(&members->agent->asks, &p->conn, ISOLA_EUNREACHABLE, why);
             isola__conn_close(&p->conn);
         }
     }
+    isola__tunnels_lost(members->agent, member->record.name);
+    isola__debug_far_lost(members->agent, member->record.name, why);
 }
 
 void isola__members_bury_all(struct isola__members *members)

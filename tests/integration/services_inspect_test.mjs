@@ -225,3 +225,23 @@ test('an instance of another node', async () => {
   assert.match(lost.out, /far\/Api\/0 is not there any more: node west is down: /);
   socket.close();
 });
+
+test('a node that is removed has none any more, and nobody one of it', async () => {
+  const west = await cluster.node('west', east);
+  const free = (...args) => until(`it runs, and is free: ${args.join(' ')}`, async () => {
+    const next = await inspect(...args);
+    return next.said.url !== undefined && next;
+  });
+  const there = await free('far/Api/0', '--from', 'west');
+  const child = spawn(join(bin, 'ctl'), ['--node', west.socket, 'inspect', '--from', 'east', 'far/Api/0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '', err = '';
+  child.stdout.setEncoding('utf8').on('data', (part) => { out += part; });
+  child.stderr.setEncoding('utf8').on('data', (part) => { err += part; });
+  const ended = once(child, 'close');
+  await until('west has one of east', () => out.includes('ws://'));
+  const removed = await ctl(east, 'remove', 'west', '--force');
+  assert.equal(removed.status, 0, removed.err);
+  assert.match((await there.ended).out, /far\/Api\/0 is not there any more: node west is down: the node was removed from the cluster/);
+  assert.deepEqual([(await ended)[0], /far\/Api\/0 is not there any more: node east is down: /.test(err)], [1, true], err);
+  assert.equal((await (await free('far/Api/0')).interrupt()).status, 0);
+});
