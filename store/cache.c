@@ -6,20 +6,24 @@
 #include "store/cache.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "store/room.h"
 #include "store/sqlite.h"
 
 static const char *const migrations[ISOLA__CACHE_SCHEMA] = {
     "CREATE TABLE piece (hash BLOB NOT NULL PRIMARY KEY, stored_ms INTEGER NOT NULL,"
     "  content BLOB NOT NULL)",
 };
-static const struct isola__schema schema = {ISOLA__CACHE_SCHEMA, migrations, .exclusive = false};
+static const struct isola__schema schema = {ISOLA__CACHE_SCHEMA, migrations, .shrinks = true};
 
-enum statement { BEGIN, COMMIT, ROLLBACK, HAS, ADD, GET, DROP, USE, STATEMENTS };
+#define GIVE_BACK 1000 /* pages at a time, so that others come to theirs between */
+
+enum statement { BEGIN, COMMIT, ROLLBACK, HAS, ADD, GET, DROP, USE, FREE_PAGES, STATEMENTS };
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -29,6 +33,7 @@ static const char *const sql[STATEMENTS] = {
     [GET] = "SELECT content FROM piece WHERE hash = ?1",
     [DROP] = "DELETE FROM piece WHERE hash = ?1",
     [USE] = "INSERT OR IGNORE INTO temp.used (hash) VALUES (?1)",
+    [FREE_PAGES] = "SELECT freelist_count, page_size FROM pragma_freelist_count, pragma_page_size",
 };
 
 struct isola_cache {
@@ -43,10 +48,12 @@ int isola_cache_open(const char *path, struct isola_cache **out, struct isola_er
     pthread_mutex_init(&c->lock, NULL);
     int code = isola__db_open(&c->db, path, &schema, err);
     if (code == 0)
-        code = isola__db_exec(&c->db,
-                              "CREATE TEMP TABLE used (hash BLOB NOT NULL PRIMARY KEY) "
-                              "WITHOUT ROWID",
-                              "open", err);
+        code =
+            isola__db_exec(&c->db,
+                           "PRAGMA secure_delete = OFF;" /* else what goes is written once more */
+                           "CREATE TEMP TABLE used (hash BLOB NOT NULL PRIMARY KEY) "
+                           "WITHOUT ROWID",
+                           "open", err);
     for (int i = 0; code == 0 && i < STATEMENTS; i++)
         code = isola__db_prepare(&c->db, sql[i], &c->stmt[i], err);
     if (code != 0)
@@ -170,16 +177,46 @@ static int add(struct isola_cache *c, struct isola_slice piece, int64_t now, str
     return rc != SQLITE_OK ? isola__db_fail(&c->db, rc, "write", err) : run(c, ADD, err);
 }
 
+/* What of its file nothing is in: bytes, and pages. Under the lock. */
+static uint64_t free_pages(struct isola_cache *c, uint64_t *pages)
+{
+    sqlite3_stmt *stmt = c->stmt[FREE_PAGES];
+    uint64_t size = 0;
+    *pages = 0;
+    if (sqlite3_step(stmt) == SQLITE_ROW) {
+        *pages = (uint64_t)sqlite3_column_int64(stmt, 0);
+        size = (uint64_t)sqlite3_column_int64(stmt, 1);
+    }
+    sqlite3_reset(stmt);
+    return *pages * size;
+}
+
+/* May so much be written: to the log, and from there to the file? */
+static int check_room(struct isola_cache *c, uint64_t bytes, struct isola_err *err)
+{
+    uint64_t pages;
+    pthread_mutex_lock(&c->lock);
+    uint64_t unused = free_pages(c, &pages);
+    pthread_mutex_unlock(&c->lock);
+    return isola__room_for(c->db.path, c->db.path, bytes + (bytes > unused ? bytes - unused : 0),
+                           err);
+}
+
 int isola_cache_put(struct isola_cache *c, const struct isola_slice *pieces, size_t n,
                     struct isola_err *err)
 {
     int64_t now = isola_clock_wall_ms();
-    for (size_t i = 0; i < n; i++)
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += pieces[i].len;
         if (pieces[i].len > ISOLA_PIECE_MAX)
             return isola_fail(err, ISOLA_ETOOBIG,
                               "a piece of a file has %zu bytes; %u are the most", pieces[i].len,
                               ISOLA_PIECE_MAX);
-    int code = begin(c, err);
+    }
+    int code = check_room(c, bytes, err);
+    if (code == 0)
+        code = begin(c, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < n; i++)
@@ -281,10 +318,37 @@ static int drop_unused(struct isola_cache *c, int64_t before, struct isola_err *
     return code;
 }
 
+static void empty_log(struct isola_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    (void)sqlite3_wal_checkpoint_v2(c->db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* The file gets as small as what is in it. When that fails it stays as it is, for what comes. */
+static void give_back(struct isola_cache *c)
+{
+    char text[64];
+    struct isola_err ignored;
+    uint64_t before, after = 0;
+    snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)", GIVE_BACK);
+    do {
+        pthread_mutex_lock(&c->lock);
+        (void)free_pages(c, &before);
+        if (before > 0 && isola__db_exec(&c->db, text, "write", &ignored) == 0)
+            (void)free_pages(c, &after);
+        else
+            after = before;
+        pthread_mutex_unlock(&c->lock);
+    } while (after < before && after > 0);
+    empty_log(c);
+}
+
 int isola_cache_collect(struct isola_cache *c, const struct isola_tree *const *trees, size_t n,
                         int64_t before, struct isola_cache_counts *gone, struct isola_err *err)
 {
     *gone = (struct isola_cache_counts){0};
+    empty_log(c); /* the disk may be nearly full */
     int code = begin(c, err);
     if (code != 0)
         return code;
@@ -293,7 +357,10 @@ int isola_cache_collect(struct isola_cache *c, const struct isola_tree *const *t
         code = count(c, UNUSED, before, gone, err);
     if (code == 0)
         code = drop_unused(c, before, err);
-    return end(c, code, err);
+    code = end(c, code, err);
+    if (code == 0)
+        give_back(c);
+    return code;
 }
 
 int isola_cache_count(struct isola_cache *c, const struct isola_tree *const *trees, size_t n,

@@ -25,7 +25,8 @@ POOL_THREAD ISOLA_MUST_USE int isola_cache_lacks(struct isola_cache *c, const st
                                                  struct isola_hash **out, size_t *n,
                                                  struct isola_err *err);
 /* Keeps the pieces, in one transaction: on disk when it returns 0. Those that are there already are
- * left. ISOLA_ETOOBIG: one is longer than ISOLA_PIECE_MAX. */
+ * left. ISOLA_ETOOBIG: one is longer than ISOLA_PIECE_MAX. ISOLA_EIO also when the disk would have
+ * too little room then for what actors keep (store/room.h). */
 POOL_THREAD ISOLA_MUST_USE int isola_cache_put(struct isola_cache *c,
                                                const struct isola_slice *pieces, size_t n,
                                                struct isola_err *err);
@@ -36,7 +37,7 @@ struct isola_cache_counts {
     uint64_t pieces, bytes;
 };
 /* Drops what none of the trees has and was stored before `before`, ms since 1970 (what is younger
- * may be of a deploy that is under way); `gone` counts it. */
+ * may be of a deploy that is under way); `gone` counts it. Its room goes back to the disk. */
 POOL_THREAD ISOLA_MUST_USE int isola_cache_collect(struct isola_cache *c,
                                                    const struct isola_tree *const *trees, size_t n,
                                                    int64_t before, struct isola_cache_counts *gone,

@@ -36,6 +36,7 @@ struct isola__schema {
     bool exclusive;   /* this process alone may have the file open: keeps a predecessor that still
                          runs out */
     bool checkpoints; /* the caller sees to checkpoints, and to giving free pages back */
+    bool shrinks;     /* the caller gives free pages back (PRAGMA incremental_vacuum) */
 };
 
 struct isola__db {

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "store/room.h"
 
 #define PART_SUFFIX ".part" /* of a directory that is being written */
 
@@ -64,7 +65,9 @@ static int unpack_entry(struct isola_cache *c, const struct isola_tree_entry *e,
                         struct isola_buf *made, struct isola_err *err)
 {
     char *path = isola_format("%s/%s", root, e->path);
-    int code = make_parents(path, strlen(root) + 1, made, err);
+    int code = isola__room_for(root, path, e->kind != ISOLA_TREE_LINK ? e->size : 0, err);
+    if (code == 0)
+        code = make_parents(path, strlen(root) + 1, made, err);
     if (code == 0 && e->kind != ISOLA_TREE_LINK)
         code = write_file(c, e, path, err);
     else if (code == 0 && symlink(e->target, path) != 0)

@@ -9,7 +9,7 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSy
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { Cluster, ctl, ctlOk, freePort, killNode, until, whole } from './cluster.mjs';
+import { bin, Cluster, ctl, ctlOk, freePort, killNode, until, whole } from './cluster.mjs';
 import { ask, Load } from './load.mjs';
 
 const cluster = new Cluster();
@@ -150,6 +150,36 @@ http.createServer((q, s) => s.end(JSON.stringify({ hash: createHash('sha256').up
   assert.equal((await get()).hash, createHash('sha256').update(bytes).digest('hex'));
 });
 
+test('a deploy does not take the room that actors need for what they keep', (t) => {
+  const data = join(cluster.dir, 'small');
+  mkdirSync(data);
+  const counter = cluster.app('count', { 'isola.json': { name: 'count', actors: { C: { module: './c.js' } } }, 'c.js': 'export default (self) => self.on("add", () => { self.state.n = (self.state.n ?? 0) + 1; return self.state.n; });' });
+  const big = cluster.app('big', { 'isola.json': { name: 'big', actors: { S: { module: './s.js', kind: 'service' } } }, 's.js': 'setInterval(() => {}, 1000);' });
+  writeFileSync(join(big, 'blob'), randomBytes(70_000_000));
+  // The agent and ctl see the small disk; nobody else does. What ctl says goes, with its status, a line each, to stdout.
+  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', `
+    mount -t tmpfs -o size=64m,mode=700 none "$1" || exit 77
+    mkfifo "$1/said"
+    "$0/node-agent" --name small --data "$1" >"$1/said" 2>&1 &
+    trap 'kill -9 $! 2>/dev/null' EXIT TERM
+    exec 3<"$1/said"
+    read ready <&3
+    ctl() { "$CTL" --node "$DATA/agent.sock" --json --timeout 20000 "$@"; echo "$?"; }
+    CTL="$0/ctl" DATA="$1"
+    ctl deploy "$2" >&2
+    ctl deploy "$3"
+    ctl ask count/C/one add
+    ctl cache --prune >&2
+    ctl ask count/C/one add
+    truncate -s 8000000 "$3/blob" && ctl deploy "$3"
+    kill $! && wait $!`, bin, data, counter, big], { encoding: 'utf8', timeout: 60_000 });
+  if (status === 77 || /unshare/.test(stderr)) return t.skip('a file system of its own takes root');
+  const [refused, one, first, , second, , small, two] = stdout.split('\n');
+  assert.match(JSON.parse(refused).error.message, /^cannot write .*\/cache\.db: the disk has \d+ KB left, of which 3276 KB are for what actors keep; make room on it \('ctl cache --prune' drops files that no release has\)$/, stdout + stderr);
+  assert.deepEqual([one, first, second], ['1', '1', '2'], stdout + stderr);
+  assert.deepEqual([JSON.parse(small).app, two], ['big', '0'], `what was dropped has left its room: ${stdout}${stderr}`);
+});
+
 test('a node whose disk has no room for the files refuses the release, and no node has it', async (t) => {
   const apps = join(cluster.dir, 'south', 'apps');
   if (spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', cluster.dir]).status !== 0) return t.skip('a file system of its own takes root');
@@ -161,7 +191,7 @@ test('a node whose disk has no room for the files refuses the release, and no no
   writeFileSync(join(large, 'data/large'), randomBytes(5_000_000));
   for (const agent of [east, south]) { // as one that is told, and as the one that is asked
     const refused = await ctl(agent, 'deploy', large);
-    assert.deepEqual([refused.status, /^ctl: EIO: node south: the app's files: cannot write .*\.part\/data\/large: the disk is full; make room on it\n$/.test(refused.err)], [1, true], refused.err);
+    assert.deepEqual([refused.status, /^ctl: EIO: node south: the app's files: cannot write .*\.part\/data\/large: the disk has \d+ KB left, of which 204 KB are for what actors keep; make room on it \('ctl cache --prune' drops files that no release has\)\n$/.test(refused.err)], [1, true], refused.err);
   }
   assert.deepEqual([...new Set((await rows()).map((r) => r.release))], [release]);
   for (const agent of [east, west]) await until('nothing is left of it', () => unpacked(agent).every((id) => id === release));

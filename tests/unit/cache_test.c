@@ -351,6 +351,33 @@ static void drops_what_nobody_has(void **state)
     isola_tree_free(&t);
 }
 
+/* Of the file alone: what its log has goes into it. */
+static off_t size_of_file(const struct place *p)
+{
+    struct stat st;
+    assert_int_equal(stat(p->db, &st), 0);
+    return st.st_size;
+}
+
+static void gives_its_room_back(void **state)
+{
+    struct place *p = *state;
+    struct isola_cache_counts gone;
+    struct isola_err err;
+    size_t large = ISOLA_PIECE_MAX;
+    uint8_t *bytes = isola_zalloc(large);
+    for (uint8_t i = 0; i < 6; i++) { /* more than is given back at a time, and than the log has */
+        struct isola_slice piece = isola_slice(bytes, large);
+        bytes[0] = i;
+        assert_int_equal(isola_cache_put(p->cache, &piece, 1, &err), 0);
+    }
+    assert_true(size_of_file(p) > (off_t)large);
+    assert_int_equal(isola_cache_collect(p->cache, NULL, 0, INT64_MAX, &gone, &err), 0);
+    assert_int_equal(gone.pieces, 6);
+    assert_true(size_of_file(p) < 64 << 10);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(believes_nothing_of_what_is_spare, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_no_half_of_a_tree, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drops_what_nobody_has, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gives_its_room_back, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
