@@ -24,6 +24,22 @@ int isola_write_all(int fd, struct isola_slice bytes)
     return 0;
 }
 
+ssize_t isola_read_all(int fd, void *to, size_t max)
+{
+    size_t at = 0;
+    while (at < max) {
+        ssize_t n = read(fd, (char *)to + at, max - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        at += (size_t)n;
+    }
+    return (ssize_t)at;
+}
+
 static int read_regular(int fd, size_t max, struct isola_buf *out)
 {
     struct stat st;
@@ -35,9 +51,7 @@ static int read_regular(int fd, size_t max, struct isola_buf *out)
         return -1;
     }
     while (max > 0) {
-        ssize_t n = read(fd, block, max < sizeof(block) ? max : sizeof(block));
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = isola_read_all(fd, block, max < sizeof(block) ? max : sizeof(block));
         if (n < 0)
             return -1;
         if (n == 0)

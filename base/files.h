@@ -12,6 +12,8 @@
 
 /* Writes all of it, however often the kernel takes a part. 0, or -1 with errno. */
 POOL_THREAD ISOLA_MUST_USE int isola_write_all(int fd, struct isola_slice bytes);
+/* Reads until it has `max` bytes or there are no more: how many they are, or -1 with errno. */
+POOL_THREAD ISOLA_MUST_USE ssize_t isola_read_all(int fd, void *to, size_t max);
 /* Appends what the file has, `max` bytes of it at the most. Of what is no regular file nothing is
  * read, so no FIFO or device holds it up. 0, or -1 with errno: EINVAL when it is no regular file,
  * ENOMEM. */

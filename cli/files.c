@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "base/map.h"
 #include "base/msgpack.h"
 #include "cli/file_index.h"
@@ -102,23 +103,6 @@ static int take_link(struct walk *w, int dir, const char *path, const char *name
     return 0;
 }
 
-/* Reads up to a piece; how much, or -1. */
-static ssize_t read_piece(int fd, uint8_t *to)
-{
-    size_t at = 0;
-    while (at < ISOLA_PIECE_MAX) {
-        ssize_t n = read(fd, to + at, ISOLA_PIECE_MAX - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        at += (size_t)n;
-    }
-    return (ssize_t)at;
-}
-
 /* The hashes of a file of the size `st` says: allocated. */
 static int hash_file(const struct walk *w, int dir, const char *path, const char *name,
                      const struct stat *st, struct isola_hash **out)
@@ -132,7 +116,7 @@ static int hash_file(const struct walk *w, int dir, const char *path, const char
     uint64_t total = 0;
     int code = 0;
     for (size_t i = 0; code == 0 && i < n; i++) {
-        ssize_t len = read_piece(fd, piece);
+        ssize_t len = isola_read_all(fd, piece, ISOLA_PIECE_MAX);
         if (len < 0) {
             code = fail_read(w, path);
             break;
@@ -140,7 +124,8 @@ static int hash_file(const struct walk *w, int dir, const char *path, const char
         total += (uint64_t)len;
         hashes[i] = isola_hash_of(isola_slice(piece, (size_t)len));
     }
-    if (code == 0 && (total != (uint64_t)st->st_size || read_piece(fd, piece) != 0))
+    if (code == 0 &&
+        (total != (uint64_t)st->st_size || isola_read_all(fd, piece, ISOLA_PIECE_MAX) != 0))
         code = isola_fail(w->err, ISOLA_EIO, "%s/%s changes while it is read: deploy again",
                           w->files->dir, path);
     close(fd);
@@ -382,7 +367,7 @@ static int read_place(const struct isola__files *f, const struct place *p, struc
     int code = 0;
     ssize_t n = -1;
     if (fd >= 0 && lseek(fd, (off_t)(p->piece * (size_t)ISOLA_PIECE_MAX), SEEK_SET) >= 0)
-        n = read_piece(fd, piece);
+        n = isola_read_all(fd, piece, ISOLA_PIECE_MAX);
     if (n < 0) {
         code = isola_fail(err, ISOLA_EIO, "cannot read %s: %s", file, strerror(errno));
     } else {

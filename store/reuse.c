@@ -8,7 +8,6 @@
  * link, when it leads where it should. All else is removed. No link is followed.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -64,27 +63,12 @@ static bool is_own(const struct reuse *r, const struct stat *st, mode_t mode)
     return st->st_uid == geteuid() && (st->st_mode & 07777) == (mode & ~r->mask);
 }
 
-/* Reads `n` bytes, if there are so many. */
-static bool read_whole(int fd, uint8_t *to, size_t n)
-{
-    while (n > 0) {
-        ssize_t got = read(fd, to, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        to += got;
-        n -= (size_t)got;
-    }
-    return true;
-}
-
 static bool same_content(const struct reuse *r, int fd, const struct isola_tree_entry *e)
 {
     uint64_t left = e->size;
     for (size_t i = 0; left > 0; i++) {
         size_t n = left < ISOLA_PIECE_MAX ? (size_t)left : ISOLA_PIECE_MAX;
-        if (!read_whole(fd, r->piece, n))
+        if (isola_read_all(fd, r->piece, n) != (ssize_t)n)
             return false;
         struct isola_hash h = isola_hash_of(isola_slice(r->piece, n));
         if (memcmp(&h, &e->pieces[i], sizeof(h)) != 0)

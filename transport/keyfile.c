@@ -95,23 +95,6 @@ int isola_secret_dir(const char *path, struct isola_err *err)
     return rc;
 }
 
-/* Up to `max` bytes of a file; -1 and errno. */
-static ssize_t read_all(int fd, uint8_t *to, size_t max)
-{
-    size_t n = 0;
-    while (n < max) {
-        ssize_t r = read(fd, to + n, max - n);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0)
-            return -1;
-        if (r == 0)
-            break;
-        n += (size_t)r;
-    }
-    return (ssize_t)n;
-}
-
 int isola_secret_read(const char *path, size_t max, uint8_t **data, size_t *len,
                       struct isola_err *err)
 {
@@ -133,7 +116,7 @@ int isola_secret_read(const char *path, size_t max, uint8_t **data, size_t *len,
                         max);
     } else {
         content = isola_secret_alloc((size_t)st.st_size + 1);
-        ssize_t n = read_all(fd, content, (size_t)st.st_size);
+        ssize_t n = isola_read_all(fd, content, (size_t)st.st_size);
         if (n < 0)
             rc = fail_errno(err, "read", path, errno);
         else

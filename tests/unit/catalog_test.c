@@ -300,10 +300,9 @@ static void deploys_are(struct isola_catalog *c, const char *expected)
     isola_deploys_free(&deploys);
 }
 
-/* Deploys code made of that one letter. */
-static void deploys(struct isola_catalog *c, char letter, uint64_t revision, uint64_t restores)
+/* Of code made of that one letter. */
+static struct isola_release *of_letter(char letter, uint64_t revision)
 {
-    struct isola_err err = {0};
     char name[2] = {letter, '\0'};
     struct wire w = good;
     w.code = name;
@@ -311,6 +310,13 @@ static void deploys(struct isola_catalog *c, char letter, uint64_t revision, uin
     struct isola_release *r = decoded(&w);
     r->by = isola_strdup("ada@here");
     r->message = isola_strdup(name);
+    return r;
+}
+
+static void deploys(struct isola_catalog *c, char letter, uint64_t revision, uint64_t restores)
+{
+    struct isola_err err = {0};
+    struct isola_release *r = of_letter(letter, revision);
     r->restores = restores;
     if (isola_catalog_put(c, r, &err) != 0)
         fail_msg("%s", err.text);
@@ -352,18 +358,6 @@ static void knows_the_way_back(void **state)
     assert_int_equal(back(c), 'b');
     deploys_are(c, "(d)(a)(b)d(b)cba");
     isola_catalog_close(c);
-}
-
-static struct isola_release *of_letter(char letter, uint64_t revision)
-{
-    char name[2] = {letter, '\0'};
-    struct wire w = good;
-    w.code = name;
-    w.revision = revision;
-    struct isola_release *r = decoded(&w);
-    r->by = isola_strdup("ada@here");
-    r->message = isola_strdup(name);
-    return r;
 }
 
 /* Tries `letter` beside `current`. */
