@@ -423,7 +423,7 @@ static const struct isola__command commands[] = {
          "  --since TIME     not older: 10m, 2h, 14:32, \"2031-01-02 14:32\",\n"
          "                   2031-01-02T14:32:05Z\n"
          "  --grep TEXT      with TEXT in them, in capital letters or small ones\n"
-         "  --from NAME      of the actors on this node\n",
+         "  --from NODE      of the actors on this node\n",
      .wait_ms = "10000",
      .examples = "  ctl logs shop\n"
                  "  ctl logs -f -n 20 shop/Counter/user-42\n"

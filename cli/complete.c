@@ -237,9 +237,17 @@ static void complete_shells(struct completion *c)
         candidate(c, isola_slice_str(isola__shells[i].name), (struct isola_slice){0});
 }
 
+static void complete_words(struct completion *c, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        candidate(c, isola_slice_str(*words), (struct isola_slice){0});
+}
+
 /* What the help calls `what`: an operand, or the value of an option. */
 static void complete_kind(struct completion *c, struct isola_slice what)
 {
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    static const char *const keys[] = {"cpu", "messages", "mailbox", "heap", "address", NULL};
     if (isola_slice_is(what, "ADDRESS"))
         complete_addresses(c);
     else if (isola_slice_is(what, "APP"))
@@ -264,6 +272,10 @@ static void complete_kind(struct completion *c, struct isola_slice what)
         c->rest = ":files";
     else if (isola_slice_is(what, "SHELL"))
         complete_shells(c);
+    else if (isola_slice_is(what, "LEVEL"))
+        complete_words(c, levels);
+    else if (isola_slice_is(what, "KEY"))
+        complete_words(c, keys);
 }
 
 static void complete_verbs(struct completion *c, const struct isola__verb *verbs)

@@ -69,6 +69,9 @@ test('operands', async () => {
   assert.deepEqual(await complete('deploy', 'so'), [[], ':dirs']);
   assert.deepEqual(await complete('restore', 'shop/B'), [['shop/Box/1'], ':dirs']);
   assert.deepEqual(await complete('heap', 'shop/Box/1', '-o', ''), [[], ':files']);
+  assert.deepEqual(await complete('logs', '--from', ''), [['east'], ':']);
+  assert.deepEqual(await complete('logs', '--level', 'w'), [['warn'], ':']);
+  assert.deepEqual(await complete('top', '--sort', 'm'), [['mailbox', 'messages'], ':']);
   assert.deepEqual(await complete('--node', ''), [[], ':files']);
   assert.deepEqual(await complete('completion', ''), [['bash', 'fish', 'zsh'], ':']);
   for (const node of [['--node', '/nowhere'], ['--node=/nowhere']]) assert.deepEqual(await complete(...node, 'ask', ''), [[], ':'], 'no agent, no word of it');
