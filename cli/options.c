@@ -146,6 +146,20 @@ static int duration(const char *option, const char *text, uint64_t *out, struct 
                       "option '%s' needs a time such as 10m, 1h or 7d, not '%.60s'", option, text);
 }
 
+/* "5000", or as above. */
+static int timeout(const char *text, uint32_t *out, struct isola_err *err)
+{
+    uint64_t v = 0;
+    if (number("--timeout", text, 1, MAX_TIMEOUT_MS, &v, err) != 0 &&
+        (duration("--timeout", text, &v, err) != 0 || v > MAX_TIMEOUT_MS))
+        return isola_fail(err, ISOLA_EINVAL,
+                          "option '--timeout' needs milliseconds from 1 to %u, or a time such as "
+                          "30s or 10m, up to 1d, not '%.60s'",
+                          MAX_TIMEOUT_MS, text);
+    *out = (uint32_t)v;
+    return 0;
+}
+
 static int unknown_option(const char *arg, struct isola_err *err)
 {
     const char *names[NLONGS];
@@ -251,9 +265,7 @@ static int take(int c, struct isola__options *o, struct isola_err *err)
         o->follow = true;
         return 0;
     case ISOLA__OPT_TIMEOUT:
-        rc = number("--timeout", optarg, 1, MAX_TIMEOUT_MS, &v, err);
-        o->timeout_ms = (uint32_t)v;
-        return rc;
+        return timeout(optarg, &o->timeout_ms, err);
     case ISOLA__OPT_NAME:
         o->name = optarg;
         return 0;

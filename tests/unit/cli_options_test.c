@@ -78,6 +78,25 @@ static void numbers_are_no_options(void **state)
     isola__options_free(&o);
 }
 
+static void timeouts(void **state)
+{
+    static const struct {
+        const char *line;
+        uint32_t ms;
+    } cases[] = {{"ctl ask a/B/c x --timeout 5000", 5000},
+                 {"ctl ask a/B/c x --timeout 5s", 5000},
+                 {"ctl ask a/B/c x --timeout=10m", 600000},
+                 {"ctl ask a/B/c x --timeout 1d", 86400000}};
+    struct isola__options o;
+    struct isola_err err;
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(parse(cases[i].line, &o, &err), 0);
+        assert_int_equal(o.timeout_ms, cases[i].ms);
+        isola__options_free(&o);
+    }
+}
+
 static void short_options(void **state)
 {
     struct isola__options o;
@@ -157,12 +176,20 @@ static void wrong_usage(void **state)
     refuses("ctl logs -n 10001",
             "option '--lines' needs a whole number from 0 to 10000, not '10001'");
     refuses("ctl ask a/B/c x --timeout 0",
-            "option '--timeout' needs a whole number from 1 to 86400000, not '0'");
-    refuses("ctl ask a/B/c x --timeout 1s",
-            "option '--timeout' needs a whole number from 1 to 86400000, not '1s'");
+            "option '--timeout' needs milliseconds from 1 to 86400000, or a time such as 30s or "
+            "10m, up to 1d, not '0'");
+    refuses("ctl ask a/B/c x --timeout 1x",
+            "option '--timeout' needs milliseconds from 1 to 86400000, or a time such as 30s or "
+            "10m, up to 1d, not '1x'");
+    refuses("ctl ask a/B/c x --timeout 0s",
+            "option '--timeout' needs milliseconds from 1 to 86400000, or a time such as 30s or "
+            "10m, up to 1d, not '0s'");
+    refuses("ctl ask a/B/c x --timeout 2d",
+            "option '--timeout' needs milliseconds from 1 to 86400000, or a time such as 30s or "
+            "10m, up to 1d, not '2d'");
     refuses("ctl ask a/B/c x --timeout 99999999999999999999999",
-            "option '--timeout' needs a whole number from 1 to 86400000, not "
-            "'99999999999999999999999'");
+            "option '--timeout' needs milliseconds from 1 to 86400000, or a time such as 30s or "
+            "10m, up to 1d, not '99999999999999999999999'");
     refuses("ctl ask a/B/c x --count 3",
             "option '--count' does not belong to 'ask'; see 'ctl ask --help'");
     refuses("ctl ps -f", "option '--follow' does not belong to 'ps'; see 'ctl ps --help'");
@@ -257,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_anywhere),
         cmocka_unit_test(numbers_are_no_options),
+        cmocka_unit_test(timeouts),
         cmocka_unit_test(short_options),
         cmocka_unit_test(help),
         cmocka_unit_test(every_command_has_help_with_examples),
