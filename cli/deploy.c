@@ -200,6 +200,12 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
         print_files(files, sent, &out);
     if (!unchanged && json_array_size(files->variables) > 0)
         print_variables(files, isola__text_of(json_object_get(result, "app")), &out);
+    if (files->tree.n > 0 && !unchanged && !cli->options.wait && cli->options.share == 0) {
+        isola_buf_puts(&out, "  next   'ctl ps ");
+        isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
+        isola_buf_puts(&out, "' shows how its services begin; 'ctl deploy --wait' says "
+                             "whether they stay\n");
+    }
     isola__rollout_line(result, &out);
     struct isola_slice unwatched = isola__text_of(json_object_get(result, "unwatched"));
     if (unwatched.len > 0) {

@@ -150,6 +150,14 @@ http.createServer((q, s) => s.end(JSON.stringify({ hash: createHash('sha256').up
   assert.equal((await get()).hash, createHash('sha256').update(bytes).digest('hex'));
 });
 
+test('a deploy that does not wait says where to look', async () => {
+  const dir = cluster.app('quiet', { 'isola.json': { name: 'quiet', actors: { S: { module: './s.js', kind: 'service' } } }, 's.js': 'setInterval(() => {}, 1000);' });
+  const next = "  next   'ctl ps quiet' shows how its services begin; 'ctl deploy --wait' says whether they stay\n";
+  assert.ok((await ctlOk(east, 'deploy', dir)).includes(next));
+  assert.ok(!(await ctlOk(east, 'deploy', dir)).includes('next'), 'nothing begins');
+  await ctlOk(east, 'delete', 'quiet', '--yes');
+});
+
 test('a deploy does not take the room that actors need for what they keep', (t) => {
   const data = join(cluster.dir, 'small');
   mkdirSync(data);
