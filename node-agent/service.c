@@ -253,6 +253,11 @@ void isola__program_stop(struct isola__program *p)
     set_timer(p, p->def->type->service->stop_ms);
 }
 
+bool isola__program_asked(const struct isola__program *p)
+{
+    return p->state == ISOLA_PROGRAM_STOPPING && !p->ill && !p->too_late;
+}
+
 void isola__program_leave(struct isola__program *p)
 {
     if (p->state != ISOLA_PROGRAM_READY || !isola__sockets_shut(&p->sockets)) {

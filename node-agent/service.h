@@ -74,6 +74,8 @@ LOOP_THREAD void isola__program_tell(struct isola__program *p, const char *line)
 LOOP_THREAD void isola__program_leave(struct isola__program *p);
 /* Asks it to end, as often as one likes. */
 LOOP_THREAD void isola__program_stop(struct isola__program *p);
+/* Has it been, and not for what it does? */
+LOOP_THREAD bool isola__program_asked(const struct isola__program *p);
 LOOP_THREAD void *isola__program_arg(const struct isola__program *p);
 LOOP_THREAD struct isola__service_def *isola__program_def(const struct isola__program *p);
 LOOP_THREAD enum isola__program_state isola__program_state(const struct isola__program *p);

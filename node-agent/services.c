@@ -162,6 +162,7 @@ static uint32_t count_crash(struct isola__place *place)
 }
 
 static void on_pause_over(uv_timer_t *timer);
+static void start_place(struct isola__place *place);
 
 /* It ended, or could not begin, and nobody wanted that. */
 static void crashed(struct isola__place *place, const char *why)
@@ -276,21 +277,24 @@ static void on_ended(struct isola__program *p, const char *why)
     const struct isola__service_def *def = isola__program_def(p);
     bool wanted = !place->gone && !place->stopped;
     bool latest = def == isola__place_wants(place);
+    bool asked = isola__program_asked(p); /* and wanted again since */
     place->programs--;
     if (p == place->next) {
         place->next = NULL;
-        if (wanted && latest && place->number < s->stay)
+        if (wanted && latest && !asked && place->number < s->stay)
             refuse(place, def, why);
         else if (wanted) /* another release has come meanwhile */
             roll(s);
     } else if (p == place->program) {
         place->program = place->next;
         place->next = NULL;
-        if (wanted && latest)
+        if (wanted && latest && !asked)
             note_trouble(place, def, why);
-        if (wanted && place->program == NULL)
+        if (wanted && asked && place->program == NULL)
+            start_place(place);
+        else if (wanted && place->program == NULL)
             crashed(place, why);
-        else if (wanted) /* what is to replace it begins already */
+        else if (wanted && !asked) /* what is to replace it begins already */
             down(place, place->service->nplaces, "crashed", why);
     }
     if (!place->gone)
@@ -450,10 +454,10 @@ static void redirect(struct isola__place *place, bool anew)
         return;
     memcpy(place->aim, def->release, sizeof(place->aim));
     place->ncrashes = 0; /* they were of another release */
+    place->stopped = false;
     if (place->program != NULL)
         return;
     forget_crashes(place);
-    place->stopped = false;
     start_place(place);
 }
 

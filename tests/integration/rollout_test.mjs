@@ -192,6 +192,30 @@ test('so is one that is not well any more after a while', async () => {
   await runs(api);
 });
 
+test('who stops its instances and starts them again says nothing against it', async () => {
+  const program = (version) => ({
+    'isola.json': { name: 'slow', actors: { Api: { module: './server.mjs', kind: 'service' } }, rollout: { window: '1h' } },
+    'server.mjs': `// ${version}
+process.on('SIGTERM', () => setTimeout(() => process.exit(), 300));
+setTimeout(() => process.send('ready'), 800);
+setInterval(() => {}, 1000);`,
+  });
+  await cluster.deploy(east, 'slow', program(1));
+  const { release } = await cluster.deploy(east, 'slow', program(2));
+  const rows = (id = release) => whole(east, 'ps', { app: 'slow' }).then(({ actors }) => actors.filter((a) => a.release === id && a.state === 'running'));
+  const before = await until('it runs on both', async () => (await rows()).length === 2 && rows());
+  await ctlOk(east, 'stop', 'slow/Api');
+  await ctlOk(east, 'restart', 'slow/Api'); // before they have ended
+  const now = await until('they run again', async () => (await rows()).filter((a) => before.every((b) => b.pid !== a.pid)).length === 2 && rows());
+  assert.deepEqual(now.map((a) => [a.restarts, a.failure, a.note]), [[0, undefined, undefined], [0, undefined, undefined]]);
+  const { state } = await east.client.call('rollout', { app: 'slow' });
+  assert.deepEqual([state, (await current(west, 'slow')).release], ['watched', release]);
+  await ctlOk(east, 'stop', 'slow/Api');
+  const third = await cluster.deploy(east, 'slow', program(3)); // likewise
+  await until('another release runs', async () => (await rows(third.release)).length === 2);
+  await ctlOk(east, 'delete', 'slow', '--yes');
+});
+
 test('so is one that is not ready by its deadline', async () => {
   const r = await ctl(west, 'deploy', '--wait', cluster.app('api', service(5, { window: '20s', deadline: '1s' }, { well: 'return false' }, { port, health: { path: '/' } })));
   assert.match(r.err, new RegExp(`release ${api} is current again: not all services were ready within 1 s \\("deadline" of "rollout"\\): api/Api on node \\w+: 0 of 1 instances are\n`));
