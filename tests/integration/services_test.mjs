@@ -280,6 +280,19 @@ for (const host of ${JSON.stringify(hosts)}) {
   for (const host of ['127.0.0.1', '127.0.0.2']) await until('nobody waits at the old ones', () => ask({ port, host, path: '/' }).then(() => false, (error) => error.code === 'ECONNREFUSED'));
 });
 
+test('a server that says "session" of something else than HTTP/2', async () => {
+  const port = await freePort();
+  await linked('named', {
+    'isola.json': manifest('named', { port }),
+    'server.mjs': `import http from 'node:http';
+const server = http.createServer((request, response) => { for (const of of [undefined, 'a', { id: 1 }]) server.emit('session', of); response.end('said'); }).listen(process.env.PORT);`,
+  });
+  await running('named', 1);
+  assert.equal(await get(port), 'said');
+  await ctlOk(east, 'restart', 'named/Api', '--wait');
+  assert.deepEqual((await lines('named/Api/0')).filter((l) => l.level !== 'info'), []);
+});
+
 test('a program that takes SIGTERM itself ends as it wants', async () => {
   await linked('polite', {
     'isola.json': manifest('polite'),

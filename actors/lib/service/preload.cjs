@@ -87,6 +87,7 @@ const watchUpgrades = (server) => {
 
 const watchSessions = (server) => {
   server.on('session', (session) => {
+    if (typeof session?.goaway !== 'function') return; // another protocol's
     sessions.add(session);
     session.once('close', () => sessions.delete(session));
     if (leaving) setImmediate(retire, session); // its connection had been made before
