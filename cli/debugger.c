@@ -3,6 +3,8 @@
  * `ctl inspect`: the inspector of a service's process, open as long as this program waits; of one
  * at another node it is brought here (tunnel.h).
  */
+#include <string.h>
+
 #include "base/check.h"
 #include "base/msg.h"
 #include "base/msgpack.h"
@@ -100,7 +102,15 @@ void isola__run_inspect(struct isola__cli *cli)
     struct isola_msg *answer = NULL;
     struct isola_err err;
     struct isola_buf params = {0};
-    if (!isola__check_address(cli, cli->options.operands[0]))
+    const char *operand = cli->options.operands[0], *type = strchr(operand, '/');
+    if (type != NULL && type[1] != '\0' && strchr(type + 1, '/') == NULL) {
+        isola__fail_usage(cli,
+                          "\"%.200s\" names no instance: it has the form app/Type/N, as in "
+                          "%.200s/0; 'ctl ps' lists them",
+                          operand, operand);
+        return;
+    }
+    if (!isola__check_address(cli, operand))
         return;
     if (isola__client_open(cli->socket, &client, &err) != 0) {
         isola__fail(cli, &err);
@@ -108,7 +118,7 @@ void isola__run_inspect(struct isola__cli *cli)
     }
     isola__client_listen(client);
     isola_mp_map(&params, cli->options.from != NULL ? 2 : 1);
-    isola_mp_kstr(&params, "address", cli->options.operands[0]);
+    isola_mp_kstr(&params, "address", operand);
     if (cli->options.from != NULL)
         isola_mp_kstr(&params, "node", cli->options.from);
     if (isola__client_call(client, "debug", isola_buf_slice(&params), isola__wait_ms(cli, OPEN_MS),

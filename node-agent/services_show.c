@@ -43,6 +43,13 @@ static void write_note(const struct isola__place *place, char *out, size_t size)
              ago < CRASH_TOLD_S)
         snprintf(out, size, "ended %" PRIu64 " s ago, and was started again: %s", ago,
                  place->crash);
+    else if (place->next != NULL)
+        snprintf(out, size, "is to be replaced: process %d, of release %s, begins",
+                 isola__program_pid(place->next), isola__program_def(place->next)->release);
+    else if (p != NULL && place->programs > 1)
+        snprintf(out, size,
+                 "has replaced a process that is not done yet with what it was asked: it has "
+                 "\"stopTimeout\" for that");
     else if (p != NULL && place->crowded && isola__program_state(p) == ISOLA_PROGRAM_READY)
         snprintf(
             out, size,

@@ -55,6 +55,7 @@ test('wrong usage: status 2, one line, nothing sent', { concurrency }, async (t)
     [['ps', '--jsno'], "ctl: unknown option '--jsno'; did you mean '--json'?"],
     [[], "ctl: no command; 'ctl --help' lists them"],
     [['ask', 'shop/Counter', 'x'], 'ctl: "shop/Counter" is not an address: it has the form app/Type/key'],
+    [['inspect', 'shop/Api'], 'ctl: "shop/Api" names no instance: it has the form app/Type/N, as in shop/Api/0; \'ctl ps\' lists them'],
     [['ask', 'a/B/c\u0007', 'x'], /^ctl: .*app\/Type\/key/],
     [['emit', 'x'.repeat(600), 'x'], /^ctl: .*too long.*app\/Type\/key/],
     [['ask', 'a/B/c', 'x', '1', 'foo'], `ctl: argument 2 is not JSON: foo (for a string write '"foo"')`],

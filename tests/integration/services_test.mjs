@@ -433,8 +433,31 @@ test('a program that shares the port without being of this agent is told of', as
   await ctlOk(east, 'restart', 'crowded/Api');
   assert.equal((await running('crowded', 1))[0].note, undefined);
   await linked('crowded', files(3)); // its own are no strangers
-  assert.deepEqual((await running('crowded', 3)).map((r) => r.note), [undefined, undefined, undefined]);
+  await running('crowded', 3);
+  await until('nothing is told of them', async () => (await rows('crowded')).every((r) => r.note === undefined)); // they are replaced, one by one
   assert.deepEqual([await warned('crowded/Api/1'), await warned('crowded/Api/2')], [[], []]);
+});
+
+test('a process that is replaced, and one that ends slowly, are told of', async () => {
+  const port = await freePort();
+  await linked('slow', {
+    'isola.json': manifest('slow', { port, stopTimeout: '1500ms' }),
+    'server.mjs': `import http from 'node:http';
+const server = http.createServer((request, response) => response.write(String(process.pid))); // a stream that has no end
+setTimeout(() => server.listen(process.env.PORT), 600);`,
+  });
+  const [{ pid, release }] = await running('slow', 1);
+  const note = async () => (await rows('slow'))[0].note ?? '';
+  const socket = await new Promise((done) => {
+    const request = http.get({ port, host: '127.0.0.1', agent: false }, (response) => response.on('error', () => {}).once('data', () => done(request.socket)));
+  });
+  await ctlOk(east, 'restart', 'slow/Api');
+  await until('another begins', async () => new RegExp(`^is to be replaced: process \\d+, of release ${release}, begins$`).test(await note()));
+  await until('it has replaced it', async () => await note() === 'has replaced a process that is not done yet with what it was asked: it has "stopTimeout" for that');
+  assert.equal((await rows('slow'))[0].state, 'running');
+  await gone(pid);
+  await until('nothing is left to tell', async () => await note() === '');
+  socket.destroy();
 });
 
 test('health: not ready before it is well, started again when it is not, each instance for itself', async () => {
