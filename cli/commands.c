@@ -459,7 +459,7 @@ static const struct isola__command commands[] = {
               "activates it anew. An actor that was not active is no failure.\n"
               "\n"
               "Of a service, app/Type are all its instances, app/Type/N one on each node: they\n"
-              "get SIGTERM, and stay away until a restart or a deploy.\n",
+              "get SIGTERM, and stay away until a restart, or a deploy of something else.\n",
      .wait_ms = "10000",
      .examples = "  ctl stop shop/Counter/user-42\n"
                  "  ctl stop shop/Api\n",
