@@ -505,11 +505,7 @@ static void tell_each(const struct isola_release *r, void *arg)
 
 static bool uses(const struct isola_manifest *m, const struct isola_slice *names, size_t n)
 {
-    for (char **at = m != NULL ? m->secrets : NULL; at != NULL && *at != NULL; at++)
-        for (size_t i = 0; i < n; i++)
-            if (isola_slice_is(names[i], *at))
-                return true;
-    return false;
+    return m != NULL && isola__secrets_among(m->secrets, names, n);
 }
 
 void isola__releases_secrets(struct isola__releases *releases, struct isola_slice app,

@@ -200,6 +200,15 @@ size_t isola__secret_users(const struct isola__secrets *secrets, const char *app
     return n;
 }
 
+bool isola__secrets_among(char *const *used, const struct isola_slice *names, size_t n)
+{
+    for (; used != NULL && *used != NULL; used++)
+        for (size_t i = 0; i < n; i++)
+            if (isola_slice_is(names[i], *used))
+                return true;
+    return false;
+}
+
 /* Counts those of `names` that are not set, and appends them. */
 static void lacking(const struct isola__secrets *secrets, const char *app, char *const *names,
                     const char *of, struct isola_buf *missing, const char **first, size_t *n)

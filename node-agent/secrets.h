@@ -74,4 +74,7 @@ LOOP_THREAD void isola__secrets_take(struct isola__conn *from, const struct isol
 LOOP_THREAD void isola__secrets_give(struct isola__conn *from, const struct isola_msg *m,
                                      struct isola_slice params);
 
+/* Is any of `used` (to a NULL; or NULL: none) one of these? */
+ANY_THREAD bool isola__secrets_among(char *const *used, const struct isola_slice *names, size_t n);
+
 #endif

@@ -579,12 +579,7 @@ static void restart_place(struct isola__place *place)
 
 static bool uses(const struct isola__service_def *def, const struct isola_slice *names, size_t n)
 {
-    char *const *at = def->type->service->secrets;
-    for (; at != NULL && *at != NULL; at++)
-        for (size_t i = 0; i < n; i++)
-            if (isola_slice_is(names[i], *at))
-                return true;
-    return false;
+    return isola__secrets_among(def->type->service->secrets, names, n);
 }
 
 void isola__services_secrets(struct isola__services *services, struct isola_slice app,
