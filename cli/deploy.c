@@ -206,6 +206,11 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
         isola_buf_puts(&out, "' shows how its services begin; 'ctl deploy --wait' says "
                              "whether they stay\n");
     }
+    if (json_array_size(json_object_get(result, "resting")) > 0) {
+        list(&out, "  down   ", json_object_get(result, "resting"), "");
+        isola_buf_puts(&out, "         stopped, or crashed too often; as nothing has changed that "
+                             "stays so: 'ctl restart ADDRESS' starts one\n");
+    }
     isola__rollout_line(result, &out);
     struct isola_slice unwatched = isola__text_of(json_object_get(result, "unwatched"));
     if (unwatched.len > 0) {

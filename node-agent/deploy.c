@@ -101,8 +101,17 @@ void isola__deploy_succeed(struct isola__deploy *d, bool unchanged)
         return;
     }
     bool tells = d->agent->cluster.member; /* alone, its socket is its user's */
+    struct isola_buf resting = {0};
+    size_t nresting =
+        unchanged ? isola__services_resting(&d->agent->services, r->app, &resting) : 0;
     isola_mp_map(&out, 7 + (d->note != NULL) + tells + (d->ndropped > 0) + 2 * (d->share > 0) +
-                           (d->unwatched[0] != '\0'));
+                           (d->unwatched[0] != '\0') + (nresting > 0));
+    if (nresting > 0) {
+        isola_mp_cstr(&out, "resting");
+        isola_mp_array(&out, nresting);
+        isola_buf_append(&out, resting.data, resting.len);
+    }
+    isola_buf_free(&resting);
     if (d->unwatched[0] != '\0')
         isola_mp_kstr(&out, "unwatched", d->unwatched);
     if (d->ndropped > 0) {

@@ -69,6 +69,12 @@ LOOP_THREAD void isola__services_delete(struct isola__services *services, const 
 /* Ends all, for good; isola__agent_services_stopped is called when none is left. */
 LOOP_THREAD void isola__services_stop(struct isola__services *services);
 
+/* Appends, as strings, the addresses of the app's instances on this node that do not run, and do
+ * not begin by themselves: stopped, or failed; a hundred at the most. Returns how many those are.
+ */
+LOOP_THREAD size_t isola__services_resting(const struct isola__services *services, const char *app,
+                                           struct isola_buf *out);
+
 /* The line of the instance that is meant, as it is now. When nobody takes its messages, and nobody
  * will, `err` says why; it has the code 0 else. NULL: there is no such instance, and `err` says so.
  */

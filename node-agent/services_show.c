@@ -12,6 +12,7 @@
 #include "node-agent/canary.h"
 #include "node-agent/services_own.h"
 
+#define RESTING_MAX  100
 #define CRASH_TOLD_S 600 /* so long `ctl ps` says why one that runs again had ended */
 
 static const char *state_of(const struct isola__place *place)
@@ -125,6 +126,19 @@ void isola__services_ps(const struct isola__services *services, struct isola_sli
     isola_buf_append(out, rows.data, rows.len);
     out->failed = out->failed || rows.failed;
     isola_buf_free(&rows);
+}
+
+size_t isola__services_resting(const struct isola__services *services, const char *app,
+                               struct isola_buf *out)
+{
+    size_t n = 0;
+    for (const struct isola__service *s = services->first; s != NULL; s = s->next)
+        for (unsigned i = 0; strcmp(s->app, app) == 0 && i < s->nplaces && n < RESTING_MAX; i++)
+            if (s->places[i]->stopped || s->places[i]->failed) {
+                isola_mp_cstr(out, s->places[i]->line.address);
+                n++;
+            }
+    return n;
 }
 
 /* Whether it is to be looked at no more: it is ready with the release, or was stopped. */

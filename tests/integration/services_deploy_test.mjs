@@ -155,6 +155,9 @@ test('a deploy that does not wait says where to look', async () => {
   const next = "  next   'ctl ps quiet' shows how its services begin; 'ctl deploy --wait' says whether they stay\n";
   assert.ok((await ctlOk(east, 'deploy', dir)).includes(next));
   assert.ok(!(await ctlOk(east, 'deploy', dir)).includes('next'), 'nothing begins');
+  await ctlOk(east, 'stop', 'quiet/S');
+  await until('it is stopped', async () => (await whole(east, 'ps', { app: 'quiet' })).actors.some((r) => r.node === 'east' && r.state === 'stopped'));
+  assert.match(await ctlOk(east, 'deploy', dir), /\n {2}down {3}quiet\/S\/0\n {9}stopped, or crashed too often; .* 'ctl restart ADDRESS' starts one\n/);
   await ctlOk(east, 'delete', 'quiet', '--yes');
 });
 
