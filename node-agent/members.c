@@ -417,6 +417,7 @@ static void on_tick(uv_timer_t *timer)
         if (m->redial_at <= now)
             isola__member_dial(members, m);
     }
+    isola__releases_retry(&members->agent->releases);
 }
 
 void isola__members_init(struct isola__members *members, struct isola__agent *agent)

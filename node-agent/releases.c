@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node-agent/releases.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/msgpack.h"
@@ -13,6 +16,8 @@
 #include "transport/seal.h"
 
 #define FETCH_LIMIT_MS   30000
+#define RETRY_MS         5000 /* after what could not be fetched; twice that after the next failure, … */
+#define RETRY_DOUBLED    6 /* … and so on, so often */
 #define RELEASE_LIMIT_MS 60000
 #define OFFERS_MAX       100000
 #define APP_MAX          64
@@ -47,7 +52,7 @@ void isola__offers_add(struct isola__offers *offers, struct isola_slice app, uin
     char *name = isola_strndup((const char *)app.data, app.len);
     offers_remove(offers, name);
     offers->list = isola_realloc(offers->list, (offers->count + 1) * sizeof(*offers->list));
-    offers->list[offers->count++] = (struct isola__offer){name, revision};
+    offers->list[offers->count++] = (struct isola__offer){.app = name, .revision = revision};
 }
 
 void isola__offers_read(struct isola__offers *offers, struct isola_slice releases)
@@ -69,8 +74,8 @@ void isola__offers_read(struct isola__offers *offers, struct isola_slice release
         uint64_t revision;
         if (isola_mp_find_str(one, "app", &app) && app.len > 0 && app.len <= APP_MAX &&
             isola_mp_find_uint(one, "revision", &revision))
-            offers->list[offers->count++] =
-                (struct isola__offer){isola_strndup((const char *)app.data, app.len), revision};
+            offers->list[offers->count++] = (struct isola__offer){
+                .app = isola_strndup((const char *)app.data, app.len), .revision = revision};
     }
 }
 
@@ -587,17 +592,37 @@ static int take_fetched(struct isola__releases *releases, const struct isola_rel
     return rc;
 }
 
+/* It is tried again after a pause, which grows; another node may have the same release meanwhile.
+ */
+static void put_off(struct isola__releases *releases, const char *why)
+{
+    struct isola__offers *offers = &releases->fetch_from->offers;
+    char again[64] = "";
+    for (size_t i = 0; i < offers->count; i++) {
+        struct isola__offer *o = &offers->list[i];
+        if (strcmp(o->app, releases->fetch_app) != 0)
+            continue;
+        uint64_t pause = (uint64_t)RETRY_MS << o->failures;
+        o->failures += o->failures < RETRY_DOUBLED;
+        o->again_ms = isola_clock_ms() + pause;
+        if (releases->again_ms == 0 || o->again_ms < releases->again_ms)
+            releases->again_ms = o->again_ms;
+        snprintf(again, sizeof(again), "; it is asked for again in %" PRIu64 " s", pause / 1000);
+    }
+    isola_log(ISOLA_LOG_WARN, "the release of %s could not be fetched from node %s: %s%s",
+              releases->fetch_app, releases->fetch_from->record.name, why, again);
+}
+
 /* `r`: what was fetched, which it takes; NULL: nothing, for the reason in `err`. */
 static void fetch_ended(struct isola__releases *releases, struct isola_release *r,
                         struct isola_err *err)
 {
     if (r == NULL || take_fetched(releases, r, err) != 0)
-        isola_log(ISOLA_LOG_WARN, "the release of %s could not be fetched from node %s: %s",
-                  releases->fetch_app, releases->fetch_from->record.name, err->text);
+        put_off(releases, err->text);
+    else
+        offers_remove(&releases->fetch_from->offers, releases->fetch_app);
     isola_release_free(r);
     isola_deploys_free(&releases->deploys);
-    /* Had or failed: this offer is done with, another node's of the same app is not. */
-    offers_remove(&releases->fetch_from->offers, releases->fetch_app);
     free(releases->fetch_app);
     releases->fetch_app = NULL;
     releases->fetching = false;
@@ -656,7 +681,8 @@ static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
 static bool newer(struct isola__releases *releases, const struct isola__offer *offer)
 {
     const struct isola__current *current = isola__releases_current(releases, offer->app);
-    return (current == NULL || current->revision < offer->revision) &&
+    return offer->again_ms <= isola_clock_ms() &&
+           (current == NULL || current->revision < offer->revision) &&
            isola__gone_at(&releases->agent->gone, isola_slice_str(offer->app)) < offer->revision;
 }
 
@@ -688,6 +714,22 @@ void isola__releases_sync(struct isola__releases *releases)
         }
     }
     check_here(releases);
+}
+
+void isola__releases_retry(struct isola__releases *releases)
+{
+    uint64_t now = isola_clock_ms();
+    if (releases->again_ms == 0 || releases->again_ms > now || releases->fetching)
+        return;
+    releases->again_ms = 0;
+    for (const struct isola__member *m = releases->agent->members.first; m != NULL; m = m->next) {
+        for (size_t i = 0; i < m->offers.count; i++) {
+            uint64_t at = m->offers.list[i].again_ms;
+            if (at > now && (releases->again_ms == 0 || at < releases->again_ms))
+                releases->again_ms = at;
+        }
+    }
+    isola__releases_sync(releases);
 }
 
 /* Appends the current release of `app`, and what its deploys were; or that of `id`. */

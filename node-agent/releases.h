@@ -37,6 +37,7 @@ struct isola__releases {
     struct isola_map current; /* by app: struct isola__current */
     unsigned untold;          /* releases the actor-host has not said it has taken */
     bool fetching;
+    uint64_t again_ms; /* when the first of those that could not be had is tried again; 0: none */
     struct isola__ask fetch;
     struct isola__member *fetch_from;
     char *fetch_app;
@@ -51,6 +52,8 @@ struct isola__releases {
 struct isola__offer {
     char *app;
     uint64_t revision;
+    uint64_t again_ms; /* it could not be had, and is tried again then (isola_clock_ms) */
+    unsigned failures;
 };
 struct isola__offers {
     struct isola__offer *list;
@@ -119,6 +122,8 @@ LOOP_THREAD bool isola__releases_lacks(struct isola__releases *releases,
                                        const struct isola__offers *offers);
 /* Fetches what live members have newer, until nothing is left. */
 LOOP_THREAD void isola__releases_sync(struct isola__releases *releases);
+/* The same again, if one that could not be had is due; to be called now and then. */
+LOOP_THREAD void isola__releases_retry(struct isola__releases *releases);
 
 /* The parameters of `prepare` and the like: the release with its id, all of it. */
 ANY_THREAD void isola__release_params(const struct isola_release *r, struct isola_buf *out);

@@ -124,6 +124,13 @@ test('a node that is lost while it prepares, or before it commits, does not hold
   await answers(version);
 });
 
+test('a release that a node has and cannot give is asked for again', async () => {
+  const wire = await authority.member('ahead').enter((await nodes(east)).find((n) => n.name === 'east').url, undefined, undefined, [{ app: 'ahead', revision: 7 }]);
+  await until('it is asked for again', () => wire.frames.filter((m) => m.kind === ASK && m.event === 'fetch').length >= 2);
+  assert.match(east.log(10_000), /the release of ahead could not be fetched from node ahead: .*; it is asked for again in 5 s\n/);
+  wire.end();
+});
+
 test('a node that refuses it: none has it, and the reason is told', async () => {
   let refuse;
   const wire = await stranger('full', (what, m, link) => {

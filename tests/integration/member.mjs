@@ -136,12 +136,12 @@ export class Member {
 
   /**
    * A connection by which it is a live node in the eyes of that agent, as long as it lasts, with an actor-host that is `host`, or none. Nothing listens
-   * for either, unless at `own`, but they may dial.
+   * for either, unless at `own`, but they may dial. It says that it has `releases`, { app, revision }.
    */
-  async enter(url = this.url, host = undefined, own = undefined) {
+  async enter(url = this.url, host = undefined, own = undefined, releases = []) {
     const wire = await this.connect(url, { stays: true });
     wire.hear = (m) => { if (m.kind === ASK) wire.send({ kind: REPLY, id: m.id, args: [null] }); };
-    await wire.ask('join', { ...this.#self(host, own), wire: 2, version: '0.1.0' });
+    await wire.ask('join', { ...this.#self(host, own), releases, wire: 2, version: '0.1.0' });
     wire.send({ kind: EMIT, event: 'caught_up', args: [] }); // with the releases of the others
     return wire;
   }
