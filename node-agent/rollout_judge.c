@@ -12,6 +12,11 @@
 #define WORSE    2.0 /* than the release before, so many times */
 #define LATE_MAX 200
 
+/* At the beginning of a canary so many times as many turns have to fail, while what it is compared
+ * with has had fewer turns than that: it may fail as often, and just not have been asked yet. */
+#define UNSURE   4u
+#define YOUNG_MS 5000
+
 /* Of a service with a canary, on all nodes together: how often its instances ended by themselves or
  * did not begin. */
 struct ends {
@@ -190,7 +195,10 @@ static bool too_many(const struct sum *s)
 {
     const struct isola_manifest_rollout *r = s->j->settings;
     double now = rate(&s->now);
-    return s->j->errors_count && s->now.errors >= r->min_errors && now * 10000 > r->errors &&
+    uint64_t sure = (uint64_t)UNSURE * r->min_errors;
+    bool young = s->j->canary && s->j->age_ms < YOUNG_MS && s->standing->left_ms > 0;
+    uint64_t enough = young && s->before.turns < sure ? sure : r->min_errors;
+    return s->j->errors_count && s->now.errors >= enough && now * 10000 > r->errors &&
            now > WORSE * rate(&s->before);
 }
 

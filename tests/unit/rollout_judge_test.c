@@ -221,6 +221,26 @@ static void a_canary_is_compared_with_what_is_current(void **state)
                         "meanwhile 5%), first shop/Cart/a: Error: boom");
 }
 
+static void a_young_canary_is_not_judged_by_little(void **state)
+{
+    (void)state;
+    canary = true;
+    settings.window_ms = 60000;
+    struct node n = {
+        .name = "east", .revision = REVISION, .turns = 40, .errors = 19, .before_turns = 19};
+    assert_int_equal(judge_at(10, true, &n, 1), ISOLA__ROLLOUT_OPEN);
+    assert_int_equal(judge_at(4999, true, &n, 1), ISOLA__ROLLOUT_OPEN);
+    assert_int_equal(judge_at(5000, true, &n, 1), ISOLA__ROLLOUT_FAILED);
+    settings.window_ms = 1000; /* is over before */
+    assert_int_equal(judge_at(1000, true, &n, 1), ISOLA__ROLLOUT_FAILED);
+    settings.window_ms = 60000;
+    n.errors = 20;
+    assert_int_equal(judge_at(10, true, &n, 1), ISOLA__ROLLOUT_FAILED);
+    n.errors = 19;
+    n.before_turns = 20;
+    assert_int_equal(judge_at(10, true, &n, 1), ISOLA__ROLLOUT_FAILED);
+}
+
 static void instances_of_a_canary_are_compared_with_those_beside_it(void **state)
 {
     (void)state;
@@ -366,6 +386,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trouble_of_a_service_fails_it, begin, end),
         cmocka_unit_test_setup_teardown(errors_fail_it, begin, end),
         cmocka_unit_test_setup_teardown(a_canary_is_compared_with_what_is_current, begin, end),
+        cmocka_unit_test_setup_teardown(a_young_canary_is_not_judged_by_little, begin, end),
         cmocka_unit_test_setup_teardown(instances_of_a_canary_are_compared_with_those_beside_it,
                                         begin, end),
         cmocka_unit_test_setup_teardown(errors_that_do_not, begin, end),
