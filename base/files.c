@@ -50,14 +50,14 @@ static int read_regular(int fd, size_t max, struct isola_buf *out)
         errno = EINVAL;
         return -1;
     }
-    while (max > 0) {
-        ssize_t n = isola_read_all(fd, block, max < sizeof(block) ? max : sizeof(block));
+    for (bool ended = false; max > 0 && !ended;) {
+        size_t most = max < sizeof(block) ? max : sizeof(block);
+        ssize_t n = isola_read_all(fd, block, most);
         if (n < 0)
             return -1;
-        if (n == 0)
-            break;
         isola_buf_append(out, block, (size_t)n);
         max -= (size_t)n;
+        ended = (size_t)n < most;
     }
     errno = ENOMEM;
     return out->failed ? -1 : 0;

@@ -237,17 +237,15 @@ static void complete_shells(struct completion *c)
         candidate(c, isola_slice_str(isola__shells[i].name), (struct isola_slice){0});
 }
 
-static void complete_words(struct completion *c, const char *const *words)
+static void complete_words(struct completion *c, const char *const *words, size_t n)
 {
-    for (; *words != NULL; words++)
-        candidate(c, isola_slice_str(*words), (struct isola_slice){0});
+    for (size_t i = 0; i < n; i++)
+        candidate(c, isola_slice_str(words[i]), (struct isola_slice){0});
 }
 
 /* What the help calls `what`: an operand, or the value of an option. */
 static void complete_kind(struct completion *c, struct isola_slice what)
 {
-    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-    static const char *const keys[] = {"cpu", "messages", "mailbox", "heap", "address", NULL};
     if (isola_slice_is(what, "ADDRESS"))
         complete_addresses(c);
     else if (isola_slice_is(what, "APP"))
@@ -273,9 +271,9 @@ static void complete_kind(struct completion *c, struct isola_slice what)
     else if (isola_slice_is(what, "SHELL"))
         complete_shells(c);
     else if (isola_slice_is(what, "LEVEL"))
-        complete_words(c, levels);
+        complete_words(c, isola__levels, ISOLA__LEVELS);
     else if (isola_slice_is(what, "KEY"))
-        complete_words(c, keys);
+        complete_words(c, isola__sorts, ISOLA__SORTS);
 }
 
 static void complete_verbs(struct completion *c, const struct isola__verb *verbs)

@@ -224,7 +224,7 @@ static int refused(char **argv, struct isola_err *err)
     return unknown_option(arg, err);
 }
 
-static const char *const levels[] = {"debug", "info", "warn", "error"};
+const char *const isola__levels[ISOLA__LEVELS] = {"debug", "info", "warn", "error"};
 const char *const isola__sorts[ISOLA__SORTS] = {"cpu", "messages", "mailbox", "heap", "address"};
 
 /* An option by its short form. */
@@ -294,7 +294,7 @@ static int take(int c, struct isola__options *o, struct isola_err *err)
         return 0;
     case ISOLA__OPT_LEVEL:
         o->level = optarg;
-        return choice("--level", optarg, levels, sizeof(levels) / sizeof(levels[0]), err);
+        return choice("--level", optarg, isola__levels, ISOLA__LEVELS, err);
     case ISOLA__OPT_SORT:
         o->sort = optarg;
         return choice("--sort", optarg, isola__sorts, ISOLA__SORTS, err);

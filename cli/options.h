@@ -54,6 +54,9 @@ struct isola__command;
 /* What --sort can be. */
 #define ISOLA__SORTS 5
 extern const char *const isola__sorts[ISOLA__SORTS];
+/* What --level can be. */
+#define ISOLA__LEVELS 4
+extern const char *const isola__levels[ISOLA__LEVELS];
 
 struct isola__options {
     const struct isola__command *command; /* NULL: help, or version, or nothing at all */

@@ -16,8 +16,8 @@
 #include "transport/seal.h"
 
 #define FETCH_LIMIT_MS   30000
-#define RETRY_MS         5000 /* after what could not be fetched; twice that after the next failure, … */
-#define RETRY_DOUBLED    6 /* … and so on, so often */
+#define RETRY_MS         5000 /* after a fetch that failed; after the next one twice that, … */
+#define RETRY_DOUBLED    6    /* … and so on, so often */
 #define RELEASE_LIMIT_MS 60000
 #define OFFERS_MAX       100000
 #define APP_MAX          64
@@ -592,8 +592,7 @@ static int take_fetched(struct isola__releases *releases, const struct isola_rel
     return rc;
 }
 
-/* It is tried again after a pause, which grows; another node may have the same release meanwhile.
- */
+/* It is tried again after a pause, which grows. Another node may have the same release. */
 static void put_off(struct isola__releases *releases, const char *why)
 {
     struct isola__offers *offers = &releases->fetch_from->offers;
@@ -681,9 +680,9 @@ static void fetched(struct isola__ask *ask, const struct isola_msg *answer)
 static bool newer(struct isola__releases *releases, const struct isola__offer *offer)
 {
     const struct isola__current *current = isola__releases_current(releases, offer->app);
-    return offer->again_ms <= isola_clock_ms() &&
-           (current == NULL || current->revision < offer->revision) &&
-           isola__gone_at(&releases->agent->gone, isola_slice_str(offer->app)) < offer->revision;
+    return (current == NULL || current->revision < offer->revision) &&
+           isola__gone_at(&releases->agent->gone, isola_slice_str(offer->app)) < offer->revision &&
+           offer->again_ms <= isola_clock_ms();
 }
 
 static void fetch(struct isola__releases *releases, struct isola__member *member, const char *app)

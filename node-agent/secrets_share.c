@@ -379,6 +379,23 @@ static bool type_uses(const struct isola_manifest *m, const char *name,
     return type != NULL && uses_any(isola_manifest_secrets(m, type), list, n);
 }
 
+/* Appends the names of those types of `m` that use any, and do not in `except`: how many. Either
+ * may be NULL. */
+static size_t append_users(const struct isola_manifest *m, const struct isola_manifest *except,
+                           const struct isola__secret_given *list, size_t n, struct isola_buf *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
+        const char *type = m->types[i].name;
+        if (!uses_any(isola_manifest_secrets(m, &m->types[i]), list, n) ||
+            type_uses(except, type, list, n))
+            continue;
+        isola_mp_cstr(out, type);
+        count++;
+    }
+    return count;
+}
+
 /* The types whose instances are replaced, also those of a canary. */
 static void write_users(const struct isola__agent *agent, const char *app,
                         const struct isola__secret_given *list, size_t n, struct isola_buf *out)
@@ -388,20 +405,8 @@ static void write_users(const struct isola__agent *agent, const char *app,
     const struct isola_manifest *m = current != NULL ? current->manifest : NULL;
     const struct isola_manifest *canary = current != NULL ? current->candidate_manifest : NULL;
     struct isola_buf names = {0};
-    size_t count = 0;
-    for (size_t i = 0; m != NULL && i < m->ntypes; i++) {
-        if (!type_uses(m, m->types[i].name, list, n))
-            continue;
-        isola_mp_cstr(&names, m->types[i].name);
-        count++;
-    }
-    for (size_t i = 0; canary != NULL && i < canary->ntypes; i++) {
-        const char *type = canary->types[i].name;
-        if (!type_uses(canary, type, list, n) || type_uses(m, type, list, n))
-            continue;
-        isola_mp_cstr(&names, type);
-        count++;
-    }
+    size_t count = append_users(m, NULL, list, n, &names);
+    count += append_users(canary, m, list, n, &names);
     isola_mp_array(out, count);
     isola_buf_append(out, names.data, names.len);
     isola_buf_free(&names);

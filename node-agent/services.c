@@ -577,11 +577,6 @@ static void restart_place(struct isola__place *place)
         place->renew = true;
 }
 
-static bool uses(const struct isola__service_def *def, const struct isola_slice *names, size_t n)
-{
-    return isola__secrets_among(def->type->service->secrets, names, n);
-}
-
 void isola__services_secrets(struct isola__services *services, struct isola_slice app,
                              const struct isola_slice *names, size_t n)
 {
@@ -589,7 +584,9 @@ void isola__services_secrets(struct isola__services *services, struct isola_slic
         if (!isola_slice_is(app, s->app) || services->stopping)
             continue;
         for (unsigned i = 0; i < s->nplaces; i++)
-            if (!s->places[i]->stopped && uses(isola__place_wants(s->places[i]), names, n))
+            if (!s->places[i]->stopped &&
+                isola__secrets_among(isola__place_wants(s->places[i])->type->service->secrets,
+                                     names, n))
                 restart_place(s->places[i]);
         roll(s);
     }

@@ -23,7 +23,7 @@ static const struct isola__schema schema = {ISOLA__CACHE_SCHEMA, migrations, .sh
 
 #define GIVE_BACK 1000 /* pages at a time, so that others come to theirs between */
 
-enum statement { BEGIN, COMMIT, ROLLBACK, HAS, ADD, GET, DROP, USE, FREE_PAGES, STATEMENTS };
+enum statement { BEGIN, COMMIT, ROLLBACK, HAS, ADD, GET, DROP, USE, FREE_BYTES, STATEMENTS };
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -33,7 +33,7 @@ static const char *const sql[STATEMENTS] = {
     [GET] = "SELECT content FROM piece WHERE hash = ?1",
     [DROP] = "DELETE FROM piece WHERE hash = ?1",
     [USE] = "INSERT OR IGNORE INTO temp.used (hash) VALUES (?1)",
-    [FREE_PAGES] = "SELECT freelist_count, page_size FROM pragma_freelist_count, pragma_page_size",
+    [FREE_BYTES] = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size",
 };
 
 struct isola_cache {
@@ -177,26 +177,22 @@ static int add(struct isola_cache *c, struct isola_slice piece, int64_t now, str
     return rc != SQLITE_OK ? isola__db_fail(&c->db, rc, "write", err) : run(c, ADD, err);
 }
 
-/* What of its file nothing is in: bytes, and pages. Under the lock. */
-static uint64_t free_pages(struct isola_cache *c, uint64_t *pages)
+/* The bytes of its file that nothing is in. Under the lock. */
+static uint64_t free_bytes(struct isola_cache *c)
 {
-    sqlite3_stmt *stmt = c->stmt[FREE_PAGES];
-    uint64_t size = 0;
-    *pages = 0;
-    if (sqlite3_step(stmt) == SQLITE_ROW) {
-        *pages = (uint64_t)sqlite3_column_int64(stmt, 0);
-        size = (uint64_t)sqlite3_column_int64(stmt, 1);
-    }
+    sqlite3_stmt *stmt = c->stmt[FREE_BYTES];
+    uint64_t bytes = 0;
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        bytes = (uint64_t)sqlite3_column_int64(stmt, 0);
     sqlite3_reset(stmt);
-    return *pages * size;
+    return bytes;
 }
 
 /* May so much be written: to the log, and from there to the file? */
 static int check_room(struct isola_cache *c, uint64_t bytes, struct isola_err *err)
 {
-    uint64_t pages;
     pthread_mutex_lock(&c->lock);
-    uint64_t unused = free_pages(c, &pages);
+    uint64_t unused = free_bytes(c);
     pthread_mutex_unlock(&c->lock);
     return isola__room_for(c->db.path, c->db.path, bytes + (bytes > unused ? bytes - unused : 0),
                            err);
@@ -330,15 +326,13 @@ static void give_back(struct isola_cache *c)
 {
     char text[64];
     struct isola_err ignored;
-    uint64_t before, after = 0;
+    uint64_t before, after;
     snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)", GIVE_BACK);
     do {
         pthread_mutex_lock(&c->lock);
-        (void)free_pages(c, &before);
+        after = before = free_bytes(c);
         if (before > 0 && isola__db_exec(&c->db, text, "write", &ignored) == 0)
-            (void)free_pages(c, &after);
-        else
-            after = before;
+            after = free_bytes(c);
         pthread_mutex_unlock(&c->lock);
     } while (after < before && after > 0);
     empty_log(c);
