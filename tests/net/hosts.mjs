@@ -22,6 +22,9 @@ import { createInterface } from 'node:readline';
 const BADNET = join(process.env.ISOLA_BUILD || resolve(import.meta.dirname, '../../build'), 'tests/badnet');
 const CANNOT = 77;
 
+// Who was killed before its program came to setpriv's request is not the parent any more: no signal would come.
+const UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"';
+
 // badnet says on one line what it has to say.
 const said = (line) => {
   const answer = JSON.parse(line);
@@ -82,10 +85,14 @@ export class Network {
   async endCapture() { return (await this.tell('capture')).frames; }
 
   get seed() { return this.#net.seed; }
+  /** Of badnet. */
+  get pid() { return this.#net.pid; }
   address(host) { return this.#net.hosts[host].address; }
 
-  /** A command line that runs what follows it on `host`. Its process id is the program's own. */
-  on(host) { return ['setpriv', '--pdeathsig', 'KILL', 'nsenter', `--net=/proc/${this.#net.pid}/fd/${this.#net.hosts[host].net}`, '--']; }
+  /** A command line that runs what follows it on `host`, for spawn() in this process. Its process id is the program's own. */
+  on(host) {
+    return ['setpriv', '--pdeathsig', 'KILL', 'sh', '-c', UNLESS_ORPHAN, String(process.pid), 'nsenter', `--net=/proc/${this.#net.pid}/fd/${this.#net.hosts[host].net}`, '--'];
+  }
 
   /** Runs a program on `host`: spawn()'s child. */
   run(host, program, args = [], options = {}) {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -215,13 +215,15 @@ describe('a bad network', { skip }, () => {
 });
 
 describe('what is left of hosts', { skip }, () => {
-  test('nothing, when the test that made them is killed', async () => {
+  const bin = mkdtempSync(join(tmpdir(), 'isola-test-'));
+  after(() => rmSync(bin, { recursive: true }));
+  const killed = async (env) => {
     const script = `
       import { Network } from ${JSON.stringify(join(import.meta.dirname, 'hosts.mjs'))};
       const net = await Network.start(['a']);
+      Object.assign(process.env, ${JSON.stringify(env)});
       const child = net.run('a', 'tail', ['-f', '/dev/null']);
-      const { pid } = await net.on('a')[4].match(/proc\\/(?<pid>\\d+)/).groups;
-      console.log(JSON.stringify([child.pid, Number(pid)]));
+      console.log(JSON.stringify([child.pid, net.pid]));
       setInterval(() => {}, 1000);`;
     const test_ = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     let pids;
@@ -231,8 +233,30 @@ describe('what is left of hosts', { skip }, () => {
       break;
     }
     for (const pid of pids) assert.ok(!gone(pid));
+    return { test_, pids };
+  };
+  const ends = async ({ test_, pids }) => {
+    const [program, badnet] = pids;
+    process.kill(badnet, 'SIGSTOP'); // the namespace is there for long enough
     test_.kill('SIGKILL');
     await once(test_, 'exit');
-    await until('both are gone', () => pids.every(gone));
+    try {
+      await until('the program is gone', () => gone(program));
+      process.kill(badnet, 'SIGCONT');
+      await until('badnet is gone', () => gone(badnet));
+    } finally {
+      for (const pid of pids) if (!gone(pid)) process.kill(pid, 'SIGKILL');
+    }
+  };
+
+  test('nothing, when the test that made them is killed', async () => {
+    const it = await killed({});
+    await until('the program runs', () => readFileSync(`/proc/${it.pids[0]}/comm`, 'utf8') === 'tail\n');
+    await ends(it);
+  });
+  test('nothing, when it is killed while a program has not come to ask the kernel for its end', async () => {
+    const [setpriv] = process.env.PATH.split(':').map((dir) => join(dir, 'setpriv')).filter(existsSync);
+    writeFileSync(join(bin, 'setpriv'), `#!/bin/sh\nwhile kill -0 $PPID 2>/dev/null; do sleep 0.01; done\nexec ${setpriv} "$@"\n`, { mode: 0o755 });
+    await ends(await killed({ PATH: `${bin}:${process.env.PATH}` }));
   });
 });
