@@ -184,10 +184,11 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
         return;
     }
     struct isola_buf out = {0};
+    struct isola_slice app = isola__text_of(json_object_get(result, "app"));
     bool unchanged = json_is_true(json_object_get(result, "unchanged"));
     if (!unchanged)
         isola_buf_puts(&out, "deployed ");
-    isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
+    isola__text_clean(&out, app);
     isola_buf_puts(&out, unchanged ? " is unchanged: release " : ", release ");
     isola__text_clean(&out, isola__text_of(json_object_get(result, "release")));
     if (cli->options.share > 0)
@@ -199,10 +200,10 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
     if (files->tree.n > 0)
         print_files(files, sent, &out);
     if (!unchanged && json_array_size(files->variables) > 0)
-        print_variables(files, isola__text_of(json_object_get(result, "app")), &out);
+        print_variables(files, app, &out);
     if (files->tree.n > 0 && !unchanged && !cli->options.wait && cli->options.share == 0) {
         isola_buf_puts(&out, "  next   'ctl ps ");
-        isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
+        isola__text_clean(&out, app);
         isola_buf_puts(&out, "' shows how its services begin; 'ctl deploy --wait' says "
                              "whether they stay\n");
     }
@@ -220,7 +221,6 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
                              "a canary it is not gone back from, whatever it does\n");
     }
     if (cli->options.share > 0) {
-        struct isola_slice app = isola__text_of(json_object_get(result, "app"));
         isola_buf_puts(&out, "  next   'ctl promote ");
         isola__text_clean(&out, app);
         isola_buf_puts(&out, "' makes it current, 'ctl rollback ");
@@ -231,7 +231,7 @@ static void print_result(struct isola__cli *cli, json_t *result, const struct is
         list(&out, "  gone   ", json_object_get(result, "dropped"), "");
         isola_buf_puts(&out, "  none of the types that it had before is left: an app of its own "
                              "wants a name of its own; 'ctl rollback ");
-        isola__text_clean(&out, isola__text_of(json_object_get(result, "app")));
+        isola__text_clean(&out, app);
         isola_buf_puts(&out, "' goes back, and what actors kept is as it was\n");
     }
     if (json_is_false(json_object_get(result, "restricted")))
@@ -328,6 +328,8 @@ static void say_stage(struct isola__progress *p, struct isola_slice value)
         isola__progress_say(p, "current on %" PRIu64 " of %" PRIu64 " nodes", nodes, of);
     else if (of > 0)
         isola__progress_say(p, "prepared on %" PRIu64 " of %" PRIu64 " other nodes", nodes, of);
+    else if (isola_slice_is(stage, "start"))
+        isola__progress_say(p, "the node is still starting");
     else if (isola_slice_is(stage, "wait"))
         isola__progress_say(p, "another deploy goes first");
     else

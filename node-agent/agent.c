@@ -17,6 +17,7 @@ static void stop(struct isola__agent *agent)
         return;
     agent->state = ISOLA_AGENT_STOPPING;
     isola__notify_changed(&agent->notify);
+    isola__deploys_begin(&agent->deploys);
     uv_close((uv_handle_t *)&agent->sigterm, NULL);
     uv_close((uv_handle_t *)&agent->sigint, NULL);
     isola__enter_close(&agent->enter);
@@ -82,6 +83,7 @@ void isola__agent_check_ready(struct isola__agent *agent)
     agent->state = ISOLA_AGENT_READY;
     isola__host_check_open(&agent->host);
     isola__services_begin(&agent->services);
+    isola__deploys_begin(&agent->deploys);
     printf("node-agent %s is ready: socket %s%s%s\n", agent->opt.name, agent->opt.socket,
            agent->url != NULL ? ", mesh " : "", agent->url != NULL ? agent->url : "");
     if (fflush(stdout) != 0)

@@ -179,6 +179,12 @@ static void found(struct isola__earlier *earlier, struct isola_release *r,
 static void start(struct isola__deploy *d)
 {
     struct isola_err err;
+    d->begun = true;
+    if (d->agent->state == ISOLA_AGENT_STOPPING) {
+        isola_fail(&err, ISOLA_EUNREACHABLE, "node %s is stopping", d->agent->opt.name);
+        isola__deploy_refuse(d, err.code, err.text);
+        return;
+    }
     if (d->note == NULL) {
         isola__deploy_check(d, NULL);
         return;
@@ -233,12 +239,6 @@ static struct isola__deploy *queued(struct isola__conn *from, const struct isola
 {
     struct isola__agent *agent = from->agent;
     struct isola__deploys *deploys = &agent->deploys;
-    if (agent->state != ISOLA_AGENT_READY) {
-        isola__fail(from, m->id, ISOLA_EUNREACHABLE,
-                    "node %s is still starting; try again when it has said that it is ready",
-                    agent->opt.name);
-        return NULL;
-    }
     if (deploys->count >= DEPLOYS_MAX) {
         isola__fail(from, m->id, ISOLA_EOVERLOAD, "%d deploys wait on node %s already", DEPLOYS_MAX,
                     agent->opt.name);
@@ -275,8 +275,14 @@ static void enqueue(struct isola__deploy *d)
         at = &(*at)->next;
     *at = d;
     deploys->count++;
-    if (deploys->first == d)
+    if (deploys->first == d && d->agent->state != ISOLA_AGENT_STARTING)
         start(d);
+}
+
+void isola__deploys_begin(struct isola__deploys *deploys)
+{
+    if (deploys->first != NULL && !deploys->first->begun)
+        start(deploys->first);
 }
 
 /* One that was never enqueued; the asker has been told. */
@@ -367,7 +373,8 @@ void isola__deploying(struct isola__conn *from, const struct isola_msg *m,
     bool asked =
         d->stage != NULL && (strcmp(d->stage, "prepare") == 0 || strcmp(d->stage, "commit") == 0);
     isola_mp_map(&out, 3);
-    isola_mp_kstr(&out, "stage", d->stage != NULL ? d->stage : "wait");
+    bool starting = from->agent->state == ISOLA_AGENT_STARTING;
+    isola_mp_kstr(&out, "stage", d->stage != NULL ? d->stage : starting ? "start" : "wait");
     isola_mp_kuint(&out, "nodes", asked ? d->nparts - d->outstanding : 0);
     isola_mp_kuint(&out, "of", asked ? d->nparts : 0);
     isola__reply_buf(from, m->id, &out);

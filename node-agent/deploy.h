@@ -20,7 +20,7 @@
 struct isola__deploy;
 
 struct isola__deploys {
-    struct isola__deploy *first; /* under way */
+    struct isola__deploy *first; /* under way, or waits for the agent to be ready */
     size_t count;                /* with those that wait */
 };
 
@@ -35,6 +35,8 @@ LOOP_THREAD void isola__prepared_expire(struct isola__prepared *prepared, uint64
 
 /* Is one of this app under way, or waiting for its turn? */
 LOOP_THREAD bool isola__deploy_under_way(const struct isola__deploys *deploys, const char *app);
+/* The agent is ready: what has waited for that begins. Or it is stopping: that is refused. */
+LOOP_THREAD void isola__deploys_begin(struct isola__deploys *deploys);
 /* The method `deploy`, of a client. */
 LOOP_THREAD void isola__deploy(struct isola__conn *from, const struct isola_msg *m,
                                struct isola_slice params);

@@ -238,6 +238,13 @@ void isola__caught_up(struct isola__conn *from, const struct isola_msg *m,
     isola__reply(from, m->id, isola_slice(NULL, 0));
 }
 
+/* Inspectors of what runs there, or that ask from there. */
+static void end_debugging(struct isola__agent *agent, const char *node, const char *why)
+{
+    isola__tunnels_lost(agent, node);
+    isola__debug_far_lost(agent, node, why);
+}
+
 void isola__member_lost(struct isola__member *member, const char *why)
 {
     struct isola__agent *agent = member->peer->conn.agent;
@@ -251,8 +258,7 @@ void isola__member_lost(struct isola__member *member, const char *why)
     isola_link_past_note(&member->past, true, why);
     isola_log(ISOLA_LOG_WARN, "node %s (%s) is down: %s", member->record.name, member->record.url,
               why);
-    isola__tunnels_lost(agent, member->record.name);
-    isola__debug_far_lost(agent, member->record.name, why);
+    end_debugging(agent, member->record.name, why);
     isola__members_changed(members);
 }
 
@@ -303,8 +309,7 @@ void isola__member_bury(struct isola__members *members, struct isola__member *me
             isola__conn_close(&p->conn);
         }
     }
-    isola__tunnels_lost(members->agent, member->record.name);
-    isola__debug_far_lost(members->agent, member->record.name, why);
+    end_debugging(members->agent, member->record.name, why);
 }
 
 void isola__members_bury_all(struct isola__members *members)

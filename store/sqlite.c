@@ -265,7 +265,7 @@ int isola__db_open(struct isola__db *db, const char *path, const struct isola__s
         goto fail;
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     /* Takes effect in a file that has no page yet, and would write to others. */
-    if ((schema->checkpoints || schema->shrinks) && version == 0 &&
+    if (schema->shrinks && version == 0 &&
         (code = isola__db_exec(db, "PRAGMA auto_vacuum = INCREMENTAL", "open", err)))
         goto fail;
     if ((code = use_wal(db, err)) != 0 || (code = sync_log(db, err)) != 0 ||

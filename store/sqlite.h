@@ -35,7 +35,7 @@ struct isola__schema {
         *migrations;  /* `version` SQL scripts: number i takes a file from schema i to i + 1 */
     bool exclusive;   /* this process alone may have the file open: keeps a predecessor that still
                          runs out */
-    bool checkpoints; /* the caller sees to checkpoints, and to giving free pages back */
+    bool checkpoints; /* the caller sees to checkpoints */
     bool shrinks;     /* the caller gives free pages back (PRAGMA incremental_vacuum) */
 };
 

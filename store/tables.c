@@ -24,7 +24,7 @@ static const char *const migrations[ISOLA__GROUP_SCHEMA] = {
     " coalesce((SELECT max(written) FROM kept), 0)), 0",
 };
 static const struct isola__schema schema = {ISOLA__GROUP_SCHEMA, migrations, .exclusive = false,
-                                            .checkpoints = true};
+                                            .checkpoints = true, .shrinks = true};
 
 static const char *const sql[ISOLA__STATEMENTS] = {
     [ISOLA__BEGIN] = "BEGIN IMMEDIATE",
