@@ -48,6 +48,13 @@ export function cpuOf(pid) {
   return (+user + +system) * 10; // in hundredths of a second
 }
 
+const TAIL = 100; // lines
+const lastWords = []; // of clusters that have ended: what each agent has said last
+/** The test has failed: why may stand there. */
+process.on('exit', () => {
+  if (process.exitCode) for (const text of lastWords) console.log(text);
+});
+
 export class Cluster {
   agents = [];
   clients = [];
@@ -114,9 +121,9 @@ export class Cluster {
   async end() {
     for (const client of this.clients) await client.close();
     const problems = (await Promise.all([...this.agents].reverse().map((a) => a.stop()))).filter((p) => p !== undefined);
-    const logs = problems.length > 0 ? this.agents.map((a) => `--- ${a.name}\n${a.log()}`).join('\n') : '';
+    lastWords.push(...this.agents.map((a) => `--- ${a.name}\n${a.log(TAIL)}`));
     rmSync(this.dir, { recursive: true, force: true });
-    if (problems.length > 0) throw new Error(`${problems.join('; ')}\n${logs}`);
+    if (problems.length > 0) throw new Error(problems.join('; '));
   }
 }
 
