@@ -158,6 +158,8 @@ static void report(const struct isola__service *s, const char *type, const char 
 {
     unsigned of = part != NULL ? part->canaries : s != NULL ? s->stay : 1, ready = 0;
     bool own = s != NULL && s->def != NULL && strcmp(s->def->release, release) == 0;
+    /* Its files may be written still: until then all that is noted is of the one before. */
+    bool taken = s != NULL && strcmp(s->trial, release) == 0;
     uint64_t since = 0, now = isola_clock_ms();
     for (unsigned i = 0; s != NULL && i < s->stay; i++) {
         const struct isola__place *place = s->places[i];
@@ -174,12 +176,12 @@ static void report(const struct isola__service *s, const char *type, const char 
     isola_mp_kuint(out, "ready", ready);
     if (since > 0)
         isola_mp_kuint(out, "ready_ms", since < now ? now - since : 0);
-    isola_mp_kstr(out, "trouble", s != NULL ? s->trouble : "");
-    isola_mp_kbool(out, "troubled", s != NULL && s->troubled);
+    isola_mp_kstr(out, "trouble", taken ? s->trouble : "");
+    isola_mp_kbool(out, "troubled", taken && s->troubled);
     if (part != NULL) {
-        isola_mp_kuint(out, "crashes", s != NULL ? s->crashes : 0);
+        isola_mp_kuint(out, "crashes", taken ? s->crashes : 0);
         isola_mp_kuint(out, "beside", s != NULL && s->stay > of ? s->stay - of : 0);
-        isola_mp_kuint(out, "beside_crashes", s != NULL ? s->crashes_now : 0);
+        isola_mp_kuint(out, "beside_crashes", taken ? s->crashes_now : 0);
     }
 }
 
