@@ -6,13 +6,15 @@
  * by who has prepared its release, and while it is written. What nobody holds and no service runs
  * in goes with the next sweep, which puts it aside at once, on the loop, so that whoever unpacks
  * after that makes it anew, and removes it in the pool: all but one of an app that is used, which
- * is spare, and becomes that of the next release, as far as its files are the same.
+ * is spare, and becomes that of the next release, as far as its files are the same. When a release
+ * does not fit, what is spare of any app makes room for it.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/files.h"
@@ -74,9 +76,29 @@ static struct isola__unpack *unpack_of(struct isola__package_job *job)
     return (struct isola__unpack *)(void *)((char *)job - offsetof(struct isola__unpack, job));
 }
 
+/* Removes what is spare of all apps. Was there any? */
+static bool free_spares(const struct isola__packages *p)
+{
+    char *apps = isola_format("%s/apps", p->agent->opt.data);
+    DIR *d = opendir(apps);
+    struct dirent *e;
+    bool any = false;
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        char *spare = isola_format("%s/%s/" SPARE, apps, e->d_name);
+        any = (e->d_name[0] != '.' && access(spare, F_OK) == 0 && isola_dir_remove(spare) == 0) ||
+              any;
+        free(spare);
+    }
+    if (d != NULL)
+        closedir(d);
+    free(apps);
+    return any;
+}
+
 static void unpack_files(struct isola__package_job *job)
 {
     struct isola__unpack *u = unpack_of(job);
+    struct isola_cache *cache = job->packages->cache;
     struct isola_tree tree;
     if (isola_tree_decode(isola_buf_slice(&u->files), &tree, &job->err) != 0)
         return;
@@ -86,7 +108,11 @@ static void unpack_files(struct isola__package_job *job)
         code = isola_fail(&job->err, ISOLA_EIO, "cannot make what %.400s is to be in: %s", u->dir,
                           strerror(errno));
     else
-        code = isola_cache_unpack(job->packages->cache, &tree, u->dir, spare, &job->err);
+        code = isola_cache_unpack(cache, &tree, u->dir, spare, &job->err);
+    if (code == ISOLA_EIO && free_spares(job->packages)) { /* there may be room now */
+        job->err.code = 0;
+        code = isola_cache_unpack(cache, &tree, u->dir, NULL, &job->err);
+    }
     if (code == ISOLA_EEXIST)
         job->err.code = 0;
     free(spare);

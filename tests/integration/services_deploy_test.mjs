@@ -206,6 +206,12 @@ test('a node whose disk has no room for the files refuses the release, and no no
   }
   assert.deepEqual([...new Set((await rows()).map((r) => r.release))], [release]);
   for (const agent of [east, west]) await until('nothing is left of it', () => unpacked(agent).every((id) => id === release));
-  const next = (await deploy(south, write(11))).release;
+  const spare = join(`/proc/${south.child.pid}/root`, apps, 'other/.spare'); // as an app leaves it that had a large release
+  mkdirSync(spare, { recursive: true });
+  writeFileSync(join(spare, 'blob'), randomBytes(2_500_000));
+  const fits = write(11);
+  writeFileSync(join(fits, 'data/large'), randomBytes(1_500_000));
+  const next = (await deploy(south, fits)).release;
   await runs(next, 6);
+  assert.ok(!existsSync(spare), 'what nobody needs has made room');
 });
