@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 
 
 import { ASK, decodeEnvelope, EMIT, encodeFrame, FAIL, FrameParser } from '../../actors/lib/client/envelope.js';
-import { actors, clock, Cluster, ctl, killHost, until, whole } from './cluster.mjs';
+import { actors, clock, Cluster, ctl, killHost, logged, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node;
@@ -403,16 +403,9 @@ describe('state', () => {
     await a.ask('add', 3);
     await assert.rejects(a.ask('store-function'), { code: 'EFAILED' });
     assert.deepEqual(await a.ask('all'), { n: 3 });
-    await logged('app/Fn/unstorable', /its state cannot be saved: .*state\.f\.g\[0\]: a function cannot be sent/);
+    await logged(node, 'app/Fn/unstorable', /its state cannot be saved: .*state\.f\.g\[0\]: a function cannot be sent/);
   });
 });
-
-async function logged(address, pattern) {
-  await until(`${address} logs ${pattern}`, async () => {
-    const { lines } = await node.client.call('logs', { address, lines: 1000 });
-    return lines.some((l) => pattern.test(l.text));
-  });
-}
 
 describe('failure', () => {
   for (const type of ['Fn', 'Shared']) {
@@ -448,7 +441,8 @@ describe('logs and ps', () => {
     const a = ref('app/Fn', 'logger');
     await a.ask('say', 'hello %s', 'you', { a: [1, { b: 2 }] }, 3);
     await a.ask('shout', 'loud');
-    await logged('app/Fn/logger', /^hello you \{ a: \[ 1, \{ b: 2 \} \] \} 3$/);
+    await logged(node, 'app/Fn/logger', /^hello you \{ a: \[ 1, \{ b: 2 \} \] \} 3$/);
+    await logged(node, 'app/Fn/logger', /^loud$/);
     const { lines } = await node.client.call('logs', { address: 'app/Fn/logger', lines: 10 });
     const loud = lines.find((l) => l.text === 'loud');
     assert.deepEqual([loud.level, loud.node, loud.address], ['error', 'one', 'app/Fn/logger']);

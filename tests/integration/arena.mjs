@@ -5,7 +5,7 @@
 // it must say which limit it met, start again, and the same actor-host must run at the end.
 import assert from 'node:assert/strict';
 
-import { Cluster, cpuOf, nodes, until } from './cluster.mjs';
+import { Cluster, cpuOf, logged, nodes } from './cluster.mjs';
 
 const WORKERS = 3; // cases at once
 const PATIENCE = { timeout: 120_000 }; // with what has to wait for a processor
@@ -52,7 +52,6 @@ export class Arena {
   }
 
   async hostPid() { return (await nodes(this.node))[0].host_pid; }
-  async lines(address) { return (await this.node.client.call('logs', { address, lines: 1000 })).lines.map((l) => l.text); }
 
   // Asks bystanders in turn, until it is stopped. How long an answer takes is what the actor-host has worked meanwhile: it may have to wait for a processor.
   async #stand() {
@@ -85,12 +84,14 @@ export class Arena {
     return outcome;
   }
 
+  /** What its log says that it has crashed of. */
+  crash(address) { return logged(this.node, address, /^crashed: /); }
+
   /** It crashes, and its log says of what. */
   async crashes(type, code, says) {
     const { address, value, error } = await this.run(type, code);
     assert.equal(error?.code, 'EFAILED', `it said ${JSON.stringify(value) ?? `${error.code} ${error.message.slice(0, 200)}`}`);
-    const line = await until(`${address} has crashed`, async () => (await this.lines(address)).find((t) => t.startsWith('crashed: ')));
-    assert.match(line, says);
+    assert.match(await this.crash(address), says);
   }
 
   /** All of [name, () => promise], some at once; what failed is told of together. */

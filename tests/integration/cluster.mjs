@@ -171,7 +171,9 @@ export const actors = async (agent, app) => (await whole(agent, 'ps', app === un
 export const deadLetters = async (agent, of) => (await whole(agent, 'dead-letters', { of })).letters;
 
 /** The lines an actor has logged. */
-export const logs = async (agent, address) => (await whole(agent, 'logs', { address })).lines.map((l) => l.text);
+export const logs = async (agent, address) => (await whole(agent, 'logs', { address, lines: 1000 })).lines.map((l) => l.text);
+/** One that is as `pattern` says, when it is there: what an actor logs may come later than what it answers. */
+export const logged = (agent, address, pattern) => until(`${address} logs ${pattern}`, async () => (await logs(agent, address)).find((l) => pattern.test(l)));
 
 /** A module whose actors keep what others `note` with them, apart for each `of`: `seen` tells all of it, `take` what is new. */
 export const notebook = `export default (self) => {

@@ -87,8 +87,7 @@ async function ends(type, code) {
   const { address, error } = await arena.run(type, code);
   if (error === undefined || error.message === 'x') return; // it had an end after all
   if (error.code === 'EFAILED') {
-    const line = (await arena.lines(address)).find((t) => t.startsWith('crashed: '));
-    assert.match(line ?? 'no line', explained);
+    assert.match(await arena.crash(address), explained);
   } else {
     assert.ok(seen(error), `${error.code} ${error.name} ${error.message.slice(0, 200)}`);
   }

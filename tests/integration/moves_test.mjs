@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctlOk, killHost, logs, nodes, sanitized, until } from './cluster.mjs';
+import { actors, Cluster, ctlOk, killHost, logged, nodes, sanitized, until } from './cluster.mjs';
 
 const MB = 1_000_000;
 const app = {
@@ -113,7 +113,7 @@ describe('much follows its place', { timeout: 240_000 }, () => {
     if (!sanitized) assert.ok(grown[0] < 30 * MB && grown[1] < 120 * MB, `memory has grown by ${grown}`);
     assert.deepEqual(await ref(big).ask('all', LONG), { ...before.big, n: 2 });
     assert.deepEqual(await ref(base).ask('all', LONG), { ...before.base, n: 1 });
-    assert.match((await logs(east, big)).join('\n'), /has come from node east: 200\.\d MB in \d+\.\d s/);
+    await logged(east, big, /has come from node east: 200\.\d MB in \d+\.\d s/);
     const { histories: [history] } = await west.client.call('history', { address: big });
     assert.equal(history.points.filter((p) => p.storage.put > 0).length, 1, 'it came at one point of its history');
   });

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, ctlOk, ctlWhole, deadLetters, killHost, logs, until } from './cluster.mjs';
+import { actors, Cluster, ctl, ctlOk, ctlWhole, deadLetters, killHost, logged, logs, until } from './cluster.mjs';
 
 const app = {
   'isola.json': {
@@ -189,6 +189,7 @@ describe('a node', () => {
     assert.match(letter.reason, /crashed s\/Job\/crash 3 times in a row, the last time of: Error: of the timer/);
     await until('it is gone', async () => (await a.ask('list')).length === 0);
     assert.deepEqual(await a.ask('fired'), []);
+    await logged(node, 's/Job/crash', /given up/);
     assert.equal((await logs(node, 's/Job/crash')).filter((l) => /given up/.test(l)).length, 1);
   });
 

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctlOk, ctlWhole, killHost, logs, until } from './cluster.mjs';
+import { actors, Cluster, ctlOk, ctlWhole, killHost, logged, until } from './cluster.mjs';
 
 const PATIENCE = { timeout: 60_000 };
 const app = {
@@ -244,7 +244,7 @@ for (const type of ['Busy', 'BusyShared']) {
     }
     await assert.rejects(busy.ask('run', 'sql.transaction(() => { sql`INSERT INTO t VALUES (2, 0)`; for (;;); })', PATIENCE), { code: 'EFAILED' });
     assert.deepEqual(await busy.ask('count', PATIENCE), [1, 1]);
-    assert.ok((await logs(node, `q/${type}/a`)).some((l) => /cpu/i.test(l)));
+    await logged(node, `q/${type}/a`, /cpu/i);
   });
 }
 

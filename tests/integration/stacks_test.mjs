@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, until } from './cluster.mjs';
+import { actors, Cluster, ctl, logged, until, whole } from './cluster.mjs';
 
 const cluster = new Cluster();
 let east, west;
@@ -143,13 +143,6 @@ const places = (stack) => [...stack.matchAll(/^ +at .*?([^\s()]+:\d+):\d+\)?$/gm
 const ref = (type, key = 'x') => east.client.actor(`s/${type}`, key);
 const failure = (promise) => promise.then(() => assert.fail('it did not fail'), (error) => error);
 
-async function logged(address, pattern) {
-  return until(`${address} logs ${pattern}`, async () => {
-    const { lines } = await east.client.call('logs', { address, lines: 1000 });
-    return lines.find((l) => pattern.test(l.text))?.text;
-  });
-}
-
 before(async () => {
   east = await cluster.node('east');
   await cluster.deploy(east, 's', files);
@@ -213,22 +206,22 @@ for (const type of ['Main', 'Shared']) {
     test('nobody caught is in the log, causes too', async () => {
       const a = ref(type, 'crash');
       a.emit('in-timer');
-      assert.equal(places(await logged(`s/${type}/crash`, /in a timer/))[0], at('timer'));
+      assert.equal(places(await logged(east, `s/${type}/crash`, /in a timer/))[0], at('timer'));
       a.emit('stray');
-      const text = await logged(`s/${type}/crash`, /nobody waits/);
+      const text = await logged(east, `s/${type}/crash`, /nobody waits/);
       assert.equal(places(text)[0], at('stray'));
       assert.match(text, /\ncaused by: (a word ){200}$/);
       a.emit('cause');
-      const both = await logged(`s/${type}/crash`, /no order/);
+      const both = await logged(east, `s/${type}/crash`, /no order/);
       assert.match(both, /\ncaused by: TypeError: a price below 0/);
       assert.deepEqual([places(both)[0], places(both).includes(at('throws'))], [at('wraps'), true]);
       assert.doesNotMatch(both, /isola:/);
     });
     test('console shows', async () => {
       await ref(type, 'c').ask('trace');
-      assert.deepEqual(places(await logged(`s/${type}/c`, /Trace: here/)), [at('trace')]);
+      assert.deepEqual(places(await logged(east, `s/${type}/c`, /Trace: here/)), [at('trace')]);
       await ref(type, 'c').ask('shown');
-      assert.deepEqual(places(await logged(`s/${type}/c`, /Error: shown/)), [at('shown')]);
+      assert.deepEqual(places(await logged(east, `s/${type}/c`, /Error: shown/)), [at('shown')]);
     });
   });
 }
@@ -247,7 +240,7 @@ test('an actor that begins from a snapshot, or from kept code, names them too', 
 
 test('a handler that used its CPU time up is told of with where it was', async () => {
   await assert.rejects(ref('Brief', 'x').ask('spins'), { code: 'EFAILED' });
-  const text = await logged('s/Brief/x', /crashed: it used more than 200 ms of CPU in one turn/);
+  const text = await logged(east, 's/Brief/x', /crashed: it used more than 200 ms of CPU in one turn/);
   assert.deepEqual(places(text), [at('endless'), at('calls-endless')]);
 });
 
@@ -303,8 +296,9 @@ describe('a source map that lies', () => {
         assert.match(error.remoteStack, new RegExp(`\\(isola:${app}/t\\.js:2:33\\)|at isola:${app}/t\\.js:2:33`));
       }
       assert.equal(await a.ask('fine'), 1);
-      const { lines } = await east.client.call('logs', { app, lines: 1000 });
-      assert.equal(lines.filter((l) => /places in the bundle of t\.js, not in its sources: source map: /.test(l.text)).length, map === '' ? 0 : 1);
+      const told = async () => (await whole(east, 'logs', { app, lines: 1000 })).lines.filter((l) => /places in the bundle of t\.js, not in its sources: source map: /.test(l.text)).length;
+      if (map !== '') await until('it is told', told);
+      assert.equal(await told(), map === '' ? 0 : 1);
     });
   }
   test('whose names would draw lines of their own', async () => {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { actors, Cluster, ctl, logs, until } from './cluster.mjs';
+import { actors, Cluster, ctl, logged, logs, until } from './cluster.mjs';
 
 const cluster = new Cluster();
 let node;
@@ -47,7 +47,7 @@ describe('ctl stop', { concurrency: true }, () => {
       assert.deepEqual([r.status, r.out], [0, `stopped app/${type}/a\n`], r.err);
       await fails;
       assert.equal(await ref(type, 'a').ask('add'), 2, 'what the turn had changed is dropped');
-      assert.ok((await logs(node, `app/${type}/a`)).some((l) => /a turn did not end when it was to stop: given up/.test(l)));
+      await logged(node, `app/${type}/a`, /a turn did not end when it was to stop: given up/);
     });
     test(`${type}: of one that heeds its signal: it ends in order`, async () => {
       const heeds = ref(type, 'b').ask('heed');
@@ -63,7 +63,7 @@ describe('ctl stop', { concurrency: true }, () => {
     await running('app/Never/x');
     assert.equal((await ctl(node, 'stop', 'app/Never/x')).status, 0);
     assert.equal(await ref('Never', 'fine').ask('get'), 1);
-    assert.ok((await logs(node, 'app/Never/x')).some((l) => /its start did not end when it was to stop: given up/.test(l)));
+    await logged(node, 'app/Never/x', /its start did not end when it was to stop: given up/);
     await start;
   });
 });

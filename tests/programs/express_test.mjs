@@ -22,7 +22,7 @@ test('is deployed as it is, and answers as it does anywhere', async () => {
   assert.deepEqual(await program.get('/users/3'), [200, { id: 3, name: 'Barbara' }]);
   assert.equal((await program.post('/users', {}))[0], 400);
   assert.equal((await program.ask('/users', { method: 'POST', body: 'no JSON', headers: { 'content-type': 'application/json' } })).status, 400);
-  assert.match(await ctlOk(program.node, 'logs', 'express-users'), new RegExp(`express-users/Server/0 +listening on ${program.port}`));
+  await until('its log is there', async () => new RegExp(`express-users/Server/0 +listening on ${program.port}`).test(await ctlOk(program.node, 'logs', 'express-users')));
 });
 
 const poweredBy = async () => (await program.ask('/users')).headers['x-powered-by'];
