@@ -3,7 +3,8 @@
 #
 # Installs what building, running and testing need and this machine lacks: Debian packages, then the npm packages of
 # package-lock.json into node_modules (the pinned Node.js runtime, esbuild, the data of the examples).
-# `setup.sh test` installs the packages of the programs that the tests deploy, too, each beside its program: tests/programs, examples.
+# `setup.sh test` installs the shells that ctl's completion is for, too, and the packages of the programs that the tests deploy, each
+# beside its program: tests/programs, examples.
 # `setup.sh bench` installs what the benchmarks need, too: Erlang, wrk, and from npm workerd, Moleculer and PM2 into
 # tests/bench/peers, the packages of an app into tests/bench/packages.
 # `setup.sh deb` installs what finds out what the Debian package depends on.
@@ -42,6 +43,10 @@ libjansson-dev      JSON of manifests and of ctl
 libcmocka-dev       the C tests (make test)
 util-linux          nsenter and setpriv: hosts in network namespaces (make test)
 libmsgpack-dev      a second opinion on msgpack in the tests
+END
+    [ "$what" != test ] || cat <<END
+zsh                 completes what is typed (make test)
+fish                the same (make test)
 END
     [ "$what" != bench ] || cat <<END
 erlang-base         a peer of the benchmarks (make bench)
