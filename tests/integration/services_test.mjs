@@ -250,6 +250,50 @@ test('sticky: all connections from an address come to one instance, through a re
   assert.deepEqual(await whose(), before);
 });
 
+/** A program of node:cluster as its documentation has it, with two workers. */
+const workers = `import cluster from 'node:cluster';
+import http from 'node:http';
+if (cluster.isPrimary) {
+  cluster.on('listening', (worker) => console.log('listens', worker.id));
+  cluster.on('exit', (worker) => { console.log('ended', worker.exitedAfterDisconnect); cluster.fork(); });
+  for (let i = 0; i < 2; i++) cluster.fork();
+} else {
+  http.createServer((request, response) => setTimeout(() => response.end('of ' + cluster.worker.id), 5)).listen(process.env.PORT);
+}`;
+
+test('a program of node:cluster: its primary hears of its workers, and no request is lost when they are replaced', async () => {
+  const port = await freePort();
+  await linked('workers', { 'isola.json': manifest('workers', { port, health: { path: '/', every: '100ms' } }), 'server.mjs': workers });
+  const [{ pid }] = await running('workers', 1);
+  const load = new Load([{ path: '/', good: ({ body }) => assert.match(body, /^of \d+$/) }], { port, clients: 32 });
+  try {
+    await load.more();
+    for (let last = pid; ;) {
+      await ctlOk(east, 'restart', 'workers/Api', '--wait');
+      await gone(last);
+      await load.more();
+      if (last !== pid) break;
+      [{ pid: last }] = await running('workers', 1);
+    }
+  } finally {
+    await load.stop();
+  }
+  await load.end();
+  const said = (await lines('workers/Api/0')).map((l) => l.text);
+  assert.ok(said.includes('listens 1') && said.includes('listens 2'), said.join('\n'));
+  assert.ok(!said.includes('ended false'), said.join('\n'));
+});
+
+test('a program of node:cluster whose workers share a socket', async () => {
+  const port = await freePort();
+  await linked('sharing', { 'isola.json': manifest('sharing', { port, env: { NODE_CLUSTER_SCHED_POLICY: 'none' } }), 'server.mjs': workers });
+  const [{ pid }] = await running('sharing', 1);
+  assert.match(await get(port), /^of \d$/);
+  await ctlOk(east, 'restart', 'sharing/Api', '--wait'); // the port can be had by who replaces it
+  await gone(pid);
+  assert.match(await get(port), /^of \d$/);
+});
+
 test('a program that listens on two addresses: no request is lost on either when it is replaced, and what is not taken over is let go of', async () => {
   const port = await freePort();
   const program = (hosts) => `import http from 'node:http';

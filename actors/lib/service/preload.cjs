@@ -9,8 +9,10 @@
 //   - finds the package `isola` (package.cjs).
 //
 // Threads and child processes of the program load it too, as they have its options: they share the port as well, but only
-// the program itself talks to the agent.
+// the program itself talks to the agent. Of node:cluster it is the primary that listens, as without us, and that gives each
+// connection to a worker; at SIGTERM it asks the workers to end in the same order.
 'use strict';
+const cluster = require('node:cluster');
 const { closeSync } = require('node:fs');
 const net = require('node:net');
 const { isMainThread } = require('node:worker_threads');
@@ -26,11 +28,13 @@ const port = Number(process.env.PORT);
 const own = isMainThread && process.env.ISOLA_PROCESS === String(process.pid);
 const asked = process.env.ISOLA_HEALTH !== undefined; // the agent looks how it is
 const { listen } = net.Server.prototype;
-const shared = new Set(); // servers that listen on the port
+const shared = new Map(); // servers that listen on the port → the handle by which they do
 const upgraded = new Set(); // their connections that speak something else than HTTP by now: WebSockets, which end when somebody ends them
 const sessions = new Set(); // of HTTP/2, which clients keep for all their requests
 let leaving = false;
 let served = false; // something has been asked to listen on the port
+
+const LEAVE = 'NODE_ISOLA_LEAVE'; // from a primary to its workers, internal to Node.js by its first letters
 
 process.env.NODE_ENV ??= 'production'; // a file of variables has been read by now
 
@@ -114,6 +118,10 @@ const withReuse = (args) => {
   return [{ port, host, backlog, reusePort: true }, ...done];
 };
 
+// `reusePort` makes a worker listen on its own, which would be nothing its primary hears of: it is to ask the primary for a socket as ever, with the flag
+// for the case that there is one for all workers (cluster.SCHED_NONE).
+const throughPrimary = (options) => (options.exclusive ? options : { ...options, get exclusive() { return false; }, set exclusive(_) {} });
+
 // A program that has its port written in does not listen where it is asked to: that is told when it has had the time to do so.
 const watchElsewhere = (server) => {
   server.once('listening', () => {
@@ -131,18 +139,42 @@ if (port > 0) {
     }
     served = true;
     this.once('listening', () => {
-      shared.add(this);
+      const handle = this._handle;
+      shared.set(this, handle);
       this.once('close', () => shared.delete(this));
-      const more = { fd: this._handle.fd, address: addressOf(reuse[0]) };
-      if (asked && own) alone(this, more);
-      else tell(more);
+      const more = { fd: handle.fd, address: addressOf(reuse[0]) };
+      process.nextTick(() => { // a primary has taken the handle from its server by then: its workers answer, not the server
+        if (asked && own && this._handle === handle) alone(this, more);
+        else tell(more);
+      });
     });
     watchUpgrades(this);
     watchSessions(this);
-    return listen.call(this, taken(reuse[0]), ...reuse.slice(1));
+    return listen.call(this, cluster.isWorker ? throughPrimary(reuse[0]) : taken(reuse[0]), ...reuse.slice(1));
   };
-  if (own) require('node:cluster').on('listening', (worker, address) => { if (address.port === port) { served = true; tell({}); } });
+  if (own) {
+    cluster.on('listening', (worker, address) => {
+      if (address.port !== port) return;
+      served = true;
+      if (shared.size === 0) tell({}); // SCHED_NONE: no server of the primary does
+    });
+  }
 }
+
+// Who stays is told to go, and ended when it has nothing to say.
+const dismiss = () => {
+  for (const server of shared.keys()) {
+    // One for 'stream' alone, as gRPC's are, would read requests in two ways with a listener for 'request'.
+    if (server.listenerCount('request') > 0) server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
+  }
+  for (const session of sessions) retire(session);
+  setTimeout(() => { for (const socket of upgraded) socket.end(); }, IDLE);
+};
+if (cluster.isWorker) process.on('internalMessage', ({ cmd }) => {
+  if (cmd !== LEAVE || leaving) return;
+  leaving = true;
+  dismiss();
+});
 
 if (own) {
   const onTerm = () => {
@@ -157,22 +189,28 @@ if (own) {
     };
     // The last connection is closed: the program is yet to hear of it, and to say what it has to say to others.
     const settle = (turns) => (turns === 0 ? end() : setImmediate(settle, turns - 1));
-    let open = shared.size;
+    const workers = Object.values(cluster.workers ?? {});
+    let open = shared.size + workers.length;
     if (open === 0) return end();
-    for (const server of [...shared]) {
-      // One for 'stream' alone, as gRPC's are, would read requests in two ways with a listener for 'request'.
-      if (server.listenerCount('request') > 0) server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
+    const less = () => { if (--open === 0) settle(LAST); };
+    dismiss();
+    for (const [server, handle] of [...shared]) {
+      if (server._handle === null) handle.close(); // a primary's: what it has accepted still goes to its workers
       // Not http.Server's own close(), which would end connections that a request may be on its way on.
-      net.Server.prototype.close.call(server, () => { if (--open === 0) settle(LAST); });
+      net.Server.prototype.close.call(server, less);
       setTimeout(() => server.closeIdleConnections?.(), IDLE);
     }
-    for (const session of sessions) retire(session);
-    setTimeout(() => { for (const socket of upgraded) socket.end(); }, IDLE);
+    for (const worker of workers) {
+      worker.once('disconnect', less);
+      if (worker.isConnected()) worker.process.send({ cmd: LEAVE }, undefined, undefined, () => {});
+      setTimeout(() => { if (worker.isConnected()) worker.disconnect(); }, IDLE); // it closes its servers, and is gone from here when all is answered
+    }
   };
   process.on('SIGTERM', onTerm);
 
   // `ctl inspect`: the agent sends SIGUSR1, at which Node.js opens its inspector, on a free port as it is asked to here; and tells it when to close it.
   process.debugPort = 0;
+  cluster.settings.inspectPort = 0; // else each worker, which has our options of the inspector, is given the next port, 1, and refuses to start
   process.on('internalMessage', ({ cmd }) => {
     if (cmd !== 'NODE_ISOLA_INSPECTOR_CLOSE') return;
     require('node:inspector').close();
