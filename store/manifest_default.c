@@ -70,6 +70,13 @@ int isola__manifest_default(const char *dir, struct isola__manifest_reader *r,
         rc = isola__manifest_program(dir, package, actors, r->err);
     if (rc == 0 && json_object_size(actors) == 0 && json_is_string(start))
         rc = isola__manifest_program_fail(dir, package, r->err);
+    else if (rc == 0 && json_object_size(actors) == 0 &&
+             json_object_get(package, "workspaces") != NULL)
+        rc = isola_fail(r->err, ISOLA_ENOENT,
+                        "there is nothing to run in %s itself, whose package.json has "
+                        "\"workspaces\": deploy the directory of the one that is the app; what "
+                        "it needs of the others comes with it",
+                        dir);
     else if (rc == 0 && json_object_size(actors) == 0)
         rc = isola_fail(r->err, ISOLA_ENOENT,
                         "there is nothing to run in %s: it has no isola.json, no package.json with "

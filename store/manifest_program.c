@@ -3,8 +3,8 @@
  * The program of an ordinary Node.js project, as a service: what "start" of package.json's
  * "scripts" runs, in plain words of a shell: `node FILE`, `tsx FILE`, or a program of a package
  * that is installed and not for development alone, such as `next start`; else what "start:prod"
- * runs, else "main", else server.js and index.js, as npm and Node.js have it. Nothing is guessed of
- * what is beyond that: it is left to a manifest.
+ * runs, else "main", else server.js and index.js, as npm and Node.js have it, else what a framework
+ * builds. Nothing is guessed of what is beyond that: it is left to a manifest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "store/manifest_built.h"
 #include "store/manifest_find.h"
 
 #define PORT     3000 /* what most programs listen on when nobody says */
@@ -24,7 +25,7 @@ static const char space[] = " \t";
 
 /* Why a command is no service. */
 struct trouble {
-    enum { NOT_PLAIN, NO_FILE, NOT_INSTALLED, DEVELOPMENT } kind;
+    enum { NOT_PLAIN, NO_FILE, NOT_BUILT, NOT_INSTALLED, DEVELOPMENT } kind;
     char word[256]; /* the file, or the program */
     char package[256];
 };
@@ -197,6 +198,53 @@ static bool take_file(const char *dir, const json_t *package, json_t *type, json
     return false;
 }
 
+/* The port that `word` says, after `before`: `--port N`, `--port=N`, and `-p N` of the program of a
+ * package. */
+static void take_port(json_t *type, bool of_package, const char *before, const char *word)
+{
+    static const char option[] = "--port=";
+    bool whole = strncmp(word, option, sizeof(option) - 1) == 0;
+    if (!whole && strcmp(before, "--port") != 0 && (!of_package || strcmp(before, "-p") != 0))
+        return;
+    const char *digits = whole ? word + sizeof(option) - 1 : word;
+    size_t n = strspn(digits, "0123456789");
+    if (n > 0 && n < 6 && digits[n] == '\0')
+        json_object_set_new(type, "port", json_integer(strtol(digits, NULL, 10)));
+}
+
+/* Is `word` a file of JavaScript in `dir` that is to be there, and is not? */
+static bool is_missing(const char *dir, const char *word)
+{
+    const char *end = strrchr(word, '.');
+    char file[FILE_MAX + 16];
+    return word[0] != '-' && word[0] != '/' && end != NULL &&
+           (strcmp(end, ".js") == 0 || strcmp(end, ".mjs") == 0 || strcmp(end, ".cjs") == 0) &&
+           !file_of(dir, word, file);
+}
+
+/* The rest of a command, into `args`; of the program of a package, `program`, false when what it
+ * needs is not there. */
+static bool take_args(const char *dir, json_t *type, json_t *args, const char *program, char **rest,
+                      struct trouble *t)
+{
+    const char *word, *before = "", *missing = NULL;
+    while ((word = strtok_r(NULL, space, rest)) != NULL) {
+        json_array_append_new(args, json_string(word));
+        take_port(type, program != NULL, before, word);
+        if (program != NULL && missing == NULL && is_missing(dir, word))
+            missing = word;
+        before = word;
+    }
+    if (missing != NULL) {
+        set_trouble(t, NO_FILE, missing, "");
+        return false;
+    }
+    missing = program != NULL ? isola__manifest_unbuilt(dir, program, args) : NULL;
+    if (missing != NULL)
+        set_trouble(t, NOT_BUILT, missing, "");
+    return missing == NULL;
+}
+
 /* The service that a command is, or NULL, and why. */
 static json_t *of_command(const char *dir, const json_t *package, const char *command,
                           struct trouble *t)
@@ -212,12 +260,12 @@ static json_t *of_command(const char *dir, const json_t *package, const char *co
     while (word != NULL && (is_prefix(word) || take_variable(type, env, word)))
         word = strtok_r(NULL, space, &rest);
     bool tsx = word != NULL && strcmp(word, "tsx") == 0, found = false;
+    const char *program = NULL;
     if (tsx || (word != NULL && strcmp(word, "node") == 0))
         found = take_file(dir, package, type, options, tsx, &rest, module, t);
     else if (word != NULL)
-        found = bin_of(dir, package, word, module, t);
-    while (found && (word = strtok_r(NULL, space, &rest)) != NULL)
-        json_array_append_new(args, json_string(word));
+        found = bin_of(dir, package, program = word, module, t);
+    found = found && take_args(dir, type, args, program, &rest, t);
     free(text);
     if (json_object_size(env) > 0)
         json_object_set(type, "env", env);
@@ -239,11 +287,12 @@ static int fail_file(const char *dir, const json_t *package, const char *key,
 {
     bool built = lists(package, "scripts", "build");
     return isola_fail(err, ISOLA_ENOENT,
-                      "there is no file \"%s\" in %s, which \"%s\" of its package.json runs%s",
-                      t->word, dir, key,
-                      built ? ": `npm run build` there, which makes it perhaps, comes before a "
-                              "deploy"
-                            : "");
+                      "there is no file \"%s\" in %s, which \"%s\" of its package.json %s%s",
+                      t->word, dir, key, t->kind == NOT_BUILT ? "needs" : "runs",
+                      !built                 ? ""
+                      : t->kind == NOT_BUILT ? ": `npm run build` there comes before a deploy"
+                                             : ": `npm run build` there, which makes it perhaps, "
+                                               "comes before a deploy");
 }
 
 int isola__manifest_program_fail(const char *dir, const json_t *package, struct isola_err *err)
@@ -282,9 +331,10 @@ int isola__manifest_program_fail(const char *dir, const json_t *package, struct 
     return code;
 }
 
-/* What the "scripts" say, or NULL; `*code` is an error when the file that one names is not there.
- */
-static json_t *of_scripts(const char *dir, const json_t *package, int *code, struct isola_err *err)
+/* What the "scripts" say, or NULL; `*code` is an error when the file that one names is not there,
+ * `*absent` whether the program is that "start" names. */
+static json_t *of_scripts(const char *dir, const json_t *package, bool *absent, int *code,
+                          struct isola_err *err)
 {
     static const char *const keys[] = {"start", "start:prod", "start:production"};
     const json_t *scripts = json_object_get(package, "scripts");
@@ -295,10 +345,19 @@ static json_t *of_scripts(const char *dir, const json_t *package, int *code, str
         if (command == NULL)
             continue;
         type = of_command(dir, package, command, &t);
-        if (type == NULL && t.kind == NO_FILE)
+        if (type == NULL && (t.kind == NO_FILE || t.kind == NOT_BUILT))
             *code = fail_file(dir, package, keys[i], &t, err);
+        *absent = *absent || (type == NULL && i == 0 && t.kind == NOT_INSTALLED);
     }
     return type;
+}
+
+static bool has_modules(const char *dir)
+{
+    char *path = isola_format("%s/node_modules", dir);
+    bool has = access(path, F_OK) == 0;
+    free(path);
+    return has;
 }
 
 static json_t *of_file(const char *dir, const char *file)
@@ -309,17 +368,37 @@ static json_t *of_file(const char *dir, const char *file)
                : NULL;
 }
 
+/* What there is when package.json says nothing of it. */
+static json_t *of_files(const char *dir, int *code, struct isola_err *err)
+{
+    json_t *type = of_file(dir, "server.js");
+    const struct isola__built *built = NULL;
+    type = type != NULL ? type : of_file(dir, "index.js");
+    if (type == NULL && (built = isola__manifest_built(dir)) != NULL)
+        type = of_file(dir, built->file);
+    if (type == NULL && built != NULL)
+        *code = isola_fail(err, ISOLA_ENOENT,
+                           "there is no file \"%s\" in %s, which %s makes: `npm run build` there "
+                           "comes before a deploy; when it is to run another one, say so as "
+                           "\"start\" in the \"scripts\" of its package.json",
+                           built->file, dir, built->by);
+    return type;
+}
+
 int isola__manifest_program(const char *dir, const json_t *package, json_t *actors,
                             struct isola_err *err)
 {
     bool said = lists(package, "scripts", "start") || json_object_get(package, "main") != NULL;
+    bool absent = false;
     int rc = 0;
-    json_t *type = of_scripts(dir, package, &rc, err);
+    json_t *type = of_scripts(dir, package, &absent, &rc, err);
     if (rc == 0 && type == NULL)
         type = of_file(dir, json_string_value(json_object_get(package, "main")));
-    if (rc == 0 && type == NULL && package != NULL && !said && json_object_size(actors) == 0) {
-        type = of_file(dir, "server.js");
-        type = type != NULL ? type : of_file(dir, "index.js");
+    if (rc == 0 && type == NULL && package != NULL && json_object_size(actors) == 0) {
+        if (!said)
+            type = of_files(dir, &rc, err);
+        else if (absent && has_modules(dir)) /* they are all there is, as in .next/standalone */
+            type = of_file(dir, "server.js");
     }
     if (type == NULL)
         return rc;

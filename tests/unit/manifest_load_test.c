@@ -311,7 +311,16 @@ static void takes_the_program_of_a_package(void **state)
         /* programs of packages that are installed, and there when the app runs */
         {"\"scripts\": {\"start\": \"next start -p 80\"}, \"dependencies\": {\"next\": \"1\"}",
          SERVER("\"module\":\"node_modules/next/dist/bin/next\",\"kind\":\"service\","
-                "\"port\":3000,\"args\":[\"start\",\"-p\",\"80\"]")},
+                "\"port\":80,\"args\":[\"start\",\"-p\",\"80\"]")},
+        {"\"scripts\": {\"start\": \"next start ./lib/index.js --port=81 -p x\"}",
+         SERVER("\"module\":\"node_modules/next/dist/bin/next\",\"kind\":\"service\","
+                "\"port\":81,\"args\":[\"start\",\"./lib/index.js\",\"--port=81\",\"-p\",\"x\"]")},
+        {"\"scripts\": {\"start\": \"node lib -p 80 --port 82\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":82,"
+                "\"args\":[\"-p\",\"80\",\"--port\",\"82\"]")},
+        /* what is built to run where nothing else is installed: .next/standalone */
+        {"\"scripts\": {\"start\": \"gone start\"}, \"dependencies\": {\"gone\": \"1\"}",
+         SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
         {"\"scripts\": {\"start\": \"nest start\", \"start:prod\": \"node lib\"},"
          "\"devDependencies\": {\"@nestjs/cli\": \"1\"}",
          SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000")},
@@ -334,6 +343,7 @@ static void takes_the_program_of_a_package(void **state)
     touch("server.js");
     touch("lib/index.js");
     touch(".env");
+    touch(".next/BUILD_ID");
     touch("../x.js");
     touch("node_modules/next/dist/bin/next");
     write_file("node_modules/next/dist/bin/next", "#!/usr/bin/env node\n");
@@ -375,6 +385,71 @@ static void takes_the_program_of_a_package(void **state)
         ISOLA_EMANIFEST,
         "the program of package.json would be the type \"Program\", which an actor is: write "
         "an isola.json that lists it under another name");
+}
+
+static void says_what_is_to_be_built_before(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *file, *by;
+    } rows[] = {{"nuxt.config.ts", ".output/server/index.mjs", "Nuxt"},
+                {"astro.config.mjs", "dist/server/entry.mjs", "Astro with @astrojs/node"},
+                {"svelte.config.js", "build/index.js", "SvelteKit with @sveltejs/adapter-node"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char made[300];
+        write_file("package.json", "{\"name\": \"app\", \"scripts\": {\"build\": \"x\"}}");
+        touch(rows[i].config);
+        not_loaded(ISOLA_ENOENT,
+                   "there is no file \"%s\" in %s, which %s makes: `npm run build` there comes "
+                   "before a deploy; when it is to run another one, say so as \"start\" in the "
+                   "\"scripts\" of its package.json",
+                   rows[i].file, dir, rows[i].by);
+        touch(rows[i].file);
+        snprintf(made, sizeof(made), SERVER("\"module\":\"%s\",\"kind\":\"service\",\"port\":3000"),
+                 rows[i].file);
+        loaded(made);
+        /* what package.json says goes before */
+        write_file("package.json", "{\"name\": \"app\", \"scripts\": {\"start\": \"node x\"}}");
+        not_loaded(ISOLA_ENOENT,
+                   "there is no file \"x\" in %s, which \"start\" of its package.json runs", dir);
+        drop(rows[i].config);
+    }
+    touch("node_modules/next/bin.js");
+    write_file("node_modules/next/bin.js", "#!/usr/bin/env node\n");
+    touch("node_modules/.bin/x");
+    make_link("../next/bin.js", "node_modules/.bin/next");
+    make_link("../next/bin.js", "node_modules/.bin/serve");
+    write_file("package.json", "{\"name\": \"app\", \"scripts\": {\"build\": \"next build\", "
+                               "\"start\": \"next start -p 81\"}}");
+    not_loaded(ISOLA_ENOENT,
+               "there is no file \".next/BUILD_ID\" in %s, which \"start\" of its package.json "
+               "needs: `npm run build` there comes before a deploy",
+               dir);
+    write_file("next.config.mjs", "export default { distDir: 'out' };");
+    loaded(SERVER("\"module\":\"node_modules/next/bin.js\",\"kind\":\"service\",\"port\":81,"
+                  "\"args\":[\"start\",\"-p\",\"81\"]"));
+    drop("next.config.mjs");
+    touch("web/x");
+    write_file("package.json", "{\"name\": \"app\", \"scripts\": {\"start\": \"next start web\"}}");
+    loaded(SERVER("\"module\":\"node_modules/next/bin.js\",\"kind\":\"service\",\"port\":3000,"
+                  "\"args\":[\"start\",\"web\"]"));
+    write_file("package.json",
+               "{\"name\": \"app\", \"scripts\": {\"build\": \"x\", "
+               "\"start\": \"serve --import=y.js /etc/z.js ./build/server/index.js\"}}");
+    not_loaded(ISOLA_ENOENT,
+               "there is no file \"./build/server/index.js\" in %s, which \"start\" of its "
+               "package.json runs: `npm run build` there, which makes it perhaps, comes before a "
+               "deploy",
+               dir);
+    touch("build/server/index.js");
+    loaded(SERVER("\"module\":\"node_modules/next/bin.js\",\"kind\":\"service\",\"port\":3000,"
+                  "\"args\":[\"--import=y.js\",\"/etc/z.js\",\"./build/server/index.js\"]"));
+    write_file("package.json", "{\"name\": \"app\", \"workspaces\": [\"packages/*\"]}");
+    not_loaded(ISOLA_ENOENT,
+               "there is nothing to run in %s itself, whose package.json has \"workspaces\": "
+               "deploy the directory of the one that is the app; what it needs of the others comes "
+               "with it",
+               dir);
 }
 
 static void adds_what_is_found_to_what_is_listed(void **state)
@@ -532,6 +607,7 @@ int main(void)
         LOAD(says_when_there_is_no_manifest),
         LOAD(finds_actors_by_their_names),
         LOAD(takes_the_program_of_a_package),
+        LOAD(says_what_is_to_be_built_before),
         LOAD(adds_what_is_found_to_what_is_listed),
         LOAD(says_of_which_files_no_actors_can_be_made),
         LOAD(checks_the_modules_of_an_app),
