@@ -250,6 +250,17 @@ test('sticky: all connections from an address come to one instance, through a re
   assert.deepEqual(await whose(), before);
 });
 
+test('options of listen() that say nothing are passed over', async () => {
+  const port = await freePort();
+  await linked('adapter', {
+    'isola.json': manifest('adapter', { port }),
+    'server.mjs': `import http from 'node:http';
+http.createServer((request, response) => response.end('here')).listen({ path: false, fd: null, handle: undefined, host: '0.0.0.0', port: process.env.PORT });`,
+  });
+  await running('adapter', 1);
+  assert.equal(await get(port), 'here');
+});
+
 /** A program of node:cluster as its documentation has it, with two workers. */
 const workers = `import cluster from 'node:cluster';
 import http from 'node:http';

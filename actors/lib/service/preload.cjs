@@ -108,7 +108,7 @@ const retire = (session) => {
 const withReuse = (args) => {
   const [first, ...rest] = args;
   if (typeof first === 'object' && first !== null) {
-    const plain = first.fd === undefined && first.path === undefined && first._handle === undefined && first.handle === undefined;
+    const plain = !(typeof first.fd === 'number' && first.fd >= 0) && !first._handle && !first.handle; // as net has it: a port goes before a path, which may be there and false
     return plain && Number(first.port) === port ? [{ ...first, reusePort: true }, ...rest] : undefined;
   }
   if ((typeof first !== 'number' && typeof first !== 'string') || first === '' || Number(first) !== port) return undefined;
