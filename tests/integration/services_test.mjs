@@ -359,6 +359,31 @@ test('a program that takes SIGTERM itself ends as it wants', async () => {
   assert.ok((await lines('polite/Api/0')).some((l) => l.text === 'bye'));
 });
 
+test('no request is lost when a program that takes SIGTERM itself closes its server', async () => {
+  const port = await freePort();
+  await linked('closes', {
+    'isola.json': manifest('closes', { port }),
+    'server.mjs': `import http from 'node:http';
+const server = http.createServer((request, response) => response.end(String(process.pid))).listen(process.env.PORT);
+process.on('SIGTERM', () => { server.closeIdleConnections(); server.close(() => { console.log('closed'); process.exit(0); }); });`,
+  });
+  await running('closes', 1);
+  const load = new Load([{ path: '/', good: ({ body }) => assert.match(body, /^\d+$/) }], { port, clients: 32 });
+  try {
+    await load.more();
+    for (let i = 0; i < 3; i++) {
+      const [{ pid }] = await running('closes', 1);
+      await ctlOk(east, 'restart', 'closes/Api', '--wait');
+      await gone(pid);
+      await load.more();
+    }
+  } finally {
+    await load.stop();
+  }
+  await load.end();
+  assert.equal((await lines('closes/Api/0')).filter((l) => l.text === 'closed').length, 3);
+});
+
 test('a program that crashes at once has failed after its restarts', async () => {
   await linked('crash', {
     'isola.json': manifest('crash', { restart: { max: 2, within: '1m', backoff: '1ms' } }),

@@ -4,7 +4,7 @@
 //
 //   - shares its port with the other instances of its node: what listens on $PORT does so with SO_REUSEPORT;
 //   - tells the agent when it listens there;
-//   - ends in order at SIGTERM, unless it takes that signal itself: it takes no new connections, answers what it has been
+//   - ends in order at SIGTERM: unless it takes that signal itself, and then has its own way, it takes no new connections, answers what it has been
 //     asked, says `Connection: close` to who stays (of HTTP/2, GOAWAY), and closes after a second what has nothing to say, and WebSockets;
 //   - finds the package `isola` (package.cjs).
 //
@@ -161,12 +161,16 @@ if (port > 0) {
   }
 }
 
-// Who stays is told to go, and ended when it has nothing to say.
-const dismiss = () => {
+// Who stays is told to go,
+const keepNone = () => {
   for (const server of shared.keys()) {
     // One for 'stream' alone, as gRPC's are, would read requests in two ways with a listener for 'request'.
     if (server.listenerCount('request') > 0) server.prependListener('request', (request, response) => { response.shouldKeepAlive = false; });
   }
+};
+// and ended when it has nothing to say.
+const dismiss = () => {
+  keepNone();
   for (const session of sessions) retire(session);
   setTimeout(() => { for (const socket of upgraded) socket.end(); }, IDLE);
 };
@@ -176,9 +180,29 @@ if (cluster.isWorker) process.on('internalMessage', ({ cmd }) => {
   dismiss();
 });
 
+// A program that ends itself closes its server, and http.Server's close() ends what is idle at once, also connections that a request is on its way on:
+// that waits, as it does for others.
+let lingers = false;
+const linger = () => {
+  if (lingers) return;
+  lingers = true;
+  keepNone();
+  const end = performance.now() + IDLE;
+  for (const server of shared.keys()) {
+    const { closeIdleConnections } = server;
+    if (typeof closeIdleConnections !== 'function') continue;
+    server.closeIdleConnections = function () {
+      const left = end - performance.now();
+      if (left > 0) setTimeout(() => closeIdleConnections.call(this), left);
+      else closeIdleConnections.call(this);
+    };
+  }
+};
+
 if (own) {
   const onTerm = () => {
-    if (leaving || process.listenerCount('SIGTERM') > 1) return; // the program's own affair
+    if (leaving) return;
+    if (process.listenerCount('SIGTERM') > 1) return linger(); // the rest is the program's own affair
     leaving = true;
     const end = async () => {
       await globalThis[Symbol.for('isola.service')]?.idle(); // asks it has are answered
