@@ -298,6 +298,7 @@ static int run_scripts(const char *dir, const char *in, json_t *allowed, struct 
     char *argv[9 + ALLOWED_MAX] = {(char *)"npm"};
     const char *key;
     json_t *value;
+    struct isola_buf names = {0};
     bool any = false;
     int code = 0;
     isola__npm_scripts_find(&scripts);
@@ -309,10 +310,18 @@ static int run_scripts(const char *dir, const char *in, json_t *allowed, struct 
         argv[n++] = (char *)(uintptr_t)words[i];
     json_object_foreach(allowed, key, value)
     {
-        if (json_is_true(value))
-            argv[n++] = (char *)(uintptr_t)key;
-        any = any || json_is_true(value);
+        if (!json_is_true(value))
+            continue;
+        argv[n++] = (char *)(uintptr_t)key;
+        isola_buf_printf(&names, "%s%s", any ? ", " : "", key);
+        any = true;
     }
+    if (any)
+        fprintf(stderr,
+                "ctl: running the install scripts that package.json allows: %s; what is compiled "
+                "may take minutes\n",
+                isola_buf_cstr(&names));
+    isola_buf_free(&names);
     if (any)
         code = run_npm(dir, in, argv, scripts.env,
                        "run the install scripts that package.json allows", err);

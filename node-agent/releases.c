@@ -279,8 +279,10 @@ int isola__releases_check_ports(struct isola__releases *releases, const struct i
                     err, ISOLA_EEXIST,
                     "%s/%s would listen on port %u, which %.*s/%s has: each would get "
                     "a part of the other's requests. Give it another one (\"port\" "
-                    "in isola.json, or PORT=… before the command of \"start\")",
-                    m->name, m->types[i].name, port, (int)e->len, (const char *)e->key, type->name);
+                    "in isola.json, or PORT=… before the command of \"start\"); or, when that app "
+                    "is not to be any more: 'ctl delete %.*s'",
+                    m->name, m->types[i].name, port, (int)e->len, (const char *)e->key, type->name,
+                    (int)e->len, (const char *)e->key);
         }
     }
     return 0;

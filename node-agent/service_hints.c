@@ -26,6 +26,14 @@ static size_t missing_package(const char *said, const char **name)
     return 0;
 }
 
+/* "Cannot find module '../build/Release/x.node'": of a package that builds it. */
+static bool lacks_addon(const char *said)
+{
+    const char *at = strstr(said, "Cannot find module '.");
+    at = at != NULL ? strstr(at, ".node'") : NULL;
+    return at != NULL;
+}
+
 void isola__service_hint(const char *said, char out[ISOLA_HINT_SIZE])
 {
     const char *name = NULL;
@@ -40,6 +48,11 @@ void isola__service_hint(const char *said, char out[ISOLA_HINT_SIZE])
         snprintf(out, ISOLA_HINT_SIZE,
                  "; compile it before, or have tsx in \"dependencies\" and \"nodeArgs\": "
                  "[\"--import=tsx\"] in the manifest");
+    else if (strstr(said, "Could not locate the bindings file") != NULL ||
+             strstr(said, "No native build was found") != NULL || lacks_addon(said))
+        snprintf(out, ISOLA_HINT_SIZE,
+                 "; its install script has not been run: say \"allowScripts\": {\"NAME\": true} in "
+                 "package.json, or PATH=PREFIX/lib/isola:$PATH npm rebuild NAME");
     else if (strstr(said, "listen EADDRINUSE") != NULL)
         snprintf(out, ISOLA_HINT_SIZE, "; `ss -ltnp` shows who has it");
     else if (strncmp(said, "Error: The module '", 19) == 0 && strstr(said, ".node'") != NULL)

@@ -46,7 +46,7 @@ test('another app does not get the port of one that is there', async () => {
   await ctlOk(east, 'deploy', project('first', 'Api')); // its own it may move
   const { status, out, err } = await ctl(east, 'deploy', project('second', 'Server'));
   assert.deepEqual([status, out], [1, '']);
-  assert.equal(err, `ctl: EEXIST: second/Server would listen on port ${port}, which first/Api has: each would get a part of the other's requests. Give it another one ("port" in isola.json, or PORT=… before the command of "start")\n`);
+  assert.equal(err, `ctl: EEXIST: second/Server would listen on port ${port}, which first/Api has: each would get a part of the other's requests. Give it another one ("port" in isola.json, or PORT=… before the command of "start"); or, when that app is not to be any more: 'ctl delete first'\n`);
   assert.deepEqual((await east.client.call('releases')).apps.map(({ app }) => app).sort(), ['acme-ordinary-app', 'first']);
 });
 

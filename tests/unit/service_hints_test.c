@@ -72,6 +72,13 @@ static void of_what_node_does_not_do(void **state)
         strstr(hint("SyntaxError [ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX]: TypeScript enum is "
                     "not supported in strip-only mode (s.ts:2)"),
                "--import=tsx"));
+    static const char *const unbuilt[] = {
+        "Error: Could not locate the bindings file. Tried: (node_modules/bindings/bindings.js:135)",
+        "Error: No native build was found for platform=linux arch=x64",
+        "Error: Cannot find module '../build/Release/sharp-linux-x64.node'",
+    };
+    for (size_t i = 0; i < sizeof(unbuilt) / sizeof(unbuilt[0]); i++)
+        assert_non_null(strstr(hint(unbuilt[i]), "allowScripts"));
     assert_non_null(strstr(hint("Error: listen EADDRINUSE: address already in use :::80"), "ss "));
     assert_non_null(strstr(hint("Error: The module '/a/build/Release/b.node' (s.js:1)"),
                            " was compiled for another version"));
