@@ -34,8 +34,9 @@ POOL_THREAD ISOLA_MUST_USE int isola__manifest_default(const char *dir,
 /* Adds to `actors` the program of an ordinary Node.js project, the service Server: "start" of the
  * package's "scripts" (or "start:prod") when that is `node FILE` or a program of a package that is
  * installed, else "main", when that file is there, else server.js or index.js, when there is
- * neither and `actors` is empty; with port 3000 unless "start" sets PORT. `package` may be NULL.
- * ISOLA_ENOENT: "start" names a file that is not there. */
+ * neither and `actors` is empty, or what the framework builds (store/manifest_built.h); with port
+ * 3000 unless "start" says another. `package` may be NULL.
+ * ISOLA_ENOENT: a file is not there that "start" names, or that is to be built before. */
 POOL_THREAD ISOLA_MUST_USE int isola__manifest_program(const char *dir, const json_t *package,
                                                        json_t *actors, struct isola_err *err);
 /* ISOLA_ENOENT, with what to do about a "start" of which no service can be made. */

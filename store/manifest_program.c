@@ -6,6 +6,7 @@
  * runs, else "main", else server.js and index.js, as npm and Node.js have it, else what a framework
  * builds. Nothing is guessed of what is beyond that: it is left to a manifest.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -245,16 +246,47 @@ static bool take_args(const char *dir, json_t *type, json_t *args, const char *p
     return missing == NULL;
 }
 
+/* `command` with the port for $PORT, ${PORT} and ${PORT:-N}, which is `*port` or that N: the one
+ * variable that there is a value for before the program runs. */
+static char *expand_port(const char *command, long *port)
+{
+    struct isola_buf out = {0};
+    for (const char *at; (at = strstr(command, "$")) != NULL;) {
+        bool braced = strncmp(at, "${PORT", 6) == 0;
+        const char *end = at + (braced ? 6 : 5);
+        if (!braced &&
+            (strncmp(at, "$PORT", 5) != 0 || *end == '_' || isalnum((unsigned char)*end)))
+            break;
+        long said = *port;
+        char *rest = (char *)(uintptr_t)end;
+        if (braced && strncmp(end, ":-", 2) == 0)
+            said = strtol(end + 2, &rest, 10);
+        if (said < 1 || said > 65535 || (braced && *rest != '}'))
+            break;
+        *port = said;
+        isola_buf_append(&out, command, (size_t)(at - command));
+        isola_buf_printf(&out, "%ld", said);
+        command = rest + braced;
+    }
+    isola_buf_puts(&out, command);
+    char *text = isola_strdup(isola_buf_cstr(&out));
+    isola_buf_free(&out);
+    return text;
+}
+
 /* The service that a command is, or NULL, and why. */
 static json_t *of_command(const char *dir, const json_t *package, const char *command,
                           struct trouble *t)
 {
     char module[FILE_MAX + 16];
+    long port = PORT;
+    char *text = expand_port(command, &port), *rest = NULL;
     *t = (struct trouble){.kind = NOT_PLAIN};
-    if (command[strcspn(command, "\"'\\$`&|;<>()*?[]{}~#!\n\r%")] != '\0')
+    if (text[strcspn(text, "\"'\\$`&|;<>()*?[]{}~#!\n\r%")] != '\0') {
+        free(text);
         return NULL;
-    char *text = isola_strdup(command), *rest = NULL;
-    json_t *type = json_pack("{s:s, s:s, s:i}", "module", "", "kind", "service", "port", PORT);
+    }
+    json_t *type = json_pack("{s:s, s:s, s:i}", "module", "", "kind", "service", "port", (int)port);
     json_t *env = json_object(), *options = json_array(), *args = json_array();
     char *word = strtok_r(text, space, &rest);
     while (word != NULL && (is_prefix(word) || take_variable(type, env, word)))

@@ -318,6 +318,12 @@ static void takes_the_program_of_a_package(void **state)
         {"\"scripts\": {\"start\": \"node lib -p 80 --port 82\"}",
          SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":82,"
                 "\"args\":[\"-p\",\"80\",\"--port\",\"82\"]")},
+        {"\"scripts\": {\"start\": \"node lib --port=$PORT\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":3000,"
+                "\"args\":[\"--port=3000\"]")},
+        {"\"scripts\": {\"start\": \"node lib -l ${PORT:-8080} ${PORT}\"}",
+         SERVER("\"module\":\"lib/index.js\",\"kind\":\"service\",\"port\":8080,"
+                "\"args\":[\"-l\",\"8080\",\"8080\"]")},
         /* what is built to run where nothing else is installed: .next/standalone */
         {"\"scripts\": {\"start\": \"gone start\"}, \"dependencies\": {\"gone\": \"1\"}",
          SERVER("\"module\":\"server.js\",\"kind\":\"service\",\"port\":3000")},
@@ -338,6 +344,11 @@ static void takes_the_program_of_a_package(void **state)
         "\"main\": \"server.js\", \"scripts\": {\"start\": \"node none.js\"}",
         "\"scripts\": {\"start\": \"nest start\"}, \"devDependencies\": {\"@nestjs/cli\": \"1\"}",
         "\"scripts\": {\"start\": \"shell x\"}",
+        "\"scripts\": {\"start\": \"node lib $PORTS\"}",
+        "\"scripts\": {\"start\": \"node lib $HOST $PORT\"}",
+        "\"scripts\": {\"start\": \"node lib ${PORT:-0}\"}",
+        "\"scripts\": {\"start\": \"node lib ${PORT\"}",
+        "\"scripts\": {\"start\": \"node lib ${PORT:-80\"}",
         "\"scripts\": {\"start\": \"away x\"}",
     };
     touch("server.js");
