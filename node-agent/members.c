@@ -186,6 +186,10 @@ struct isola__member *isola__member_take(struct isola__members *members,
         *at = m;
         members->count++;
     }
+    if (m->record.name != NULL && isola__record_older(record, &m->record)) {
+        isola__record_free(record);
+        return m;
+    }
     isola__record_free(&m->record);
     m->record = *record;
     *record = (struct isola__record){0};
@@ -471,4 +475,5 @@ void isola__members_free(struct isola__members *members)
     free_list(members->buried);
     members->first = members->buried = NULL;
     isola_buf_free(&members->told);
+    isola_buf_free(&members->own);
 }

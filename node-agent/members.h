@@ -74,6 +74,8 @@ struct isola__members {
     bool begun;            /* others are dialled */
     uint16_t last_port;    /* what the agent before us listened on; 0: not known */
     struct isola_buf told; /* our record as peers know it */
+    struct isola_buf own;  /* as it was the last time somebody looked, without `changes` */
+    uint64_t own_changes;
 };
 
 extern const struct isola_listener_ops isola__control_listener_ops; /* arg: the agent */
@@ -120,7 +122,8 @@ LOOP_THREAD void isola__peer_follow(struct isola__conn *conn, bool follow);
 
 /* --- within members.c, peers.c, join.c --- */
 
-/* Finds or makes the member of that record, takes the record over (empties it). NULL: too many. */
+/* Finds or makes the member of that record, takes the record over (empties it), unless it is older
+ * than what is known. NULL: too many. */
 LOOP_THREAD struct isola__member *isola__member_take(struct isola__members *members,
                                                      struct isola__record *record);
 /* Dials a member that is down and not being dialled. */

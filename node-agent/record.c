@@ -98,6 +98,7 @@ int isola__record_read(const struct isola__cluster *cluster, struct isola_slice 
         return rc;
     }
     (void)isola_mp_find_bool(map, "keeper", &r.keeper);
+    (void)isola_mp_find_uint(map, "changes", &r.changes);
     if (hosted)
         memcpy(r.host_key, host_key.data, ISOLA_KEY_SIZE);
     r.name = text(name);
@@ -111,7 +112,7 @@ int isola__record_read(const struct isola__cluster *cluster, struct isola_slice 
 void isola__record_write(const struct isola__record *r, struct isola_buf *out)
 {
     bool hosted = r->host_url != NULL;
-    isola_mp_map(out, hosted ? 12 : 10);
+    isola_mp_map(out, hosted ? 13 : 11);
     isola_mp_kstr(out, "name", r->name);
     isola_mp_kstr(out, "url", r->url);
     isola_mp_kstr(out, "host_url", r->host_url);
@@ -123,6 +124,7 @@ void isola__record_write(const struct isola__record *r, struct isola_buf *out)
     isola_mp_cstr(out, "certificate");
     isola_mp_bin(out, isola_buf_slice(&r->cert));
     isola_mp_kbool(out, "keeper", r->keeper);
+    isola_mp_kuint(out, "changes", r->changes);
     if (hosted) {
         isola_mp_cstr(out, "host_key");
         isola_mp_bin(out, isola_slice(r->host_key, ISOLA_KEY_SIZE));
@@ -147,6 +149,26 @@ bool isola__record_same(const struct isola__record *a, const struct isola__recor
            memcmp(a->id.node_key, b->id.node_key, ISOLA_KEY_SIZE) == 0;
 }
 
+bool isola__record_older(const struct isola__record *a, const struct isola__record *b)
+{
+    return isola__record_same(a, b) && a->changes < b->changes;
+}
+
+/* Counts it, when it is another than the last time. */
+static void count_change(struct isola__members *members, struct isola__record *own)
+{
+    struct isola_buf now = {0};
+    isola__record_write(own, &now);
+    if (isola_slice_eq(isola_buf_slice(&now), isola_buf_slice(&members->own))) {
+        isola_buf_free(&now);
+    } else {
+        isola_buf_free(&members->own);
+        members->own = now;
+        members->own_changes++;
+    }
+    own->changes = members->own_changes;
+}
+
 void isola__record_own(struct isola__agent *agent, struct isola__record *out)
 {
     const struct isola__cluster *cluster = &agent->cluster;
@@ -168,4 +190,5 @@ void isola__record_own(struct isola__agent *agent, struct isola__record *out)
     isola_buf_append(&out->cert, cluster->cert.data, cluster->cert.len);
     if (listens)
         memcpy(out->host_key, agent->host.key, ISOLA_KEY_SIZE);
+    count_change(&agent->members, out);
 }

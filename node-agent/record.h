@@ -18,6 +18,8 @@ struct isola__record {
     char *host_url; /* data; NULL while its actor-host restarts */
     char *version;
     uint64_t pid, host_pid, threads, started_ms;
+    uint64_t
+        changes; /* so many times has it changed since the process began; 0: that is not known */
     struct isola_buf cert;            /* its certificate, which was checked */
     struct isola_identity id;         /* what that says */
     bool keeper;                      /* the cluster's key is there */
@@ -34,6 +36,9 @@ ANY_THREAD void isola__record_write(const struct isola__record *r, struct isola_
 ANY_THREAD void isola__record_free(struct isola__record *r);
 /* The same process of the same node. */
 ANY_THREAD bool isola__record_same(const struct isola__record *a, const struct isola__record *b);
+/* Was `b` so later than `a`, in the same process? Of two links the slower one may bring what is
+ * older last. */
+ANY_THREAD bool isola__record_older(const struct isola__record *a, const struct isola__record *b);
 /* That of this node, now. */
 LOOP_THREAD void isola__record_own(struct isola__agent *agent, struct isola__record *out);
 

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
 import { Cluster, PROGRAM, bin, clock, ctl, ctlOk, ctlWhole, killHost, nodes, until, whole } from './cluster.mjs';
+import { Authority } from './member.mjs';
 
 const DEADLINE = 30_000;
 let cluster, east;
@@ -161,6 +162,26 @@ describe('a cluster', () => {
     east = await cluster.node('east');
     for (const agent of [n, w]) await is(agent, 'east', 'up');
   });
+});
+
+test('what a node says of itself is not undone by what it was before, which comes later', async () => {
+  await ctlOk(east, 'init');
+  const member = new Authority(join(cluster.dir, 'east')).member('late'), { url } = (await nodes(east))[0];
+  const first = await member.enter(url), host = member.host(), starts = member.record;
+  await is(east, 'late', 'starting');
+  const second = await member.connect(url, { stays: true });
+  second.hear = first.hear;
+  const hosted = { host_url: 'tcp://127.0.0.1:1', host_key: host.keys.public, host_started: host.started, host_pid: 2 };
+  await second.ask('join', { node: { ...starts, changes: 1 }, nodes: [], down: [], removed: [], releases: [], wire: 2, version: '0.1.0' });
+  const says = (wire, changes, more) => wire.ask('node', { node: { ...starts, changes, ...more } });
+  await says(second, 3, hosted);
+  assert.equal(await state(east, 'late'), 'up');
+  await says(first, 2); // on the link that was there before
+  assert.equal(await state(east, 'late'), 'up');
+  await says(second, 4);
+  assert.equal(await state(east, 'late'), 'starting');
+  first.end();
+  second.end();
 });
 
 test('what is deployed while a node joins is there when the deploy has ended, on whatever nodes are up', async () => {

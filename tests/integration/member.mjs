@@ -140,8 +140,10 @@ export class Member {
    */
   async enter(url = this.url, host = undefined, own = undefined, releases = []) {
     const wire = await this.connect(url, { stays: true });
-    wire.hear = (m) => { if (m.kind === ASK) wire.send({ kind: REPLY, id: m.id, args: [null] }); };
-    await wire.ask('join', { ...this.#self(host, own), releases, wire: 2, version: '0.1.0' });
+    wire.hear = function (m) { if (m.kind === ASK) this.send({ kind: REPLY, id: m.id, args: [null] }); };
+    const self = this.#self(host, own);
+    this.record = self.node; // as it has said
+    await wire.ask('join', { ...self, releases, wire: 2, version: '0.1.0' });
     wire.send({ kind: EMIT, event: 'caught_up', args: [] }); // with the releases of the others
     return wire;
   }
