@@ -52,7 +52,7 @@ const TAIL = 100; // lines
 const lastWords = []; // of clusters that have ended: what each agent has said last
 /** The test has failed: why may stand there. */
 process.on('exit', () => {
-  if (process.exitCode) for (const text of lastWords) console.log(text);
+  if (process.exitCode && process.env.NODE_TEST_CONTEXT !== undefined) for (const text of lastWords) console.log(text);
 });
 
 export class Cluster {

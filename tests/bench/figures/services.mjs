@@ -2,12 +2,13 @@
 //
 // examples/express-users as a service: beside the same program under `node` alone; and how two instances of it are replaced under load,
 // beside PM2's reload.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 
-import { Cluster, ctlOk, freePort, until, whole } from '../../integration/cluster.mjs';
+import { Cluster, cpuOf, ctlOk, freePort, until, whole } from '../../integration/cluster.mjs';
 import { combine, median, pause, timed } from '../lib/measure.mjs';
 import { Pm2 } from '../lib/peers.mjs';
 import { hasWrk, wrk } from '../lib/wrk.mjs';
@@ -54,11 +55,26 @@ async function beside(ctx, cluster, node) {
       mine.push(one[0]);
       theirs.push(one[1]);
     }
-    const failed = [mine, theirs].map((all) => all.reduce((sum, r) => sum + r.failed, 0));
-    const ours = combine(mine), peer = combine(theirs);
-    ctx.report.line({ figure: 'service', peer: 'isola', connections: CONNECTIONS, ...ours, failed: failed[0] });
-    ctx.report.line({ figure: 'service', peer: 'node', connections: CONNECTIONS, ...peer, failed: failed[1] });
-    // Of each pair of rounds, one right after the other: what else the machine does changes slowly.
+    const say = (figure) => [['isola', mine], ['node', theirs]].map(([peer, all]) => {
+      const of = combine(all);
+      ctx.report.line({ figure, peer, connections: CONNECTIONS, ...of, failed: all.reduce((sum, r) => sum + r.failed, 0) });
+      return of;
+    });
+    say('service');
+    mine.length = theirs.length = 0;
+    // A virtual processor may run at half its speed for seconds. What slows it slows both, when they share it and are asked at the same time.
+    const pin = availableParallelism() > 1;
+    if (pin) for (const p of [pid, bare.pid]) execFileSync('taskset', ['-a', '-p', '-c', '0', String(p)]);
+    const asked = async (at, pids) => {
+      const before = pids.map(cpuOf), value = await wrk(`http://127.0.0.1:${at}/users/1`, CONNECTIONS, ctx.ms, pin ? ['taskset', '-c', '1'] : []);
+      return { ...value, cpuus: (pids.reduce((sum, p, i) => sum + cpuOf(p) - before[i], 0) * 1000) / value.n };
+    };
+    for (let i = 0; i < 2 * ctx.rounds; i++) {
+      const [one, other_] = await Promise.all([asked(port, [pid, node.pid]), asked(other, [bare.pid])]);
+      mine.push(one);
+      theirs.push(other_);
+    }
+    const [ours, peer] = say('service-together');
     ctx.report.bar({ name: BESIDE, atLeast: 0.95, unit: 'x', value: median(mine.map((r, i) => r.rate / theirs[i].rate)),
       ours: ours.rate, theirs: peer.rate, cpu: peer.cpuus / ours.cpuus });
   } finally {

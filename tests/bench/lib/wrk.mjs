@@ -12,9 +12,10 @@ const us = (text, key) => {
   return found === null ? undefined : Math.round(Number(found[1]) * MS[found[2]] * 1000);
 };
 
-/** `connections` keep-alive connections that ask `url` again and again for `ms` (whole seconds): { n, rate, p50us, p99us, maxus, failed }. */
-export async function wrk(url, connections, ms) {
-  const child = spawn('wrk', ['-t1', `-c${connections}`, `-d${Math.max(1, Math.round(ms / 1000))}s`, '--latency', url], { stdio: ['ignore', 'pipe', 'inherit'] });
+/** `connections` keep-alive connections that ask `url` again and again for `ms` (whole seconds), by a command line behind `on`: { n, rate, p50us, p99us, maxus, failed }. */
+export async function wrk(url, connections, ms, on = []) {
+  const [program, ...args] = [...on, 'wrk', '-t1', `-c${connections}`, `-d${Math.max(1, Math.round(ms / 1000))}s`, '--latency', url];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk) => { text += chunk; });
   const [code] = await once(child, 'close');
