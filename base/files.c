@@ -94,6 +94,14 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
     return remove(path);
 }
 
+bool isola_dir_has(const char *dir, const char *name)
+{
+    char *path = isola_format("%s/%s", dir, name);
+    bool has = access(path, F_OK) == 0;
+    free(path);
+    return has;
+}
+
 int isola_dir_remove(const char *dir)
 {
     return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT ? -1 : 0;

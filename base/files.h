@@ -20,6 +20,8 @@ POOL_THREAD ISOLA_MUST_USE ssize_t isola_read_all(int fd, void *to, size_t max);
 POOL_THREAD ISOLA_MUST_USE int isola_file_read(const char *path, size_t max, struct isola_buf *out);
 /* Makes the directories above the last name of `path` that are missing. 0, or -1 with errno. */
 POOL_THREAD int isola_dir_make_above(const char *path, mode_t mode);
+/* Is there something of this name in `dir`? A link that leads nowhere is not. */
+POOL_THREAD bool isola_dir_has(const char *dir, const char *name);
 /* Removes a directory with all that is in it, through no link. 0, also when there is none, or -1
  * with errno. */
 POOL_THREAD int isola_dir_remove(const char *dir);

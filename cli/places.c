@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/files.h"
@@ -50,14 +49,6 @@ char *isola__places_file(const struct isola__places *p, const char *path)
             return isola_format("%s%s", place->from, path + n);
     }
     return isola_format("%s/%s", p->list[0]->from, path);
-}
-
-static bool exists(const char *dir, const char *name)
-{
-    char *path = isola_format("%s/%s", dir, name);
-    bool there = access(path, F_OK) == 0;
-    free(path);
-    return there;
 }
 
 /* NULL: there is none, or it is no object. */
@@ -115,8 +106,8 @@ static char *find_root(const char *dir)
     while ((slash = strrchr(root, '/')) != NULL && slash != root) {
         *slash = '\0';
         json_t *package = read_package(root);
-        bool is =
-            is_workspace(package, dir + strlen(root) + 1) || exists(root, "pnpm-workspace.yaml");
+        bool is = is_workspace(package, dir + strlen(root) + 1) ||
+                  isola_dir_has(root, "pnpm-workspace.yaml");
         json_decref(package);
         if (is)
             return root;
@@ -227,14 +218,15 @@ static int place(struct search *s, const struct isola__place *who, const char *n
     if (from == NULL && (!needed || !who->source))
         return 0; /* who asks for it copes with that, or has it in itself */
     if (from == NULL)
-        return isola_fail(s->err, ISOLA_EMODULE,
-                          "the package \"%.200s\" is not installed, which %s/package.json depends "
-                          "on; run `%s install` in %s",
-                          name, who->from,
-                          exists(s->root != NULL ? s->root : who->from, "pnpm-lock.yaml") ? "pnpm"
-                          : exists(s->root != NULL ? s->root : who->from, "yarn.lock")    ? "yarn"
-                                                                                       : "npm",
-                          s->root != NULL ? s->root : who->from);
+        return isola_fail(
+            s->err, ISOLA_EMODULE,
+            "the package \"%.200s\" is not installed, which %s/package.json depends "
+            "on; run `%s install` in %s",
+            name, who->from,
+            isola_dir_has(s->root != NULL ? s->root : who->from, "pnpm-lock.yaml") ? "pnpm"
+            : isola_dir_has(s->root != NULL ? s->root : who->from, "yarn.lock")    ? "yarn"
+                                                                                : "npm",
+            s->root != NULL ? s->root : who->from);
     const struct isola__place *there = visible(s->out, who->at, name);
     char *at = there == NULL                    ? isola_format("node_modules/%s", name)
                : strcmp(there->from, from) != 0 ? isola_format("%s%snode_modules/%s", who->at,
@@ -283,7 +275,7 @@ static int find(const char *dir, struct isola__places *out, struct isola_err *er
         return 0;
     struct search s = {.out = out, .root = find_root(dir), .err = err};
     int code = 0;
-    if (s.root != NULL || exists(dir, "node_modules/.pnpm") || leads_out(dir, package)) {
+    if (s.root != NULL || isola_dir_has(dir, "node_modules/.pnpm") || leads_out(dir, package)) {
         add(out, isola_strdup(""), isola_strdup(dir));
         for (size_t i = 0; code == 0 && i < out->n; i++)
             code = place_all(&s, out->list[i]);

@@ -44,7 +44,7 @@ struct isola__deploy {
     struct isola__earlier earlier;
     struct isola__part *parts;
     size_t nparts, outstanding;
-    bool begun;
+    bool begun;        /* it is the first, and the agent was ready */
     const char *stage; /* "files", "check", "prepare", "commit"; NULL: it waits */
     struct isola_err refused;
     struct isola_buf dropped; /* names of the types before, when none of them is in it */

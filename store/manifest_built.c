@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/files.h"
@@ -13,14 +12,6 @@
 
 static const char *const endings[] = {".js", ".mjs", ".ts"};
 #define NENDINGS (sizeof(endings) / sizeof(endings[0]))
-
-static bool is_there(const char *dir, const char *file)
-{
-    char *path = isola_format("%s/%s", dir, file);
-    bool there = access(path, F_OK) == 0;
-    free(path);
-    return there;
-}
 
 static bool is_directory(const char *dir, const char *name)
 {
@@ -41,7 +32,7 @@ const struct isola__built *isola__manifest_built(const char *dir)
         for (size_t k = 0; k < NENDINGS; k++) {
             char name[64];
             snprintf(name, sizeof(name), "%s%s", all[i].config, endings[k]);
-            if (is_there(dir, name))
+            if (isola_dir_has(dir, name))
                 return &all[i];
         }
     }
@@ -72,5 +63,5 @@ const char *isola__manifest_unbuilt(const char *dir, const char *program, const 
     for (size_t i = 1; i < json_array_size(args); i++)
         if (is_directory(dir, json_string_value(json_array_get(args, i))))
             return NULL; /* of a project that lies there */
-    return is_there(dir, id) || builds_elsewhere(dir) ? NULL : id;
+    return isola_dir_has(dir, id) || builds_elsewhere(dir) ? NULL : id;
 }

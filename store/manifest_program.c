@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "store/manifest_built.h"
 #include "store/manifest_find.h"
 
@@ -106,10 +107,8 @@ static bool take_option(const char *dir, json_t *type, json_t *options, const ch
     if (strncmp(word, file, sizeof(file) - 1) == 0)
         json_object_set_new(type, "envFile", json_string(word + sizeof(file) - 1));
     else if (strncmp(word, perhaps, sizeof(perhaps) - 1) == 0) {
-        char *path = isola_format("%s/%s", dir, word + sizeof(perhaps) - 1);
-        if (access(path, F_OK) == 0)
+        if (isola_dir_has(dir, word + sizeof(perhaps) - 1))
             json_object_set_new(type, "envFile", json_string(word + sizeof(perhaps) - 1));
-        free(path);
     } else
         json_array_append_new(options, json_string(word));
     free(whole);
@@ -384,14 +383,6 @@ static json_t *of_scripts(const char *dir, const json_t *package, bool *absent, 
     return type;
 }
 
-static bool has_modules(const char *dir)
-{
-    char *path = isola_format("%s/node_modules", dir);
-    bool has = access(path, F_OK) == 0;
-    free(path);
-    return has;
-}
-
 static json_t *of_file(const char *dir, const char *file)
 {
     char module[FILE_MAX + 16];
@@ -429,7 +420,9 @@ int isola__manifest_program(const char *dir, const json_t *package, json_t *acto
     if (rc == 0 && type == NULL && package != NULL && json_object_size(actors) == 0) {
         if (!said)
             type = of_files(dir, &rc, err);
-        else if (absent && has_modules(dir)) /* they are all there is, as in .next/standalone */
+        else if (absent &&
+                 isola_dir_has(dir,
+                               "node_modules")) /* they are all there is, as in .next/standalone */
             type = of_file(dir, "server.js");
     }
     if (type == NULL)

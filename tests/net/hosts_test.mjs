@@ -2,9 +2,9 @@
 //
 // The bad network is as bad as it is told to be: measured between two hosts with datagrams and a TCP echo, and counted.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -235,11 +235,12 @@ describe('what is left of hosts', { skip }, () => {
     for (const pid of pids) assert.ok(!gone(pid));
     return { test_, pids };
   };
-  const ends = async ({ test_, pids }) => {
+  const ends = async ({ test_, pids }, then = () => {}) => {
     const [program, badnet] = pids;
     process.kill(badnet, 'SIGSTOP'); // the namespace is there for long enough
     test_.kill('SIGKILL');
     await once(test_, 'exit');
+    then();
     try {
       await until('the program is gone', () => gone(program));
       process.kill(badnet, 'SIGCONT');
@@ -256,7 +257,14 @@ describe('what is left of hosts', { skip }, () => {
   });
   test('nothing, when it is killed while a program has not come to ask the kernel for its end', async () => {
     const [setpriv] = process.env.PATH.split(':').map((dir) => join(dir, 'setpriv')).filter(existsSync);
-    writeFileSync(join(bin, 'setpriv'), `#!/bin/sh\nwhile kill -0 $PPID 2>/dev/null; do sleep 0.01; done\nexec ${setpriv} "$@"\n`, { mode: 0o755 });
-    await ends(await killed({ PATH: `${bin}:${process.env.PATH}` }));
+    const gate = join(bin, 'gate');
+    execFileSync('mkfifo', [gate]);
+    const opened = openSync(gate, 'r+');
+    try {
+      writeFileSync(join(bin, 'setpriv'), `#!/bin/sh\nread -r go < ${gate}\nexec ${setpriv} "$@"\n`, { mode: 0o755 });
+      await ends(await killed({ PATH: `${bin}:${process.env.PATH}` }), () => writeSync(opened, 'go\n'));
+    } finally {
+      closeSync(opened);
+    }
   });
 });

@@ -8,7 +8,7 @@ import { cpSync, existsSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 
-import { Cluster, cpuOf, ctlOk, freePort, until, whole } from '../../integration/cluster.mjs';
+import { Cluster, ctlOk, freePort, until, whole } from '../../integration/cluster.mjs';
 import { combine, median, pause, timed } from '../lib/measure.mjs';
 import { Pm2 } from '../lib/peers.mjs';
 import { hasWrk, wrk } from '../lib/wrk.mjs';
@@ -44,13 +44,13 @@ async function beside(ctx, cluster, node) {
   const bare = spawn(process.execPath, ['server.js'], { detached: true, cwd: dir, env: { PATH: process.env.PATH, PORT: other, NODE_ENV: 'production' }, stdio: 'ignore' });
   try {
     await Promise.all([answers(port), answers(other)]);
-    const round = async (at, pids, ms) => {
-      const { value, cpu, others } = await timed(pids, () => wrk(`http://127.0.0.1:${at}/users/1`, CONNECTIONS, ms));
+    const round = async (at, pids, on) => {
+      const { value, cpu, others } = await timed(pids, () => wrk(`http://127.0.0.1:${at}/users/1`, CONNECTIONS, ctx.ms, on));
       return { ...value, cpuus: (cpu * 1000) / value.n, others };
     };
     const mine = [], theirs = [];
     for (let i = -1; i < ctx.rounds; i++) { // the first to warm up
-      const one = [await round(port, [pid, node.pid], ctx.ms), await round(other, [bare.pid], ctx.ms)];
+      const one = [await round(port, [pid, node.pid]), await round(other, [bare.pid])];
       if (i < 0) continue;
       mine.push(one[0]);
       theirs.push(one[1]);
@@ -65,12 +65,9 @@ async function beside(ctx, cluster, node) {
     // A virtual processor may run at half its speed for seconds. What slows it slows both, when they share it and are asked at the same time.
     const pin = availableParallelism() > 1;
     if (pin) for (const p of [pid, bare.pid]) execFileSync('taskset', ['-a', '-p', '-c', '0', String(p)]);
-    const asked = async (at, pids) => {
-      const before = pids.map(cpuOf), value = await wrk(`http://127.0.0.1:${at}/users/1`, CONNECTIONS, ctx.ms, pin ? ['taskset', '-c', '1'] : []);
-      return { ...value, cpuus: (pids.reduce((sum, p, i) => sum + cpuOf(p) - before[i], 0) * 1000) / value.n };
-    };
+    const on = pin ? ['taskset', '-c', '1'] : [];
     for (let i = 0; i < 2 * ctx.rounds; i++) {
-      const [one, other_] = await Promise.all([asked(port, [pid, node.pid]), asked(other, [bare.pid])]);
+      const [one, other_] = await Promise.all([round(port, [pid, node.pid], on), round(other, [bare.pid], on)]);
       mine.push(one);
       theirs.push(other_);
     }
